@@ -1,0 +1,3 @@
+"""fracture: find fractures on radiographs."""
+from fracture._version import __version__
+

@@ -1,0 +1,177 @@
+"""Every exception that the library raises on purpose.
+
+The tree::
+
+    FractureError
+    ├── InputError                  one input cannot be used; a batch goes on with the others
+    │   ├── UnreadableFileError     missing, empty, truncated, damaged, or of an unknown format
+    │   ├── UnsupportedError        well-formed, but a kind the reader does not decode (transfer syntax, layout)
+    │   ├── NotARadiographError     CT or MR slice, color photograph, presentation state, no pixels
+    │   ├── MultiFrameError         several frames and none was chosen
+    │   ├── ImageSizeError          larger (or smaller) than the declared limits, refused before decoding
+    │   └── PixelValueError         NaN or infinite pixels, wrong dtype or shape, a film that is all padding
+    ├── RegionError                 an unknown anatomical region, or one without an operating point
+    ├── WeightsError                weights cannot be used
+    │   ├── WeightsNotFoundError    no such name or folder
+    │   ├── WeightsIntegrityError   a checksum or a shape differs from what the card says
+    │   └── CardError               the card is missing, malformed, or of another version
+    ├── ModelError                  a model specification that cannot be built, or a tensor of the wrong shape
+    ├── ConfigurationError          an unknown or contradictory setting
+    ├── DataError                   an annotated set, split or prediction file with faults
+    ├── EvaluationError             a statistic that is asked for where it is not defined
+    ├── TrainingError               training stopped for a reason that more training will not cure
+    └── MissingDependencyError      an optional extra is not installed
+
+Messages never hold a patient's name, id or date: only what the caller gave and what the format says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "CardError",
+    "ConfigurationError",
+    "DataError",
+    "EvaluationError",
+    "FractureError",
+    "ImageSizeError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelError",
+    "MultiFrameError",
+    "NotARadiographError",
+    "PixelValueError",
+    "RegionError",
+    "TrainingError",
+    "UnreadableFileError",
+    "UnsupportedError",
+    "WeightsError",
+    "WeightsIntegrityError",
+    "WeightsNotFoundError",
+]
+
+
+class FractureError(Exception):
+    """Base of all errors of the library: what happened, what was got, what is allowed, what to do next.
+
+    Args:
+        what: One clause that states the fault, naming the file, argument or member concerned.
+        got: The offending value, shown as given.
+        allowed: The allowed value or values.
+        hint: What the user can do next.
+
+    The four parts stay available as attributes; ``str(error)`` joins those that are present.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object | None = None,
+        allowed: object | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what = what
+        self.got = got
+        self.allowed = allowed
+        self.hint = hint
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        parts = [self.what]
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        if self.allowed is not None:
+            parts.append(f"allowed: {_listed(self.allowed)}")
+        if self.hint is not None:
+            parts.append(self.hint)
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword arguments do not pickle by default; worker processes send ours back.
+        return (_rebuild, (type(self), self.what, self.got, self.allowed, self.hint))
+
+
+def _rebuild(
+    kind: type[FractureError], what: str, got: object, allowed: object, hint: str | None
+) -> FractureError:
+    return kind(what, got=got, allowed=allowed, hint=hint)
+
+
+def _listed(allowed: object) -> str:
+    if isinstance(allowed, str) or not isinstance(allowed, Iterable):
+        return str(allowed)
+    return ", ".join(str(item) for item in allowed)
+
+
+class InputError(FractureError):
+    """One input cannot be used. ``predict`` raises it, ``predict_many`` yields it as a ``Failure``."""
+
+
+class UnreadableFileError(InputError):
+    """The file is missing, empty, truncated, damaged, or of a format that the reader does not know."""
+
+
+class UnsupportedError(InputError):
+    """The file is well-formed but of a kind that no permissively licensed decoder here reads."""
+
+
+class NotARadiographError(InputError):
+    """The file holds something other than a plain radiograph."""
+
+
+class MultiFrameError(InputError):
+    """The file holds several frames and the caller chose none."""
+
+
+class ImageSizeError(InputError):
+    """The image is outside the size limits; it is refused by its declared size, before decoding."""
+
+
+class PixelValueError(InputError):
+    """The pixels cannot be used: NaN, infinite, a wrong dtype or shape, or no image content."""
+
+
+class RegionError(FractureError):
+    """An anatomical region that does not exist, or that has no operating point to fall back on."""
+
+
+class WeightsError(FractureError):
+    """Weights that cannot be used."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """No weights of that name or at that path."""
+
+
+class WeightsIntegrityError(WeightsError):
+    """A weight file differs from what its card says (checksum, tensor names or shapes)."""
+
+
+class CardError(WeightsError):
+    """A card that is missing, malformed, or of a format version that this library does not know."""
+
+
+class ModelError(FractureError):
+    """A model specification that cannot be built, or an input tensor of the wrong shape."""
+
+
+class ConfigurationError(FractureError):
+    """An unknown, malformed or contradictory setting."""
+
+
+class DataError(FractureError):
+    """An annotated set, a split or a file of predictions that has faults."""
+
+
+class EvaluationError(FractureError):
+    """A statistic that is not defined for what was given."""
+
+
+class TrainingError(FractureError):
+    """Training stopped for a reason that going on would not cure."""
+
+
+class MissingDependencyError(FractureError):
+    """An optional extra is not installed; the message holds the exact pip line."""

@@ -1,0 +1,45 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("FRACTURE_SHARED", REPOSITORY.parent / "shared"))
+
+
+def _shared(part: str) -> Path:
+    path = SHARED / part
+    if not path.is_dir():
+        pytest.skip(f"needs the development data {part!r} beside the project, which is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the clone that the tests run from."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real radiographs beside the project (development machines and CI); skips where absent."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_dicom() -> Path:
+    """DICOM conformance files beside the project; skips where absent."""
+    return _shared("data/dicom")
+
+
+@pytest.fixture(scope="session")
+def shared_pretrained() -> Path:
+    """ImageNet starting points beside the project; skips where absent."""
+    return _shared("pretrained")
