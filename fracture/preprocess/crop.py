@@ -1,0 +1,140 @@
+"""Find the part of a film that is image, leaving out dark padding around the edges.
+
+Jones et al. 2020 crop "to remove excess black padding around the edges" and say no more; the method is ours. It works
+on a small copy of the film (noise averages out) and asks for each connected bright part whether it could be anatomy:
+
+* a thin bright strip along an edge (a collimator blade, the end of the plate) is not,
+* a small, separate, uniformly bright mark (a burnt-in letter) is not,
+* everything else is kept, with a margin, however faint.
+
+What is in doubt is kept: a crop that is too wide costs time, one that is too narrow costs a fracture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fracture.errors import PixelValueError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["find_crop"]
+
+_SMALL_SIDE = 192  # longest side of the copy that is searched
+_MARGIN = 0.02  # kept around the content, as a fraction of the longer side
+_STRIP = 0.05  # a bright part along an edge that is at most this deep (of that side) is a collimation edge
+_LETTER_AREA = 0.01  # a mark's bounding box is at most this part of the film
+_LETTER_GAP = 0.02  # and stands at least this far (of the longer side) from anything else
+_SMALLEST_CONTENT = 0.002  # a film with less content than this part of its area is all padding
+_FAINTEST = 0.012  # brightness above the dark level that counts as content, at the least (3 of 255 grey levels)
+
+
+def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple[int, int, int, int]:
+    """Find the rectangle that holds the image.
+
+    Args:
+        pixels: float32, shape (height, width), in [0, 1], bright = dense.
+        source: The name that an error message gives to the film.
+
+    Returns:
+        (x0, y0, x1, y1) in whole source pixels, with 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height.
+
+    Raises:
+        PixelValueError: The film is all padding: nothing stands out from the dark.
+    """
+    height, width = pixels.shape
+    scale = min(1.0, _SMALL_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = cv2.medianBlur(np.ascontiguousarray(small), 3) if min(small.shape) >= 3 else small
+
+    content = small > _dark_level(small)
+    kept = _anatomy(content, small)
+    if kept.sum() < max(1.0, _SMALLEST_CONTENT * kept.size):
+        raise PixelValueError(
+            f"{source} is all padding: nothing stands out from the dark",
+            got=f"pixels between {float(pixels.min()):.3f} and {float(pixels.max()):.3f}",
+            hint="check the window of the file, or pass a film with an image on it",
+        )
+    rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+    margin = _MARGIN * max(height, width)
+    step_x, step_y = width / small.shape[1], height / small.shape[0]
+    return (
+        max(0, int(np.floor(columns[0] * step_x - margin))),
+        max(0, int(np.floor(rows[0] * step_y - margin))),
+        min(width, int(np.ceil((columns[-1] + 1) * step_x + margin))),
+        min(height, int(np.ceil((rows[-1] + 1) * step_y + margin))),
+    )
+
+
+def _dark_level(small: NDArray[np.float32]) -> float:
+    """Brightness above which a pixel is content: the dark background's level plus its spread.
+
+    The background is what is dark along the edges. Exact zeros (padding that software added, redaction
+    rectangles) lie far below the air of a real exposure and would pull the level down, so where other
+    dark pixels exist they do not count.
+    """
+    positive = small[small > 0]
+    if positive.size < 0.02 * small.size:  # a bright drawing on pure black
+        return _FAINTEST
+    rim = max(2, round(0.06 * min(small.shape)))
+    edge = np.concatenate(
+        [small[:rim].ravel(), small[-rim:].ravel(), small[:, :rim].ravel(), small[:, -rim:].ravel()]
+    )
+    edge = edge[edge > 0]
+    if edge.size < 16:
+        return float(positive.min()) * 0.5 if float(positive.min()) > 2 * _FAINTEST else _FAINTEST
+    low = float(np.percentile(edge, 10))
+    dark = edge[edge <= low + 0.08]
+    level = float(np.median(dark))
+    spread = 1.4826 * float(np.median(np.abs(dark - level)))
+    middle = float(np.percentile(positive, 50))
+    if level > 0.5 * (middle + float(np.percentile(positive, 99))) or level > 0.6:
+        return 0.0  # bright to the rim: there is no dark padding to remove
+    return level + max(_FAINTEST, 3.0 * spread)
+
+
+def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Drop collimation strips and letters from the content; keep the rest."""
+    height, width = content.shape
+    content = content & ~_strips(content)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(content.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, bool)
+    brightest = float(small.max())
+    gap = max(1, round(_LETTER_GAP * max(height, width)))
+    for label in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[label])
+        if area <= 2:  # what survives a median filter at this size is still no anatomy
+            continue
+        kept[label] = True
+        if w * h > _LETTER_AREA * content.size:
+            continue
+        window = np.s_[max(0, y - gap) : y + h + gap, max(0, x - gap) : x + w + gap]
+        alone = not (content[window] & (labels[window] != label)).any()
+        values = small[y : y + h, x : x + w][labels[y : y + h, x : x + w] == label]
+        if alone and float(np.percentile(values, 75)) > 0.75 * brightest:
+            kept[label] = False
+    return kept[labels]
+
+
+def _strips(content: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bright strips along an edge: runs that start at the edge, end within a short depth, and are wide."""
+    strips = np.zeros_like(content)
+    for turns in range(4):
+        turned = np.rot90(content, turns)
+        depth = max(2, round(_STRIP * turned.shape[0]))
+        if turned.shape[0] <= 2 * depth:
+            continue
+        # A column belongs to a strip where it is bright at the edge and dark again within the depth.
+        run = np.logical_and.accumulate(turned[: depth + 1], axis=0)
+        ends = turned[0] & ~run[-1]
+        if ends.mean() < 0.1:  # too short along the edge to be a blade
+            continue
+        # np.rot90 gives a view, so writing through it marks the strip in the frame of the film.
+        view = np.rot90(strips, turns)
+        view[: depth + 1] |= run & ends[None, :]
+    return strips

@@ -1,0 +1,169 @@
+"""From a radiograph to a network's input: crop and letterbox (cacheable), then normalization (always last)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fracture.errors import PixelValueError
+from fracture.preprocess.crop import find_crop
+from fracture.preprocess.geometry import Geometry
+from fracture.preprocess.lcn import local_contrast_normalization
+from fracture.preprocess.spec import PreprocessSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.radiograph import Radiograph
+
+__all__ = ["Letterboxed", "Prepared", "letterbox", "normalize", "prepare"]
+
+_REDACTION_AREA = 0.003  # a rectangle of exact zeros at least this part of the film is redaction, not image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Letterboxed:
+    """A cropped, resized and padded film: what may be cached and augmented.
+
+    Attributes:
+        pixels: float32, shape (height, width) of the network's input, in [0, 1]; 0 in the padding.
+        mask: bool, the same shape; True where the pixel is image (not padding, not redacted).
+        geometry: The map between source and network pixels.
+    """
+
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A network's input.
+
+    Attributes:
+        planes: float32, shape (channels, height, width), in [-1, 1]; 0 outside the mask.
+        mask: bool, shape (height, width); True where the pixel is image.
+        geometry: The map between source and network pixels.
+    """
+
+    planes: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    geometry: Geometry
+
+
+def prepare(radiograph: Radiograph, spec: PreprocessSpec) -> Prepared:
+    """Crop, letterbox and normalize one radiograph: the only way into a network.
+
+    Raises:
+        PixelValueError: The film is all padding.
+    """
+    boxed = letterbox(radiograph, spec)
+    return Prepared(normalize(boxed.pixels, boxed.mask, spec), boxed.mask, boxed.geometry)
+
+
+def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
+    """Crop dark padding, resize with the aspect ratio preserved, pad right and below.
+
+    Area interpolation where the film shrinks, bicubic where it grows (our choice; the paper names none).
+
+    Raises:
+        PixelValueError: The film is all padding.
+    """
+    pixels = radiograph.pixels
+    height, width = pixels.shape
+    crop = find_crop(pixels, source=radiograph.source) if spec.crop else (0, 0, width, height)
+    x0, y0, x1, y1 = crop
+    scaled = _scaled_size(x1 - x0, y1 - y0, radiograph.spacing, spec)
+    part = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    if scaled != (x1 - x0, y1 - y0):
+        shrinks = scaled[0] <= x1 - x0
+        part = cv2.resize(part, scaled, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        np.clip(part, 0.0, 1.0, out=part)  # bicubic interpolation overshoots
+    if spec.shape == "square":
+        size = (spec.size, spec.size)
+    else:
+        size = (_next_multiple(scaled[0], spec.stride), _next_multiple(scaled[1], spec.stride))
+    canvas = np.zeros((size[1], size[0]), np.float32)
+    canvas[: scaled[1], : scaled[0]] = part
+    mask = np.zeros(canvas.shape, np.bool_)
+    mask[: scaled[1], : scaled[0]] = ~_redacted(part)
+    return Letterboxed(canvas, mask, Geometry((width, height), crop, scaled, size))
+
+
+def normalize(pixels: NDArray[np.float32], mask: NDArray[np.bool_], spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Turn letterboxed (and perhaps augmented) pixels into the network's planes.
+
+    Args:
+        pixels: float32, shape (height, width), in [0, 1].
+        mask: bool, the same shape; True where the pixel is image.
+        spec: Which planes, and how they are normalized.
+
+    Returns:
+        float32, shape (channels, height, width), in [-1, 1]; 0 outside the mask.
+
+    Raises:
+        PixelValueError: Shapes or dtypes differ from the above.
+    """
+    if pixels.dtype != np.float32 or pixels.ndim != 2 or mask.shape != pixels.shape or mask.dtype != np.bool_:
+        raise PixelValueError(
+            "normalize takes one plane and its mask",
+            got=f"{pixels.dtype} {pixels.shape} and {mask.dtype} {mask.shape}",
+            allowed="float32 (height, width) and bool of the same shape",
+        )
+    planes = np.empty((len(spec.channels), *pixels.shape), np.float32)
+    for plane, channel in zip(planes, spec.channels, strict=True):
+        if channel == "raw":
+            np.multiply(pixels, 2.0, out=plane)
+            plane -= 1.0
+            plane *= mask
+        else:
+            plane[:] = local_contrast_normalization(
+                pixels, mask, window=spec.lcn_window, sigma=spec.lcn_sigma, scaling=spec.lcn_scaling
+            )
+    return planes
+
+
+def _scaled_size(
+    width: int, height: int, spacing: tuple[float, float] | None, spec: PreprocessSpec
+) -> tuple[int, int]:
+    """Size after resizing: the longer side becomes ``spec.size``, or less where enlarging is not wanted.
+
+    Pixels that are not square (spacing differs between rows and columns) are made square first, along the axis
+    that loses nothing.
+    """
+    x_stretch = y_stretch = 1.0
+    if spacing is not None:
+        row_mm, column_mm = spacing  # distance between rows (y) and between columns (x)
+        finest = min(row_mm, column_mm)
+        y_stretch, x_stretch = row_mm / finest, column_mm / finest
+    longest = max(width * x_stretch, height * y_stretch)
+    scale = spec.size / longest
+    if spec.millimeters_per_pixel is not None and spacing is not None:
+        scale = min(scale, min(spacing) / spec.millimeters_per_pixel)
+    elif not spec.enlarge:
+        scale = min(scale, 1.0)
+    return (
+        min(spec.size, max(1, round(width * x_stretch * scale))),
+        min(spec.size, max(1, round(height * y_stretch * scale))),
+    )
+
+
+def _redacted(part: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """True on large filled rectangles of exact zeros: boxes drawn over burnt-in names, which are not image."""
+    zero = part == 0.0
+    redacted = np.zeros_like(zero)
+    if zero.mean() < _REDACTION_AREA:
+        return redacted
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(zero.astype(np.uint8), connectivity=4)
+    for label in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[label])
+        if area >= _REDACTION_AREA * zero.size and area >= 0.97 * w * h and min(w, h) >= 4:
+            redacted[y : y + h, x : x + w] |= labels[y : y + h, x : x + w] == label
+    return redacted if not redacted.all() else np.zeros_like(zero)
+
+
+def _next_multiple(length: int, stride: int) -> int:
+    return -(-length // stride) * stride
