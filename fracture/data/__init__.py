@@ -1,0 +1,1 @@
+"""Annotated films: readers, checks, splits, sampling, augmentation and targets for training."""
