@@ -1,3 +1,3 @@
 """fracture: find fractures on radiographs."""
-from fracture._version import __version__
 
+from fracture._version import __version__ as __version__

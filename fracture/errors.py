@@ -93,9 +93,7 @@ class FractureError(Exception):
         return (_rebuild, (type(self), self.what, self.got, self.allowed, self.hint))
 
 
-def _rebuild(
-    kind: type[FractureError], what: str, got: object, allowed: object, hint: str | None
-) -> FractureError:
+def _rebuild(kind: type[FractureError], what: str, got: object, allowed: object, hint: str | None) -> FractureError:
     return kind(what, got=got, allowed=allowed, hint=hint)
 
 

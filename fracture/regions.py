@@ -100,9 +100,7 @@ class Region:
         """
         known = {"name", "parent", "kind", "body_parts", "codes", "aliases", "covers", "source"}
         if unknown := sorted(set(data) - known):
-            raise RegionError(
-                "a region record has unknown keys", got=", ".join(unknown), allowed=sorted(known)
-            )
+            raise RegionError("a region record has unknown keys", got=", ".join(unknown), allowed=sorted(known))
         if not isinstance(data.get("name"), str) or not isinstance(data.get("parent"), str | None):
             raise RegionError("a region record needs a name and a parent (null for the root)", got=dict(data))
         values: dict[str, Any] = {}
@@ -329,9 +327,7 @@ class RegionTree:
         """
         regions = data.get("regions")
         if not isinstance(regions, list) or set(data) != {"regions"}:
-            raise RegionError(
-                "a region tree is an object with the one key 'regions', a list", got=sorted(data)
-            )
+            raise RegionError("a region tree is an object with the one key 'regions', a list", got=sorted(data))
         if not all(isinstance(item, Mapping) for item in regions):
             raise RegionError("each region of a tree is an object")
         return cls(tuple(Region.from_dict(item) for item in regions))
@@ -449,15 +445,13 @@ _COLLAPSED = {
 _VIEW_WORDS = {
     "frontal": "AP PA FRONTAL DP PD DORSOPLANTAR PLANTODORSAL DORSOPALMAR INLET OUTLET INLETOUTLET "
     "FRONTALDORSOPLANTAR FRONTALINLETOUTLET",
-    "lateral": "LL RL LAT LATERAL ML LM MEDIOLATERAL LATEROMEDIAL AXILLARY FROGLEG "
-    "FROGLEGLATERAL FROG Y YVIEW",
+    "lateral": "LL RL LAT LATERAL ML LM MEDIOLATERAL LATEROMEDIAL AXILLARY FROGLEG FROGLEGLATERAL FROG Y YVIEW",
     "oblique": "RLO LLO OBL OBLIQUE MORTISE OBLIQUEMORTISE RAO LAO RPO LPO MLO LMO",
 }
 
 # View Code Sequence (0054,0220): PS3.16 CID 4010, SNOMED CT and SNOMED RT values.
 _VIEW_CODES = {
-    "frontal": "399033003 R-10202 399348003 R-10206 272479007 R-10214 R-40888 399335002 R-102C4 "
-    "399071006 R-102C3",
+    "frontal": "399033003 R-10202 399348003 R-10206 272479007 R-10214 R-40888 399335002 R-102C4 399071006 R-102C3",
     "lateral": "399067008 R-102CD 399198007 R-10232 399173006 R-10236 399260004 R-10224 399352003 R-10228",
     "oblique": "399182000 R-102C1 399236003 R-10234 399184004 R-10238 399312000 R-10208 399059000 R-10216 "
     "399160007 R-10204 260427002 R-40783 260426006 R-40782 399099002 R-10230 399368009 R-10226 "

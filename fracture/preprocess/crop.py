@@ -30,6 +30,11 @@ _STRIP = 0.05  # a bright part along an edge that is at most this deep (of that 
 _LETTER_AREA = 0.01  # a mark's bounding box is at most this part of the film
 _LETTER_GAP = 0.02  # and stands at least this far (of the longer side) from anything else
 _SMALLEST_CONTENT = 0.002  # a film with less content than this part of its area is all padding
+_CLEAR = 0.08  # clearly brighter than the dark: by this part of the film's contrast ...
+_CLEAR_AT_MOST = 0.04  # ... but never more than this (10 of 255 grey levels)
+_DARK_RANGE = 0.06  # how uneven a dark background may be (15 of 255 grey levels)
+_BRIGHTEST_PADDING = 0.3  # a background brighter than this is no dark padding
+_RIM = 0.04  # how far (of the longer side) a faint rim may reach from what is clear
 _FAINTEST = 0.012  # brightness above the dark level that counts as content, at the least (3 of 255 grey levels)
 
 
@@ -49,10 +54,13 @@ def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple
     height, width = pixels.shape
     scale = min(1.0, _SMALL_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    small = cv2.medianBlur(np.ascontiguousarray(small), 3) if min(small.shape) >= 3 else small
+    resized = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = np.ascontiguousarray(resized, np.float32)
+    if min(size) >= 3:
+        small = np.asarray(cv2.medianBlur(small, 3), np.float32)
 
-    content = small > _dark_level(small)
+    flat = float(small.max()) - float(small.min()) < _FAINTEST
+    content = _content(small) & (not flat)
     kept = _anatomy(content, small)
     if kept.sum() < max(1.0, _SMALLEST_CONTENT * kept.size):
         raise PixelValueError(
@@ -71,6 +79,20 @@ def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple
     )
 
 
+def _content(small: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the film is brighter than its dark background.
+
+    Two levels, as in edge detection: what is clearly brighter than the dark (bone always is), and what is a little
+    brighter and near it (a soft-tissue rim). Slow gradients of the background far from anything are neither.
+    """
+    low = _dark_level(small)
+    contrast = float(np.percentile(small, 99)) - low
+    clear = small > low + min(max(_CLEAR * contrast, 0.0), _CLEAR_AT_MOST)
+    reach = max(1, round(_RIM * max(small.shape)))
+    near = cv2.dilate(clear.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return np.asarray((small > low) & (near > 0))
+
+
 def _dark_level(small: NDArray[np.float32]) -> float:
     """Brightness above which a pixel is content: the dark background's level plus its spread.
 
@@ -82,20 +104,19 @@ def _dark_level(small: NDArray[np.float32]) -> float:
     if positive.size < 0.02 * small.size:  # a bright drawing on pure black
         return _FAINTEST
     rim = max(2, round(0.06 * min(small.shape)))
-    edge = np.concatenate(
-        [small[:rim].ravel(), small[-rim:].ravel(), small[:, :rim].ravel(), small[:, -rim:].ravel()]
-    )
+    edge = np.concatenate([small[:rim].ravel(), small[-rim:].ravel(), small[:, :rim].ravel(), small[:, -rim:].ravel()])
     edge = edge[edge > 0]
     if edge.size < 16:
         return float(positive.min()) * 0.5 if float(positive.min()) > 2 * _FAINTEST else _FAINTEST
     low = float(np.percentile(edge, 10))
-    dark = edge[edge <= low + 0.08]
+    dark = edge[edge <= low + _DARK_RANGE]
     level = float(np.median(dark))
     spread = 1.4826 * float(np.median(np.abs(dark - level)))
-    middle = float(np.percentile(positive, 50))
-    if level > 0.5 * (middle + float(np.percentile(positive, 99))) or level > 0.6:
+    # Where tissue reaches all edges, the edges know no background: the darkest part of the film does.
+    level = min(level, float(np.percentile(positive, 15)))
+    if level > _BRIGHTEST_PADDING:
         return 0.0  # bright to the rim: there is no dark padding to remove
-    return level + max(_FAINTEST, 3.0 * spread)
+    return level + min(max(_FAINTEST, 3.0 * spread), _DARK_RANGE)
 
 
 def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -106,9 +127,16 @@ def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[
     kept = np.zeros(count, bool)
     brightest = float(small.max())
     gap = max(1, round(_LETTER_GAP * max(height, width)))
+    edge_depth = max(2, round(_STRIP * min(height, width)))
+    from_left, from_top = np.arange(width), np.arange(height)
+    depth_map = np.minimum(
+        np.minimum(from_left, from_left[::-1])[None, :], np.minimum(from_top, from_top[::-1])[:, None]
+    )
     for label in range(1, count):
         x, y, w, h, area = (int(v) for v in stats[label])
         if area <= 2:  # what survives a median filter at this size is still no anatomy
+            continue
+        if depth_map[labels == label].max() < edge_depth:  # a sliver along an edge, what a strip left behind
             continue
         kept[label] = True
         if w * h > _LETTER_AREA * content.size:
@@ -118,7 +146,7 @@ def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[
         values = small[y : y + h, x : x + w][labels[y : y + h, x : x + w] == label]
         if alone and float(np.percentile(values, 75)) > 0.75 * brightest:
             kept[label] = False
-    return kept[labels]
+    return np.asarray(kept[labels], np.bool_)
 
 
 def _strips(content: NDArray[np.bool_]) -> NDArray[np.bool_]:

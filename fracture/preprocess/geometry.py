@@ -35,7 +35,10 @@ class Geometry:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Network pixels per source pixel, (x, y). They differ by the rounding to whole pixels only."""
+        """Network pixels per source pixel, (x, y).
+
+        They differ by the rounding to whole pixels, and where
+        the film's own pixels are not square."""
         x0, y0, x1, y1 = self.crop
         return self.scaled_size[0] / (x1 - x0), self.scaled_size[1] / (y1 - y0)
 

@@ -38,7 +38,7 @@ def gaussian_window(window: int, sigma: float) -> NDArray[np.float32]:
     """The one-dimensional Gaussian of ``window`` samples that sums to 1; its outer product is Jarrett's w."""
     offsets = np.arange(window) - (window - 1) / 2
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return (weights / weights.sum()).astype(np.float32)
+    return np.asarray(weights / weights.sum(), np.float32)
 
 
 def local_contrast_normalization(
@@ -113,17 +113,17 @@ def _normalize(
     v = centered - filtered(centered) * inverse
     if valid is not None:
         v *= valid
-    deviation = cv2.sqrt(np.maximum(filtered(v * v) * inverse, 0.0))
+    deviation = np.sqrt(np.maximum(filtered(v * v) * inverse, 0.0))
     c = float(deviation.mean(dtype=np.float64) if mask is None else deviation[mask].mean(dtype=np.float64))
     if c < _SMALLEST_CONTRAST:
         return np.zeros_like(pixels)
-    y = v / np.maximum(deviation, np.float32(c))
+    y = np.asarray(v / np.maximum(deviation, np.float32(c)), np.float32)
     if scaling is not None:
         limit = _limit(y, mask, scaling)
         if limit > 0:
             y *= np.float32(1.0 / limit)
             np.clip(y, -1.0, 1.0, out=y)
-    return np.asarray(y, np.float32)
+    return y
 
 
 def _coverage(length: int, kernel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -80,7 +80,8 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     part = np.ascontiguousarray(pixels[y0:y1, x0:x1])
     if scaled != (x1 - x0, y1 - y0):
         shrinks = scaled[0] <= x1 - x0
-        part = cv2.resize(part, scaled, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        part = np.asarray(cv2.resize(part, scaled, interpolation=interpolation), np.float32)
         np.clip(part, 0.0, 1.0, out=part)  # bicubic interpolation overshoots
     if spec.shape == "square":
         size = (spec.size, spec.size)
@@ -126,9 +127,7 @@ def normalize(pixels: NDArray[np.float32], mask: NDArray[np.bool_], spec: Prepro
     return planes
 
 
-def _scaled_size(
-    width: int, height: int, spacing: tuple[float, float] | None, spec: PreprocessSpec
-) -> tuple[int, int]:
+def _scaled_size(width: int, height: int, spacing: tuple[float, float] | None, spec: PreprocessSpec) -> tuple[int, int]:
     """Size after resizing: the longer side becomes ``spec.size``, or less where enlarging is not wanted.
 
     Pixels that are not square (spacing differs between rows and columns) are made square first, along the axis
@@ -153,7 +152,7 @@ def _scaled_size(
 
 def _redacted(part: NDArray[np.float32]) -> NDArray[np.bool_]:
     """True on large filled rectangles of exact zeros: boxes drawn over burnt-in names, which are not image."""
-    zero = part == 0.0
+    zero = np.asarray(part == 0.0)
     redacted = np.zeros_like(zero)
     if zero.mean() < _REDACTION_AREA:
         return redacted
@@ -162,7 +161,7 @@ def _redacted(part: NDArray[np.float32]) -> NDArray[np.bool_]:
         x, y, w, h, area = (int(v) for v in stats[label])
         if area >= _REDACTION_AREA * zero.size and area >= 0.97 * w * h and min(w, h) >= 4:
             redacted[y : y + h, x : x + w] |= labels[y : y + h, x : x + w] == label
-    return redacted if not redacted.all() else np.zeros_like(zero)
+    return redacted & (not redacted.all())
 
 
 def _next_multiple(length: int, stride: int) -> int:

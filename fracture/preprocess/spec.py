@@ -77,7 +77,10 @@ class PreprocessSpec:
             "('raw',), ('lcn',) or ('raw', 'lcn')",
         )
         _require(
-            self.lcn_window >= 3 and self.lcn_window % 2 == 1, "lcn_window", self.lcn_window, "an odd number >= 3"
+            self.lcn_window >= 3 and self.lcn_window % 2 == 1,
+            "lcn_window",
+            self.lcn_window,
+            "an odd number >= 3",
         )
         _require(self.lcn_sigma > 0, "lcn_sigma", self.lcn_sigma, "a positive number")
         _require(
@@ -124,7 +127,10 @@ class PreprocessSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ConfigurationError(
-                "unknown preprocessing keys", got=", ".join(unknown), allowed=sorted(known), hint="remove them"
+                "unknown preprocessing keys",
+                got=", ".join(unknown),
+                allowed=sorted(known),
+                hint="remove them",
             )
         if "channels" in values:
             values["channels"] = tuple(values["channels"])
