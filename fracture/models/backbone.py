@@ -1,0 +1,164 @@
+"""What every backbone shares: named stages in order, a stride-8 tap, checkpointing, normalization."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fracture.errors import ModelError
+from fracture.models.spec import Norm
+
+__all__ = ["Backbone", "BackboneOutput", "FixedBatchNorm2d", "convert_norm", "group_count"]
+
+
+class BackboneOutput(NamedTuple):
+    """Features of a backbone.
+
+    Attributes:
+        deep: (B, channels, H / stride, W / stride), the last stage.
+        skip: (B, skip_channels, H / 8, W / 8), the last stage at stride 8 before any dilated one.
+    """
+
+    deep: Tensor
+    skip: Tensor
+
+
+class Backbone(nn.Module):
+    """A chain of stages from planes to features. Subclasses fill the attributes and register their modules.
+
+    Attributes:
+        channels: Channels of the deepest features.
+        skip_channels: Channels of the stride-8 tap.
+        stride: Input pixels per cell of the deepest features.
+        plan: Stages from input to output: (stage name, names of the child modules it applies in order).
+        skip_stage: The stage whose output is the stride-8 tap.
+        stem_conv: Name of the first convolution, which has no bias.
+        stem_norm: Name of the normalization that takes the first convolution's output directly.
+        checkpointed: Names of the stages whose activations are recomputed in the backward pass instead of
+            kept.
+    """
+
+    channels: int
+    skip_channels: int
+    stride: int
+    plan: tuple[tuple[str, tuple[str, ...]], ...]
+    skip_stage: str
+    stem_conv: str
+    stem_norm: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checkpointed: frozenset[str] = frozenset()
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of the stages from input to output."""
+        return tuple(name for name, _ in self.plan)
+
+    def set_checkpointing(self, stages: Collection[str] | bool) -> None:
+        """Choose the stages that trade time for memory in training.
+
+        Checkpointing changes neither outputs, gradients nor the running statistics of batch normalization.
+
+        Args:
+            stages: Stage names; ``True`` for all, ``False`` for none. The shallow stages hold most of the
+                memory at 1024 x 1024 pixels: ``backbone.stage_names[:4]`` is a good choice for a DRN.
+
+        Raises:
+            ModelError: A name that is no stage.
+        """
+        if isinstance(stages, bool):
+            stages = self.stage_names if stages else ()
+        unknown = sorted(set(stages) - set(self.stage_names))
+        if unknown:
+            raise ModelError("no such stage to checkpoint", got=", ".join(unknown), allowed=self.stage_names)
+        self.checkpointed = frozenset(stages)
+
+    def forward(self, x: Tensor) -> BackboneOutput:
+        """(B, planes, H, W) to the deepest features and the stride-8 tap."""
+        skip = x
+        for name, modules in self.plan:
+            if name in self.checkpointed and self.training and torch.is_grad_enabled():
+                x = self._recomputed(modules, x)
+            else:
+                x = self._apply_stage(modules, x)
+            if name == self.skip_stage:
+                skip = x
+        return BackboneOutput(deep=x, skip=skip)
+
+    def _apply_stage(self, modules: tuple[str, ...], x: Tensor) -> Tensor:
+        for name in modules:
+            x = self.get_submodule(name)(x)
+        return x
+
+    def _recomputed(self, modules: tuple[str, ...], x: Tensor) -> Tensor:
+        norms = [
+            m for name in modules for m in self.get_submodule(name).modules() if isinstance(m, nn.BatchNorm2d)
+        ]
+        result = checkpoint(
+            self._apply_stage,
+            modules,
+            x,
+            use_reentrant=False,
+            context_fn=lambda: (contextlib.nullcontext(), _without_updates(norms)),
+        )
+        if not isinstance(result, Tensor):
+            raise ModelError("a checkpointed stage returned no tensor", got=type(result).__name__)
+        return result
+
+
+@contextlib.contextmanager
+def _without_updates(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
+    """Batch normalization as in training, but without a second update of the running statistics."""
+    kept = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for m in norms:
+        m.momentum = 0.0
+        m.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for m, (momentum, count) in zip(norms, kept, strict=True):
+            m.momentum = momentum
+            m.num_batches_tracked = count
+
+
+class FixedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization by its stored statistics, in training too; scale and shift learn."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch gives it
+        """(B, C, H, W) to the same shape."""
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+def group_count(channels: int) -> int:
+    """Groups for group normalization: the largest divisor up to 32 (Wu and He 2018 use 32)."""
+    return max(n for n in range(1, min(32, channels) + 1) if channels % n == 0)
+
+
+def convert_norm(module: nn.Module, norm: Norm) -> None:
+    """Replace every ``BatchNorm2d`` below ``module`` by the chosen kind, in place, keeping scale and shift.
+
+    The names of the parameters stay the same, so that weights for one kind load into another.
+    """
+    if norm == "batch":
+        return
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is not nn.BatchNorm2d:
+                continue
+            new: nn.Module
+            if norm == "frozen":
+                new = FixedBatchNorm2d(child.num_features, eps=child.eps)
+                new.load_state_dict(child.state_dict())
+            else:
+                new = nn.GroupNorm(group_count(child.num_features), child.num_features, eps=child.eps)
+                new.load_state_dict({"weight": child.weight.data, "bias": child.bias.data})
+            setattr(parent, name, new)

@@ -1,0 +1,263 @@
+"""What a network is, as data: :class:`ModelSpec`, small, frozen, JSON-able, and free of torch.
+
+A specification describes the function, not how it is trained or run: initialization, freezing, activation
+checkpointing and precision are chosen elsewhere and change nothing here. Fields that the paper (Jones et al.
+2020) leaves open say so in their documentation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from fracture.errors import ModelError
+
+__all__ = ["BACKBONES", "MAP_STRIDE", "Family", "Geometry", "ModelSpec", "Norm", "Pooling", "family_of"]
+
+Family = Literal["drn", "resnet", "densenet", "mobilenet"]
+Pooling = Literal["average", "spp", "attention"]
+Norm = Literal["batch", "group", "frozen"]
+Geometry = Literal["torchvision", "caffe"]
+
+MAP_STRIDE: Final = 8
+"""Pixels of the network's input per cell of the probability map, along each axis, whatever the backbone."""
+
+_PLANES: Final = ("raw", "lcn")
+_DRN: Final = tuple(
+    f"drn_{name}"
+    for name in (
+        "a_18", "a_34", "a_50", "c_26", "c_42", "c_58",
+        "d_22", "d_24", "d_38", "d_40", "d_54", "d_56", "d_105", "d_107",
+    )
+)  # fmt: skip
+_RESNET: Final = ("resnet18", "resnet34", "resnet50", "resnet101")
+_DENSENET: Final = ("densenet121", "densenet169")
+_MOBILENET: Final = ("mobilenetv2_100",)
+
+BACKBONES: Final[tuple[str, ...]] = _DRN + _RESNET + _DENSENET + _MOBILENET
+"""Every backbone name that :class:`ModelSpec` knows."""
+
+# stages kept -> stride of the network without dilation
+_NATURAL_STRIDE: Final[dict[Family, dict[int, int]]] = {
+    "drn": {4: 8},
+    "resnet": {2: 8, 3: 16, 4: 32},
+    "densenet": {2: 8, 3: 16, 4: 32},
+    "mobilenet": {4: 32},
+}
+
+
+def family_of(backbone: str) -> Family:
+    """The family of a backbone name.
+
+    Raises:
+        ModelError: The name is not one of :data:`BACKBONES`.
+    """
+    if backbone in _DRN:
+        return "drn"
+    if backbone in _RESNET:
+        return "resnet"
+    if backbone in _DENSENET:
+        return "densenet"
+    if backbone in _MOBILENET:
+        return "mobilenet"
+    raise ModelError("unknown backbone", got=repr(backbone), allowed=BACKBONES)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network: backbone, inputs, pooling and heads.
+
+    The defaults are our choice where the paper is silent; see :mod:`fracture.models.recipes` for the paper's
+    ensemble.
+
+    Attributes:
+        backbone: One of :data:`BACKBONES`. The paper uses "minor variants" of the dilated residual network
+            (DRN) and names no depth.
+        inputs: Planes in the order the network takes them: ``("raw",)``, ``("lcn",)`` or ``("raw", "lcn")``.
+        score: Whether there is an image-level score; always true (Jones 2020: every member gives one).
+        map: Whether there is a pixel-wise map at stride 8 (Jones 2020: a subset of the members).
+        pooling: ``"average"`` (over valid cells), ``"spp"`` (spatial pyramid of maxima, He et al. 2014) or
+            ``"attention"`` (gated attention pooling, Ilse et al. 2018). The paper does not say which form its
+            attention takes; see :class:`fracture.models.pooling.AttentionPool` for why we chose this one.
+        spp_bins: Grid sizes of the pyramid, used with ``pooling="spp"``; ``(6, 3, 2, 1)`` are those of He et
+            al., the default ``(4, 2, 1)`` is our choice (21 instead of 50 cells per channel).
+        attention_width: Hidden units of the attention gate, used with ``pooling="attention"`` (our choice).
+        regions: Names the region head tells apart, as independent sigmoids (a film may show several); empty
+            for no such head. Our addition: the paper does not say where the region comes from.
+        width: Multiplier of the channel counts, for DRN only; 1.0 is the published network.
+        stages: Residual stages or dense blocks kept, from the input on; 4 is the whole network. DRN: always
+            4.
+        output_stride: Stride of the deepest features, reached by dilation: 8, 16 or 32. DRN: always 8.
+        norm: ``"batch"``; ``"group"`` (Wu and He 2018, at most 32 groups; for batches of a few films); or
+            ``"frozen"``: batch normalization whose stored statistics are used in training too and never
+            updated, while its scale and shift learn. ``"frozen"`` makes sense only with loaded weights.
+        dropout: Probability of dropping a pooled feature before the linear score and region heads, in
+            training.
+        geometry: ``"torchvision"``, or ``"caffe"`` for the original MSRA ResNet-50/-101 weights: stride in
+            the first 1 x 1 convolution of a stage, and the stem's max-pool without padding but in ceil mode.
+        stem_rgb: Whether the first convolution takes the valid mask as one more plane. With it a network that
+            was trained on RGB normalized by ImageNet's mean and standard deviation can be loaded exactly,
+            borders included; see :func:`fracture.models.starting_points.initialize`.
+        map_skip: Whether the map is decoded at stride 8 from the upsampled deep features plus a lateral 1 x 1
+            projection of the backbone's stride-8 stage (one step of a feature pyramid, Lin et al. 2017).
+            Needs ``map`` and an ``output_stride`` above 8. Our addition, not in the paper: it gives the map
+            its resolution back at a fraction of the price of dilation.
+
+    Raises:
+        ModelError: A value out of range, or a combination that no network has.
+    """
+
+    backbone: str = "drn_d_22"
+    inputs: tuple[str, ...] = ("raw",)
+    score: bool = True
+    map: bool = True
+    pooling: Pooling = "average"
+    spp_bins: tuple[int, ...] = (4, 2, 1)
+    attention_width: int = 128
+    regions: tuple[str, ...] = ()
+    width: float = 1.0
+    stages: int = 4
+    output_stride: int = 8
+    norm: Norm = "batch"
+    dropout: float = 0.0
+    geometry: Geometry = "torchvision"
+    stem_rgb: bool = False
+    map_skip: bool = False
+
+    def __post_init__(self) -> None:
+        family = family_of(self.backbone)
+        for name in ("inputs", "spp_bins", "regions"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, (tuple, list)):
+                raise ModelError(f"ModelSpec.{name} must be a tuple", got=repr(value))
+            object.__setattr__(self, name, tuple(value))
+        for name in ("score", "map", "stem_rgb", "map_skip"):
+            if not isinstance(getattr(self, name), bool):
+                raise ModelError(f"ModelSpec.{name} must be true or false", got=repr(getattr(self, name)))
+        for name in ("attention_width", "stages", "output_stride"):
+            if not _is_int(getattr(self, name)):
+                raise ModelError(f"ModelSpec.{name} must be a whole number", got=repr(getattr(self, name)))
+        for name in ("width", "dropout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ModelError(f"ModelSpec.{name} must be a number", got=repr(value))
+            object.__setattr__(self, name, float(value))
+        for name, kind in (("pooling", Pooling), ("norm", Norm), ("geometry", Geometry)):
+            if getattr(self, name) not in get_args(kind):
+                raise ModelError(
+                    f"unknown ModelSpec.{name}", got=repr(getattr(self, name)), allowed=get_args(kind)
+                )
+        self._check_values()
+        self._check_combinations(family)
+
+    def _check_values(self) -> None:
+        if self.inputs not in (("raw",), ("lcn",), ("raw", "lcn")):
+            raise ModelError(
+                "ModelSpec.inputs names the planes in order",
+                got=self.inputs,
+                allowed="('raw',), ('lcn',) or ('raw', 'lcn')",
+            )
+        if not self.score:
+            raise ModelError("ModelSpec.score is always true", got=self.score, hint="leave it out")
+        if not self.spp_bins or not all(_is_int(n) and 1 <= n <= 32 for n in self.spp_bins):
+            raise ModelError("ModelSpec.spp_bins", got=self.spp_bins, allowed="whole numbers from 1 to 32")
+        if len(set(self.spp_bins)) != len(self.spp_bins):
+            raise ModelError("ModelSpec.spp_bins has a grid twice", got=self.spp_bins)
+        if not 1 <= self.attention_width <= 4096:
+            raise ModelError("ModelSpec.attention_width", got=self.attention_width, allowed="1 to 4096")
+        if not all(isinstance(name, str) and name for name in self.regions):
+            raise ModelError("ModelSpec.regions must hold names", got=self.regions)
+        if len(set(self.regions)) != len(self.regions):
+            raise ModelError("ModelSpec.regions has a name twice", got=self.regions)
+        if not 0.0625 <= self.width <= 4.0:  # written so that NaN fails too
+            raise ModelError("ModelSpec.width", got=self.width, allowed="0.0625 to 4")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ModelError("ModelSpec.dropout", got=self.dropout, allowed="at least 0 and below 1")
+
+    def _check_combinations(self, family: Family) -> None:
+        natural = _NATURAL_STRIDE[family]
+        if self.stages not in natural:
+            raise ModelError(
+                f"ModelSpec.stages for {self.backbone}", got=self.stages, allowed=sorted(natural)
+            )
+        strides = [s for s in (8, 16, 32) if s <= natural[self.stages]]
+        if self.output_stride not in strides:
+            raise ModelError(
+                f"ModelSpec.output_stride for {self.backbone} with {self.stages} stages",
+                got=self.output_stride,
+                allowed=strides,
+            )
+        if family != "drn" and self.width != 1.0:
+            raise ModelError(
+                f"only the DRN family has a width; {self.backbone} has one size", got=self.width, allowed=1.0
+            )
+        if self.geometry == "caffe" and self.backbone not in ("resnet50", "resnet101"):
+            raise ModelError(
+                "geometry 'caffe' exists for the bottleneck ResNets only",
+                got=self.backbone,
+                allowed=("resnet50", "resnet101"),
+            )
+        if self.map_skip and not self.map:
+            raise ModelError("ModelSpec.map_skip decodes the map, but map is false", hint="set map=True")
+        if self.map_skip and self.output_stride == MAP_STRIDE:
+            raise ModelError(
+                "ModelSpec.map_skip has nothing to add at output_stride 8, the map's own",
+                hint="set output_stride=16 or 32, or map_skip=False",
+            )
+
+    @property
+    def planes(self) -> int:
+        """Number of image planes the model takes (the valid mask comes separately)."""
+        return len(self.inputs)
+
+    @property
+    def family(self) -> Family:
+        """The backbone's family."""
+        return family_of(self.backbone)
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input must be multiples of this many pixels."""
+        return max(MAP_STRIDE, self.output_stride)
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """A copy with some fields changed, checked again."""
+        unknown = sorted(set(changes) - _FIELDS)
+        if unknown:
+            raise ModelError("unknown field of ModelSpec", got=", ".join(unknown), allowed=sorted(_FIELDS))
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as JSON knows them (tuples become lists). ``from_dict`` is the inverse."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelSpec:
+        """The specification written by :meth:`to_dict`; absent fields take their defaults.
+
+        Raises:
+            ModelError: An unknown key, or a value that :class:`ModelSpec` refuses.
+        """
+        if not isinstance(data, Mapping):
+            raise ModelError("a model specification must be a mapping", got=type(data).__name__)
+        unknown = sorted(str(key) for key in set(data) - _FIELDS)
+        if unknown:
+            raise ModelError(
+                "unknown key in a model specification",
+                got=", ".join(unknown),
+                allowed=sorted(_FIELDS),
+                hint="a newer version of the library may have written it",
+            )
+        return cls(**data)
+
+
+_FIELDS: Final = frozenset(field.name for field in dataclasses.fields(ModelSpec))
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,341 @@
+"""Starting points: random numbers, ImageNet weights through timm, or a safetensors file of one's own.
+
+The paper trains from random initialization without transfer learning (Jones et al. 2020, Methods). Everything
+else here is our addition. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
+from fracture.models.multitask import FractureModel, build_model
+from fracture.models.spec import ModelSpec
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InitReport", "initialize", "read_tensors"]
+
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+"""Normalization of RGB in [0, 1] that torchvision's and most of timm's ImageNet weights expect."""
+
+_BACKBONE: Final = "backbone."
+_HEADS: Final = "heads."
+_IGNORED: Final = "num_batches_tracked"
+_STEMS: Final = ("auto", "rgb", "planes")
+
+# timm's name of the weights: those of torchvision where there are, the ones with the plain training recipe.
+_TIMM_NAMES: Final = {
+    "resnet18": "resnet18.tv_in1k",
+    "resnet34": "resnet34.tv_in1k",
+    "resnet50": "resnet50.tv_in1k",
+    "resnet101": "resnet101.tv_in1k",
+    "densenet121": "densenet121.tv_in1k",
+    "densenet169": "densenet169.tv_in1k",
+    "mobilenetv2_100": "mobilenetv2_100.ra_in1k",
+}
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """What a starting point gave to a model.
+
+    Attributes:
+        source: ``"random"``, timm's name of the weights, the file's name, or ``"tensors"``.
+        loaded: Names of the model's tensors that were set, as in ``model.state_dict()``, adapted ones
+            included.
+        missing: Names of the model's tensors that keep their random initialization; new heads are among them.
+        unexpected: Names in the source that the model has no place for (a classifier, later stages).
+        adapted: One sentence for each thing that was changed on the way in (the first convolution).
+        fraction: Share of the model's parameters (not buffers) that were loaded.
+        backbone_fraction: The same for the backbone alone.
+    """
+
+    source: str
+    loaded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    fraction: float = 0.0
+    backbone_fraction: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a run's manifest: the counts and fractions, and the names of what was not used."""
+        return {
+            "source": self.source,
+            "loaded": len(self.loaded),
+            "missing": list(self.missing),
+            "unexpected": list(self.unexpected),
+            "adapted": list(self.adapted),
+            "fraction": self.fraction,
+            "backbone_fraction": self.backbone_fraction,
+        }
+
+
+def initialize(
+    model: FractureModel,
+    init: str | Path | Mapping[str, Tensor] = "random",
+    *,
+    seed: int | None = None,
+    stem: str = "auto",
+    rgb_mean: tuple[float, float, float] = IMAGENET_MEAN,
+    rgb_std: tuple[float, float, float] = IMAGENET_STD,
+) -> InitReport:
+    """Set a model's weights from a starting point, in place.
+
+    A file may name its tensors as timm and torchvision do, with or without a common prefix (``module.``,
+    ``features.``, ``backbone.``), or as this library does, in which case heads of the same shape are loaded
+    too.
+
+    The first convolution of an RGB network is rewritten for our planes. A grey pixel p in [0, 1] arrives as
+    x = 2 p - 1, and the RGB network saw (p - mean) / std in each channel, so its kernel W becomes the sum
+    over channels of W / (2 std) for x, and of W (1/2 - mean) / std for a constant 1. With ``spec.stem_rgb``
+    the constant is the valid mask, itself a plane, and the rewriting is exact everywhere: outside the film
+    and beyond the border the RGB network saw zeros, and so does this one. Without it the constant goes into
+    the running mean of the first batch normalization, which is exact except within the kernel's reach of a
+    border. Two planes share the kernel, half each.
+
+    Args:
+        model: The model to change.
+        init: ``"random"`` draws everything anew; ``"pretrained"`` asks timm for ImageNet weights (needs the
+            network or timm's cache); a path to a ``.safetensors`` file; or a mapping of tensors.
+        seed: Seed of the random initialization, see :func:`fracture.models.build_model`.
+        stem: How to read the source's first convolution: ``"rgb"`` (three channels, normalized), ``"planes"``
+            (ours, or one grey channel in [-1, 1]), or ``"auto"``: planes if the source has heads of this
+            library or one channel, else RGB.
+        rgb_mean: Mean that the source's RGB input was normalized with; ``"pretrained"`` takes timm's.
+        rgb_std: The same for the standard deviation.
+
+    Returns:
+        What was loaded, missing, unexpected and adapted.
+
+    Raises:
+        ModelError: A random start for ``norm="frozen"``, an unknown ``stem``, or a backbone without
+            pretrained weights.
+        WeightsNotFoundError: No such file, or the hub cannot be reached.
+        WeightsIntegrityError: The file is no safetensors file, matches nothing, or holds tensors of other
+            shapes.
+    """
+    if stem not in _STEMS:
+        raise ModelError("unknown reading of the first convolution", got=repr(stem), allowed=_STEMS)
+    if isinstance(init, str) and init == "random":
+        return _random(model, seed)
+    if isinstance(init, str) and init == "pretrained":
+        name, tensors, rgb_mean, rgb_std = _from_timm(model.spec)
+    elif isinstance(init, Mapping):
+        name, tensors = "tensors", dict(init)
+    else:
+        name, tensors = Path(init).name, read_tensors(init)
+    return _load(model, tensors, name, stem, rgb_mean, rgb_std)
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises:
+        WeightsNotFoundError: No such file.
+        WeightsIntegrityError: Not a safetensors file, or a damaged one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsNotFoundError(
+            "no such weight file",
+            got=str(path),
+            hint="give 'random', 'pretrained', or the path of a .safetensors file",
+        )
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise WeightsIntegrityError(
+            f"{path.name} is not a readable safetensors file ({error})",
+            hint="PyTorch checkpoints are pickles, not read here: convert with safetensors.torch.save_file",
+        ) from error
+
+
+def _random(model: FractureModel, seed: int | None) -> InitReport:
+    if model.spec.norm == "frozen":
+        raise ModelError(
+            "norm='frozen' needs stored statistics, and a random start has none",
+            hint="use norm='batch' or 'group', or load weights",
+        )
+    fresh = build_model(model.spec, seed=seed)
+    model.load_state_dict(fresh.state_dict())
+    return InitReport(source="random", missing=tuple(_wanted(model)))
+
+
+def _from_timm(
+    spec: ModelSpec,
+) -> tuple[str, dict[str, Tensor], tuple[float, float, float], tuple[float, float, float]]:
+    import timm
+
+    if spec.backbone not in _TIMM_NAMES:
+        raise ModelError(
+            f"timm has no weights for {spec.backbone}",
+            allowed=tuple(_TIMM_NAMES),
+            hint="published DRN checkpoints are pickles: convert one to safetensors and give its path",
+        )
+    if spec.geometry == "caffe":
+        raise ModelError(
+            "timm's weights have torchvision's geometry",
+            got="geometry='caffe'",
+            hint="use geometry='torchvision', or give the path of MSRA weights",
+        )
+    name = _TIMM_NAMES[spec.backbone]
+    try:
+        net: Any = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsNotFoundError(
+            f"the ImageNet weights {name} are neither in timm's cache nor could they be fetched "
+            f"({type(error).__name__})",
+            hint=f'on a machine with network run `python -c "import timm, safetensors.torch as s; '
+            f"s.save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
+            f"'{spec.backbone}.safetensors')\"`, copy the file here and give its path",
+        ) from error
+    config = net.pretrained_cfg
+    mean, std = tuple(map(float, config["mean"])), tuple(map(float, config["std"]))
+    return name, dict(net.state_dict()), mean, std  # type: ignore[return-value]
+
+
+def _wanted(model: FractureModel) -> dict[str, Tensor]:
+    return {k: v for k, v in model.state_dict().items() if not k.endswith(_IGNORED)}
+
+
+def _load(
+    model: FractureModel,
+    tensors: dict[str, Tensor],
+    source: str,
+    stem: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> InitReport:
+    wanted = _wanted(model)
+    named = _renamed({k: v for k, v in tensors.items() if not k.endswith(_IGNORED)}, wanted)
+    if stem == "auto":
+        stem = "planes" if any(key.startswith(_HEADS) for key in named) else "rgb"
+    found: dict[str, Tensor] = {}
+    adapted: list[str] = []
+    unexpected: list[str] = []
+    conv = f"{_BACKBONE}{model.backbone.stem_conv}.weight"
+    constant: Tensor | None = None
+    for key, value in named.items():
+        if key not in wanted:
+            unexpected.append(key.removeprefix(_BACKBONE))
+            continue
+        shape = wanted[key].shape
+        value = value.detach().to(torch.float32)
+        if key == conv:
+            value, constant, note = _adapt_stem(value, shape, model.spec, stem, mean, std)
+            if note:
+                adapted.append(note)
+        if value.shape != shape:
+            if key.startswith(_HEADS):  # heads of another task or size start anew
+                unexpected.append(key)
+                continue
+            raise WeightsIntegrityError(
+                f"{source}: {key.removeprefix(_BACKBONE)} has another shape than in {model.spec.backbone}",
+                got=tuple(value.shape),
+                allowed=(str(tuple(shape)),),
+            )
+        found[key] = value
+    loaded_backbone = [k for k in found if k.startswith(_BACKBONE)]
+    if conv not in found or len(loaded_backbone) < 2:
+        raise WeightsIntegrityError(
+            f"{source} does not hold a {model.spec.backbone}: no first convolution by the name "
+            f"{model.backbone.stem_conv}.weight",
+            got=", ".join(sorted(tensors)[:3]) or "no tensors",
+            hint="tensors must be named as in timm or torchvision",
+        )
+    if constant is not None:
+        adapted.append(_absorb_constant(constant, found, model))
+    state = model.state_dict()
+    state.update({k: v.to(state[k].dtype) for k, v in found.items()})
+    model.load_state_dict(state)
+    parameters = {k: p.numel() for k, p in model.named_parameters()}
+    backbone = {k: n for k, n in parameters.items() if k.startswith(_BACKBONE)}
+    return InitReport(
+        source=source,
+        loaded=tuple(found),
+        missing=tuple(k for k in wanted if k not in found),
+        unexpected=tuple(unexpected),
+        adapted=tuple(adapted),
+        fraction=_share(parameters, found),
+        backbone_fraction=_share(backbone, found),
+    )
+
+
+def _share(sizes: Mapping[str, int], found: Mapping[str, Tensor]) -> float:
+    return sum(n for k, n in sizes.items() if k in found) / sum(sizes.values())
+
+
+def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The source's tensors under our names: drop the prefix, or none, that makes the most names match."""
+    prefixes = {""}
+    for key in tensors:
+        parts = key.split(".")
+        prefixes.update(".".join(parts[:n]) + "." for n in (1, 2) if n < len(parts))
+    best: dict[str, Tensor] = {}
+    most = -1
+    for old in sorted(prefixes, key=len):
+        for new in ("", _BACKBONE):
+            names = {new + k.removeprefix(old) if k.startswith(old) else k: v for k, v in tensors.items()}
+            matches = sum(k in wanted for k in names)
+            if matches > most:
+                best, most = names, matches
+    return best
+
+
+def _adapt_stem(
+    weight: Tensor,
+    shape: torch.Size,
+    spec: ModelSpec,
+    stem: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> tuple[Tensor, Tensor | None, str]:
+    """The first kernel for our planes; the constant per output channel if no plane carries it; a note."""
+    planes = spec.planes
+    if weight.ndim != 4:
+        raise WeightsIntegrityError("the first convolution must have four axes", got=tuple(weight.shape))
+    channels = weight.shape[1]
+    if stem == "rgb" and channels == 3:
+        scale = torch.tensor(std).view(1, 3, 1, 1)
+        offset = ((0.5 - torch.tensor(mean)) / torch.tensor(std)).view(1, 3, 1, 1)
+        kernel = (weight / (2 * scale)).sum(dim=1, keepdim=True) / planes
+        constant = (weight * offset).sum(dim=1, keepdim=True)
+        kernels = [kernel] * planes
+        if spec.stem_rgb:
+            note = f"first convolution: normalized RGB folded exactly into {planes} plane(s) and the mask"
+            return torch.cat([*kernels, constant], dim=1), None, note
+        note = f"first convolution: normalized RGB folded into {planes} plane(s), exact away from borders"
+        return torch.cat(kernels, dim=1), constant.sum(dim=(1, 2, 3)), note
+    if channels == shape[1]:
+        return weight, None, ""
+    if channels == 1:
+        kernels = [weight / planes] * planes
+        if spec.stem_rgb:
+            kernels.append(torch.zeros_like(weight))
+        return (
+            torch.cat(kernels, dim=1),
+            None,
+            f"first convolution: one grey channel shared by {planes} plane(s)",
+        )
+    raise WeightsIntegrityError(
+        "the first convolution has a number of channels that cannot be adapted",
+        got=channels,
+        allowed=(1, 3, shape[1]),
+    )
+
+
+def _absorb_constant(constant: Tensor, found: dict[str, Tensor], model: FractureModel) -> str:
+    key = f"{_BACKBONE}{model.backbone.stem_norm}.running_mean"
+    if key not in found:
+        return "first convolution: the constant part of the normalization was dropped (no running mean)"
+    found[key] = found[key] - constant
+    return f"{model.backbone.stem_norm}: running mean took the constant part of the normalization"
