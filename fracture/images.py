@@ -1,0 +1,547 @@
+"""PNG, JPEG and TIFF to one grey plane, and the scaling of a plane to [0, 1].
+
+Pillow decodes, because it stays quiet on damaged files: OpenCV's codecs are 8 % faster on FracAtlas' JPEGs but
+write to stderr from C. OpenCV serves only 16-bit color, which Pillow would cut to 8 bits, after Pillow has
+found the file sound.
+
+Look of the pixels (our choice, see ``scale_plane``): films published as JPEG were windowed before, so 8-bit images
+are taken as they are; 16-bit images that use their top bit likewise; 16-bit containers of fewer bits hold
+detector values that nobody windowed, so they get the percentile window that a DICOM file without one gets.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture.errors import (
+    FractureError,
+    ImageSizeError,
+    MultiFrameError,
+    NotARadiographError,
+    PixelValueError,
+    UnreadableFileError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+__all__ = [
+    "MAX_PIXELS",
+    "Plane",
+    "apply_orientation",
+    "check_size",
+    "decode_image",
+    "grey_plane",
+    "percentile_limits",
+    "plane_from_array",
+    "plane_from_pil",
+    "quiet",
+    "scale_plane",
+    "sniff",
+]
+
+MAX_PIXELS = 100_000_000
+"""Default limit of width times height, checked before decoding (our choice: five times the largest detectors)."""
+
+GREY_TOLERANCE = 8 / 255
+"""Spread of a pixel's color channels that still counts as grey (our choice: the chroma noise of JPEG)."""
+
+GREY_EXCEPTIONS = 0.001
+"""Share of the pixels that may spread further (our choice)."""
+
+PERCENTILES = (0.5, 99.5)
+"""Percentiles that become 0 and 1 where a file has no window (our choice)."""
+
+# What decoders raise on damaged data; every one of them becomes one of our errors with our own words.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+_QUIET = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One decoded grey plane before scaling.
+
+    Attributes:
+        pixels: (height, width), any real dtype, bright = dense, orientation applied.
+        bits: Significant bits of the stored values.
+        warnings: What a user should know about the decoding.
+    """
+
+    pixels: NDArray[Any]
+    bits: int
+    warnings: tuple[str, ...] = ()
+
+
+@contextmanager
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Keep other libraries' warnings from the user; yields them. One thread at a time, as the filters are global."""
+    with _QUIET, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"II+\x00", "tiff"),
+    (b"MM\x00+", "tiff"),
+    (b"\x1f\x8b", "gzip"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x93NUMPY", "NumPy"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\x7fELF", "program"),
+    (b"<?xml", "XML"),
+    (b"<html", "HTML"),
+    (b"<!DOCTYPE", "HTML"),
+)
+
+
+def sniff(data: bytes) -> str:
+    """The format by content: ``"dicom"``, ``"jpeg"``, ``"png"``, ``"tiff"``, ``"gzip"``, another's name, or ``""``.
+
+    ``"dicom"`` needs the preamble; files without one are ``""`` here and are tried by the DICOM parser.
+    """
+    if data[128:132] == b"DICM":
+        return "dicom"
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:4] in (b"\\\x01\x00\x00", b"\x00\x00\x01\\") and data[344:347] in (b"n+1", b"ni1"):
+        return "NIfTI"
+    return ""
+
+
+def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image by its declared size.
+
+    Raises:
+        ImageSizeError: More than ``max_pixels`` pixels, or no pixels at all.
+    """
+    if width < 1 or height < 1:
+        raise ImageSizeError(f"{name}: the image has no pixels", got=f"{width} x {height}")
+    if width * height > max_pixels:
+        raise ImageSizeError(
+            f"{name}: the image is larger than the limit",
+            got=f"{width} x {height} = {width * height} pixels",
+            allowed=f"at most {max_pixels} pixels",
+            hint="raise max_pixels if the file is trusted",
+        )
+
+
+def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels: int = MAX_PIXELS) -> Plane:
+    """Decode a PNG, JPEG or TIFF file held in memory to one grey plane.
+
+    EXIF orientation is applied. Color counts as grey where its channels agree (``grey_plane``). A TIFF whose zero is
+    white is inverted. Transparent pixels are laid on black.
+
+    Args:
+        data: The file's bytes.
+        name: How errors call the file.
+        frame: Page of a multi-page TIFF or frame of an animated PNG, from 0.
+        max_pixels: Limit of width times height, checked before decoding.
+
+    Raises:
+        UnreadableFileError: The file is truncated or damaged, or of another format.
+        UnsupportedError: A variant that no decoder here reads.
+        ImageSizeError: The declared size is over the limit.
+        MultiFrameError: Several pages, and no or no valid ``frame``.
+        NotARadiographError: A color picture.
+    """
+    kind = sniff(data)
+    try:
+        if kind == "jpeg":
+            return _decode_jpeg(data, name, frame, max_pixels)
+        if kind == "png":
+            return _decode_png(data, name, frame, max_pixels)
+        if kind == "tiff":
+            with quiet():
+                return _decode_tiff(data, name, frame, max_pixels)
+    except FractureError:
+        raise
+    except FAULTS:
+        raise UnreadableFileError(
+            f"{name}: the {kind.upper()} data is truncated or damaged", hint="export or copy the file again"
+        ) from None
+    raise UnreadableFileError(
+        f"{name}: not a file format that is read here",
+        got=kind or "unknown content",
+        allowed=("DICOM", "PNG", "JPEG", "TIFF", "each also gzipped"),
+    )
+
+
+def _decode_jpeg(data: bytes, name: str, frame: int | None, max_pixels: int) -> Plane:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    _only_frame(name, frame)
+    _check_jpeg_process(data, name)
+    image = JpegImageFile(io.BytesIO(data))
+    check_size(name, *image.size, max_pixels)
+    orientation, notes = _exif_orientation(image) if "exif" in image.info else (1, ())
+    plane = _plane(image, name)
+    return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
+
+
+def _check_jpeg_process(data: bytes, name: str) -> None:
+    """Name the JPEG processes that Pillow cannot decode, instead of calling the file damaged."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            precision = data[at + 4]
+            if precision != 8 or marker not in (0xC0, 0xC1, 0xC2):
+                raise UnsupportedError(
+                    f"{name}: a JPEG variant that is not read outside DICOM",
+                    got=f"process SOF{marker - 0xC0}, {precision} bits",
+                    allowed="baseline, extended or progressive with 8 bits",
+                    hint="convert it to PNG",
+                )
+            return
+        if marker == 0xDA:
+            return
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _exif_orientation(image: Image) -> tuple[int, tuple[str, ...]]:
+    try:
+        with quiet():
+            value = int(image.getexif().get(0x0112, 1))
+    except FAULTS:
+        return 1, ("the EXIF block is damaged; the pixels are taken as stored",)
+    if value in range(1, 9):
+        return value, ()
+    return 1, ("the EXIF orientation is not one of 1 to 8; the pixels are taken as stored",)
+
+
+def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn a plane upright.
+
+    Args:
+        pixels: (height, width, ...) as stored.
+        orientation: EXIF tag 0x0112, 1 to 8 (CIPA DC-008, 4.6.4): 1 as stored, 2 mirrored left-right, 3 turned by
+            180 degrees, 4 mirrored top-bottom, 5 transposed, 6 to be turned clockwise, 7 transposed along the
+            other diagonal, 8 to be turned counter-clockwise.
+
+    Returns:
+        A view; 5 to 8 swap height and width.
+
+    Raises:
+        PixelValueError: Another orientation.
+    """
+    if orientation == 1:
+        return pixels
+    if orientation not in range(2, 9):
+        raise PixelValueError("unknown EXIF orientation", got=orientation, allowed="1 to 8")
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+
+def _decode_png(data: bytes, name: str, frame: int | None, max_pixels: int) -> Plane:
+    from PIL.PngImagePlugin import PngImageFile
+
+    if data[12:16] != b"IHDR" or len(data) < 33:
+        raise UnreadableFileError(f"{name}: the PNG header is truncated or damaged")
+    width, height, depth, color = struct.unpack(">IIBB", data[16:26])
+    check_size(name, width, height, max_pixels)
+    if b"acTL" in data[:4096]:
+        with quiet():
+            image = PngImageFile(io.BytesIO(data))
+            _choose_page(image, name, frame)
+    else:
+        _only_frame(name, frame)
+        image = PngImageFile(io.BytesIO(data))
+    image.load()  # type: ignore[no-untyped-call, unused-ignore]
+    if depth == 16 and color in (2, 4, 6):
+        return _deep_color(data, name)
+    orientation, notes = _exif_orientation(image) if "exif" in image.info else (1, ())
+    plane = _plane(image, name)
+    pixels = apply_orientation(plane.pixels, orientation)
+    return Plane(pixels, depth if color == 0 else plane.bits, (*plane.warnings, *notes))
+
+
+def _decode_tiff(data: bytes, name: str, frame: int | None, max_pixels: int) -> Plane:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    image = TiffImageFile(io.BytesIO(data))
+    check_size(name, *image.size, max_pixels)
+    _choose_page(image, name, frame)
+    check_size(name, *image.size, max_pixels)
+    tags = image.tag_v2
+    bits = tags.get(258, (1,))
+    white_is_zero = tags.get(262) == 0 and image.mode not in ("1", "L", "P")  # Pillow inverts these itself
+    image.load()
+    if max(bits) == 16 and len(bits) > 1:
+        return _deep_color(data, name)
+    plane = _plane(image, name)
+    pixels = plane.pixels
+    if white_is_zero:
+        pixels = _inverted(pixels, int(bits[0]))
+    return Plane(pixels, int(bits[0]) if len(bits) == 1 else plane.bits, plane.warnings)
+
+
+def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    if pixels.dtype.kind == "u":
+        return np.asarray((1 << bits) - 1 - pixels, dtype=pixels.dtype)
+    return np.asarray(pixels.max() + pixels.min() - pixels)
+
+
+def _only_frame(name: str, frame: int | None) -> None:
+    if frame not in (None, 0):
+        raise MultiFrameError(f"{name}: the file holds one frame", got=f"frame {frame}", allowed="frame 0 or none")
+
+
+def _choose_page(image: Any, name: str, frame: int | None) -> None:
+    count = int(getattr(image, "n_frames", 1))
+    if count > 1 and frame is None:
+        raise MultiFrameError(f"{name}: the file holds {count} frames", hint="choose one with frame=0, 1, ...")
+    if frame is None:
+        return
+    if not 0 <= frame < count:
+        raise MultiFrameError(
+            f"{name}: no such frame", got=f"frame {frame}", allowed=f"0 to {count - 1}", hint="choose another frame"
+        )
+    image.seek(frame)
+
+
+def _deep_color(data: bytes, name: str) -> Plane:
+    """16-bit color, which Pillow would cut to 8 bits. Pillow has decoded it once, so OpenCV finds it sound."""
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise UnsupportedError(f"{name}: 16-bit color of a kind that is not read", hint="save it as 16-bit grey")
+    return plane_from_array(pixels, name)
+
+
+def _plane(image: Image, name: str) -> Plane:
+    mode = image.mode
+    if mode in ("L", "I;16", "I", "F"):
+        return Plane(np.asarray(image), {"L": 8, "I;16": 16}.get(mode, 32))
+    if mode.startswith("I;16"):
+        return Plane(np.asarray(image).astype(np.uint16), 16)
+    if mode == "1":
+        return Plane(np.asarray(image), 1)
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return plane_from_array(np.asarray(image.convert("RGBA")), name)
+    return plane_from_array(np.asarray(image.convert("RGB")), name)
+
+
+def plane_from_pil(image: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> Plane:
+    """A PIL image as one grey plane, its EXIF orientation applied.
+
+    Raises:
+        UnreadableFileError: The image is lazily loaded from a damaged file.
+        ImageSizeError: The image is over the size limit.
+        NotARadiographError: A color picture.
+    """
+    check_size(name, *image.size, max_pixels)
+    try:
+        orientation, notes = _exif_orientation(image)
+        with quiet():
+            plane = _plane(image, name)
+    except FractureError:
+        raise
+    except FAULTS:
+        raise UnreadableFileError(f"{name}: the image's file is truncated or damaged") from None
+    return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
+
+
+def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
+    """One grey plane from an array.
+
+    Args:
+        pixels: (height, width), or (height, width, c) with c = 1, 3 (color) or 4 (color and opacity); color in any
+            channel order, since its channels must agree. Boolean, integer or floating point.
+        name: How errors call the array.
+
+    Raises:
+        PixelValueError: Another shape or dtype, or no pixels.
+        NotARadiographError: The color channels differ.
+    """
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)) or pixels.size == 0:
+        raise PixelValueError(
+            f"{name}: an array must hold one plane",
+            got=f"shape {pixels.shape}",
+            allowed="(height, width) or (height, width, 1, 3 or 4)",
+            hint="index one frame, or move the channels to the end",
+        )
+    if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8:
+        raise PixelValueError(f"{name}: pixels must be boolean, integer or floating point", got=f"dtype {pixels.dtype}")
+    bits = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
+    if pixels.ndim == 2:
+        return Plane(pixels, bits)
+    if pixels.shape[2] == 1:
+        return Plane(pixels[..., 0], bits)
+    plane = grey_plane(pixels[..., :3], name)
+    if pixels.shape[2] == 3:
+        return Plane(plane, bits)
+    top = 1.0 if pixels.dtype.kind in "fb" else float(np.iinfo(pixels.dtype).max)
+    opacity = pixels[..., 3].astype(np.float64) / top
+    if bool((opacity == 1.0).all()):
+        return Plane(plane, bits)
+    blended = plane * opacity
+    blended = blended if pixels.dtype.kind == "f" else np.rint(blended)
+    return Plane(blended.astype(pixels.dtype), bits, ("transparent pixels were laid on black",))
+
+
+def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
+    """The common plane of color channels that agree.
+
+    Args:
+        color: (height, width, 3).
+        name: How errors call the image.
+
+    Returns:
+        (height, width): the first channel where all are equal, else their median, so that no value is invented.
+
+    Raises:
+        NotARadiographError: More than 0.1 % of the pixels spread by more than 8/255 of the range (our choice).
+    """
+    first = color[..., 0]
+    if np.array_equal(first, color[..., 1]) and np.array_equal(first, color[..., 2]):
+        return np.ascontiguousarray(first)
+    wide = color if color.dtype.kind == "f" else color.astype(np.int64)
+    spread = wide.max(axis=2) - wide.min(axis=2)
+    top = 1.0 if color.dtype.kind in "fb" else float(np.iinfo(color.dtype).max)
+    share = float(np.count_nonzero(~(spread <= GREY_TOLERANCE * top))) / spread.size
+    if share > GREY_EXCEPTIONS:
+        raise NotARadiographError(
+            f"{name}: a color picture",
+            got=f"{100 * share:.1f} % of the pixels are colored",
+            allowed="grey, or color channels that agree",
+            hint="if it is a radiograph with colored marks, convert it to grey first",
+        )
+    median: NDArray[Any] = np.median(color, axis=2).astype(color.dtype)
+    return median
+
+
+def percentile_limits(pixels: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
+    """Robust lower and upper limits of a plane (or of a flat selection of its pixels).
+
+    At most about a million pixels on a regular grid are looked at (our choice), so that large films stay fast.
+    """
+    if pixels.ndim == 2 and pixels.size > 1_000_000:
+        step = int(np.ceil(np.sqrt(pixels.size / 1_000_000)))
+        pixels = pixels[::step, ::step]
+    elif pixels.size > 1_000_000:
+        pixels = pixels[:: int(np.ceil(pixels.size / 1_000_000))]
+    low, high = np.percentile(pixels, percentiles)
+    return float(low), float(high)
+
+
+def scale_plane(plane: Plane, name: str, window: str | int = "auto") -> tuple[NDArray[np.float32], int, list[str]]:
+    """Scale a plane to float32 in [0, 1].
+
+    ==================  ===============================  =====================  ====================
+    stored              ``"auto"`` (or an integer)       ``"raw"``              ``"percentile"``
+    ==================  ===============================  =====================  ====================
+    bool                0, 1                             0, 1                   0, 1
+    uint8               v / 255                          v / 255                0.5 % to 99.5 %
+    uint16              v / 65535 if any v >= 32768,     v / 65535              0.5 % to 99.5 %
+                        else 0.5 % to 99.5 %
+    other integers      0.5 % to 99.5 %                  the dtype's range      0.5 % to 99.5 %
+    floating point      v if all in [0, 1],              v, which must be       0.5 % to 99.5 %
+                        else 0.5 % to 99.5 %             in [0, 1]
+    ==================  ===============================  =====================  ====================
+
+    "0.5 % to 99.5 %" maps these percentiles of the plane to 0 and 1 and clips. Integers choose a DICOM window and
+    mean ``"auto"`` here. All of this is our choice.
+
+    Returns:
+        The pixels, the significant bits, and what a user should know.
+
+    Raises:
+        PixelValueError: NaN or infinite pixels, or floats outside [0, 1] with ``window="raw"``.
+    """
+    pixels, bits, notes = plane.pixels, plane.bits, list(plane.warnings)
+    kind = pixels.dtype.kind
+    if kind == "b":
+        return pixels.astype(np.float32), 1, notes
+    if kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise PixelValueError(f"{name}: some pixels are NaN or infinite", hint="replace them first")
+        inside = low >= 0.0 and high <= 1.0
+        if window == "raw" and not inside:
+            raise PixelValueError(
+                f"{name}: floating point pixels outside [0, 1]",
+                got=f"{low:g} .. {high:g}",
+                allowed="[0, 1]",
+                hint="scale them, or use window='auto'",
+            )
+        if inside and window != "percentile":
+            return pixels.astype(np.float32), bits, notes
+    elif window != "percentile":
+        if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and window == "raw"):
+            return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32), bits, notes
+        if pixels.dtype == np.uint16:
+            top = int(pixels.max())
+            if top >= 1 << 15:
+                return np.divide(pixels, 65535, dtype=np.float32), bits, notes
+            bits = max(top.bit_length(), 1)
+            notes.append(f"16-bit pixels that use {bits} bits: a percentile window was applied")
+        elif window == "raw":
+            span = np.iinfo(pixels.dtype)
+            unit = (pixels.astype(np.float64) - float(span.min)) / (float(span.max) - float(span.min))
+            return unit.astype(np.float32), bits, notes
+        else:
+            notes.append(f"{pixels.dtype} pixels: a percentile window was applied")
+    if kind == "f" and window != "percentile":
+        notes.append("floating point pixels outside [0, 1]: a percentile window was applied")
+    return stretch(pixels, *percentile_limits(pixels), notes), bits, notes
+
+
+def stretch(pixels: NDArray[Any], low: float, high: float, notes: list[str]) -> NDArray[np.float32]:
+    """Map ``low`` to 0 and ``high`` to 1 and clip; equal limits fall back to the whole range of the values."""
+    if not high > low:
+        low, high = float(pixels.min()), float(pixels.max())
+    if not high > low:
+        notes.append("all pixels have the same value")
+        return np.zeros(pixels.shape, np.float32)
+    exact = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+    unit: NDArray[Any] = np.subtract(pixels, exact(low), dtype=exact)
+    unit /= exact(high - low)
+    np.clip(unit, 0.0, 1.0, out=unit)
+    scaled: NDArray[np.float32] = unit.astype(np.float32, copy=False)
+    return scaled

@@ -1,0 +1,265 @@
+"""``read``: a path, array, PIL image, DICOM data set or file content to a ``Radiograph``."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture import regions as region_names
+from fracture.errors import ConfigurationError, UnreadableFileError, UnsupportedError
+from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, scale_plane, sniff
+from fracture.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from pydicom.dataset import Dataset
+
+    from fracture.images import Plane
+
+    Source = str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Dataset | Radiograph
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "read"]
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
+
+WINDOWS = ("auto", "raw", "percentile")
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    regions: tuple[str, ...]
+    frame: int | None
+    window: str | int
+    allow: tuple[str, ...]
+    max_pixels: int
+    max_bytes: int
+
+
+def read(
+    source: Source,
+    *,
+    region: str | Sequence[str] | None = None,
+    frame: int | None = None,
+    window: str | int = "auto",
+    allow: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    tree: region_names.RegionTree = region_names.DEFAULT_TREE,
+) -> Radiograph:
+    """Read one radiograph.
+
+    The format is found by content, never by the file's name. A gzipped file is inflated through a byte cap. Nothing
+    is fetched from the network.
+
+    Args:
+        source: A path to a DICOM, PNG, JPEG or TIFF file (each also gzipped), such a file's bytes, an array of shape
+            (height, width) or (height, width, 1, 3 or 4), a PIL image, a pydicom ``Dataset``, or a ``Radiograph``
+            (returned as it is, with ``region`` applied).
+        region: The anatomical region or regions shown, in any accepted spelling; goes before what DICOM says.
+        frame: Frame of a multi-frame file, from 0.
+        window: ``"auto"`` takes DICOM's own VOI LUT or window, else a percentile window; images and arrays are
+            scaled as ``fracture.images.scale_plane`` tells. ``"raw"`` scales the full range of the stored values
+            linearly, ``"percentile"`` always uses the percentile window, and an integer chooses one of a DICOM
+            file's windows, from 0.
+        allow: Modalities to accept beyond plain radiographs, for example ``("CT", "MR")``; ``("*",)`` for all.
+        max_pixels: Limit of width times height, checked before decoding.
+        max_bytes: Limit of the file's size, also once inflated.
+        tree: The regions known.
+
+    Returns:
+        Pixels float32 in [0, 1], bright = dense, at native resolution, with what the file says about itself.
+
+    Raises:
+        UnreadableFileError: Missing, empty, truncated, damaged, or of an unknown format.
+        UnsupportedError: Well-formed, but of a kind that no permissively licensed decoder here reads.
+        NotARadiographError: A CT or MR slice, a color picture, or a file without pixels.
+        MultiFrameError: Several frames and none chosen, or no such frame.
+        ImageSizeError: Larger than the limits, refused before decoding.
+        PixelValueError: NaN or infinite pixels, or an array of the wrong dtype or shape.
+        RegionError: An unknown region.
+        ConfigurationError: An unknown ``window`` or a malformed limit.
+    """
+    options = _Options(
+        regions=_regions(region, tree),
+        frame=_frame(frame),
+        window=_window(window),
+        allow=_allowed(allow),
+        max_pixels=_limit("max_pixels", max_pixels),
+        max_bytes=_limit("max_bytes", max_bytes),
+    )
+    if isinstance(source, Radiograph):
+        return replace(source, regions=options.regions, region_source="caller") if options.regions else source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(source), "<bytes>", options, tree)
+    if isinstance(source, str | os.PathLike):
+        name = str(os.fspath(source))
+        return _from_bytes(_load(name, options.max_bytes), name, options, tree)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, options)
+    # A data set or an image can only be given by a caller who has imported its library already.
+    if (pil := sys.modules.get("PIL.Image")) is not None and isinstance(source, pil.Image):
+        plane = plane_from_pil(source, "<image>", max_pixels=options.max_pixels)
+        return _finish(plane, "<image>", options)
+    if (pydicom := sys.modules.get("pydicom.dataset")) is not None and isinstance(source, pydicom.Dataset):
+        from fracture.dicom import radiograph_from_dataset
+
+        return radiograph_from_dataset(
+            source,
+            "<dataset>",
+            regions=options.regions,
+            frame=options.frame,
+            window=options.window,
+            allow=options.allow,
+            max_pixels=options.max_pixels,
+            tree=tree,
+        )
+    if hasattr(source, "__array__"):
+        return _from_array(np.asarray(source), options)
+    raise UnsupportedError(
+        "a source of an unknown type",
+        got=type(source).__name__,
+        allowed=("a path", "bytes", "numpy array", "PIL image", "pydicom Dataset", "Radiograph"),
+    )
+
+
+def _from_array(array: np.ndarray[Any, Any], options: _Options) -> Radiograph:
+    if array.ndim >= 2:
+        check_size("<array>", array.shape[1], array.shape[0], options.max_pixels)
+    return _finish(plane_from_array(array, "<array>"), "<array>", options)
+
+
+def _from_bytes(data: bytes, name: str, options: _Options, tree: region_names.RegionTree) -> Radiograph:
+    kind = sniff(data)
+    if kind == "gzip":
+        data = _gunzip(data, name, options.max_bytes)
+        kind = sniff(data)
+        if kind == "gzip":
+            raise UnreadableFileError(f"{name}: gzip within gzip is not opened", hint="unpack it first")
+    if kind in ("dicom", ""):
+        from fracture.dicom import radiograph_from_bytes
+
+        return radiograph_from_bytes(
+            data,
+            name,
+            regions=options.regions,
+            frame=options.frame,
+            window=options.window,
+            allow=options.allow,
+            max_pixels=options.max_pixels,
+            max_bytes=options.max_bytes,
+            tree=tree,
+        )
+    plane = decode_image(data, name, frame=options.frame, max_pixels=options.max_pixels)
+    return _finish(plane, name, options)
+
+
+def _finish(plane: Plane, name: str, options: _Options) -> Radiograph:
+    pixels, bits, notes = scale_plane(plane, name, options.window)
+    return Radiograph(
+        pixels=np.ascontiguousarray(pixels),
+        source=name,
+        regions=options.regions,
+        region_source="caller" if options.regions else None,
+        bits=bits,
+        warnings=tuple(notes),
+    )
+
+
+def _load(name: str, max_bytes: int) -> bytes:
+    """The bytes of a regular file within the limit."""
+    if "://" in name[:16] and not Path(name).exists():
+        raise UnreadableFileError(
+            f"{name}: an address on the network is not fetched", hint="download the file and give its path"
+        )
+    try:
+        # A named pipe without a writer would block for ever.
+        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableFileError(f"{name}: not a regular file", hint="give the path of one file")
+            if status.st_size > max_bytes:
+                raise UnreadableFileError(
+                    f"{name}: the file is larger than the limit",
+                    got=f"{status.st_size} bytes",
+                    allowed=f"at most {max_bytes} bytes",
+                    hint="raise max_bytes if the file is trusted",
+                )
+            data: bytes = file.read(status.st_size)
+    except FileNotFoundError:
+        raise UnreadableFileError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise UnreadableFileError(f"{name}: a folder, not a file", hint="give the files in it one by one") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
+        raise UnreadableFileError(f"{name}: the file cannot be opened", got=reason) from None
+    if not data:
+        raise UnreadableFileError(f"{name}: the file is empty")
+    return data
+
+
+def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
+    """Inflate gzip through the cap; content of no known format is refused after its first bytes."""
+    inflate = zlib.decompressobj(31)
+    try:
+        head = inflate.decompress(data, 4096)
+        kind = sniff(head)
+        if kind and kind not in ("dicom", "jpeg", "png", "tiff", "gzip"):
+            raise UnreadableFileError(f"{name}: a gzipped file of a format that is not read here", got=kind)
+        body = inflate.decompress(inflate.unconsumed_tail, max_bytes + 1 - len(head))
+    except zlib.error:
+        raise UnreadableFileError(f"{name}: the gzip data is damaged", hint="copy the file again") from None
+    if len(head) + len(body) > max_bytes:
+        raise UnreadableFileError(
+            f"{name}: the file inflates to more than the limit",
+            allowed=f"at most {max_bytes} bytes",
+            hint="raise max_bytes if the file is trusted",
+        )
+    if not inflate.eof:
+        raise UnreadableFileError(f"{name}: the gzip data is truncated", hint="copy the file again")
+    if not head:
+        raise UnreadableFileError(f"{name}: the file is empty")
+    return head + body
+
+
+def _regions(region: str | Sequence[str] | None, tree: region_names.RegionTree) -> tuple[str, ...]:
+    if region is None:
+        return ()
+    names = (region,) if isinstance(region, str) else tuple(region)
+    return tuple(dict.fromkeys(tree.normalize(name) for name in names))
+
+
+def _frame(frame: int | None) -> int | None:
+    if frame is not None and (not isinstance(frame, int | np.integer) or isinstance(frame, bool) or frame < 0):
+        raise ConfigurationError("frame must be an integer from 0", got=repr(frame))
+    return None if frame is None else int(frame)
+
+
+def _window(window: str | int) -> str | int:
+    if isinstance(window, int | np.integer) and not isinstance(window, bool) and window >= 0:
+        return int(window)
+    if isinstance(window, str) and window in WINDOWS:
+        return window
+    raise ConfigurationError("unknown window", got=repr(window), allowed=(*WINDOWS, "an integer from 0"))
+
+
+def _allowed(allow: Collection[str]) -> tuple[str, ...]:
+    names = (allow,) if isinstance(allow, str) else tuple(allow)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigurationError("allow takes DICOM modalities such as 'CT'", got=repr(allow))
+    return tuple(name.strip().upper() for name in names)
+
+
+def _limit(what: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigurationError(f"{what} must be a positive integer", got=repr(value))
+    return int(value)
