@@ -10,7 +10,7 @@ from __future__ import annotations
 from fracture.preprocess.crop import find_crop
 from fracture.preprocess.geometry import Geometry
 from fracture.preprocess.lcn import local_contrast_normalization
-from fracture.preprocess.pipeline import Letterboxed, Prepared, letterbox, normalize, prepare
+from fracture.preprocess.pipeline import Letterboxed, Prepared, letterbox, normalize, prepare, prepare_all
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "local_contrast_normalization",
     "normalize",
     "prepare",
+    "prepare_all",
 ]

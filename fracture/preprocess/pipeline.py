@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from fracture.radiograph import Radiograph
 
-__all__ = ["Letterboxed", "Prepared", "letterbox", "normalize", "prepare"]
+__all__ = ["Letterboxed", "Prepared", "letterbox", "normalize", "prepare", "prepare_all"]
 
 _REDACTION_AREA = 0.003  # a rectangle of exact zeros at least this part of the film is redaction, not image
 
@@ -62,6 +63,33 @@ def prepare(radiograph: Radiograph, spec: PreprocessSpec) -> Prepared:
     """
     boxed = letterbox(radiograph, spec)
     return Prepared(normalize(boxed.pixels, boxed.mask, spec), boxed.mask, boxed.geometry)
+
+
+def prepare_all(radiograph: Radiograph, specs: Sequence[PreprocessSpec]) -> tuple[Prepared, ...]:
+    """:func:`prepare` for several specifications of one film, doing shared work once.
+
+    Specifications that differ only in their planes share one letterbox, and each distinct plane is made once.
+
+    Raises:
+        PixelValueError: The film is all padding.
+    """
+    boxes: dict[tuple[object, ...], Letterboxed] = {}
+    planes: dict[tuple[object, ...], NDArray[np.float32]] = {}
+    prepared = []
+    for spec in specs:
+        key = spec.letterbox_key
+        if key not in boxes:
+            boxes[key] = letterbox(radiograph, spec)
+        boxed = boxes[key]
+        own = []
+        for channel in spec.channels:
+            plane_key = (key, channel) if channel == "raw" else (key, channel, *spec.lcn_key)
+            if plane_key not in planes:
+                single = replace(spec, channels=(channel,))
+                planes[plane_key] = normalize(boxed.pixels, boxed.mask, single)[0]
+            own.append(planes[plane_key])
+        prepared.append(Prepared(np.stack(own), boxed.mask, boxed.geometry))
+    return tuple(prepared)
 
 
 def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:

@@ -103,6 +103,11 @@ class PreprocessSpec:
             self.crop,
         )
 
+    @property
+    def lcn_key(self) -> tuple[object, ...]:
+        """What a letterboxed film's LCN plane depends on."""
+        return self.lcn_window, self.lcn_sigma, self.lcn_scaling
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able copy, with the version of the preprocessing."""
         return {"version": PREPROCESS_VERSION, **dataclasses.asdict(self), "channels": list(self.channels)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fracture.errors import ConfigurationError, PixelValueError
-from fracture.preprocess import PREPROCESS_VERSION, PreprocessSpec, letterbox, normalize, prepare
+from fracture.preprocess import PREPROCESS_VERSION, PreprocessSpec, letterbox, normalize, prepare, prepare_all
 from fracture.radiograph import Radiograph
 
 
@@ -39,6 +39,20 @@ def test_prepare_is_letterbox_then_normalize() -> None:
 def test_the_order_of_channels_is_the_specification_s() -> None:
     swapped = PreprocessSpec(size=128, shape="stride", channels=("lcn", "raw"), lcn_scaling="percentile")
     assert np.array_equal(prepare(film(), swapped).planes[::-1], prepare(film(), SPEC).planes)
+
+
+def test_shared_work_changes_nothing() -> None:
+    specs = [
+        SPEC,
+        PreprocessSpec(size=128, shape="stride", channels=("lcn",)),
+        PreprocessSpec(size=128, shape="stride", channels=("raw",)),
+        PreprocessSpec(size=256, channels=("raw", "lcn")),
+    ]
+    for spec, prepared in zip(specs, prepare_all(film(), specs), strict=True):
+        alone = prepare(film(), spec)
+        assert np.array_equal(prepared.planes, alone.planes)
+        assert np.array_equal(prepared.mask, alone.mask)
+        assert prepared.geometry == alone.geometry
 
 
 def test_a_redaction_rectangle_is_not_image() -> None:
