@@ -1,0 +1,386 @@
+"""From a probability map to boxes in source pixels.
+
+The rule, with the parameters of ``BoxParameters``. Jones et al. 2020 binarize the map at a region-specific
+threshold and place boxes "around high-probability regions" by a heuristic they do not describe; all below is our
+choice.
+
+1. The map is up-sampled bilinearly (``upsample``, odd, so that every cell center stays among the samples):
+   a stride-8 cell is coarse beside a fracture of four cells.
+2. Hysteresis: a region is a connected set of samples >= ``low`` that holds a cell >= ``threshold``, where
+   ``low = hysteresis * threshold``.
+3. Regions smaller than the minimum area are dropped (square millimeters where the spacing is known, else source
+   pixels). The area is that of the region, not of its box.
+4. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
+   their common box, again and again until none do. Since growing a box never separates it from another,
+   the outcome does not depend on the order, and merging twice changes nothing.
+5. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
+   of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
+
+Candidates continue the same list below the threshold: each further local maximum of the map, down to
+``candidate_floor``, with the region in which it would first be reported if the threshold were lowered to its
+own height: the samples >= ``hysteresis * peak`` connected to it. It is a candidate of its own only if no
+higher cell lies in that region, so two candidates below the threshold are separated by a dip to ``hysteresis`` of
+the lower one, and no candidate lies inside a stronger one. With ``candidate_rule="threshold"`` (default) the
+reported boxes are among the candidates exactly as they are, with the same scores: what is evaluated is what is
+shown. With ``"peaks"`` the regions above the threshold are split at their own peaks too, and nothing is merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from fracture.errors import CardError, ConfigurationError, ModelError
+from fracture.prediction import Box, GridToSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["BoxParameters", "find_boxes", "find_candidates", "merge_boxes"]
+
+_RULES = ("threshold", "peaks")
+
+
+@dataclass(frozen=True, slots=True)
+class BoxParameters:
+    """How a map becomes boxes; JSON-able, kept in a card. The defaults are ours, to be swept on out-of-fold maps.
+
+    Attributes:
+        threshold: Map value that a region must reach, in (0, 1]. A region of the body with a map threshold of
+            its own replaces it (``with_threshold``).
+        hysteresis: Fraction of the threshold down to which a region extends, in (0, 1]: 0.5 is the half-maximum
+            outline of a blob that just reaches the threshold.
+        min_area_mm2: Smallest region in square millimeters, used where the spacing is known: 4 is 2 mm x 2 mm.
+        min_area_px: Smallest region in square source pixels, used where the spacing is unknown: 64 is one
+            stride-8 cell of a film that is not resized.
+        merge_gap: Boxes within this many map cells of each other are merged: what the map hardly resolves.
+            0 merges those that overlap or touch; a negative value merges none.
+        upsample: Odd factor of the bilinear refinement, 1 for none.
+        connectivity: 8 (diagonal neighbors are connected) or 4.
+        candidate_floor: Lowest map peak of a candidate, in (0, 1].
+        candidate_rule: ``"threshold"`` or ``"peaks"``, see the module's text.
+        max_boxes: Most boxes reported, the highest scores first.
+        max_candidates: Most candidates, at least ``max_boxes``.
+
+    Raises:
+        ConfigurationError: A value is outside the range stated above.
+    """
+
+    threshold: float = 0.5
+    hysteresis: float = 0.5
+    min_area_mm2: float = 4.0
+    min_area_px: float = 64.0
+    merge_gap: float = 1.0
+    upsample: int = 3
+    connectivity: int = 8
+    candidate_floor: float = 0.05
+    candidate_rule: Literal["threshold", "peaks"] = "threshold"
+    max_boxes: int = 20
+    max_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name == "candidate_rule":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise ConfigurationError(f"box parameter {name} must be a finite number", got=repr(value))
+        for name in ("threshold", "hysteresis", "candidate_floor"):
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0:
+                raise ConfigurationError(f"box parameter {name} is out of range", got=value, allowed="above 0, up to 1")
+        for name in ("min_area_mm2", "min_area_px"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"box parameter {name} must not be negative", got=getattr(self, name))
+        for name in ("upsample", "connectivity", "max_boxes", "max_candidates"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigurationError(f"box parameter {name} must be a whole number", got=repr(getattr(self, name)))
+        if self.upsample not in (1, 3, 5, 7):
+            raise ConfigurationError(
+                "box parameter upsample must be odd, so that cell centers stay samples",
+                got=self.upsample,
+                allowed=(1, 3, 5, 7),
+            )
+        if self.connectivity not in (4, 8):
+            raise ConfigurationError(
+                "box parameter connectivity is out of range", got=self.connectivity, allowed=(4, 8)
+            )
+        if self.candidate_rule not in _RULES:
+            raise ConfigurationError("unknown candidate_rule", got=repr(self.candidate_rule), allowed=_RULES)
+        if not 1 <= self.max_boxes <= self.max_candidates:
+            raise ConfigurationError(
+                "max_boxes must be at least 1 and at most max_candidates",
+                got=f"max_boxes={self.max_boxes}, max_candidates={self.max_candidates}",
+            )
+
+    @property
+    def low(self) -> float:
+        """The map value down to which a reported region extends."""
+        return self.hysteresis * self.threshold
+
+    def with_threshold(self, threshold: float | None) -> BoxParameters:
+        """The same parameters with a body region's own map threshold; unchanged for ``None``."""
+        return self if threshold is None else replace(self, threshold=threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All parameters as JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BoxParameters:
+        """The inverse of ``to_dict``; a key that is left out takes its default.
+
+        Raises:
+            CardError: A key is unknown, or a value is out of range.
+        """
+        allowed = tuple(cls.__dataclass_fields__)
+        if unknown := sorted(set(data) - set(allowed)):
+            raise CardError("unknown box parameters in a card", got=", ".join(unknown), allowed=allowed)
+        try:
+            return cls(**data)
+        except ConfigurationError as error:
+            raise CardError(error.what, got=error.got, allowed=error.allowed, hint=error.hint) from error
+
+
+class _Region(NamedTuple):
+    """A region of the map: half-open box and area in up-sampled cells, highest value, and whether it is reported."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    peak: float
+    area: int
+    strong: bool
+
+
+def find_boxes(
+    probability_map: NDArray[np.float32],
+    parameters: BoxParameters | None = None,
+    *,
+    to_source: GridToSource,
+    size: tuple[int, int],
+    score: float = 1.0,
+    spacing: tuple[float, float] | None = None,
+    operating_point: str | None = None,
+) -> tuple[Box, ...]:
+    """Boxes around the regions of a map that reach the map threshold.
+
+    The caller decides whether the film is above its score threshold at all; here boxes come back in any case.
+
+    Args:
+        probability_map: float32, shape (h, w), in [0, 1]; cell (i, j) covers [j, j+1) x [i, i+1) of the grid.
+        parameters: Thresholds and rules, the defaults where left out.
+        to_source: From grid cells to source pixels, both in pixel-edge coordinates.
+        size: Source image size in pixels, (width, height).
+        score: The film's probability in [0, 1], a factor of each box's score.
+        spacing: Millimeters per source pixel, (row, column), or ``None`` where unknown.
+        operating_point: Written into each box: the strictest point that the film reaches.
+
+    Returns:
+        Boxes inside [0, width] x [0, height], highest score first, ties by position (top, then left); ``()``
+        for a map that stays below the threshold.
+
+    Raises:
+        ModelError: The map is not a finite two-dimensional float32 array.
+    """
+    chosen = parameters or BoxParameters()
+    grid = _checked(probability_map)
+    found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing))
+    strong = _merged(found, chosen)
+    return _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_boxes]
+
+
+def find_candidates(
+    probability_map: NDArray[np.float32],
+    parameters: BoxParameters | None = None,
+    *,
+    to_source: GridToSource,
+    size: tuple[int, int],
+    score: float = 1.0,
+    spacing: tuple[float, float] | None = None,
+    operating_point: str | None = None,
+) -> tuple[Box, ...]:
+    """Every box of the map down to ``candidate_floor``, whatever the film's decision: what FROC and AP need.
+
+    Arguments, order and errors as for ``find_boxes``, whose boxes are among these with
+    ``candidate_rule="threshold"``. Boxes below the map threshold carry no ``operating_point``.
+    """
+    chosen = parameters or BoxParameters()
+    grid = _checked(probability_map)
+    split = chosen.candidate_rule == "peaks"
+    floor = min(chosen.candidate_floor, chosen.threshold)
+    ceiling = 1.0 if split else chosen.threshold
+    found = _regions(grid, chosen, floor, ceiling, _min_area(chosen, to_source, spacing))
+    strong = [region for region in found if region.strong]
+    strong = _not_nested(strong) if split else _merged(strong, chosen)
+    weak = _not_nested([region for region in found if not region.strong], strong)
+    boxes = _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_candidates]
+    room = chosen.max_candidates - len(boxes)
+    return _ordered([*boxes, *_to_boxes(weak, chosen, to_source, size, score, None)[:room]])
+
+
+def merge_boxes(
+    boxes: Sequence[tuple[float, float, float, float]], gap: float
+) -> list[tuple[float, float, float, float]]:
+    """Replace boxes that lie within ``gap`` of each other in both directions by their common box, until none do.
+
+    Args:
+        boxes: (x0, y0, x1, y1) each, any unit.
+        gap: Largest distance, in the same unit, along x and along y; 0 merges boxes that overlap or touch,
+            a negative value none.
+
+    Returns:
+        The merged boxes in ascending order: the same for any order of the input, and unchanged by a second pass.
+    """
+    merged = sorted(set(boxes))
+    if gap < 0:
+        return merged
+    index = 0
+    while index < len(merged):
+        x0, y0, x1, y1 = merged[index]
+        for other in range(len(merged)):
+            a0, b0, a1, b1 = merged[other]
+            if other != index and a0 - x1 <= gap and x0 - a1 <= gap and b0 - y1 <= gap and y0 - b1 <= gap:
+                merged[index] = (min(x0, a0), min(y0, b0), max(x1, a1), max(y1, b1))
+                del merged[other]
+                index = -1  # the larger box may now reach one that was passed
+                break
+        index += 1
+    return sorted(merged)
+
+
+def _checked(probability_map: NDArray[np.float32]) -> NDArray[np.float32]:
+    grid = np.asarray(probability_map)
+    if grid.ndim != 2 or grid.dtype != np.float32 or grid.size == 0:
+        raise ModelError(
+            "boxes are found in one probability map",
+            got=f"{grid.dtype} {grid.shape}",
+            allowed="float32 (height, width)",
+        )
+    if not np.isfinite(grid.sum(dtype=np.float64)):
+        raise ModelError("the probability map holds NaN or infinite values", hint="check the weights")
+    return np.ascontiguousarray(grid)
+
+
+def _min_area(parameters: BoxParameters, to_source: GridToSource, spacing: tuple[float, float] | None) -> float:
+    """Smallest region in up-sampled cells."""
+    cell = to_source.scale_x * to_source.scale_y / parameters.upsample**2
+    if spacing is None:
+        return parameters.min_area_px / cell
+    return parameters.min_area_mm2 / (cell * spacing[0] * spacing[1])
+
+
+def _upsampled(grid: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Bilinear, edges aligned: sample k covers [k/factor, (k+1)/factor) of the grid; centers keep their value."""
+    if factor == 1:
+        return grid
+    height, width = grid.shape
+    fine = np.asarray(
+        cv2.resize(grid, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+    fine[factor // 2 :: factor, factor // 2 :: factor] = grid  # exactly, whatever the rounding of the weights
+    return fine
+
+
+def _regions(
+    grid: NDArray[np.float32], parameters: BoxParameters, floor: float, ceiling: float, min_area: float
+) -> list[_Region]:
+    """Regions around local maxima >= ``floor``: all that reach the threshold, then the first ``max_candidates``.
+
+    A peak p owns the samples >= hysteresis * min(p, ceiling) connected to it; the ceiling is the map threshold, or 1
+    where regions are split at their peaks. Peaks are visited downwards. A fill that meets the region of an
+    earlier peak would, let run on, hold that higher peak: it is part of its slope and makes no region, but its
+    samples are taken all the same. A region that is too small is given back, so that a lower peak
+    beside it can grow over it.
+    """
+    if float(grid.max()) < floor:
+        return []
+    rows, columns = np.nonzero((grid >= cv2.dilate(grid, np.ones((3, 3), np.uint8))) & (grid >= np.float32(floor)))
+    values = grid[rows, columns]
+    order = np.lexsort((columns, rows, -values))
+    factor, half = parameters.upsample, parameters.upsample // 2
+    threshold, top_level, hysteresis = (np.float32(x) for x in (parameters.threshold, ceiling, parameters.hysteresis))
+    fine = _upsampled(grid, factor)
+    taken = np.zeros((fine.shape[0] + 2, fine.shape[1] + 2), np.uint8)  # floodFill wants a border of one
+    neighbors = np.ones((3, 3), np.uint8)
+    if parameters.connectivity == 4:
+        neighbors[::2, ::2] = 0
+    flags = parameters.connectivity | (2 << 8) | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY
+    found: list[_Region] = []
+    weak = 0
+    for row, column, peak in zip(rows[order].tolist(), columns[order].tolist(), values[order], strict=True):
+        y, x = row * factor + half, column * factor + half
+        if taken[y + 1, x + 1]:
+            continue
+        reach = float(peak - hysteresis * min(peak, top_level))
+        area, _, _, (left, top, wide, high) = cv2.floodFill(
+            fine, taken, (x, y), 0.0, loDiff=reach, upDiff=2.0, flags=flags
+        )
+        around = taken[top : top + high + 2, left : left + wide + 2]
+        new = around == 2
+        if area < min_area:
+            around[new] = 0
+            continue
+        slope = bool(found) and bool((cv2.dilate(new.view(np.uint8), neighbors) & (around == 1)).any())
+        around[new] = 1
+        if slope:
+            continue
+        highest = float(fine[top : top + high, left : left + wide][new[1:-1, 1:-1]].max())
+        strong = bool(peak >= threshold)
+        found.append(_Region(left, top, left + wide, top + high, highest, int(area), strong))
+        weak += not strong
+        if weak >= parameters.max_candidates:
+            break
+    return found
+
+
+def _merged(regions: list[_Region], parameters: BoxParameters) -> list[_Region]:
+    """Common boxes of regions that overlap or nearly touch, each with the highest peak and the summed area."""
+    if parameters.merge_gap < 0:
+        return regions
+    gap = np.floor(parameters.merge_gap * parameters.upsample + 1e-9)
+    merged = []
+    for x0, y0, x1, y1 in merge_boxes([region[:4] for region in regions], float(gap)):
+        inside = [r for r in regions if x0 <= r.x0 and y0 <= r.y0 and r.x1 <= x1 and r.y1 <= y1]
+        peak, area = max(r.peak for r in inside), sum(r.area for r in inside)
+        merged.append(_Region(int(x0), int(y0), int(x1), int(y1), peak, area, strong=True))
+    return merged
+
+
+def _not_nested(regions: list[_Region], others: Sequence[_Region] = ()) -> list[_Region]:
+    """Those whose box lies inside no earlier box, nor inside one of ``others``."""
+    kept: list[_Region] = []
+    for r in sorted(regions, key=lambda r: (-r.peak, r.y0, r.x0, r.y1, r.x1)):
+        if not any(k.x0 <= r.x0 and k.y0 <= r.y0 and r.x1 <= k.x1 and r.y1 <= k.y1 for k in (*others, *kept)):
+            kept.append(r)
+    return kept
+
+
+def _to_boxes(
+    regions: list[_Region],
+    parameters: BoxParameters,
+    to_source: GridToSource,
+    size: tuple[int, int],
+    score: float,
+    operating_point: str | None,
+) -> tuple[Box, ...]:
+    """Source-pixel boxes, clipped to the image (those wholly outside are dropped) and in order."""
+    width, height = size
+    factor = parameters.upsample
+    boxes = []
+    for r in regions:
+        x0, y0, x1, y1 = to_source.box(r.x0 / factor, r.y0 / factor, r.x1 / factor, r.y1 / factor)
+        x0, x1 = max(0.0, x0), min(float(width), x1)
+        y0, y1 = max(0.0, y0), min(float(height), y1)
+        if x1 > x0 and y1 > y0:
+            boxes.append(Box(x0, y0, x1, y1, float(score * r.peak), operating_point))
+    return _ordered(boxes)
+
+
+def _ordered(boxes: list[Box]) -> tuple[Box, ...]:
+    return tuple(sorted(boxes, key=lambda box: (-box.score, box.y0, box.x0, box.y1, box.x1)))

@@ -1,0 +1,584 @@
+"""Operating points: score thresholds per region, how they are found, and which one a film is judged by.
+
+A score at or above the threshold means present (``>=``). A threshold is always a score that was observed, never an
+interpolated one (Jones et al. 2020; Angelopoulos 2024 for the conformal rule). With n films of a class and
+alpha = 1 - target:
+
+===========  ======================================================  ==========================================
+             sensitivity, positives ascending s_1 <= s_2 ...         specificity, negatives descending d_1 >= d_2 ...
+===========  ======================================================  ==========================================
+empirical    s_k, k = floor(alpha n) + 1: the largest observed       the smallest observed score (of either class)
+             score at which the observed sensitivity reaches the     above d_j, j = floor(alpha n) + 1: the smallest
+             target                                                  at which the observed specificity reaches it
+conformal    s_k, k = floor(alpha (n + 1)); undefined for k = 0      the smallest observed score above d_j,
+                                                                     j = floor(alpha (n + 1)); undefined for j = 0
+===========  ======================================================  ==========================================
+
+The conformal rule promises the target for the next, exchangeable film, on average over the calibration set; the
+empirical rule promises it on the calibration set itself. Ties need no rule of their own: films that tie with the
+threshold count as present in both rows. A specificity threshold is undefined where no observed score lies above d_j
+(saturated scores): no film would reach it.
+
+alpha is taken from the decimal digits of the target, so that 1 - 0.925 times 40 is 3 and not 2.9999999999999982.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date as calendar_date
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fracture.errors import CardError, EvaluationError, RegionError
+from fracture.intervals import wilson_interval
+from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
+from fracture.regions import DEFAULT_TREE, RegionTree
+
+__all__ = [
+    "DEFAULT_TARGETS",
+    "AppliedPoint",
+    "FilmThresholds",
+    "OperatingPoint",
+    "OperatingPoints",
+    "RegionThresholds",
+    "fewest_films",
+    "find_threshold",
+    "fit_operating_points",
+    "measure",
+]
+
+TargetKind: TypeAlias = Literal["sensitivity", "specificity"]
+Method: TypeAlias = Literal["empirical", "conformal"]
+
+POINTS = (HIGH_SENSITIVITY, HIGH_SPECIFICITY)
+DEFAULT_TARGETS: dict[str, float] = {HIGH_SENSITIVITY: 0.925, HIGH_SPECIFICITY: 0.95}
+"""92.5 % sensitivity is the paper's; 95 % specificity is ours, after the two points of Guermazi et al. 2022."""
+
+_KINDS = ("sensitivity", "specificity")
+_METHODS = ("empirical", "conformal")
+_KIND_OF_POINT: dict[str, TargetKind] = {HIGH_SENSITIVITY: "sensitivity", HIGH_SPECIFICITY: "specificity"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One score threshold with where it comes from.
+
+    Attributes:
+        name: ``"high_sensitivity"`` or ``"high_specificity"``.
+        node: The region node on whose films it was found.
+        threshold: A film whose probability is at or above it is called fractured.
+        target: The wanted sensitivity or specificity, in (0, 1].
+        target_kind: Which of the two it is.
+        method: ``"empirical"`` or ``"conformal"``.
+        n_positive, n_negative: Films with and without a fracture that it was found on.
+        sensitivity, specificity: Observed on those same films; ``None`` where there is no film of the class.
+        sensitivity_interval, specificity_interval: Wilson 95 % intervals of these.
+        data: Which films, in words.
+        date: The day it was found, ISO 8601.
+    """
+
+    name: str
+    node: str
+    threshold: float
+    target: float
+    target_kind: TargetKind
+    method: Method
+    n_positive: int
+    n_negative: int
+    sensitivity: float | None = None
+    sensitivity_interval: tuple[float, float] | None = None
+    specificity: float | None = None
+    specificity_interval: tuple[float, float] | None = None
+    data: str = ""
+    date: str = ""
+
+    def reached(self, probability: float) -> bool:
+        """Whether the film is called fractured at this point: ``probability >= threshold``."""
+        return probability >= self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON-able values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> OperatingPoint:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            CardError: A key is unknown or missing, or a value has the wrong type.
+        """
+        required = ("name", "node", "threshold", "target", "target_kind", "method", "n_positive", "n_negative")
+        _check_keys("an operating point", data, tuple(cls.__dataclass_fields__), required)
+        _check_choice("target_kind", data["target_kind"], _KINDS)
+        _check_choice("method", data["method"], _METHODS)
+        _check_choice("name", data["name"], POINTS)
+        if data["target_kind"] != _KIND_OF_POINT[data["name"]]:
+            raise CardError(f"an operating point {data['name']} has target_kind", got=data["target_kind"])
+        values = dict(data)
+        for key in ("threshold", "target", "sensitivity", "specificity"):
+            if key in data and not (data[key] is None and key in ("sensitivity", "specificity")):
+                values[key] = _fraction(f"an operating point's {key}", data[key])
+        for key in ("sensitivity_interval", "specificity_interval"):
+            if data.get(key) is not None:
+                if not isinstance(data[key], (list, tuple)) or len(data[key]) != 2:
+                    raise CardError(f"an operating point's {key} is a pair", got=data[key])
+                values[key] = tuple(_fraction(f"an operating point's {key}", value) for value in data[key])
+        for key in ("n_positive", "n_negative"):
+            if isinstance(data[key], bool) or not isinstance(data[key], int) or data[key] < 0:
+                raise CardError(f"an operating point's {key} is a count", got=data[key])
+        for key in ("node", "data", "date"):
+            if not isinstance(data.get(key, ""), str):
+                raise CardError(f"an operating point's {key} is a string", got=data[key])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionThresholds:
+    """What one region node has: up to two operating points and a map threshold, each ``None`` where undefined.
+
+    Attributes:
+        high_sensitivity: Decides ``fractured`` unless asked otherwise.
+        high_specificity: A film that reaches it has its boxes drawn solid.
+        map_threshold: Replaces ``BoxParameters.threshold``, in (0, 1].
+        map_threshold_source: Where the map threshold comes from: sweep, data, count, date.
+    """
+
+    high_sensitivity: OperatingPoint | None = None
+    high_specificity: OperatingPoint | None = None
+    map_threshold: float | None = None
+    map_threshold_source: str | None = None
+
+    def point(self, name: str) -> OperatingPoint | None:
+        """The operating point of that name, ``None`` where this node has none.
+
+        Raises:
+            RegionError: There is no operating point of such a name at all.
+        """
+        _check_point_name(name)
+        return cast("OperatingPoint | None", getattr(self, name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that is defined, as JSON-able values."""
+        points = {name: point.to_dict() for name in POINTS if (point := self.point(name)) is not None}
+        rest = {"map_threshold": self.map_threshold, "map_threshold_source": self.map_threshold_source}
+        return {**points, **{key: value for key, value in rest.items() if value is not None}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RegionThresholds:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            CardError: A key is unknown, or a value is malformed.
+        """
+        _check_keys("a region's thresholds", data, tuple(cls.__dataclass_fields__))
+        points = {name: OperatingPoint.from_dict(data[name]) for name in POINTS if data.get(name) is not None}
+        for name, point in points.items():
+            if point.name != name:
+                raise CardError(f"the operating point under {name!r} has another name", got=point.name)
+        threshold = data.get("map_threshold")
+        return cls(
+            high_sensitivity=points.get(HIGH_SENSITIVITY),
+            high_specificity=points.get(HIGH_SPECIFICITY),
+            map_threshold=None if threshold is None else _fraction("a map threshold", threshold),
+            map_threshold_source=data.get("map_threshold_source"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPoint:
+    """The operating point that judges a film, and how it was come by.
+
+    Attributes:
+        point: The operating point itself.
+        region: The region of the film that brought it in.
+        reason: Why this node answers for that region.
+    """
+
+    point: OperatingPoint
+    region: str
+    reason: str
+
+    @property
+    def node(self) -> str:
+        """The region node that the operating point belongs to."""
+        return self.point.node
+
+
+@dataclass(frozen=True, slots=True)
+class FilmThresholds:
+    """What a film is judged by.
+
+    Attributes:
+        points: The applied operating points by name; a point that no node up to the root has is left out.
+        map_threshold: The map threshold, ``None`` where no node has one.
+        map_node: The node that it belongs to.
+    """
+
+    points: Mapping[str, AppliedPoint]
+    map_threshold: float | None = None
+    map_node: str | None = None
+
+    def __getitem__(self, name: str) -> AppliedPoint:
+        _check_point_name(name)
+        if name not in self.points:
+            raise RegionError(
+                f"these weights have no operating point {name!r} for the film's regions",
+                allowed=tuple(self.points) or "none",
+                hint="choose another operating point, or run fracture calibrate",
+            )
+        return self.points[name]
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Score threshold by name of the operating point."""
+        return {name: applied.point.threshold for name, applied in self.points.items()}
+
+    def reached(self, probability: float) -> tuple[str, ...]:
+        """Names of the operating points that the probability reaches, in the order of ``POINTS``.
+
+        With a strong model the high-specificity threshold can lie below the high-sensitivity one; each point is
+        judged by its own threshold all the same.
+        """
+        return tuple(name for name in POINTS if name in self.points and self.points[name].point.reached(probability))
+
+    def strictest(self, probability: float) -> str | None:
+        """The operating point that boxes of such a film carry: solid if it reaches high specificity."""
+        reached = self.reached(probability)
+        return reached[-1] if reached else None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoints:
+    """All thresholds of a model, by region node.
+
+    Attributes:
+        nodes: The nodes that have any.
+        omitted: Nodes that were left out when fitting, with the reason, as ``"node/point"`` keys.
+    """
+
+    nodes: Mapping[str, RegionThresholds] = field(default_factory=dict)
+    omitted: Mapping[str, str] = field(default_factory=dict)
+
+    def lookup(self, regions: Sequence[str] = (), tree: RegionTree = DEFAULT_TREE) -> FilmThresholds:
+        """The thresholds for a film that shows these regions.
+
+        For each region and each operating point the tree is climbed to the nearest node that has that point. A film
+        that shows several regions is judged at the lowest of their thresholds, so that no region loses the
+        sensitivity it was promised; ties go to the region named first. The map threshold follows the same rule.
+
+        Args:
+            regions: Canonical region names; none stands for the root ``any``.
+            tree: The model's region tree.
+
+        Raises:
+            RegionError: A region is not in the tree.
+        """
+        shown = tuple(regions) or ("any",)
+        points = {}
+        for name in POINTS:
+            have = [node for node, thresholds in self.nodes.items() if thresholds.point(name) is not None]
+            applied = [self._applied(name, region, have, tree) for region in shown]
+            lowest = min((a for a in applied if a is not None), key=lambda a: a.point.threshold, default=None)
+            if lowest is not None:
+                points[name] = lowest
+        have = [node for node, thresholds in self.nodes.items() if thresholds.map_threshold is not None]
+        maps = [(cast("float", self.nodes[n].map_threshold), n) for r in shown if (n := _climb(r, have, tree)[0])]
+        threshold, node = min(maps, key=lambda pair: pair[0], default=(None, None))
+        return FilmThresholds(points, threshold, node)
+
+    def _applied(self, name: str, region: str, have: list[str], tree: RegionTree) -> AppliedPoint | None:
+        node, reason = _climb(region, have, tree)
+        point = self.nodes[node].point(name) if node else None
+        if point is None:
+            return None
+        if why := self.omitted.get(f"{region}/{name}"):
+            reason = f"{reason}; {region} has none of its own: {why}"
+        return AppliedPoint(point, region, reason)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {
+            "nodes": {node: thresholds.to_dict() for node, thresholds in self.nodes.items()},
+            "omitted": dict(self.omitted),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> OperatingPoints:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            CardError: A key is unknown, a value is malformed, or a point is filed under another node.
+        """
+        _check_keys("operating points", data, ("nodes", "omitted"))
+        if not all(isinstance(data.get(key, {}), Mapping) for key in ("nodes", "omitted")):
+            raise CardError("operating points hold two objects, 'nodes' and 'omitted'")
+        nodes = {str(n): RegionThresholds.from_dict(v) for n, v in data.get("nodes", {}).items()}
+        for node, thresholds in nodes.items():
+            for name in POINTS:
+                point = thresholds.point(name)
+                if point is not None and point.node != node:
+                    raise CardError(f"the operating point filed under {node!r} is another's", got=point.node)
+        return cls(nodes, {str(key): str(why) for key, why in data.get("omitted", {}).items()})
+
+
+def fewest_films(target: float) -> int:
+    """Fewest films of a class for which the conformal rule is defined: 13 for 92.5 %, 19 for 95 %.
+
+    Raises:
+        EvaluationError: The target is 1 or outside (0, 1): no count is enough.
+    """
+    alpha = _alpha(target)
+    if alpha == 0:
+        raise EvaluationError("no number of films guarantees a target of 1", got=target, allowed="below 1")
+    return math.ceil(1 / alpha) - 1
+
+
+def find_threshold(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    target: float,
+    kind: TargetKind = "sensitivity",
+    method: Method = "empirical",
+) -> float | None:
+    """The observed score that meets a target, by the rules in this module's text.
+
+    Args:
+        scores: Finite scores, shape (n,), any monotone scale.
+        labels: Bool or 0/1, shape (n,): 1 where a fracture is present.
+        target: Wanted sensitivity or specificity in (0, 1].
+        kind: Which of the two.
+        method: ``"empirical"`` or ``"conformal"``.
+
+    Returns:
+        One of ``scores``, or ``None`` where the rule is not defined for so few films (or, for specificity, where
+        no score lies above the negatives that must stay below).
+
+    Raises:
+        EvaluationError: Malformed scores or labels, an unknown rule, or a target outside (0, 1].
+    """
+    values, present = _checked(scores, labels)
+    _check_rule(kind, method)
+    alpha = _alpha(target)
+    own = np.sort(values[present] if kind == "sensitivity" else -values[~present])  # the class's worst case first
+    n = own.size
+    k = math.floor(alpha * (n + 1)) if method == "conformal" else math.floor(alpha * n) + 1
+    if k == 0 or n == 0:
+        return None
+    if k > n:  # alpha (n + 1) can pass n only for a target near 0, where every threshold will do
+        k = n
+    if kind == "sensitivity":
+        return float(own[k - 1])
+    above = values[values > -own[k - 1]]
+    return float(above.min()) if above.size else None
+
+
+def measure(scores: ArrayLike, labels: ArrayLike, threshold: float, *, confidence: float = 0.95) -> dict[str, Any]:
+    """Counts, sensitivity and specificity at a threshold under the ``>=`` rule, with Wilson intervals.
+
+    Returns:
+        ``n_positive``, ``n_negative``, ``sensitivity``, ``sensitivity_interval``, ``specificity``,
+        ``specificity_interval``, as ``OperatingPoint`` takes them; ``None`` for a class without films.
+
+    Raises:
+        EvaluationError: Malformed scores or labels.
+    """
+    values, present = _checked(scores, labels)
+    called = values >= threshold
+    n_positive, n_negative = int(present.sum()), int((~present).sum())
+    hits, passes = int((called & present).sum()), int((~called & ~present).sum())
+    return {
+        "n_positive": n_positive,
+        "n_negative": n_negative,
+        "sensitivity": hits / n_positive if n_positive else None,
+        "sensitivity_interval": wilson_interval(hits, n_positive, confidence) if n_positive else None,
+        "specificity": passes / n_negative if n_negative else None,
+        "specificity_interval": wilson_interval(passes, n_negative, confidence) if n_negative else None,
+    }
+
+
+def fit_operating_points(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    regions: Sequence[Sequence[str] | str],
+    *,
+    nodes: Iterable[str] | None = None,
+    targets: Mapping[str, float] = DEFAULT_TARGETS,
+    method: Method = "empirical",
+    minimum_positives: int | None = None,
+    minimum_negatives: int | None = None,
+    map_thresholds: Mapping[str, float] | None = None,
+    map_threshold_source: str | None = None,
+    data: str = "",
+    date: str | None = None,
+    tree: RegionTree = DEFAULT_TREE,
+) -> OperatingPoints:
+    """Find the operating points of every node from scored films.
+
+    A film counts for each region that it shows and for all their ancestors, ``any`` included. A point
+    that is not defined, or has fewer films of its class than the minimum, is left out with its reason, and
+    ``OperatingPoints.lookup`` climbs past it. Scores must come from films that the scoring weights were not
+    trained on.
+
+    Args:
+        scores: Finite probabilities, shape (n,), of the very weights and precision that ship.
+        labels: Bool or 0/1, shape (n,).
+        regions: Per film its region or regions; an empty sequence counts for ``any`` only.
+        nodes: Nodes to fit; all that a film counts for where left out.
+        targets: Target by name of the operating point; a name left out is not fitted.
+        method: ``"empirical"`` (the paper's) or ``"conformal"``.
+        minimum_positives: Fewest fractured films for a high-sensitivity point; ``fewest_films(target)`` where left
+            out (13 for 92.5 %), for the empirical rule too: below it one film moves the threshold by more than the
+            target allows. Our choice.
+        minimum_negatives: The same for films without a fracture and a high-specificity point (19 for 95 %).
+        map_thresholds: Map threshold by node, from a sweep, to be kept beside the points.
+        map_threshold_source: Where these come from.
+        data: Which films, in words; kept in each point.
+        date: ISO 8601 day; today where left out.
+        tree: The region tree of the model.
+
+    Returns:
+        The points by node, in tree order.
+
+    Raises:
+        EvaluationError: Malformed scores, labels or targets, or another number of regions than of scores.
+        RegionError: A region, or a node to fit, is not in the tree; an operating point has an unknown name.
+    """
+    values, present = _checked(scores, labels)
+    if len(regions) != values.size:
+        raise EvaluationError("each film needs its regions", got=f"{len(regions)} for {values.size} films")
+    for name in targets:
+        _check_point_name(name)
+    members: dict[str, list[int]] = {"any": list(range(values.size))}
+    for index, shown in enumerate(regions):
+        for node in _with_ancestors((shown,) if isinstance(shown, str) else shown, tree):
+            if node != "any":
+                members.setdefault(node, []).append(index)
+    wanted = set(members) if nodes is None else {tree.normalize(node) for node in nodes}
+    map_thresholds = {tree.normalize(node): value for node, value in (map_thresholds or {}).items()}
+    day = calendar_date.today().isoformat() if date is None else date
+
+    fitted: dict[str, RegionThresholds] = {}
+    omitted: dict[str, str] = {}
+    for node in (name for name in tree.names if name in wanted or name in map_thresholds):
+        own = np.array(members.get(node, []), dtype=np.intp)
+        points: dict[str, OperatingPoint] = {}
+        for name, target in targets.items() if node in wanted else ():
+            kind = _KIND_OF_POINT[name]
+            minimum = minimum_positives if kind == "sensitivity" else minimum_negatives
+            threshold, why = _fit_one(values[own], present[own], target, kind, method, minimum)
+            if threshold is None:
+                omitted[f"{node}/{name}"] = why
+                continue
+            points[name] = OperatingPoint(
+                name=name,
+                node=node,
+                threshold=threshold,
+                target=float(target),
+                target_kind=kind,
+                method=method,
+                data=data,
+                date=day,
+                **measure(values[own], present[own], threshold),
+            )
+        map_threshold = map_thresholds.get(node)
+        if points or map_threshold is not None:
+            fitted[node] = RegionThresholds(
+                high_sensitivity=points.get(HIGH_SENSITIVITY),
+                high_specificity=points.get(HIGH_SPECIFICITY),
+                map_threshold=map_threshold,
+                map_threshold_source=None if map_threshold is None else map_threshold_source,
+            )
+    return OperatingPoints(fitted, omitted)
+
+
+def _fit_one(
+    scores: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    target: float,
+    kind: TargetKind,
+    method: Method,
+    minimum: int | None,
+) -> tuple[float | None, str]:
+    """A threshold, or None with the reason."""
+    have = int(present.sum() if kind == "sensitivity" else (~present).sum())
+    films = "fractured films" if kind == "sensitivity" else "films without a fracture"
+    if minimum is None:
+        minimum = fewest_films(target) if _alpha(target) else 1
+    if have < max(1, minimum):
+        return None, f"{have} {films} of the {max(1, minimum)} needed"
+    threshold = find_threshold(scores, present, target=target, kind=kind, method=method)
+    if threshold is not None:
+        return threshold, ""
+    if method == "conformal" and math.floor(_alpha(target) * (have + 1)) == 0:
+        return None, f"{have} {films} are too few for a conformal {target:.4g} {kind}"
+    return None, f"no observed score leaves {target:.4g} of the {films} below it"
+
+
+def _with_ancestors(shown: Sequence[str], tree: RegionTree) -> set[str]:
+    return {node for region in shown for node in (tree.normalize(region), *tree.ancestors(region))}
+
+
+def _climb(region: str, have: list[str], tree: RegionTree) -> tuple[str, str]:
+    """The nearest node that is available and why; an empty name where there is none up to the root."""
+    name = tree.normalize(region)
+    try:
+        return tree.lookup(name, [node for node in have if node in tree])
+    except RegionError:
+        return "", ""
+
+
+def _alpha(target: float) -> Fraction:
+    """1 - target, exactly as the target's decimal digits say."""
+    if not 0.0 < target <= 1.0:
+        raise EvaluationError("a target is a fraction", got=target, allowed="above 0, up to 1")
+    return 1 - Fraction(repr(float(target)))
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values = np.asarray(scores, dtype=np.float64)
+    marks = np.asarray(labels)
+    if values.ndim != 1 or marks.shape != values.shape:
+        raise EvaluationError("scores and labels are two lists of one length", got=f"{values.shape} and {marks.shape}")
+    if not np.isfinite(values).all():
+        raise EvaluationError("scores must be finite", got=f"{int((~np.isfinite(values)).sum())} that are not")
+    if not np.isin(marks, (0, 1)).all():
+        raise EvaluationError("labels are 0 or 1", got=sorted(set(marks.tolist()) - {0, 1})[:3])
+    return values, marks.astype(np.bool_)
+
+
+def _check_rule(kind: str, method: str) -> None:
+    if kind not in _KINDS:
+        raise EvaluationError("unknown kind of target", got=repr(kind), allowed=_KINDS)
+    if method not in _METHODS:
+        raise EvaluationError("unknown method for a threshold", got=repr(method), allowed=_METHODS)
+
+
+def _check_point_name(name: str) -> None:
+    if name not in POINTS:
+        raise RegionError("unknown operating point", got=repr(name), allowed=POINTS)
+
+
+def _check_keys(what: str, data: Any, allowed: Sequence[str], required: Sequence[str] = ()) -> None:
+    if not isinstance(data, Mapping):
+        raise CardError(f"{what} must be an object", got=type(data).__name__)
+    if unknown := sorted(set(map(str, data)) - set(allowed)):
+        raise CardError(f"{what} has unknown keys", got=", ".join(unknown), allowed=allowed)
+    if missing := [key for key in required if key not in data]:
+        raise CardError(f"{what} lacks keys", got=", ".join(sorted(map(str, data))), allowed=missing)
+
+
+def _check_choice(key: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise CardError(f"an operating point's {key} is unknown", got=repr(value), allowed=allowed)
+
+
+def _fraction(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise CardError(f"{what} is a number in [0, 1]", got=repr(value))
+    return float(value)
