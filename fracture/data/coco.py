@@ -88,9 +88,7 @@ def read_coco(
     for record, source in zip(records, sources, strict=True):
         image = record["id"]
         found, outlines = tuple(boxes[image]), tuple(rings[image])
-        fractured = (
-            truth(record["fractured"], what=f"{source}: fractured") if "fractured" in record else bool(found)
-        )
+        fractured = truth(record["fractured"], what=f"{source}: fractured") if "fractured" in record else bool(found)
         width, height = int(record.get("width") or 0), int(record.get("height") or 0)
         if not (width and height):
             width, height = film_size(root / source)
@@ -105,9 +103,7 @@ def read_coco(
                 width=width,
                 height=height,
                 fractured=int(fractured),
-                regions=rename_regions(
-                    _listed(record, "regions", "region"), prefix=region_prefix, mapping=region_map
-                ),
+                regions=rename_regions(_listed(record, "regions", "region"), prefix=region_prefix, mapping=region_map),
                 views=collapse_views(_listed(record, "views", "view", "projection")),
                 boxes=found,
                 polygons=outlines if any(outlines) else (),
@@ -144,9 +140,7 @@ def _fracture_ids(
     if wanted is not None:
         unknown = set(wanted) - set(categories.values())
         if unknown:
-            raise DataError(
-                f"{file}: no such category", got=sorted(unknown), allowed=sorted(categories.values())
-            )
+            raise DataError(f"{file}: no such category", got=sorted(unknown), allowed=sorted(categories.values()))
         return {key for key, label in categories.items() if label in wanted}
     found = {key for key, label in categories.items() if "fracture" in label.lower()}
     if not found and not all("fractured" in record for record in records):
@@ -165,15 +159,13 @@ def _sources(root: Path, records: Sequence[Mapping[str, Any]], images: Path | No
         return [_below(root, folder / str(record["file_name"])) for record in records]
     present = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
     candidates = [
-        (str(record.get("path") or ""), f"images/{record['file_name']}", str(record["file_name"]))
-        for record in records
+        (str(record.get("path") or ""), f"images/{record['file_name']}", str(record["file_name"])) for record in records
     ]
     chosen = [next((i for i, c in enumerate(options) if c in present), -1) for options in candidates]
     usual = Counter(i for i in chosen if i >= 0).most_common(1)
     fallback = usual[0][0] if usual else 1
     return [
-        options[i] if i >= 0 else options[fallback] or options[2]
-        for options, i in zip(candidates, chosen, strict=True)
+        options[i] if i >= 0 else options[fallback] or options[2] for options, i in zip(candidates, chosen, strict=True)
     ]
 
 

@@ -148,9 +148,7 @@ class AnnotatedSet:
         try:
             return self.films[self._index[source]]
         except KeyError:
-            raise DataError(
-                f"{self.name}: no film of that name", got=source, hint="see AnnotatedSet.films"
-            ) from None
+            raise DataError(f"{self.name}: no film of that name", got=source, hint="see AnnotatedSet.films") from None
 
     def image_path(self, film: Film) -> Path:
         """Where the film's image file lies."""
@@ -184,9 +182,7 @@ class AnnotatedSet:
                 got=", ".join(missing[:5]) + (" ..." if len(missing) > 5 else ""),
                 hint="the split was made for another version of the set; make it again",
             )
-        return replace(
-            self, films=tuple(self.films[self._index[source]] for source in wanted), name=name or self.name
-        )
+        return replace(self, films=tuple(self.films[self._index[source]] for source in wanted), name=name or self.name)
 
     def fingerprint(self) -> str:
         """SHA-256 over the films' names, labels, regions, boxes and groups: changes when the set changes."""
@@ -205,9 +201,7 @@ class AnnotatedSet:
         """
         parts = list(sets)
         if not parts or len({part.name for part in parts}) != len(parts):
-            raise DataError(
-                "sets to merge need names of their own", got=", ".join(p.name for p in parts) or "nothing"
-            )
+            raise DataError("sets to merge need names of their own", got=", ".join(p.name for p in parts) or "nothing")
         root = Path(os.path.commonpath([part.root.resolve() for part in parts]))
         films = tuple(
             replace(

@@ -171,9 +171,7 @@ def split_parts(annotated: AnnotatedSet, shares: Mapping[str, float] = PARTS, *,
     counts = _counts(members, groups)
     assigned = _assign(counts, np.array([shares[n] for n in names]), np.random.default_rng(seed))
     parts = {
-        name: tuple(
-            sorted(f.source for g, p in zip(groups, assigned, strict=True) if p == i for f in members[g])
-        )
+        name: tuple(sorted(f.source for g, p in zip(groups, assigned, strict=True) if p == i for f in members[g]))
         for i, name in enumerate(names)
     }
     described = " : ".join(f"{name} {share:g}" for name, share in shares.items())
@@ -239,9 +237,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _summary(part: AnnotatedSet) -> dict[str, int]:
-    strata = Counter(
-        f"{region}/{'fractured' if label else 'normal'}" for f in part for region, label in f.strata
-    )
+    strata = Counter(f"{region}/{'fractured' if label else 'normal'}" for f in part for region, label in f.strata)
     return {
         "films": len(part),
         "fractured": part.positives,
@@ -264,9 +260,7 @@ def _counts(members: Mapping[str, Sequence[Film]], groups: Sequence[str]) -> NDA
     return counts[:, counts.sum(axis=0) > 0]
 
 
-def _assign(
-    counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Part of each group; minimizes sum over parts and strata of (has - wants)^2 / wants."""
     wants = shares[:, None] * counts.sum(axis=0)
     weight = 1.0 / wants
