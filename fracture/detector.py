@@ -1,0 +1,348 @@
+"""The detector: a radiograph in, a prediction out. The one place that walks the whole way through the house."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fracture.boxes import BoxParameters, find_boxes, find_candidates
+from fracture.card import Card
+from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
+from fracture.errors import ConfigurationError, FractureError, InputError
+from fracture.operating_points import OperatingPoints
+from fracture.prediction import HIGH_SENSITIVITY, Failure, GridToSource, Prediction
+from fracture.reading import read
+from fracture.store import open_weights
+
+if TYPE_CHECKING:
+    from fracture.radiograph import Radiograph
+    from fracture.reading import Source
+
+__all__ = ["Detector", "load", "predict"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """A film between reading and judging."""
+
+    radiograph: Radiograph
+    prepared: PreparedFilm
+    seconds: float
+
+
+class Detector:
+    """Finds fractures on radiographs. Get one from :func:`fracture.load`.
+
+    Args:
+        ensemble: The networks.
+        card: What the weights say of themselves: thresholds, box rules, region tree, name.
+
+    Raises:
+        CardError: The card's operating points or box parameters are malformed.
+    """
+
+    def __init__(self, ensemble: Ensemble, card: Card) -> None:
+        self.ensemble = ensemble
+        self.card = card
+        self.tree = card.region_tree
+        self.operating_points = OperatingPoints.from_dict(card.operating_points)
+        self.box_parameters = BoxParameters.from_dict(card.boxes)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+    ) -> Detector:
+        """Load weights by name or folder; see :func:`load`."""
+        weights = open_weights(name_or_path)
+        return cls(Ensemble.load(weights, device=device, precision=precision), weights.card)
+
+    def predict(
+        self,
+        source: Source,
+        *,
+        region: str | Sequence[str] | None = None,
+        operating_point: str = HIGH_SENSITIVITY,
+        candidates: bool = False,
+        **reading: Any,
+    ) -> Prediction:
+        """Judge one radiograph.
+
+        Args:
+            source: A path, array, PIL image, pydicom data set or :class:`Radiograph`; see :func:`fracture.read`.
+            region: The anatomical region or regions shown. Where it is not given, the file's own region is used,
+                else the one that the networks recognize; ``Prediction.region_source`` says which.
+            operating_point: ``"high_sensitivity"`` (the paper's 92.5 %) or ``"high_specificity"``: which threshold
+                decides ``fractured``.
+            candidates: Also return every box found in the map, whatever the film's decision.
+            **reading: Further options of :func:`fracture.read` (``frame``, ``window``, ``allow``, ...).
+
+        Returns:
+            A prediction that keeps the film and the probability map, for plotting.
+
+        Raises:
+            InputError: The source cannot be read as a radiograph.
+            RegionError: An unknown region or operating point.
+        """
+        self._check_request(region, operating_point)
+        start = time.perf_counter()
+        radiograph = read(source, region=region, tree=self.tree, **reading)
+        prepared = self.ensemble.prepare(radiograph)
+        output = self.ensemble.run([prepared])[0]
+        return self._judge(radiograph, output, operating_point, candidates, start=start)
+
+    def predict_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        region: str | Sequence[str] | None = None,
+        operating_point: str = HIGH_SENSITIVITY,
+        candidates: bool = False,
+        batch_size: int = 8,
+        workers: int = 2,
+        keep: bool = False,
+        **reading: Any,
+    ) -> Iterator[Prediction | Failure]:
+        """Judge many radiographs, lazily, in order, in constant memory.
+
+        Threads read and prepare the films of the next batch while the networks work on this one. Films of one
+        batch that have the same size after preparation run together; no film's score depends on its company.
+
+        Args:
+            sources: What :meth:`predict` takes, from any iterable; it is consumed as results are asked for.
+            region, operating_point, candidates: As for :meth:`predict`, for all films.
+            batch_size: Films looked at together.
+            workers: Threads that read ahead; 0 reads in the calling thread.
+            keep: Keep film and map in each prediction; memory then grows with the results that the caller holds.
+            **reading: Further options of :func:`fracture.read`.
+
+        Yields:
+            One result per source: a :class:`Prediction`, or a :class:`Failure` for a source that cannot be used.
+
+        Raises:
+            RegionError: An unknown region or operating point.
+            ConfigurationError: A ``batch_size`` or ``workers`` out of range.
+        """
+        self._check_request(region, operating_point)
+        if batch_size < 1 or workers < 0:
+            raise ConfigurationError(
+                "predict_many needs at least one film per batch and no negative number of workers",
+                got=f"batch_size={batch_size}, workers={workers}",
+            )
+        options = {"region": region, "tree": self.tree, **reading}
+        prepare = functools.partial(self._prepare, options)
+        return self._stream(sources, prepare, operating_point, candidates, batch_size, workers, keep)
+
+    def _stream(
+        self,
+        sources: Iterable[Source],
+        prepare: Callable[[Source], _Film | Failure],
+        operating_point: str,
+        candidates: bool,
+        batch_size: int,
+        workers: int,
+        keep: bool,
+    ) -> Iterator[Prediction | Failure]:
+        for batch in _batches(_ahead(sources, prepare, workers, 2 * batch_size), batch_size):
+            start = time.perf_counter()
+            films = [film for film in batch if isinstance(film, _Film)]
+            outputs: dict[int, EnsembleOutput] = {}
+            for group in shape_groups([film.prepared for film in films]):
+                for index, output in zip(group, self.ensemble.run([films[i].prepared for i in group]), strict=True):
+                    outputs[id(films[index])] = output
+            share = (time.perf_counter() - start) / max(1, len(films))
+            for film in batch:
+                if isinstance(film, Failure):
+                    yield film
+                    continue
+                started = time.perf_counter() - film.seconds - share
+                result = self._judge(
+                    film.radiograph, outputs[id(film)], operating_point, candidates, start=started
+                )
+                yield result if keep else result.drop_pixels()
+
+    def _prepare(self, options: Mapping[str, Any], source: Source) -> _Film | Failure:
+        start = time.perf_counter()
+        try:
+            radiograph = read(source, **options)
+            prepared = self.ensemble.prepare(radiograph)
+        except InputError as error:
+            return Failure(_name(source), error, time.perf_counter() - start)
+        return _Film(radiograph, prepared, time.perf_counter() - start)
+
+    def _check_request(self, region: str | Sequence[str] | None, operating_point: str) -> None:
+        names = () if region is None else (region,) if isinstance(region, str) else tuple(region)
+        shown = tuple(self.tree.normalize(name) for name in names)
+        _ = self.operating_points.lookup(shown, self.tree)[operating_point]
+
+    def _judge(
+        self,
+        radiograph: Radiograph,
+        output: EnsembleOutput,
+        operating_point: str,
+        candidates: bool,
+        *,
+        start: float,
+    ) -> Prediction:
+        regions, region_source = self._regions(radiograph, output)
+        film = self.operating_points.lookup(regions, self.tree)
+        applied = film[operating_point]
+        fractured = applied.point.reached(output.score)
+        grid = None if output.grid_to_source is None else GridToSource(*output.grid_to_source)
+        boxes = listed = None
+        if output.map is not None and grid is not None:
+            arguments: dict[str, Any] = {
+                "to_source": grid,
+                "size": (radiograph.width, radiograph.height),
+                "score": output.score,
+                "spacing": radiograph.spacing,
+                "operating_point": film.strictest(output.score),
+            }
+            parameters = self.box_parameters.with_threshold(film.map_threshold)
+            boxes = find_boxes(output.map, parameters, **arguments) if fractured else ()
+            listed = find_candidates(output.map, parameters, **arguments) if candidates else None
+        return Prediction(
+            source=radiograph.source,
+            width=radiograph.width,
+            height=radiograph.height,
+            probability=output.score,
+            fractured=fractured,
+            boxes=boxes or (),
+            threshold=applied.point.threshold,
+            operating_point=operating_point,
+            operating_node=applied.node,
+            operating_reason=applied.reason,
+            thresholds=film.thresholds,
+            reached=film.reached(output.score),
+            map_threshold=None if output.map is None else self.box_parameters.with_threshold(film.map_threshold).threshold,
+            candidates=listed if listed is not None or not candidates else (),
+            regions=regions,
+            region_source=region_source,
+            region_probabilities=output.regions or None,
+            raw_probability=output.raw_score,
+            member_scores=output.member_scores,
+            probability_map=output.map,
+            map_to_source=grid,
+            model=self.card.name,
+            model_version=self.card.version,
+            spacing=radiograph.spacing,
+            seconds=time.perf_counter() - start,
+            warnings=radiograph.warnings,
+            radiograph=radiograph,
+        )
+
+    def _regions(self, radiograph: Radiograph, output: EnsembleOutput) -> tuple[tuple[str, ...], str | None]:
+        """What the film shows, and who says so: the caller or the file, else the networks."""
+        if radiograph.regions:
+            return radiograph.regions, radiograph.region_source
+        if not output.regions:
+            return (), None
+        shown = tuple(name for name, value in output.regions.items() if value >= self.card.region_cutoff)
+        return shown or (max(output.regions, key=lambda name: output.regions[name]),), "model"
+
+
+@functools.lru_cache(maxsize=2)
+def _shared(name_or_path: str | None, device: str, precision: Precision) -> Detector:
+    return Detector.load(name_or_path, device=device, precision=precision)
+
+
+def load(
+    name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
+) -> Detector:
+    """Load a detector from shipped weights or a folder; nothing is fetched from the network.
+
+    Args:
+        name_or_path: Name of shipped weights, or a folder with ``card.json`` and its safetensors files; the default
+            weights where left out.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+
+    Raises:
+        WeightsNotFoundError: No such weights.
+        CardError: The card does not follow the schema.
+        WeightsIntegrityError: A weight file is not what its card describes.
+        ConfigurationError: An unknown device or precision.
+    """
+    return Detector.load(name_or_path, device=device, precision=precision)
+
+
+def predict(
+    source: Source,
+    *,
+    region: str | Sequence[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    operating_point: str = HIGH_SENSITIVITY,
+    candidates: bool = False,
+    **reading: Any,
+) -> Prediction:
+    """Judge one radiograph with the shipped weights, which are loaded once and kept.
+
+    The arguments are those of :meth:`Detector.predict` and :func:`load`; so are the errors.
+    """
+    key = None if weights is None else os.fspath(weights)
+    detector = _shared(key, device, precision)
+    return detector.predict(
+        source, region=region, operating_point=operating_point, candidates=candidates, **reading
+    )
+
+
+def _ahead(
+    sources: Iterable[Source],
+    prepare: Callable[[Source], _Film | Failure],
+    workers: int,
+    depth: int,
+) -> Iterator[_Film | Failure]:
+    """Prepared films in order, at most ``depth`` ahead of the one that is asked for."""
+    if workers == 0:
+        yield from map(prepare, sources)
+        return
+    pending: deque[Future[_Film | Failure]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="fracture-read") as pool:
+        try:
+            for source in sources:
+                pending.append(pool.submit(prepare, source))
+                if len(pending) >= depth:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _batches(films: Iterator[_Film | Failure], size: int) -> Iterator[list[_Film | Failure]]:
+    batch: list[_Film | Failure] = []
+    for film in films:
+        batch.append(film)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _name(source: object) -> str:
+    """How results call a source: the path as it was given, or what kind of thing it was."""
+    if isinstance(source, (str, Path)) or hasattr(source, "__fspath__"):
+        return str(os.fspath(source))  # type: ignore[arg-type]
+    name = getattr(source, "source", None)
+    if isinstance(name, str):
+        return name
+    return f"<{type(source).__name__}>"
+
+
+def describe(error: FractureError) -> str:
+    """One line for a person: the kind of error and its message."""
+    return f"{type(error).__name__}: {error}"
