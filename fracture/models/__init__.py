@@ -14,7 +14,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fracture.models.drn import drn_classifier
+    from fracture.models.inference import fuse_for_inference
     from fracture.models.multitask import Features, FractureModel, ModelOutput, build_model
+    from fracture.models.persistence import load_state, state_for_saving
+    from fracture.models.published import load_published_drn
+    from fracture.models.recipes import MemberRecipe, jones2020_members
     from fracture.models.spec import BACKBONES, MAP_STRIDE, ModelSpec
     from fracture.models.starting_points import InitReport, initialize
 
@@ -22,12 +27,19 @@ _HOMES = {
     "BACKBONES": "spec",
     "MAP_STRIDE": "spec",
     "ModelSpec": "spec",
+    "MemberRecipe": "recipes",
+    "jones2020_members": "recipes",
     "Features": "multitask",
     "FractureModel": "multitask",
     "ModelOutput": "multitask",
     "build_model": "multitask",
     "InitReport": "starting_points",
     "initialize": "starting_points",
+    "drn_classifier": "drn",
+    "load_published_drn": "published",
+    "load_state": "persistence",
+    "state_for_saving": "persistence",
+    "fuse_for_inference": "inference",
 }
 
 __all__ = [
@@ -36,10 +48,17 @@ __all__ = [
     "Features",
     "FractureModel",
     "InitReport",
+    "MemberRecipe",
     "ModelOutput",
     "ModelSpec",
     "build_model",
+    "drn_classifier",
+    "fuse_for_inference",
     "initialize",
+    "jones2020_members",
+    "load_published_drn",
+    "load_state",
+    "state_for_saving",
 ]
 
 

@@ -98,9 +98,7 @@ class Backbone(nn.Module):
         return x
 
     def _recomputed(self, modules: tuple[str, ...], x: Tensor) -> Tensor:
-        norms = [
-            m for name in modules for m in self.get_submodule(name).modules() if isinstance(m, nn.BatchNorm2d)
-        ]
+        norms = [m for name in modules for m in self.get_submodule(name).modules() if isinstance(m, nn.BatchNorm2d)]
         result = checkpoint(
             self._apply_stage,
             modules,

@@ -86,9 +86,7 @@ class Heads(nn.Module):
         if spec.map:
             self.map = MapHead(channels, spec.output_stride, skip_channels if spec.map_skip else None)
 
-    def forward(
-        self, deep: Tensor, skip: Tensor, validity: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def forward(self, deep: Tensor, skip: Tensor, validity: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Features and validity to score (B,), map (B, 1, H / 8, W / 8) or None, regions (B, R) or None."""
         map_logits = self.map(deep, skip) if self.map is not None else None
         with torch.autocast(deep.device.type, enabled=False):

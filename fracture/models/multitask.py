@@ -147,7 +147,20 @@ def build_backbone(spec: ModelSpec) -> Backbone:
     """The backbone of a specification, randomly initialized, with ``spec.norm`` applied."""
     planes = spec.planes + spec.stem_rgb
     backbone: Backbone
-    if spec.family == "resnet":
+    # Families are imported when one is built: a DRN or DenseNet needs no timm, whose import takes seconds.
+    if spec.family == "drn":
+        from fracture.models.drn import DrnBackbone
+
+        backbone = DrnBackbone(spec.backbone, planes=planes, width=spec.width)
+    elif spec.family == "densenet":
+        from fracture.models.densenet import DenseNetBackbone
+
+        backbone = DenseNetBackbone(spec.backbone, planes=planes, stages=spec.stages, output_stride=spec.output_stride)
+    elif spec.family == "mobilenet":
+        from fracture.models.mobilenet import MobileNetBackbone
+
+        backbone = MobileNetBackbone(spec.backbone, planes=planes, output_stride=spec.output_stride)
+    else:
         from fracture.models.resnet import ResNetBackbone
 
         backbone = ResNetBackbone(
@@ -157,8 +170,6 @@ def build_backbone(spec: ModelSpec) -> Backbone:
             output_stride=spec.output_stride,
             geometry=spec.geometry,
         )
-    else:
-        raise ModelError("no such backbone", got=spec.backbone)
     convert_norm(backbone, spec.norm)
     return backbone
 

@@ -146,9 +146,7 @@ class ModelSpec:
             object.__setattr__(self, name, float(value))
         for name, kind in (("pooling", Pooling), ("norm", Norm), ("geometry", Geometry)):
             if getattr(self, name) not in get_args(kind):
-                raise ModelError(
-                    f"unknown ModelSpec.{name}", got=repr(getattr(self, name)), allowed=get_args(kind)
-                )
+                raise ModelError(f"unknown ModelSpec.{name}", got=repr(getattr(self, name)), allowed=get_args(kind))
         self._check_values()
         self._check_combinations(family)
 
@@ -179,9 +177,7 @@ class ModelSpec:
     def _check_combinations(self, family: Family) -> None:
         natural = _NATURAL_STRIDE[family]
         if self.stages not in natural:
-            raise ModelError(
-                f"ModelSpec.stages for {self.backbone}", got=self.stages, allowed=sorted(natural)
-            )
+            raise ModelError(f"ModelSpec.stages for {self.backbone}", got=self.stages, allowed=sorted(natural))
         strides = [s for s in (8, 16, 32) if s <= natural[self.stages]]
         if self.output_stride not in strides:
             raise ModelError(
@@ -198,6 +194,10 @@ class ModelSpec:
                 "geometry 'caffe' exists for the bottleneck ResNets only",
                 got=self.backbone,
                 allowed=("resnet50", "resnet101"),
+            )
+        if family == "mobilenet" and self.norm != "batch":
+            raise ModelError(
+                f"the normalization of {self.backbone} cannot be exchanged", got=self.norm, allowed="batch"
             )
         if self.map_skip and not self.map:
             raise ModelError("ModelSpec.map_skip decodes the map, but map is false", hint="set map=True")

@@ -6,6 +6,7 @@ else here is our addition. Nothing is unpickled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,11 @@ IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 """Normalization of RGB in [0, 1] that torchvision's and most of timm's ImageNet weights expect."""
 
+_HUB_FILE: Final = "model.safetensors"
 _BACKBONE: Final = "backbone."
 _HEADS: Final = "heads."
 _IGNORED: Final = "num_batches_tracked"
+_OLD_DENSENET: Final = re.compile(r"\b(norm|conv)\.([12])\.")
 _STEMS: Final = ("auto", "rgb", "planes")
 
 # timm's name of the weights: those of torchvision where there are, the ones with the plain training recipe.
@@ -174,6 +177,7 @@ def _from_timm(
     spec: ModelSpec,
 ) -> tuple[str, dict[str, Tensor], tuple[float, float, float], tuple[float, float, float]]:
     import timm
+    from huggingface_hub import hf_hub_download
 
     if spec.backbone not in _TIMM_NAMES:
         raise ModelError(
@@ -188,19 +192,19 @@ def _from_timm(
             hint="use geometry='torchvision', or give the path of MSRA weights",
         )
     name = _TIMM_NAMES[spec.backbone]
+    config: Any = timm.models.get_pretrained_cfg(name)
+    repository = config.hf_hub_id if "/" in config.hf_hub_id else f"timm/{name}"
     try:
-        net: Any = timm.create_model(name, pretrained=True)
+        path = hf_hub_download(repository, _HUB_FILE)
     except (OSError, RuntimeError, ValueError) as error:
         raise WeightsNotFoundError(
-            f"the ImageNet weights {name} are neither in timm's cache nor could they be fetched "
+            f"the ImageNet weights {name} are neither in the hub's cache nor could they be fetched "
             f"({type(error).__name__})",
-            hint=f'on a machine with network run `python -c "import timm, safetensors.torch as s; '
-            f"s.save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
-            f"'{spec.backbone}.safetensors')\"`, copy the file here and give its path",
+            hint=f"offline, fetch https://huggingface.co/{repository}/resolve/main/{_HUB_FILE} on another "
+            "machine and give the file's path instead of 'pretrained'",
         ) from error
-    config = net.pretrained_cfg
-    mean, std = tuple(map(float, config["mean"])), tuple(map(float, config["std"]))
-    return name, dict(net.state_dict()), mean, std  # type: ignore[return-value]
+    mean, std = (tuple(float(v) for v in values) for values in (config.mean, config.std))
+    return name, read_tensors(path), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def _wanted(model: FractureModel) -> dict[str, Tensor]:
@@ -216,7 +220,10 @@ def _load(
     std: tuple[float, float, float],
 ) -> InitReport:
     wanted = _wanted(model)
-    named = _renamed({k: v for k, v in tensors.items() if not k.endswith(_IGNORED)}, wanted)
+    given = {k: v for k, v in tensors.items() if not k.endswith(_IGNORED)}
+    if model.spec.family == "densenet":  # torchvision's first releases wrote norm.1 for norm1
+        given = {_OLD_DENSENET.sub(r"\1\2.", k): v for k, v in given.items()}
+    named = _renamed(given, wanted)
     if stem == "auto":
         stem = "planes" if any(key.startswith(_HEADS) for key in named) else "rgb"
     found: dict[str, Tensor] = {}

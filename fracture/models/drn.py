@@ -1,0 +1,249 @@
+"""Dilated residual networks (Yu, Koltun and Funkhouser 2017): DRN-A, -C and -D, output stride 8.
+
+Written from the specification; parameters are named as in the authors' checkpoints (fyu/drn), so that those
+load. DRN-C replaces DRN-A's max-pool by residual blocks and appends levels of falling dilation without
+residual connections, against the gridding that dilated convolutions leave; DRN-D simplifies DRN-C's first and
+last levels to plain convolutions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fracture.errors import ModelError
+from fracture.models.backbone import Backbone
+
+__all__ = ["DRN_LAYOUTS", "BasicBlock", "Bottleneck", "DrnBackbone", "DrnClassifier", "drn_classifier"]
+
+
+class DrnLayout(NamedTuple):
+    """Form (A, C or D), kind of block and blocks per level."""
+
+    form: Literal["a", "c", "d"]
+    bottleneck: bool
+    blocks: tuple[int, ...]
+
+
+_SMALL: Final = (1, 1, 2, 2, 2, 2)
+_MEDIUM: Final = (1, 1, 3, 4, 6, 3)
+_LARGE: Final = (1, 1, 3, 4, 23, 3)
+
+DRN_LAYOUTS: Final[dict[str, DrnLayout]] = {
+    "drn_a_18": DrnLayout("a", False, (2, 2, 2, 2)),
+    "drn_a_34": DrnLayout("a", False, (3, 4, 6, 3)),
+    "drn_a_50": DrnLayout("a", True, (3, 4, 6, 3)),
+    "drn_c_26": DrnLayout("c", False, (*_SMALL, 1, 1)),
+    "drn_c_42": DrnLayout("c", False, (*_MEDIUM, 1, 1)),
+    "drn_c_58": DrnLayout("c", True, (*_MEDIUM, 1, 1)),
+    "drn_d_22": DrnLayout("d", False, (*_SMALL, 1, 1)),
+    "drn_d_24": DrnLayout("d", False, (*_SMALL, 2, 2)),
+    "drn_d_38": DrnLayout("d", False, (*_MEDIUM, 1, 1)),
+    "drn_d_40": DrnLayout("d", False, (*_MEDIUM, 2, 2)),
+    "drn_d_54": DrnLayout("d", True, (*_MEDIUM, 1, 1)),
+    "drn_d_56": DrnLayout("d", True, (*_MEDIUM, 2, 2)),
+    "drn_d_105": DrnLayout("d", True, (*_LARGE, 1, 1)),
+    "drn_d_107": DrnLayout("d", True, (*_LARGE, 2, 2)),
+}
+"""The published networks by name."""
+
+_CHANNELS: Final = {"a": (64, 64, 128, 256, 512), "c": (16, 32, 64, 128, 256, 512, 512, 512)}
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions, with the input added before the last ReLU unless ``residual`` is false.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        stride: Stride of the first convolution.
+        dilation: Dilations of the first and the second convolution.
+        residual: Whether the input is added, through a 1 x 1 projection where the shape changes.
+    """
+
+    expansion: Final = 1
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, dilation: tuple[int, int], residual: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv3(inputs, outputs, stride, dilation[0])
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = _conv3(outputs, outputs, 1, dilation[1])
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.residual = residual
+        self.downsample = _shortcut(inputs, outputs, stride) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        if self.residual:
+            y = y + (x if self.downsample is None else self.downsample(x))
+        return F.relu(y, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions; the last has four times the channels. Arguments as in BasicBlock.
+
+    ``outputs`` is the number of channels after the expansion. Only the second dilation is used.
+    """
+
+    expansion: Final = 4
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, dilation: tuple[int, int], residual: bool = True
+    ) -> None:
+        super().__init__()
+        width = outputs // self.expansion
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3(width, width, stride, dilation[1])
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.residual = residual
+        self.downsample = _shortcut(inputs, outputs, stride) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(y))
+        if self.residual:
+            y = y + (x if self.downsample is None else self.downsample(x))
+        return F.relu(y, inplace=True)
+
+
+class DrnBackbone(Backbone):
+    """One of the published DRNs without its classifier, or a narrower or wider one of the same form.
+
+    The published DRN-C-58 carries a projection in its seventh level whose output is never added (1,049,600
+    dead parameters); it is left out here.
+
+    Args:
+        name: A key of :data:`DRN_LAYOUTS`.
+        planes: Input planes of the first convolution.
+        width: Multiplier of all channel counts, rounded to multiples of 8 (our addition).
+    """
+
+    stride = 8
+
+    def __init__(self, name: str, *, planes: int, width: float = 1.0) -> None:
+        super().__init__()
+        if name not in DRN_LAYOUTS:
+            raise ModelError("unknown DRN", got=repr(name), allowed=DRN_LAYOUTS)
+        layout = DRN_LAYOUTS[name]
+        self._block: type[BasicBlock | Bottleneck] = Bottleneck if layout.bottleneck else BasicBlock
+        channels = [_scaled(c, width) for c in _CHANNELS["a" if layout.form == "a" else "c"]]
+        if layout.form == "a":
+            self._build_a(planes, channels, layout.blocks)
+        else:
+            self._build_cd(layout.form, planes, channels, layout.blocks)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+
+    def _build_a(self, planes: int, channels: list[int], blocks: tuple[int, ...]) -> None:
+        self.stem_conv, self.stem_norm, self.skip_stage = "conv1", "bn1", "level2"
+        self.conv1 = nn.Conv2d(planes, channels[0], 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        inputs = channels[0]
+        outs = []
+        for level, (stride, dilation) in enumerate(((1, 1), (2, 1), (1, 2), (1, 4)), start=1):
+            outputs = channels[level] * self._block.expansion
+            # The first block of each level stays undilated.
+            first = self._block(inputs, outputs, stride, (1, 1))
+            rest = [self._block(outputs, outputs, 1, (dilation, dilation)) for _ in range(blocks[level - 1] - 1)]
+            self.add_module(f"layer{level}", nn.Sequential(first, *rest))
+            inputs = outputs
+            outs.append(outputs)
+        self.skip_channels, self.channels = outs[1], outs[3]
+        self.plan = (
+            ("stem", ("conv1", "bn1", "relu")),
+            ("level1", ("maxpool", "layer1")),
+            *((f"level{n}", (f"layer{n}",)) for n in (2, 3, 4)),
+        )
+
+    def _build_cd(self, form: Literal["c", "d"], planes: int, channels: list[int], blocks: tuple[int, ...]) -> None:
+        self.skip_stage = "level4"
+        conv = nn.Conv2d(planes, channels[0], 7, padding=3, bias=False)
+        norm, relu = nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)
+        if form == "c":
+            self.conv1, self.bn1, self.relu = conv, norm, relu
+            self.stem_conv, self.stem_norm = "conv1", "bn1"
+            stem: tuple[str, ...] = ("conv1", "bn1", "relu")
+        else:
+            self.layer0 = nn.Sequential(conv, norm, relu)
+            self.stem_conv, self.stem_norm = "layer0.0", "layer0.1"
+            stem = ("layer0",)
+        strides = (1, 2, 2, 2, 1, 1, 1, 1)
+        dilations = (1, 1, 1, 1, 2, 4, 2, 1)
+        inputs = channels[0]
+        outs = []
+        for level in range(1, 9):
+            n, stride, dilation = blocks[level - 1], strides[level - 1], dilations[level - 1]
+            outer = level in (1, 2, 7, 8)
+            kind: type[BasicBlock | Bottleneck] = BasicBlock if outer else self._block
+            outputs = channels[level - 1] * kind.expansion
+            parts: list[nn.Module] = []
+            for i in range(n):
+                step = stride if i == 0 else 1
+                if outer and form == "d":
+                    parts += [_conv3(inputs, outputs, step, dilation), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+                else:
+                    parts.append(kind(inputs, outputs, step, (dilation, dilation), residual=level < 7))
+                inputs = outputs
+            self.add_module(f"layer{level}", nn.Sequential(*parts))
+            outs.append(outputs)
+        self.skip_channels, self.channels = outs[3], outs[7]
+        self.plan = (("stem", stem), *((f"level{n}", (f"layer{n}",)) for n in range(1, 9)))
+
+
+class DrnClassifier(nn.Module):
+    """A DRN with its ImageNet classifier, to check parameter counts and published weights against."""
+
+    def __init__(self, backbone: DrnBackbone, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.fc = nn.Conv2d(backbone.channels, classes, 1)
+        nn.init.normal_(self.fc.weight, 0.0, math.sqrt(2.0 / classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, planes, H, W) to class logits (B, classes)."""
+        logits: Tensor = self.fc(F.adaptive_avg_pool2d(self.backbone(x).deep, 1))
+        return logits.flatten(1)
+
+
+def drn_classifier(name: str, classes: int = 1000, in_channels: int = 3) -> DrnClassifier:
+    """The classification network of the DRN authors.
+
+    Args:
+        name: A key of :data:`DRN_LAYOUTS`.
+        classes: Number of classes.
+        in_channels: Input planes.
+
+    Raises:
+        ModelError: An unknown name.
+    """
+    return DrnClassifier(DrnBackbone(name, planes=in_channels), classes)
+
+
+def _conv3(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _scaled(channels: int, width: float) -> int:
+    return channels if width == 1.0 else max(8, round(channels * width / 8) * 8)

@@ -1,0 +1,74 @@
+"""A model's weights as a dictionary of tensors: half precision out, strict back in. Files and cards are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from fracture.errors import ModelError, WeightsIntegrityError
+
+__all__ = ["load_state", "state_for_saving"]
+
+_COUNTER: Final = "num_batches_tracked"
+_FLOAT32: Final = ("running_mean", "running_var")
+_SHOWN: Final = 5
+
+
+def state_for_saving(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model as they go to disk: contiguous, on the CPU, mostly float16.
+
+    Kept in float32: the running statistics of batch normalization (a variance may exceed float16's range, or
+    vanish below it, and all statistics together are less than one percent of the numbers), and any other
+    tensor with a value that float16 cannot hold. The counters of batch normalization are left out.
+
+    Raises:
+        ModelError: A tensor holds a NaN or an infinity; such a model must not be shipped.
+    """
+    saved = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith(_COUNTER):
+            continue
+        tensor = tensor.detach().cpu()
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"the weight {name} is not finite", hint="training has diverged; do not save it")
+        half = tensor.to(torch.float16)
+        if name.endswith(_FLOAT32) or not bool(torch.isfinite(half).all()):
+            half = tensor.to(torch.float32)
+        saved[name] = half.contiguous().clone()
+    return saved
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str = "the weights") -> None:
+    """Set all weights of a model, in place, from what :func:`state_for_saving` gave.
+
+    Args:
+        model: A model of the same specification.
+        tensors: Its weights by name, of any floating dtype; they take the model's.
+        source: What to call them in an error.
+
+    Raises:
+        WeightsIntegrityError: Names or shapes differ (the first few are named), or a value is not finite.
+    """
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith(_COUNTER)}
+    given = {k: v for k, v in tensors.items() if not k.endswith(_COUNTER)}
+    faults = [f"{k} is missing" for k in own if k not in given]
+    faults += [f"{k} is unknown" for k in given if k not in own]
+    faults += [
+        f"{k} has shape {tuple(given[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in given and given[k].shape != own[k].shape
+    ]
+    if not faults:
+        faults = [f"{k} is not finite" for k, v in given.items() if not bool(torch.isfinite(v).all())]
+    if faults:
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise WeightsIntegrityError(
+            f"{source} does not fit the model: {'; '.join(faults[:_SHOWN])}{more}",
+            hint="the specification in the card must be the one that these weights were trained with",
+        )
+    state = model.state_dict()
+    state.update({k: v.to(state[k].dtype) for k, v in given.items()})
+    model.load_state_dict(state)
