@@ -101,6 +101,7 @@ class AnnotatedSet:
         license: The license text of the set as its file gives it; empty where it says nothing.
         attribution: Title, authors or DOI to quote, as the file gives it; empty where it says nothing.
         format: The reader that read it.
+        remarks: (source, finding) of the reader about things it had to decide; ``verify`` reports them.
 
     Raises:
         DataError: Two films have the same ``source``.
@@ -112,6 +113,7 @@ class AnnotatedSet:
     license: str = ""
     attribution: str = ""
     format: str = ""
+    remarks: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self._index) != len(self.films):
@@ -219,4 +221,9 @@ class AnnotatedSet:
             license="\n".join(dict.fromkeys(part.license for part in parts if part.license)),
             attribution="\n".join(dict.fromkeys(part.attribution for part in parts if part.attribution)),
             format="+".join(dict.fromkeys(part.format for part in parts)),
+            remarks=tuple(
+                ((part.root.resolve() / source).relative_to(root).as_posix(), text)
+                for part in parts
+                for source, text in part.remarks
+            ),
         )
