@@ -1,0 +1,271 @@
+"""Percentile bootstrap by cluster, vectorized: a resample is a row of film weights.
+
+A resample with replacement is fully described by how often each film occurs in it. ``Resampler`` yields blocks of
+such weights, shape (b, n), and a ``Statistic`` turns a block into b values by matrix products and cumulative sums,
+so that no film is ever copied. Films of one group (patient, study, ID block) are drawn together.
+
+Sources: Jones et al. 2020, Statistics (m = 1000 percentile bootstrap for all but sensitivity and specificity);
+Krogue et al. 2020 (2,000 iterations, in each first one film per patient). Resampling patients with replacement
+after that first step is our reading of "bootstrapping" there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fracture.errors import EvaluationError
+from fracture.evaluation.checks import FloatArray, IntArray, as_groups, as_level
+from fracture.evaluation.estimate import Estimate
+
+__all__ = [
+    "BLOCK_BYTES",
+    "Resampler",
+    "Statistic",
+    "bootstrap",
+    "bootstrap_columns",
+    "interval_of",
+    "point_of",
+    "replicates",
+]
+
+Statistic = Callable[[FloatArray], FloatArray]
+"""Takes film weights, float64 (b, n); gives one value per row, float64 (b,), NaN where not defined."""
+
+BLOCK_BYTES = 16 * 2**20
+"""Weights held at once: a block has as many rows as fit, at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampler:
+    """Seeded draws of clusters with replacement.
+
+    Attributes:
+        groups: int64 (n,), cluster number of each film, 0 .. G-1.
+        resamples: How many resamples (the paper's m).
+        seed: Seed of the random generator; the same seed gives the same draws in the same order, whatever the
+            block size.
+        one_per_group: First pick one film of each group at random, then draw the groups (Krogue et al. 2020).
+    """
+
+    groups: IntArray
+    resamples: int = 1000
+    seed: int = 0
+    one_per_group: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resamples < 2:
+            raise EvaluationError("a bootstrap needs at least two resamples", got=self.resamples)
+
+    @classmethod
+    def over(
+        cls,
+        n: int,
+        groups: ArrayLike | None = None,
+        *,
+        resamples: int = 1000,
+        seed: int = 0,
+        one_per_group: bool = False,
+    ) -> Resampler:
+        """A resampler over ``n`` films, by ``groups`` where given.
+
+        Raises:
+            EvaluationError: ``groups`` does not have one entry per film.
+        """
+        return cls(as_groups(groups, n), resamples, seed, one_per_group)
+
+    @property
+    def films(self) -> int:
+        """Number of films."""
+        return int(self.groups.size)
+
+    @property
+    def clusters(self) -> int:
+        """Number of groups."""
+        return int(self.groups.max()) + 1 if self.groups.size else 0
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any group has more than one film."""
+        return self.clusters < self.films
+
+    @property
+    def method(self) -> str:
+        """What to call the interval."""
+        if self.one_per_group:
+            return f"bootstrap, one film per group, m = {self.resamples}"
+        return f"bootstrap{' by group' if self.grouped else ''}, m = {self.resamples}"
+
+    def draws(self) -> Iterator[IntArray]:
+        """The drawn cluster numbers of each resample, one array of length G after the other."""
+        generator = np.random.default_rng(self.seed)
+        count = self.clusters
+        for _ in range(self.resamples):
+            yield generator.integers(0, count, size=count)
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Film weights, float64 (b, n), until all resamples are given out."""
+        rows = max(1, min(self.resamples, BLOCK_BYTES // (8 * max(1, self.films))))
+        count = self.clusters
+        picks = self._picks() if self.one_per_group else None
+        filled = 0
+        block = np.empty((rows, count), dtype=np.float64)
+        chosen = np.empty((rows, count), dtype=np.int64) if picks is not None else None
+        for index, drawn in enumerate(self.draws()):
+            block[filled] = np.bincount(drawn, minlength=count)
+            if picks is not None and chosen is not None:
+                chosen[filled] = next(picks)
+            filled += 1
+            if filled == rows or index == self.resamples - 1:
+                if chosen is not None:
+                    weights = np.zeros((filled, self.films))
+                    np.put_along_axis(weights, chosen[:filled], block[:filled], axis=1)
+                    yield weights
+                elif self.grouped:
+                    yield block[:filled][:, self.groups]
+                else:
+                    yield block[:filled].take(self.groups, axis=1)
+                filled = 0
+
+    def _picks(self) -> Iterator[IntArray]:
+        generator = np.random.default_rng((self.seed, 1))
+        order = np.argsort(self.groups, kind="stable")
+        sizes = np.bincount(self.groups, minlength=self.clusters)
+        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        for _ in range(self.resamples):
+            yield order[starts + (generator.random(sizes.size) * sizes).astype(np.int64)]
+
+
+def point_of(statistic: Statistic, n: int) -> float | None:
+    """The statistic on the films as they are, ``None`` where it is not defined."""
+    value = float(statistic(np.ones((1, n)))[0])
+    return value if np.isfinite(value) else None
+
+
+def replicates(statistics: Mapping[str, Statistic], resampler: Resampler) -> dict[str, FloatArray]:
+    """Every statistic on every resample, all in one pass over the same draws.
+
+    Args:
+        statistics: Name to statistic.
+        resampler: The draws.
+
+    Returns:
+        Name to float64 (resamples,), NaN where a resample does not define the statistic.
+    """
+    parts: dict[str, list[FloatArray]] = {name: [] for name in statistics}
+    for block in resampler.blocks():
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(block))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def interval_of(
+    value: float | None,
+    values: FloatArray,
+    *,
+    level: float = 0.95,
+    method: str = "bootstrap",
+    n: int = 0,
+    clusters: int | None = None,
+    reason: str = "the films do not define this statistic",
+) -> Estimate:
+    """The percentile interval of bootstrap values, with what is undefined said.
+
+    Resamples that do not define the statistic are left out and counted in ``reason``. If they are more than one
+    in twenty, or if there is a single cluster, no interval is given (our choice).
+
+    Args:
+        value: The point estimate, ``None`` where it is not defined.
+        values: float64 (m,), NaN where undefined.
+        level: Confidence level.
+        method: Name of the method.
+        n: Number of films.
+        clusters: Number of groups that were drawn from.
+        reason: Why ``value`` is ``None``, where it is.
+    """
+    base = Estimate(value, level=as_level(level), method=method, n=n)
+    if value is None:
+        return replace(base, reason=reason)
+    if clusters is not None and clusters < 2:
+        return replace(base, reason="no interval: all films belong to one group")
+    usable = values[np.isfinite(values)]
+    lost = values.size - usable.size
+    if lost > 0.05 * values.size:
+        return replace(base, reason=f"no interval: {lost} of {values.size} resamples do not define it")
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(usable, (tail, 1.0 - tail))
+    remark = f"{lost} of {values.size} resamples do not define it and were left out" if lost else None
+    return replace(base, low=float(low), high=float(high), reason=remark)
+
+
+def bootstrap(
+    statistics: Mapping[str, Statistic],
+    resampler: Resampler,
+    *,
+    level: float = 0.95,
+    reasons: Mapping[str, str] | None = None,
+) -> dict[str, Estimate]:
+    """Point estimates with percentile intervals, all from the same resamples.
+
+    Args:
+        statistics: Name to statistic.
+        resampler: The draws.
+        level: Confidence level.
+        reasons: Per name, why the value is not defined if it is not.
+
+    Returns:
+        Name to ``Estimate``; the point estimate is that of the films as they are, not the bootstrap mean.
+    """
+    values = replicates(statistics, resampler)
+    why = reasons or {}
+    return {
+        name: interval_of(
+            point_of(statistic, resampler.films),
+            values[name],
+            level=level,
+            method=resampler.method,
+            n=resampler.films,
+            clusters=resampler.clusters,
+            reason=why.get(name, "the films do not define this statistic"),
+        )
+        for name, statistic in statistics.items()
+    }
+
+
+def bootstrap_columns(
+    names: Sequence[str],
+    columns: Statistic,
+    resampler: Resampler,
+    *,
+    level: float = 0.95,
+    reason: str = "the films do not define this statistic",
+) -> dict[str, Estimate]:
+    """Like ``bootstrap`` for statistics that are best computed together.
+
+    Args:
+        names: Names of the k statistics.
+        columns: Takes weights (b, n), gives float64 (b, k), NaN where not defined.
+        resampler: The draws.
+        level: Confidence level.
+        reason: Why a statistic is not defined if it is not.
+
+    Returns:
+        Name to ``Estimate``.
+    """
+    values = np.concatenate([columns(block) for block in resampler.blocks()])
+    point = columns(np.ones((1, resampler.films)))[0]
+    return {
+        name: interval_of(
+            float(point[place]) if np.isfinite(point[place]) else None,
+            values[:, place],
+            level=level,
+            method=resampler.method,
+            n=resampler.films,
+            clusters=resampler.clusters,
+            reason=reason,
+        )
+        for place, name in enumerate(names)
+    }

@@ -1,0 +1,353 @@
+"""Subgroups, cases without a clinical indicator, and resampling balanced for confounders.
+
+Sources: Jones et al. 2020 (results per region; all films against films without annotator disagreement; cases without
+callus formation, displacement, angulation, comminution or lucent line); Badgeley et al. 2019 (npj Digital Medicine
+2:31: the AUC of a hip fracture model falls once cases and controls are matched on confounders).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fracture.errors import EvaluationError
+from fracture.evaluation.bootstrap import Resampler, Statistic, bootstrap_columns
+from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
+from fracture.evaluation.estimate import Estimate, not_defined
+from fracture.evaluation.film import FilmLevel, film_level
+from fracture.evaluation.scores import one_class_reason
+from fracture.evaluation.statistics import AreaUnderCurve, Ratio
+
+__all__ = [
+    "AGE_EDGES",
+    "INDICATORS",
+    "Balanced",
+    "CohortRow",
+    "age_band",
+    "balanced_auc",
+    "balanced_indices",
+    "strata_of",
+    "subgroups",
+    "without_indicators",
+]
+
+INDICATORS = ("callus", "displacement", "angulation", "comminution", "lucent_line")
+"""Clinical indicators of a fracture, Jones et al. 2020."""
+
+AGE_EDGES = (18, 40, 65)
+"""Ages (years) that part the age bands: 0-17, 18-39, 40-64, 65 and older (our choice)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRow:
+    """One subgroup of the films.
+
+    Attributes:
+        field: What it is cut by (``"region"``, ``"view"``, ...).
+        name: Its value.
+        result: Its film-level results, or ``None`` where it is empty.
+        remark: What a reader must know, such as "no film"; empty where all is well.
+    """
+
+    field: str
+    name: str
+    result: FilmLevel | None
+    remark: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "field": self.field,
+            "name": self.name,
+            "result": None if self.result is None else self.result.to_dict(),
+            "remark": self.remark,
+        }
+
+
+def age_band(age: float | None) -> str | None:
+    """The age band of an age in years, ``None`` for an unknown age."""
+    if age is None or not np.isfinite(age):
+        return None
+    if age < 0:
+        raise EvaluationError("an age is not negative", got=age)
+    low = 0
+    for edge in AGE_EDGES:
+        if age < edge:
+            return f"{low}–{edge - 1}"
+        low = edge
+    return f"{low} and older"
+
+
+def subgroups(
+    field: str,
+    membership: Mapping[str, BoolArray],
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    calls: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[CohortRow, ...]:
+    """Film-level results per subgroup; a film may belong to several (a film that shows two regions).
+
+    Args:
+        field: What the subgroups are of.
+        membership: Name to bool (n,): which films belong.
+        labels: 0/1 (n,).
+        scores: float (n,).
+        calls: 0/1 (n,) or ``None``.
+        groups: (n,) clusters or ``None``.
+        resamples: Number of resamples.
+        seed: Seed; each subgroup draws anew from it.
+        level: Confidence level, not adjusted for the number of subgroups.
+
+    Raises:
+        EvaluationError: Bad input. An empty subgroup is a row without a result.
+    """
+    truth, score = as_binary(labels), as_scores(scores)
+    paired(truth, score)
+    call = None if calls is None else as_binary(calls, "calls")
+    cluster = None if groups is None else as_groups(groups, truth.size)
+    rows = []
+    for name, member in membership.items():
+        inside = np.asarray(member, dtype=bool)
+        if inside.shape != truth.shape:
+            raise EvaluationError("a subgroup needs one entry per film", got=inside.shape, allowed=truth.shape)
+        if not inside.any():
+            rows.append(CohortRow(field, name, None, "no film"))
+            continue
+        result = film_level(
+            truth[inside],
+            score[inside],
+            calls=None if call is None else call[inside],
+            groups=None if cluster is None else cluster[inside],
+            resamples=resamples,
+            seed=seed,
+            level=level,
+        )
+        rows.append(CohortRow(field, name, result, one_class_reason(truth[inside]) or ""))
+    return tuple(rows)
+
+
+def without_indicators(
+    indicators: Mapping[str, Sequence[bool | None]],
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    calls: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[CohortRow, ...]:
+    """Results on fractured films *without* each clinical indicator, against all normal films.
+
+    Args:
+        indicators: Indicator to one entry per film: present, absent, or ``None`` where it was not judged; fractured
+            films that were not judged are left out of that row.
+        labels: 0/1 (n,).
+        scores: float (n,).
+        calls: 0/1 (n,) or ``None``.
+        groups: (n,) clusters or ``None``.
+        resamples: Number of resamples.
+        seed: Seed.
+        level: Confidence level.
+
+    Raises:
+        EvaluationError: Bad input.
+    """
+    truth = as_binary(labels)
+    membership = {}
+    for name, values in indicators.items():
+        if len(values) != truth.size:
+            raise EvaluationError(f"indicator {name!r} needs one entry per film", got=len(values), allowed=truth.size)
+        absent = np.array([value is not None and not value for value in values], dtype=bool)
+        membership[name] = ~truth | absent
+    return subgroups(
+        "without indicator",
+        membership,
+        truth,
+        scores,
+        calls=calls,
+        groups=groups,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """Results after matching fractured and normal films on confounders.
+
+    Attributes:
+        auc: Balanced AUC.
+        plain: The AUC without balancing, of the films in the strata that hold both classes, for comparison.
+        sensitivity: Balanced, or not defined without calls.
+        specificity: Balanced, or not defined without calls.
+        confounders: What was matched on.
+        strata: Strata that hold both classes.
+        films: Films in those strata.
+        left_out: Films in strata of one class, which cannot be matched.
+        pairs: Fractured-normal pairs that one matched sample holds.
+    """
+
+    auc: Estimate
+    plain: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    confounders: tuple[str, ...]
+    strata: int
+    films: int
+    left_out: int
+    pairs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "auc": self.auc.to_dict(),
+            "unbalanced_auc": self.plain.to_dict(),
+            "sensitivity": self.sensitivity.to_dict(),
+            "specificity": self.specificity.to_dict(),
+            "confounders": list(self.confounders),
+            "strata": self.strata,
+            "films": self.films,
+            "left_out": self.left_out,
+            "pairs": self.pairs,
+        }
+
+
+def strata_of(confounders: Mapping[str, Sequence[object]], n: int) -> IntArray:
+    """One number per combination of the confounders' values, int64 (n,).
+
+    Raises:
+        EvaluationError: No confounder, or lengths that differ.
+    """
+    if not confounders:
+        raise EvaluationError("balancing needs at least one confounder", hint="site, hardware and region are usual")
+    for name, values in confounders.items():
+        if len(values) != n:
+            raise EvaluationError(f"confounder {name!r} needs one entry per film", got=len(values), allowed=n)
+    keys = list(zip(*confounders.values(), strict=True))
+    index = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return np.array([index[key] for key in keys], dtype=np.int64)
+
+
+def balanced_indices(labels: ArrayLike, strata: ArrayLike, *, seed: int = 0) -> IntArray:
+    """One matched sample: in every stratum as many fractured as normal films, drawn without replacement.
+
+    Args:
+        labels: 0/1 (n,).
+        strata: (n,) numbers.
+        seed: Seed of the draw.
+
+    Returns:
+        Film numbers, rising.
+
+    Raises:
+        EvaluationError: No stratum holds both classes.
+    """
+    truth, stratum = as_binary(labels), as_groups(strata, len(as_binary(labels)))
+    generator = np.random.default_rng(seed)
+    chosen: list[IntArray] = []
+    for place in range(int(stratum.max()) + 1):
+        inside = stratum == place
+        fractured, normal = np.flatnonzero(inside & truth), np.flatnonzero(inside & ~truth)
+        size = min(fractured.size, normal.size)
+        if size:
+            chosen += [generator.choice(part, size, replace=False) for part in (fractured, normal)]
+    if not chosen:
+        raise EvaluationError("no combination of the confounders holds both fractured and normal films")
+    return np.sort(np.concatenate(chosen))
+
+
+def balanced_auc(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    confounders: Mapping[str, Sequence[object]],
+    *,
+    calls: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Balanced:
+    """AUC, sensitivity and specificity where the confounders tell nothing about the label.
+
+    In every stratum (combination of confounder values) the larger class is weighted down to the size of the smaller:
+    the expectation over all matched samples that ``balanced_indices`` can draw, so no further randomness comes in
+    (our choice). In each resample the weights are found anew.
+
+    Args:
+        labels: 0/1 (n,).
+        scores: float (n,).
+        confounders: Name to one value per film (site, hardware, region as text).
+        calls: 0/1 (n,) or ``None``.
+        groups: (n,) clusters or ``None``.
+        resamples: Number of resamples.
+        seed: Seed.
+        level: Confidence level.
+
+    Raises:
+        EvaluationError: Bad input. Strata without both classes everywhere give estimates that are not defined.
+    """
+    truth, score = as_binary(labels), as_scores(scores)
+    paired(truth, score)
+    stratum = strata_of(confounders, truth.size)
+    names = tuple(confounders)
+    call = None if calls is None else as_binary(calls, "calls")
+    size = np.bincount(stratum)
+    fractured = np.bincount(stratum, weights=truth, minlength=size.size)
+    both = (fractured > 0) & (fractured < size)
+    keep = both[stratum]
+    if not keep.any():
+        missing = not_defined("no combination of the confounders holds both classes", n=truth.size, level=level)
+        return Balanced(missing, missing, missing, missing, names, 0, 0, truth.size, 0)
+    truth, score = truth[keep], score[keep]
+    inner = as_groups(stratum[keep], truth.size)
+    cluster = None if groups is None else as_groups(groups, keep.size)[keep]
+    resampler = Resampler.over(truth.size, cluster, resamples=resamples, seed=seed)
+    area = AreaUnderCurve(truth, score)
+    columns: list[Statistic] = [area]
+    if call is not None:
+        inside = call[keep]
+        columns += [Ratio(inside, truth), Ratio(~inside, ~truth)]
+
+    def all_of(weights: FloatArray) -> FloatArray:
+        balanced = _balance(weights, truth, inner)
+        return np.stack([area(weights), *(column(balanced) for column in columns)], axis=1)
+
+    order = ("plain", "auc", "sensitivity", "specificity")[: len(columns) + 1]
+    result = bootstrap_columns(order, all_of, resampler, level=level)
+    absent = not_defined("the predictions carry no call and no threshold was given", n=truth.size, level=level)
+    pairs = int(np.minimum(fractured, size - fractured).sum())
+    return Balanced(
+        result["auc"],
+        result["plain"],
+        result.get("sensitivity", absent),
+        result.get("specificity", absent),
+        names,
+        int(both.sum()),
+        int(keep.sum()),
+        int((~keep).sum()),
+        pairs,
+    )
+
+
+def _balance(weights: FloatArray, truth: BoolArray, stratum: IntArray) -> FloatArray:
+    """Weights of each row scaled so that both classes weigh the same in every stratum."""
+    code = 2 * stratum + truth
+    member = np.zeros((truth.size, 2 * (int(stratum.max()) + 1)))
+    member[np.arange(truth.size), code] = 1.0
+    sums = weights @ member
+    pair = sums.reshape(sums.shape[0], -1, 2)
+    smaller = pair.min(axis=2, keepdims=True)
+    factor = np.divide(smaller, pair, out=np.zeros_like(pair), where=pair > 0).reshape(sums.shape)
+    scaled: FloatArray = weights * factor[:, code]
+    return scaled

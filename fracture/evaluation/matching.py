@@ -1,0 +1,263 @@
+"""The one matcher of predicted boxes with reference fractures; AP, FROC and every per-fracture table use it.
+
+Boxes are (x0, y0, x1, y1) in source pixels, continuous pixel-edge convention, x right, y down. On each film the
+predictions are taken by falling score (equal scores in the order given); each takes the free fracture that fits it
+best under the criterion, the later one among equals, as COCO's reference evaluation does. Because it is greedy by
+score, the matches at any higher threshold are the matches of the predictions that remain: one pass serves all
+thresholds.
+
+All films are matched at once: round r handles the r-th prediction of every film.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fracture.errors import EvaluationError
+from fracture.evaluation.checks import BoolArray, FloatArray, IntArray
+
+__all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes"]
+
+CriterionName = Literal["iou", "center", "overlap", "iou_or_center"]
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """When a predicted box counts as a hit of a fracture.
+
+    Attributes:
+        name: ``"iou"``: intersection over union >= threshold. ``"center"``: the center of the prediction lies in
+            the fracture's box, its border included. ``"overlap"``: the share of the fracture's box that the
+            prediction covers >= threshold. ``"iou_or_center"``: either of the first two.
+        threshold: For IoU and overlap; unused by ``"center"``.
+
+    Raises:
+        EvaluationError: An unknown name, or a threshold outside (0, 1].
+    """
+
+    name: CriterionName = "iou"
+    threshold: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(CriterionName):
+            raise EvaluationError("unknown hit criterion", got=self.name, allowed=get_args(CriterionName))
+        if not 0.0 < self.threshold <= 1.0:
+            raise EvaluationError("a hit threshold lies in (0, 1]", got=self.threshold)
+
+    def text(self) -> str:
+        """The criterion in words."""
+        return {
+            "iou": f"IoU ≥ {self.threshold:g}",
+            "center": "center of the predicted box inside the fracture's box",
+            "overlap": f"prediction covers ≥ {self.threshold:g} of the fracture's box",
+            "iou_or_center": f"IoU ≥ {self.threshold:g}, or center inside the fracture's box",
+        }[self.name]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxTable:
+    """Boxes of many films in one table, films in order.
+
+    Attributes:
+        film: int64 (k,), film number of each box, rising.
+        boxes: float64 (k, 4), x0, y0, x1, y1 in source pixels.
+        scores: float64 (k,); all 1 for reference boxes.
+        films: Number of films, with or without boxes.
+    """
+
+    film: IntArray
+    boxes: FloatArray
+    scores: FloatArray
+    films: int
+
+    def __len__(self) -> int:
+        return int(self.film.size)
+
+    @property
+    def areas(self) -> FloatArray:
+        """Areas in square pixels, float64 (k,)."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        areas: FloatArray = sides[:, 0] * sides[:, 1]
+        return areas
+
+
+def box_table(
+    film: ArrayLike, boxes: ArrayLike, scores: ArrayLike | None = None, *, films: int, name: str = "boxes"
+) -> BoxTable:
+    """Check boxes and order them by film (stable within a film).
+
+    Args:
+        film: int (k,), film number 0 .. films - 1 of each box; k may be 0.
+        boxes: float (k, 4), x0, y0, x1, y1.
+        scores: float (k,); ``None`` for reference boxes.
+        films: Number of films.
+        name: What to call the boxes in an error.
+
+    Raises:
+        EvaluationError: Wrong shapes, NaN, empty boxes (x1 <= x0 or y1 <= y0), or a film number out of range.
+    """
+    number = np.asarray(film, dtype=np.int64).reshape(-1)
+    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    score = np.ones(number.size) if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
+    if not (number.size == corners.shape[0] == score.size):
+        raise EvaluationError(
+            f"{name} need a film and a score each", got=f"{number.size}, {corners.shape[0]}, {score.size}"
+        )
+    if not np.isfinite(corners).all() or not np.isfinite(score).all():
+        raise EvaluationError(f"{name} hold NaN or infinite numbers")
+    empty = np.flatnonzero((corners[:, 2] <= corners[:, 0]) | (corners[:, 3] <= corners[:, 1]))
+    if empty.size:
+        raise EvaluationError(
+            f"{name} must have a positive width and height: {empty.size} have not",
+            got=corners[empty[0]].tolist(),
+            allowed="x1 > x0 and y1 > y0",
+            hint="are these (x, y, width, height)?",
+        )
+    if number.size and (number.min() < 0 or number.max() >= films):
+        raise EvaluationError(f"{name} name a film that does not exist", got=number.max(), allowed=f"0 .. {films - 1}")
+    order = np.argsort(number, kind="stable")
+    return BoxTable(number[order], corners[order], score[order], films)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Which prediction hit which fracture, for T criteria at once.
+
+    Attributes:
+        predicted: The predictions, by film and falling score.
+        reference: The reference fractures, by film.
+        rank: int64 (p,), place of each prediction on its film, 0 = highest score.
+        hit: int64 (T, p), index of the fracture hit, -1 for a false positive.
+        by: int64 (T, r), index of the prediction that hit each fracture, -1 for a miss.
+        iou: float64 (T, p), IoU with the fracture hit, 0 for a false positive.
+        criteria: The T criteria.
+    """
+
+    predicted: BoxTable
+    reference: BoxTable
+    rank: IntArray
+    hit: IntArray
+    by: IntArray
+    iou: FloatArray
+    criteria: tuple[Criterion, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """All pairs of a prediction and a fracture of the same film that touch, by prediction.
+
+    Attributes:
+        prediction: int64 (q,).
+        reference: int64 (q,).
+        iou: float64 (q,), intersection over union.
+        covered: float64 (q,), share of the fracture's box that is covered.
+        inside: bool (q,), the prediction's center lies in the fracture's box.
+    """
+
+    prediction: IntArray
+    reference: IntArray
+    iou: FloatArray
+    covered: FloatArray
+    inside: BoolArray
+
+
+def pair_boxes(predicted: BoxTable, reference: BoxTable) -> Pairs:
+    """Every touching pair of a prediction and a fracture on the same film."""
+    counts = np.bincount(reference.film, minlength=reference.films)
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1])) if counts.size else np.zeros(0, dtype=np.int64)
+    per_prediction = counts[predicted.film]
+    left = np.repeat(np.arange(len(predicted)), per_prediction)
+    offset = np.arange(left.size) - np.repeat(np.cumsum(per_prediction) - per_prediction, per_prediction)
+    right = starts[predicted.film][left] + offset
+    a, b = predicted.boxes[left], reference.boxes[right]
+    width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
+    height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+    touch = (width > 0) & (height > 0)
+    left, right, a, b = left[touch], right[touch], a[touch], b[touch]
+    common = width[touch] * height[touch]
+    own = predicted.areas[left]
+    other = reference.areas[right]
+    center = (a[:, :2] + a[:, 2:]) / 2
+    inside = ((center >= b[:, :2]) & (center <= b[:, 2:])).all(axis=1)
+    return Pairs(left, right, common / (own + other - common), common / other, inside)
+
+
+def match(
+    predicted: BoxTable,
+    reference: BoxTable,
+    criteria: Criterion | tuple[Criterion, ...],
+    *,
+    max_per_film: int | None = None,
+) -> Matches:
+    """Match predictions with fractures, film by film, greedily by falling score.
+
+    Args:
+        predicted: Predicted boxes.
+        reference: Reference boxes of the same films.
+        criteria: One or several hit criteria; each gives its own matching.
+        max_per_film: Keep only so many predictions of a film, the highest scores (COCO: 100); ``None``: all.
+
+    Raises:
+        EvaluationError: The tables differ in their number of films.
+    """
+    wanted = (criteria,) if isinstance(criteria, Criterion) else tuple(criteria)
+    if not wanted:
+        raise EvaluationError("matching needs at least one hit criterion")
+    if predicted.films != reference.films:
+        raise EvaluationError(
+            "predictions and references must cover the same films", got=f"{predicted.films} and {reference.films}"
+        )
+    order = np.lexsort((-predicted.scores, predicted.film))
+    film = predicted.film[order]
+    first = np.searchsorted(film, np.arange(predicted.films))
+    rank = np.arange(film.size) - first[film] if film.size else np.zeros(0, dtype=np.int64)
+    if max_per_film is not None:
+        keep = rank < max_per_film
+        order, film, rank = order[keep], film[keep], rank[keep]
+    ranked = BoxTable(film, predicted.boxes[order], predicted.scores[order], predicted.films)
+    pairs = pair_boxes(ranked, reference)
+    hit = np.full((len(wanted), len(ranked)), -1, dtype=np.int64)
+    by = np.full((len(wanted), len(reference)), -1, dtype=np.int64)
+    iou = np.zeros((len(wanted), len(ranked)))
+    for index, criterion in enumerate(wanted):
+        _match_one(pairs, rank, criterion, hit[index], by[index], iou[index])
+    return Matches(ranked, reference, rank, hit, by, iou, wanted)
+
+
+def _match_one(
+    pairs: Pairs, rank: IntArray, criterion: Criterion, hit: IntArray, by: IntArray, iou: FloatArray
+) -> None:
+    # COCO's tolerance: a threshold of 1 still accepts a box equal up to rounding.
+    needed = min(criterion.threshold, 1.0 - 1e-10)
+    if criterion.name == "iou":
+        eligible, quality = pairs.iou >= needed, pairs.iou
+    elif criterion.name == "center":
+        eligible, quality = pairs.inside, pairs.iou
+    elif criterion.name == "overlap":
+        eligible, quality = pairs.covered >= needed, pairs.covered
+    else:
+        eligible, quality = (pairs.iou >= needed) | pairs.inside, pairs.iou
+    kept = np.flatnonzero(eligible)
+    # By round, then prediction, then quality, then reference: the last free one of a prediction is its match.
+    order = kept[
+        np.lexsort((pairs.reference[kept], quality[kept], pairs.prediction[kept], rank[pairs.prediction[kept]]))
+    ]
+    prediction, fracture, overlap = pairs.prediction[order], pairs.reference[order], pairs.iou[order]
+    rounds = rank[prediction]
+    if not order.size:
+        return
+    edges = np.flatnonzero(np.concatenate(([True], rounds[1:] != rounds[:-1], [True])))
+    for start, stop in pairwise(edges):
+        free = np.flatnonzero(by[fracture[start:stop]] < 0) + start
+        if not free.size:
+            continue
+        last = np.concatenate((prediction[free][1:] != prediction[free][:-1], [True]))
+        chosen = free[last]
+        hit[prediction[chosen]] = fracture[chosen]
+        by[fracture[chosen]] = prediction[chosen]
+        iou[prediction[chosen]] = overlap[chosen]
