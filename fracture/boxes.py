@@ -17,16 +17,19 @@ choice.
    of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
 
 Candidates continue the same list below the threshold: each further local maximum of the map, down to
-``candidate_floor``, with the region in which it would first be reported if the threshold were lowered to its
-own height: the samples >= ``hysteresis * peak`` connected to it. It is a candidate of its own only if no
-higher cell lies in that region, so two candidates below the threshold are separated by a dip to ``hysteresis`` of
-the lower one, and no candidate lies inside a stronger one. With ``candidate_rule="threshold"`` (default) the
-reported boxes are among the candidates exactly as they are, with the same scores: what is evaluated is what is
-shown. With ``"peaks"`` the regions above the threshold are split at their own peaks too, and nothing is merged.
+``candidate_floor``, with the region in which it would first be reported if the threshold were lowered to
+its own height: the samples >= ``hysteresis * peak`` connected to it. It is a candidate of its own only if
+no higher cell lies in that region, so two candidates below the threshold are separated by a dip to
+``hysteresis`` of the lower one, and no candidate lies inside a stronger one. A region below the minimum
+area is tried again at lower heights, as it would be if the threshold went on falling, until it is large
+enough or joins a stronger one. With ``candidate_rule="threshold"`` (default) the reported boxes are among
+the candidates exactly as they are, with the same scores: what is evaluated is what is shown. With
+``"peaks"`` the regions above the threshold are split at their own peaks too, and nothing is merged.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["BoxParameters", "find_boxes", "find_candidates", "merge_boxes"]
 
 _RULES = ("threshold", "peaks")
+_NEW, _TAKEN = 2, 4  # marks in the mask of floodFill, which uses 1 for its border
+_RETRY = 0.75  # a region below the minimum area is tried again as if its peak were this much lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,50 +297,53 @@ def _regions(
 ) -> list[_Region]:
     """Regions around local maxima >= ``floor``: all that reach the threshold, then the first ``max_candidates``.
 
-    A peak p owns the samples >= hysteresis * min(p, ceiling) connected to it; the ceiling is the map threshold, or 1
+    A peak owns the samples >= hysteresis * min(height, ceiling) connected to it; the ceiling is the map threshold, or 1
     where regions are split at their peaks. Peaks are visited downwards. A fill that meets the region of an
     earlier peak would, let run on, hold that higher peak: it is part of its slope and makes no region, but its
-    samples are taken all the same. A region that is too small is given back, so that a lower peak
-    beside it can grow over it.
+    samples are taken all the same. A region that is too small is given back and tried again as if its peak were
+    lower, in its turn.
     """
-    if float(grid.max()) < floor:
+    lowest = np.float32(floor)
+    if grid.max() < lowest:
         return []
-    rows, columns = np.nonzero((grid >= cv2.dilate(grid, np.ones((3, 3), np.uint8))) & (grid >= np.float32(floor)))
-    values = grid[rows, columns]
-    order = np.lexsort((columns, rows, -values))
+    rows, columns = np.nonzero((grid >= cv2.dilate(grid, np.ones((3, 3), np.uint8))) & (grid >= lowest))
+    queue = [(-v, y, x) for v, y, x in zip(grid[rows, columns].tolist(), rows.tolist(), columns.tolist(), strict=True)]
+    heapq.heapify(queue)  # the highest first, ties by position
     factor, half = parameters.upsample, parameters.upsample // 2
-    threshold, top_level, hysteresis = (np.float32(x) for x in (parameters.threshold, ceiling, parameters.hysteresis))
+    threshold = float(np.float32(parameters.threshold))
     fine = _upsampled(grid, factor)
-    taken = np.zeros((fine.shape[0] + 2, fine.shape[1] + 2), np.uint8)  # floodFill wants a border of one
+    taken = np.zeros((fine.shape[0] + 2, fine.shape[1] + 2), np.uint8)  # floodFill sets its border to 1
     neighbors = np.ones((3, 3), np.uint8)
     if parameters.connectivity == 4:
         neighbors[::2, ::2] = 0
-    flags = parameters.connectivity | (2 << 8) | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY
+    flags = parameters.connectivity | (_NEW << 8) | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY
     found: list[_Region] = []
     weak = 0
-    for row, column, peak in zip(rows[order].tolist(), columns[order].tolist(), values[order], strict=True):
+    while queue and weak < parameters.max_candidates:
+        negative, row, column = heapq.heappop(queue)
+        height = -negative
         y, x = row * factor + half, column * factor + half
         if taken[y + 1, x + 1]:
             continue
-        reach = float(peak - hysteresis * min(peak, top_level))
+        reach = float(grid[row, column] - np.float32(parameters.hysteresis * min(height, ceiling)))
         area, _, _, (left, top, wide, high) = cv2.floodFill(
             fine, taken, (x, y), 0.0, loDiff=reach, upDiff=2.0, flags=flags
         )
         around = taken[top : top + high + 2, left : left + wide + 2]
-        new = around == 2
+        new = around == _NEW
         if area < min_area:
             around[new] = 0
+            if height * _RETRY >= floor:
+                heapq.heappush(queue, (-height * _RETRY, row, column))
             continue
-        slope = bool(found) and bool((cv2.dilate(new.view(np.uint8), neighbors) & (around == 1)).any())
-        around[new] = 1
+        slope = bool(found) and bool((cv2.dilate(new.view(np.uint8), neighbors) & (around == _TAKEN)).any())
+        around[new] = _TAKEN
         if slope:
             continue
         highest = float(fine[top : top + high, left : left + wide][new[1:-1, 1:-1]].max())
-        strong = bool(peak >= threshold)
+        strong = height >= threshold
         found.append(_Region(left, top, left + wide, top + high, highest, int(area), strong))
         weak += not strong
-        if weak >= parameters.max_candidates:
-            break
     return found
 
 
