@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fracture.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.card import Card
 from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
-from fracture.errors import ConfigurationError, FractureError, InputError
+from fracture.errors import ConfigurationError, InputError
 from fracture.operating_points import OperatingPoints
 from fracture.prediction import HIGH_SENSITIVITY, Failure, GridToSource, Prediction
 from fracture.reading import read
@@ -343,6 +343,3 @@ def _name(source: object) -> str:
     return f"<{type(source).__name__}>"
 
 
-def describe(error: FractureError) -> str:
-    """One line for a person: the kind of error and its message."""
-    return f"{type(error).__name__}: {error}"

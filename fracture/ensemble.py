@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from fracture.card import Calibration, MemberCard
-from fracture.errors import ConfigurationError, FractureError, WeightsIntegrityError
+from fracture.errors import ConfigurationError
 from fracture.models import MAP_STRIDE, FractureModel, build_model
-from fracture.models.weights import fuse_for_inference, load_state
+from fracture.models.inference import fuse_for_inference
+from fracture.models.persistence import load_state
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.store import Weights, read_tensors
 
@@ -248,14 +249,10 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     path = weights.folder / card.file
     tensors = read_tensors(weights, card)
     model = build_model(card.model_spec)
-    try:
-        load_state(model, tensors)
-    except FractureError as error:
-        raise WeightsIntegrityError(f"{path} does not fit the network that its card describes: {error}") from error
-    model.eval().requires_grad_(False)
-    model = fuse_for_inference(model)
-    model = model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Member(path.stem, model, card.preprocess_spec, card.calibration)
+    load_state(model, tensors, source=str(path))
+    # Folded in float32, then cast once: autocast would cast every weight again for every film.
+    fused = fuse_for_inference(model).to(device=device, dtype=dtype)
+    return Member(path.stem, fused, card.preprocess_spec, card.calibration)
 
 
 def _regrid(

@@ -43,3 +43,13 @@ def shared_dicom() -> Path:
 def shared_pretrained() -> Path:
     """ImageNet starting points beside the project; skips where absent."""
     return _shared("pretrained")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two small random members and a card; not to be changed."""
+    from tests.weights import write_weights
+
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    write_weights(folder)
+    return folder

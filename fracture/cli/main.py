@@ -1,0 +1,61 @@
+"""The list of commands, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from fracture._version import __version__
+from fracture.cli.info import info
+from fracture.cli.predict import predict
+from fracture.cli.simulate import simulate
+from fracture.cli.verify import verify
+from fracture.errors import FractureError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fracture",
+    help="Find fractures on radiographs. Research use only; this is no medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("predict")(predict)
+app.command("info")(info)
+app.command("verify")(verify)
+app.command("simulate")(simulate)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fracture {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[  # noqa: ARG001 - typer calls the callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Find fractures on radiographs. Research use only; this is no medical device."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except FractureError as error:
+        # What reaches this place concerns the request as a whole, not one input: weights, regions, settings.
+        typer.echo(f"fracture: {type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output left (`fracture predict ... | head`): leave quietly, and keep the
+        # interpreter from complaining when it flushes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,29 @@
+"""``fracture verify``: are these weights what their card says, and do they compute here what they computed there?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["verify"]
+
+
+def verify(
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped weights, or a folder.")],
+) -> None:
+    """Check a card, every checksum and tensor, and the score on a fixed film.
+
+    Exit code 0: all is well; 1: a check failed; 2: no such weights.
+    """
+    from fracture.errors import FractureError
+    from fracture.store import find
+    from fracture.verification import verify_weights
+
+    folder = find(weights)
+    try:
+        for line in verify_weights(folder):
+            typer.echo(f"ok  {line}")
+    except FractureError as error:
+        typer.echo(f"FAILED  {type(error).__name__}: {error}")
+        raise typer.Exit(1) from error

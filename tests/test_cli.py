@@ -1,0 +1,205 @@
+"""The command line: JSON lines, exit codes, and where things are printed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from typer.testing import CliRunner, Result
+
+from fracture.cli import app
+from fracture.cli.inputs import expand
+from fracture.cli.predict import _OverlayNames
+from fracture.errors import ConfigurationError, FractureError
+from tests.test_detector import film
+
+KEYS = {
+    "source", "width", "height", "probability", "fractured", "region", "region_source", "threshold",
+    "operating_point", "boxes", "model", "seconds", "error",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    films = tmp_path / "films"
+    films.mkdir()
+    for k in range(3):
+        cv2.imwrite(str(films / f"{k}.png"), film(k))
+    (films / "notes.txt").write_text("not a film, not looked at in a folder")
+    return films
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_one_line_per_film_in_order(folder: Path, tiny_weights: Path) -> None:
+    result = run("predict", str(folder), "--weights", str(tiny_weights), "--region", "wrist")
+    assert result.exit_code == 0, result.stderr
+    rows = lines(result.stdout)
+    assert [Path(row["source"]).name for row in rows] == ["0.png", "1.png", "2.png"]
+    for row in rows:
+        assert KEYS <= set(row)
+        assert row["error"] is None
+        assert row["region"] == "wrist"
+        assert row["region_source"] == "caller"
+        for box in row["boxes"]:
+            assert {"x0", "y0", "x1", "y1", "score"} <= set(box)
+
+
+def test_a_failed_input_keeps_its_place_and_gives_exit_code_1(folder: Path, tiny_weights: Path) -> None:
+    (folder / "1.png").write_bytes(b"damaged")
+    result = run("predict", str(folder), str(folder / "missing.dcm"), "--weights", str(tiny_weights))
+    assert result.exit_code == 1
+    rows = lines(result.stdout)
+    assert [row["error"] is None for row in rows] == [True, False, True, False]
+    assert rows[1]["probability"] is None
+    assert rows[1]["error"]["type"] == "UnreadableFileError"
+    assert set(rows[1]) >= KEYS
+    assert "2 of 4 inputs" in result.stderr
+
+
+def test_json_file_and_overlays(folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    out, overlays = tmp_path / "deep" / "out.jsonl", tmp_path / "overlays"
+    result = run(
+        "predict", str(folder / "*.png"), "--weights", str(tiny_weights),
+        "--json", str(out), "--overlay", str(overlays), "--candidates",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    rows = lines(out.read_text())
+    assert len(rows) == 3
+    assert all("candidates" in row for row in rows)
+    assert sorted(p.name for p in overlays.iterdir()) == ["0.png.png", "1.png.png", "2.png.png"]
+    assert all(cv2.imread(str(p)) is not None for p in overlays.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict",),
+        ("predict", "x.png", "--no-such-option"),
+        ("predict", "x.png", "--batch-size", "0"),
+        ("no-such-command",),
+    ],
+)
+def test_wrong_usage_gives_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "{folder}", "--weights", "no-such-weights"),
+        ("predict", "{folder}", "--weights", "{weights}", "--region", "nowhere"),
+        ("predict", "{folder}", "--weights", "{weights}", "--operating-point", "x"),
+        ("predict", "{folder}", "--weights", "{weights}", "--device", "abacus"),
+        ("predict", "{folder}", "--weights", "{weights}", "--json", "{folder}/0.png/out.jsonl"),
+        ("predict", "{empty}", "--weights", "{weights}"),
+        ("predict", "{folder}/*.dcm", "--weights", "{weights}"),
+        ("verify", "no-such-weights"),
+    ],
+)
+def test_a_request_that_cannot_be_met_gives_exit_code_2_and_writes_nothing(
+    arguments: tuple[str, ...],
+    folder: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fracture.cli.main import main
+
+    (tmp_path / "empty").mkdir()
+    filled = [a.format(folder=folder, weights=tiny_weights, empty=tmp_path / "empty") for a in arguments]
+    monkeypatch.setattr(sys, "argv", ["fracture", *filled])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("fracture: ")
+
+
+def test_verify(tiny_weights: Path, tmp_path: Path) -> None:
+    import shutil
+
+    assert run("verify", str(tiny_weights)).exit_code == 0
+    copy = Path(shutil.copytree(tiny_weights, tmp_path / "copy"))
+    with (copy / "member_0.safetensors").open("ab") as stream:
+        stream.write(b"x")
+    result = run("verify", str(copy))
+    assert result.exit_code == 1
+    assert "WeightsIntegrityError" in result.stdout
+
+
+def test_info() -> None:
+    facts = json.loads(run("info", "--json").stdout)
+    assert facts["fracture"]
+    assert "wrist" in facts["regions"]
+    assert facts["packages"]["torch"] != "not installed"
+    assert "Research use only" in run("info").stdout
+
+
+def test_simulate_then_predict(tmp_path: Path, tiny_weights: Path) -> None:
+    made = run("simulate", str(tmp_path / "sim"), "-n", "2", "--seed", "3", "--format", "dicom")
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout == ""
+    assert (tmp_path / "sim" / "annotations.json").is_file()
+    result = run("predict", str(tmp_path / "sim"), "--weights", str(tiny_weights))
+    rows = [row for row in lines(result.stdout) if row["error"] is None]
+    assert len(rows) == 2
+    assert {row["region_source"] for row in rows} == {"dicom"}
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("fracture ")
+
+
+def test_paths_expand_in_order(folder: Path) -> None:
+    files = expand([str(folder / "2.png"), str(folder), str(folder / "[01].png"), "missing.dcm"])
+    names = [Path(f).name for f in files]
+    assert names == ["2.png", "0.png", "1.png", "2.png", "0.png", "1.png", "missing.dcm"]
+    with pytest.raises(ConfigurationError, match="no radiographs"):
+        expand([str(folder / "*.dcm")])
+
+
+def test_overlay_names_are_unique_and_plain() -> None:
+    names = _OverlayNames()
+    made = [names("a/1.dcm"), names("b/1.dcm"), names("c/ü b?.png"), names("/")]
+    assert len(set(made)) == 4
+    assert all("/" not in name and "?" not in name for name in made)
+
+
+def test_nothing_heavy_is_imported_early() -> None:
+    """``import fracture`` and ``fracture --help`` answer at once: no torch, no OpenCV, no pydantic."""
+    code = (
+        "import sys, fracture\n"
+        "def heavy(): return sorted(m for m in ('torch','cv2','timm','pydantic','matplotlib','scipy','numpy',"
+        "'sklearn','albumentations') if m in sys.modules)\n"
+        "assert not heavy(), heavy()\n"
+        "from fracture.cli import app\n"
+        "from typer.testing import CliRunner\n"
+        "r = CliRunner().invoke(app, ['--help'])\n"
+        "assert r.exit_code == 0 and 'predict' in r.stdout, r.output\n"
+        "assert not heavy(), heavy()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_errors_survive_pickling() -> None:
+    import pickle
+
+    error = FractureError("what", got=3, allowed=("a", "b"), hint="do this")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.hint) == (str(error), "do this")
+    assert str(error) == "what; got 3; allowed: a, b; do this"
