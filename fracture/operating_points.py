@@ -181,6 +181,8 @@ class RegionThresholds:
             if point.name != name:
                 raise CardError(f"the operating point under {name!r} has another name", got=point.name)
         threshold = data.get("map_threshold")
+        if threshold == 0:
+            raise CardError("a map threshold is above 0", got=threshold, allowed="above 0, up to 1")
         return cls(
             high_sensitivity=points.get(HIGH_SENSITIVITY),
             high_specificity=points.get(HIGH_SPECIFICITY),

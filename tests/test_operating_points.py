@@ -363,6 +363,7 @@ def test_a_malformed_card_is_refused(change: dict[str, Any], message: str) -> No
         {"nodes": {"hand": {"high_sensitivity": {"threshold": 0.5}}}},
         {"nodes": {"hand": {"high_specificity": point("hand", 0.4).to_dict()}}},
         {"nodes": {"hand": {"map_threshold": 2}}},
+        {"nodes": {"hand": {"map_threshold": 0}}},
     ],
 )
 def test_a_malformed_structure_is_refused(card: dict[str, Any]) -> None:
