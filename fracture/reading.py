@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracture import regions as region_names
-from fracture.errors import ConfigurationError, UnreadableFileError, UnsupportedError
+from fracture.errors import ConfigurationError, UnsupportedError
+from fracture.files import MAX_BYTES, open_bytes
 from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, scale_plane, sniff
 from fracture.radiograph import Radiograph
 
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "read"]
-
-MAX_BYTES = 256 * 1024 * 1024
-"""Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
 
 WINDOWS = ("auto", "raw", "percentile")
 
@@ -98,11 +93,9 @@ def read(
     )
     if isinstance(source, Radiograph):
         return replace(source, regions=options.regions, region_source="caller") if options.regions else source
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), "<bytes>", options, tree)
-    if isinstance(source, str | os.PathLike):
-        name = str(os.fspath(source))
-        return _from_bytes(_load(name, options.max_bytes), name, options, tree)
+    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+        data, name = open_bytes(source, options.max_bytes)
+        return _from_bytes(data, name, options, tree)
     if isinstance(source, np.ndarray):
         return _from_array(source, options)
     # A data set or an image can only be given by a caller who has imported its library already.
@@ -139,11 +132,6 @@ def _from_array(array: np.ndarray[Any, Any], options: _Options) -> Radiograph:
 
 def _from_bytes(data: bytes, name: str, options: _Options, tree: region_names.RegionTree) -> Radiograph:
     kind = sniff(data)
-    if kind == "gzip":
-        data = _gunzip(data, name, options.max_bytes)
-        kind = sniff(data)
-        if kind == "gzip":
-            raise UnreadableFileError(f"{name}: gzip within gzip is not opened", hint="unpack it first")
     if kind in ("dicom", ""):
         from fracture.dicom import radiograph_from_bytes
 
@@ -172,63 +160,6 @@ def _finish(plane: Plane, name: str, options: _Options) -> Radiograph:
         bits=bits,
         warnings=tuple(notes),
     )
-
-
-def _load(name: str, max_bytes: int) -> bytes:
-    """The bytes of a regular file within the limit."""
-    if "://" in name[:16] and not Path(name).exists():
-        raise UnreadableFileError(
-            f"{name}: an address on the network is not fetched", hint="download the file and give its path"
-        )
-    try:
-        # A named pipe without a writer would block for ever.
-        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFileError(f"{name}: not a regular file", hint="give the path of one file")
-            if status.st_size > max_bytes:
-                raise UnreadableFileError(
-                    f"{name}: the file is larger than the limit",
-                    got=f"{status.st_size} bytes",
-                    allowed=f"at most {max_bytes} bytes",
-                    hint="raise max_bytes if the file is trusted",
-                )
-            data: bytes = file.read(status.st_size)
-    except FileNotFoundError:
-        raise UnreadableFileError(f"{name}: no such file") from None
-    except IsADirectoryError:
-        raise UnreadableFileError(f"{name}: a folder, not a file", hint="give the files in it one by one") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
-        raise UnreadableFileError(f"{name}: the file cannot be opened", got=reason) from None
-    if not data:
-        raise UnreadableFileError(f"{name}: the file is empty")
-    return data
-
-
-def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
-    """Inflate gzip through the cap; content of no known format is refused after its first bytes."""
-    inflate = zlib.decompressobj(31)
-    try:
-        head = inflate.decompress(data, 4096)
-        kind = sniff(head)
-        if kind and kind not in ("dicom", "jpeg", "png", "tiff", "gzip"):
-            raise UnreadableFileError(f"{name}: a gzipped file of a format that is not read here", got=kind)
-        body = inflate.decompress(inflate.unconsumed_tail, max_bytes + 1 - len(head))
-    except zlib.error:
-        raise UnreadableFileError(f"{name}: the gzip data is damaged", hint="copy the file again") from None
-    if len(head) + len(body) > max_bytes:
-        raise UnreadableFileError(
-            f"{name}: the file inflates to more than the limit",
-            allowed=f"at most {max_bytes} bytes",
-            hint="raise max_bytes if the file is trusted",
-        )
-    if not inflate.eof:
-        raise UnreadableFileError(f"{name}: the gzip data is truncated", hint="copy the file again")
-    if not head:
-        raise UnreadableFileError(f"{name}: the file is empty")
-    return head + body
 
 
 def _regions(region: str | Sequence[str] | None, tree: region_names.RegionTree) -> tuple[str, ...]:

@@ -1,0 +1,13 @@
+"""DICOM: parse a file, decode its pixels, and render a plain radiograph.
+
+``parse`` finds the data set, ``header`` takes the attributes that are used (never one that names a patient),
+``decode`` and ``codestream`` decode frames with permissively licensed codecs, ``grayscale`` applies the modality LUT,
+the VOI LUT or window and the polarity, and ``radiograph`` puts a ``Radiograph`` together.
+"""
+
+from __future__ import annotations
+
+from fracture.dicom.decode import decode_pixels
+from fracture.dicom.radiograph import radiograph_from_bytes, radiograph_from_dataset
+
+__all__ = ["decode_pixels", "radiograph_from_bytes", "radiograph_from_dataset"]

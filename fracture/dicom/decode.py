@@ -1,0 +1,420 @@
+"""Frames of a DICOM file to arrays of stored values.
+
+Each codestream goes to one decoder, named here, never to whichever plugin happens to be installed:
+
+====================================  ===========================================================  ==============
+transfer syntaxes                     decoder                                                      licence
+====================================  ===========================================================  ==============
+native, deflated, RLE                 NumPy, zlib                                                  BSD, zlib
+JPEG with 8 bits                      Pillow (libjpeg-turbo)                                       MIT-CMU
+JPEG with 12 bits, lossless JPEG      GDCM                                                         BSD
+JPEG-LS                               pyjpegls (CharLS)                                            MIT, BSD
+JPEG 2000, HTJ2K                      pylibjpeg-openjpeg (OpenJPEG)                                MIT, BSD
+====================================  ===========================================================  ==============
+
+pylibjpeg-libjpeg (GPL) is never used, nor pylibjpeg-rle, which panics on damaged segments. A frame's own header is held against Rows, Columns and Samples per Pixel
+before its decoder is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture.dicom.codestream import Codestream, jpeg2000_header, jpeg_header
+from fracture.dicom.header import Layout, layout
+from fracture.dicom.parse import EXPLICIT_BE, parse
+from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
+from fracture.files import MAX_BYTES, open_bytes
+from fracture.images import FAULTS, MAX_PIXELS, check_size, quiet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
+__all__ = ["checked_pixels", "decode_frame", "decode_pixels", "split_frames"]
+
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", EXPLICIT_BE)
+_RLE = ("1.2.840.10008.1.2.5",)
+_JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
+SUPPORTED = (*_NATIVE, *_RLE, *_JPEG, *_JPEG_LS, *_JPEG_2000)
+
+_C_STDERR = threading.RLock()
+
+
+def decode_pixels(
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> NDArray[Any]:
+    """All stored values of a DICOM file, as ``fracture.read`` decodes them, before any LUT.
+
+    Args:
+        source: A path (gzip is unpacked) or a file's bytes.
+        max_pixels: Limit of width times height times frames, checked before decoding.
+        max_bytes: Limit of the file's size, also once inflated.
+
+    Returns:
+        (rows, columns), with a leading axis of frames where there are several and a last axis of 3 for color as
+        stored (YBR stays YBR). Values lie in the low Bits Stored bits, whatever High Bit says.
+
+    Raises:
+        InputError: As ``fracture.read``.
+    """
+    data, name = open_bytes(source, max_bytes)
+    parsed = parse(data, name, max_bytes=max_bytes)
+    form = layout(parsed.dataset, name, parsed.transfer_syntax, truncated=parsed.truncated)
+    check_size(name, form.columns, form.rows * form.frames, max_pixels)
+    frames = [decode_frame(parsed.dataset, form, name, index)[0] for index in range(form.frames)]
+    return frames[0] if form.frames == 1 else np.stack(frames)
+
+
+def decode_frame(dataset: Dataset, form: Layout, name: str, index: int = 0) -> tuple[NDArray[Any], str]:
+    """One frame of stored values.
+
+    Returns:
+        The frame, shape ``form.frame_shape``, and its photometric interpretation after decoding (a decoder may
+        have turned YBR to RGB).
+
+    Raises:
+        UnreadableFileError: Truncated or damaged pixels, or a codestream that contradicts the header.
+        UnsupportedError: A transfer syntax or process that is not read.
+        MultiFrameError: No such frame.
+    """
+    pixel_data = checked_pixels(dataset, form, name)
+    if not 0 <= index < form.frames:
+        raise MultiFrameError(f"{name}: no such frame", got=f"frame {index}", allowed=f"0 to {form.frames - 1}")
+    if form.transfer_syntax in _NATIVE:
+        return _native(pixel_data, form, index), form.photometric
+    frame = split_frames(pixel_data, form.frames, name)[index]
+    try:
+        with quiet():
+            pixels, photometric = _decode_codestream(frame, form, name)
+    except FractureError:
+        raise
+    except FAULTS:
+        raise UnreadableFileError(
+            f"{name}: the compressed pixels are truncated or damaged", hint="export or copy the file again"
+        ) from None
+    return pixels, photometric
+
+
+def checked_pixels(dataset: Dataset, form: Layout, name: str) -> bytes:
+    """The raw pixel data, its transfer syntax supported and, where not compressed, its length sufficient.
+
+    Raises:
+        UnreadableFileError: Missing or truncated pixels.
+        UnsupportedError: A transfer syntax that is not read.
+    """
+    if form.transfer_syntax not in SUPPORTED:
+        public = form.transfer_syntax.startswith("1.2.840.10008.") and len(form.transfer_syntax) < 32
+        raise UnsupportedError(
+            f"{name}: a transfer syntax that is not read here",
+            got=form.transfer_syntax if public else "a private or malformed one",
+            hint="export the image uncompressed",
+        )
+    pixel_data = _pixel_bytes(dataset, name)
+    if form.transfer_syntax in _NATIVE:
+        _check_native(pixel_data, form, name)
+    return pixel_data
+
+
+def _pixel_bytes(dataset: Dataset, name: str) -> bytes:
+    try:
+        with quiet():
+            found = dataset["PixelData"].value
+    except FAULTS:
+        found = None
+    if not isinstance(found, bytes | bytearray) or not found:
+        raise UnreadableFileError(f"{name}: the pixels are missing or malformed", hint="copy the file again")
+    return bytes(found)
+
+
+def _check_native(pixel_data: bytes, form: Layout, name: str) -> None:
+    if form.photometric == "YBR_FULL_422":
+        raise UnsupportedError(f"{name}: uncompressed YBR_FULL_422 is not read", hint="export it as grey")
+    expected = form.frame_bytes * form.frames
+    if len(pixel_data) < expected:
+        raise UnreadableFileError(
+            f"{name}: the pixels are truncated",
+            got=f"{len(pixel_data)} bytes",
+            allowed=f"{expected} bytes for {form.columns} x {form.rows} x {form.frames} frames",
+            hint="copy the file again",
+        )
+
+
+def _native(pixel_data: bytes, form: Layout, index: int) -> NDArray[Any]:
+    order = ">" if form.transfer_syntax == EXPLICIT_BE else "<"
+    count = form.rows * form.columns * form.samples
+    stored = np.frombuffer(pixel_data, f"{order}u{form.allocated // 8}", count, index * form.frame_bytes)
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    if form.samples > 1:
+        if form.planar:
+            stored = np.moveaxis(stored.reshape(form.samples, form.rows, form.columns), 0, -1)
+        return _significant(stored.reshape(form.frame_shape), form)
+    return _significant(stored.reshape(form.frame_shape), form)
+
+
+def _significant(stored: NDArray[Any], form: Layout) -> NDArray[Any]:
+    """Unsigned containers to values: shift down to bit 0, drop what is above, extend the sign."""
+    shift = form.high_bit + 1 - form.stored
+    if shift:
+        stored = stored >> shift
+    if form.stored < form.allocated:
+        unit = stored.dtype.type
+        stored = stored & unit((1 << form.stored) - 1)
+        if form.signed:
+            sign = unit(1 << (form.stored - 1))
+            stored = (stored ^ sign) - sign
+    return stored.view(form.dtype) if form.signed else stored
+
+
+def split_frames(pixel_data: bytes, frames: int, name: str) -> list[bytes]:
+    """Encapsulated pixel data (PS3.5 A.4) as one codestream per frame.
+
+    Raises:
+        UnreadableFileError: The items run past the end, or do not make up the frames.
+    """
+    fragments: list[bytes] = []
+    at = 0
+    while at + 8 <= len(pixel_data):
+        tag, length = pixel_data[at : at + 4], int.from_bytes(pixel_data[at + 4 : at + 8], "little")
+        if tag == b"\xfe\xff\xdd\xe0":
+            break
+        if tag != b"\xfe\xff\x00\xe0" or at + 8 + length > len(pixel_data):
+            raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
+        fragments.append(pixel_data[at + 8 : at + 8 + length])
+        at += 8 + length
+    if len(fragments) < 1 + frames:
+        raise UnreadableFileError(
+            f"{name}: the compressed pixels hold fewer frames than declared",
+            got=f"{max(len(fragments) - 1, 0)} fragments",
+            allowed=f"{frames} frames",
+        )
+    table, fragments = fragments[0], fragments[1:]
+    if frames == 1:
+        return [b"".join(fragments)]
+    if len(fragments) == frames:
+        return fragments
+    return _group_fragments(table, fragments, frames, name)
+
+
+def _group_fragments(table: bytes, fragments: list[bytes], frames: int, name: str) -> list[bytes]:
+    """More fragments than frames: by the basic offset table, else each frame begins with a start marker."""
+    begins = [0]
+    for fragment in fragments[:-1]:
+        begins.append(begins[-1] + 8 + len(fragment))
+    offsets = np.frombuffer(table[: len(table) // 4 * 4], "<u4").tolist()
+    if len(offsets) == frames and set(offsets) <= set(begins):
+        first = [begins.index(offset) for offset in offsets]
+    else:
+        first = [i for i, part in enumerate(fragments) if part[:2] in (b"\xff\xd8", b"\xff\x4f")]
+    if len(first) != frames or first[0] != 0 or first != sorted(first):
+        raise UnreadableFileError(f"{name}: the compressed pixels cannot be divided into {frames} frames")
+    ends = [*first[1:], len(fragments)]
+    return [b"".join(fragments[begin:end]) for begin, end in zip(first, ends, strict=True)]
+
+
+def _decode_codestream(frame: bytes, form: Layout, name: str) -> tuple[NDArray[Any], str]:
+    if form.transfer_syntax in _RLE:
+        return _decode_rle(frame, form), form.photometric
+    stream = jpeg2000_header(frame) if form.transfer_syntax in _JPEG_2000 else jpeg_header(frame)
+    if stream is None:
+        raise UnreadableFileError(f"{name}: the compressed pixels have no valid header")
+    _check_stream(stream, form, name)
+    if stream.process == "jpeg2000":
+        return _decode_jpeg2000(frame, stream, form), _jpeg2000_photometric(form)
+    if stream.process == "jpeg-ls":
+        return _decode_jpeg_ls(frame, stream, form), form.photometric
+    if stream.process in ("baseline", "extended", "progressive") and stream.precision == 8:
+        return _decode_jpeg8(frame, stream, form)
+    if stream.process in ("extended", "lossless"):
+        if stream.samples != 1:
+            raise UnsupportedError(f"{name}: color in lossless or 12-bit JPEG is not read")
+        return _decode_gdcm(frame, stream, form), form.photometric
+    raise UnsupportedError(f"{name}: a JPEG process that is not read", got=stream.process)
+
+
+def _check_stream(stream: Codestream, form: Layout, name: str) -> None:
+    got = (stream.rows, stream.columns, stream.samples)
+    if got != (form.rows, form.columns, form.samples):
+        raise UnreadableFileError(
+            f"{name}: the compressed pixels contradict the header",
+            got=f"{stream.columns} x {stream.rows} x {stream.samples}",
+            allowed=f"{form.columns} x {form.rows} x {form.samples}",
+        )
+    if not 1 <= stream.precision <= form.allocated:
+        raise UnreadableFileError(
+            f"{name}: the compressed pixels have more bits than BitsAllocated",
+            got=stream.precision,
+            allowed=f"1 to {form.allocated}",
+        )
+
+
+def _fit(values: NDArray[Any], stream: Codestream, form: Layout) -> NDArray[Any]:
+    """Decoded values in the header's dtype; where only one of both says "signed", the bits are reinterpreted."""
+    if values.size != form.rows * form.columns * form.samples:
+        raise ValueError("short")
+    values = values.reshape(form.frame_shape)
+    if stream.signed == form.signed:
+        return values.astype(form.dtype, copy=False)
+    wide = values.astype(np.int64) & ((1 << stream.precision) - 1)
+    if form.signed:
+        sign = 1 << (stream.precision - 1)
+        wide = (wide ^ sign) - sign
+    return wide.astype(form.dtype)
+
+
+def _decode_rle(frame: bytes, form: Layout) -> NDArray[Any]:
+    """RLE (PS3.5 G): a header of 16 numbers, then one segment per byte of a sample, the high byte first."""
+    width = form.allocated // 8
+    count = form.rows * form.columns
+    header = np.frombuffer(frame, "<u4", 16).tolist()
+    if header[0] != form.samples * width:
+        raise ValueError("segments")
+    begins = [*header[1 : 1 + header[0]], len(frame)]
+    planes = np.empty((form.samples, count, width), np.uint8)
+    for segment in range(header[0]):
+        sample, byte = divmod(segment, width)
+        planes[sample, :, width - 1 - byte] = _unpack_bits(frame[begins[segment] : begins[segment + 1]], count)
+    values = planes.view(f"<u{width}").reshape(form.samples, form.rows, form.columns)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    stored = values[0] if form.samples == 1 else np.moveaxis(values, 0, -1)
+    return _significant(stored, form)
+
+
+def _unpack_bits(packed: bytes, count: int) -> NDArray[np.uint8]:
+    """One PackBits segment, exactly ``count`` bytes of it."""
+    out = bytearray()
+    at, end = 0, len(packed)
+    while at < end and len(out) < count:
+        control = packed[at]
+        if control < 128:  # the next control + 1 bytes as they are
+            out += packed[at + 1 : at + control + 2]
+            at += control + 2
+        elif control > 128:  # the next byte 257 - control times
+            out += packed[at + 1 : at + 2] * (257 - control)
+            at += 2
+        else:
+            at += 1
+    if len(out) < count:
+        raise ValueError("short")
+    return np.frombuffer(out, np.uint8, count)
+
+
+def _decode_jpeg8(frame: bytes, stream: Codestream, form: Layout) -> tuple[NDArray[Any], str]:
+    import io
+
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    image = JpegImageFile(io.BytesIO(frame))
+    photometric = form.photometric
+    if form.samples == 3:
+        if stream.adobe:  # the marker says how colors are coded, and Pillow follows it
+            photometric = "RGB"
+        else:
+            image.draft("YCbCr", image.size)
+            photometric = "RGB" if image.mode == "RGB" else photometric
+    return _fit(np.asarray(image), stream, form), photometric
+
+
+def _decode_jpeg_ls(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]:
+    import jpeg_ls
+
+    raw, header = jpeg_ls.decode_buffer(frame)
+    values = np.frombuffer(raw, "<u1" if stream.precision <= 8 else "<u2")
+    if form.samples == 3 and header.get("interleave_mode") == 0:  # one plane after the other
+        values = np.moveaxis(values.reshape(3, form.rows, form.columns), 0, -1)
+    return _fit(values, stream, form)
+
+
+def _decode_jpeg2000(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]:
+    from openjpeg.utils import decode
+
+    logger = logging.getLogger("_openjpeg")
+    if not logger.handlers:  # without any handler Python itself would print its messages to stderr
+        logger.addHandler(logging.NullHandler())
+    return _fit(np.asarray(decode(frame)), stream, form)
+
+
+def _jpeg2000_photometric(form: Layout) -> str:
+    # OpenJPEG undoes the color transforms of JPEG 2000 itself.
+    return "RGB" if form.photometric in ("YBR_ICT", "YBR_RCT") else form.photometric
+
+
+def _decode_gdcm(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]:
+    """12-bit and lossless JPEG by GDCM's codecs, without its file reader."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((form.columns, form.rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    lossless = stream.process == "lossless"
+    syntax = "1.2.840.10008.1.2.4.57" if lossless else "1.2.840.10008.1.2.4.51"
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    container = 8 if stream.precision <= 8 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(1, container, stream.precision, stream.precision - 1, 0))
+    with _c_stderr_closed():
+        buffer = image.GetBuffer()
+    if buffer is None:
+        raise ValueError("not decoded")
+    raw = buffer.encode("utf-8", "surrogateescape")  # SWIG hands bytes over as text
+    return _fit(np.frombuffer(raw, f"<u{container // 8}"), stream, form)
+
+
+@contextmanager
+def _c_stderr_closed() -> Iterator[None]:
+    """Keep libjpeg inside GDCM from printing: C's ``stderr`` points to the null device meanwhile.
+
+    Only the ``FILE *`` of the C library is exchanged, file descriptor 2 and Python's ``sys.stderr`` stay as they
+    are. Where the C library has no such variable (not glibc), nothing is done.
+    """
+    with _C_STDERR:
+        swap = _null_stream()
+        if swap is None:
+            yield
+            return
+        variable, null = swap
+        before = variable.value
+        variable.value = null
+        try:
+            yield
+        finally:
+            variable.value = before
+
+
+_null: tuple[ctypes.c_void_p, int] | bool | None = False
+
+
+def _null_stream() -> tuple[ctypes.c_void_p, int] | None:
+    global _null  # opened once per process
+    if isinstance(_null, bool):
+        _null = None
+        if sys.platform.startswith("linux"):
+            try:
+                library = ctypes.CDLL(None)
+                library.fopen.restype = ctypes.c_void_p
+                stream = library.fopen(os.devnull.encode(), b"w")
+                if stream:
+                    _null = (ctypes.c_void_p.in_dll(library, "stderr"), stream)
+            except (OSError, ValueError, AttributeError):
+                _null = None
+    return _null

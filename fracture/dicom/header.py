@@ -1,0 +1,215 @@
+"""The attributes of one image that decoding needs, checked before a pixel is touched."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
+from fracture.images import FAULTS, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydicom.dataset import Dataset
+
+__all__ = ["Layout", "floats", "integers", "items", "layout", "text"]
+
+KNOWN_PHOTOMETRIC = (
+    "MONOCHROME1",
+    "MONOCHROME2",
+    "PALETTE COLOR",
+    "RGB",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_ICT",
+    "YBR_RCT",
+)
+
+
+def value(dataset: Dataset, keyword: str) -> Any:
+    """An attribute's value, or ``None`` where it is absent, empty or malformed (pydicom converts lazily)."""
+    try:
+        with quiet():
+            return dataset.get(keyword)
+    except FAULTS:
+        return None
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """A text attribute stripped and in upper case; the first of several; ``""`` where absent or malformed."""
+    found = value(dataset, keyword)
+    if isinstance(found, list | tuple) or type(found).__name__ == "MultiValue":
+        found = found[0] if len(found) else None
+    return "" if found is None or isinstance(found, bytes) else str(found).strip("\x00 ").upper()
+
+
+def floats(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values of a numeric attribute; malformed ones become NaN."""
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, bytes):
+        return ()
+    many = [found] if isinstance(found, str) or not hasattr(found, "__iter__") else list(found)
+    return tuple(_float(one) for one in many)
+
+
+def _float(one: object) -> float:
+    try:
+        return float(str(one))
+    except ValueError:
+        return math.nan
+
+
+def integers(dataset: Dataset, keyword: str, *, signed: bool = False, little_endian: bool = True) -> tuple[int, ...]:
+    """All values of a 16-bit integer attribute, also where pydicom leaves it as bytes (OW, or US or SS)."""
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, str):
+        return ()
+    if isinstance(found, bytes):
+        order = "<" if little_endian else ">"
+        return tuple(np.frombuffer(found[: len(found) // 2 * 2], f"{order}{'i' if signed else 'u'}2").tolist())
+    many = list(found) if hasattr(found, "__iter__") else [found]
+    try:
+        return tuple(int(one) for one in many)
+    except FAULTS:
+        return ()
+
+
+def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """The items of a sequence; empty where it is absent or malformed."""
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, str | bytes):
+        return ()
+    try:
+        return [one for one in found if hasattr(one, "get")]
+    except FAULTS:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How pixels are stored, checked for consistency (PS3.3 C.7.6.3, PS3.5 8.1).
+
+    Attributes:
+        rows: Height of a frame.
+        columns: Width of a frame.
+        samples: 1 or 3.
+        frames: Number of frames, at least 1.
+        allocated: Bits per sample in the file: 8, 16 or 32.
+        stored: Significant bits per sample.
+        high_bit: Position of the highest significant bit; not always ``stored - 1``.
+        signed: Two's complement samples.
+        planar: Color planes one after the other.
+        photometric: Photometric Interpretation.
+        transfer_syntax: Transfer Syntax UID.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    frames: int
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
+    planar: bool
+    photometric: str
+    transfer_syntax: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of decoded samples, in the machine's byte order."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.allocated // 8}")
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(rows, columns), or (rows, columns, 3) for color."""
+        return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one uncompressed frame."""
+        return self.rows * self.columns * self.samples * self.allocated // 8
+
+
+def layout(dataset: Dataset, name: str, transfer_syntax: str, *, truncated: bool = False) -> Layout:
+    """The pixel layout of a data set.
+
+    Raises:
+        NotARadiographError: No image in the file.
+        UnreadableFileError: A required attribute is missing or contradicts another.
+        UnsupportedError: A layout that is legal but not read.
+    """
+    if "PixelData" not in dataset:
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            raise UnsupportedError(f"{name}: a DICOM file with floating point pixels (a parametric map)")
+        if truncated:
+            raise UnreadableFileError(
+                f"{name}: the DICOM file is truncated before the end of its pixels", hint="copy the file again"
+            )
+        raise NotARadiographError(
+            f"{name}: a DICOM file without pixels, or cut off before them", hint="give the image itself"
+        )
+    rows = _required(dataset, name, "Rows")
+    columns = _required(dataset, name, "Columns")
+    allocated = _required(dataset, name, "BitsAllocated")
+    stored = _required(dataset, name, "BitsStored")
+    representation = _required(dataset, name, "PixelRepresentation")
+    samples = _optional(dataset, "SamplesPerPixel", 1)
+    high_bit = _optional(dataset, "HighBit", stored - 1)
+    frames = _optional(dataset, "NumberOfFrames", 1)
+    photometric = text(dataset, "PhotometricInterpretation")
+    if not photometric:
+        raise UnreadableFileError(f"{name}: PhotometricInterpretation is missing", allowed=KNOWN_PHOTOMETRIC)
+    if photometric not in KNOWN_PHOTOMETRIC:
+        raise UnsupportedError(f"{name}: PhotometricInterpretation is unknown", allowed=KNOWN_PHOTOMETRIC)
+    if rows < 1 or columns < 1 or rows > 65535 or columns > 65535:
+        raise UnreadableFileError(f"{name}: the image has no pixels", got=f"Rows {rows}, Columns {columns}")
+    if allocated not in (8, 16, 32):
+        kind = UnsupportedError if allocated in (1, 64) else UnreadableFileError
+        raise kind(f"{name}: BitsAllocated is not read", got=allocated, allowed=(8, 16, 32))
+    if not 1 <= stored <= allocated:
+        raise UnreadableFileError(
+            f"{name}: BitsStored contradicts BitsAllocated", got=stored, allowed=f"1 to {allocated}"
+        )
+    if not stored - 1 <= high_bit < allocated:
+        raise UnreadableFileError(
+            f"{name}: HighBit contradicts BitsStored", got=high_bit, allowed=f"{stored - 1} to {allocated - 1}"
+        )
+    if representation not in (0, 1):
+        raise UnreadableFileError(f"{name}: PixelRepresentation is invalid", got=representation, allowed=(0, 1))
+    grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if samples != (1 if grey else 3):
+        raise UnreadableFileError(
+            f"{name}: SamplesPerPixel contradicts {photometric}", got=samples, allowed=1 if grey else 3
+        )
+    if frames < 1:
+        raise UnreadableFileError(f"{name}: NumberOfFrames is invalid", got=frames, allowed="1 or more")
+    return Layout(
+        rows=rows,
+        columns=columns,
+        samples=samples,
+        frames=frames,
+        allocated=allocated,
+        stored=stored,
+        high_bit=high_bit,
+        signed=representation == 1,
+        planar=_optional(dataset, "PlanarConfiguration", 0) == 1,
+        photometric=photometric,
+        transfer_syntax=transfer_syntax,
+    )
+
+
+def _required(dataset: Dataset, name: str, keyword: str) -> int:
+    found = integers(dataset, keyword)
+    if len(found) != 1:
+        raise UnreadableFileError(f"{name}: {keyword} is missing or malformed")
+    return found[0]
+
+
+def _optional(dataset: Dataset, keyword: str, default: int) -> int:
+    found = integers(dataset, keyword)
+    return found[0] if len(found) == 1 else default

@@ -1,0 +1,289 @@
+"""A DICOM data set to a ``Radiograph``: what is accepted, the pixels, the spacing, the region, view and side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracture.dicom.decode import checked_pixels, decode_frame
+from fracture.dicom.grayscale import grey_from_color, render
+from fracture.dicom.header import floats, items, layout, text, value
+from fracture.dicom.parse import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, parse
+from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
+from fracture.images import FAULTS, MAX_PIXELS, check_size, quiet
+from fracture.radiograph import Radiograph
+from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dicom
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from fracture.regions import RegionTree
+
+__all__ = ["ACCEPTED", "radiograph_from_bytes", "radiograph_from_dataset"]
+
+ACCEPTED = ("CR", "DX", "RG", "RF", "IO", "PX", "HC", "OT", "SC", "")
+"""Modalities taken as plain radiographs without ``allow`` (our choice): computed and digital radiography, digitized
+film, single fluoroscopy shots, dental films, hard copies, secondary captures, and files that do not say."""
+
+_MODALITIES = {
+    "CT": "a CT slice",
+    "MR": "an MR slice",
+    "PT": "a PET slice",
+    "NM": "a nuclear medicine image",
+    "US": "an ultrasound image",
+    "MG": "a mammogram",
+    "XA": "an angiogram",
+    "XC": "a photograph",
+    "GM": "a microscope image",
+    "SM": "a microscope slide",
+    "ES": "an endoscopic image",
+    "OP": "an eye photograph",
+    "OPT": "an eye tomogram",
+    "ECG": "an electrocardiogram",
+    "DOC": "a document",
+    "SR": "a structured report",
+    "PR": "a presentation state",
+    "KO": "a key object selection",
+    "SEG": "a segmentation",
+    "REG": "a registration",
+    "RTDOSE": "a radiotherapy dose",
+    "RTIMAGE": "a radiotherapy image",
+    "RTPLAN": "a radiotherapy plan",
+    "RTSTRUCT": "a radiotherapy structure set",
+    "BMD": "a bone density measurement",
+    "BI": "a biomagnetic image",
+    "IVUS": "an intravascular ultrasound image",
+    "IVOCT": "an intravascular tomogram",
+    "OCT": "an optical tomogram",
+    "TG": "a thermogram",
+}
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# Storage classes (PS3.4 B.5) by what follows the common prefix, for files whose Modality is missing or vague.
+_SOP_CLASSES = {
+    "2": "CT",
+    "2.1": "CT",
+    "2.2": "CT",
+    "4": "MR",
+    "4.1": "MR",
+    "4.3": "MR",
+    "4.4": "MR",
+    "128": "PT",
+    "130": "PT",
+    "20": "NM",
+    "6.1": "US",
+    "6.2": "US",
+    "3.1": "US",
+    "1.2": "MG",
+    "13.1.3": "MG",
+    "12.1": "XA",
+    "12.1.1": "XA",
+    "13.1.1": "XA",
+    "66.4": "SEG",
+    "481.1": "RTIMAGE",
+    "481.2": "RTDOSE",
+    "481.3": "RTSTRUCT",
+    "481.5": "RTPLAN",
+    "104.1": "DOC",
+    "88.59": "KO",
+}
+_NO_IMAGE = ("SR", "PR", "KO", "DOC", "REG", "RTPLAN", "RTSTRUCT", "ECG")
+
+
+def radiograph_from_bytes(
+    data: bytes,
+    name: str,
+    *,
+    regions: tuple[str, ...] = (),
+    frame: int | None = None,
+    window: str | int = "auto",
+    allow: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int,
+    tree: RegionTree = DEFAULT_TREE,
+) -> Radiograph:
+    """Read a DICOM file held in memory; arguments and errors as ``fracture.read``."""
+    parsed = parse(data, name, max_bytes=max_bytes)
+    found = _radiograph(
+        parsed.dataset,
+        name,
+        parsed.transfer_syntax,
+        truncated=parsed.truncated,
+        regions=regions,
+        frame=frame,
+        window=window,
+        allow=allow,
+        max_pixels=max_pixels,
+        tree=tree,
+    )
+    return replace(found, warnings=(*parsed.warnings, *found.warnings)) if parsed.warnings else found
+
+
+def radiograph_from_dataset(
+    dataset: Dataset,
+    name: str,
+    *,
+    regions: tuple[str, ...] = (),
+    frame: int | None = None,
+    window: str | int = "auto",
+    allow: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
+    tree: RegionTree = DEFAULT_TREE,
+) -> Radiograph:
+    """Read a pydicom ``Dataset``; arguments and errors as ``fracture.read``."""
+    return _radiograph(
+        dataset,
+        name,
+        _transfer_syntax(dataset, name),
+        truncated=False,
+        regions=regions,
+        frame=frame,
+        window=window,
+        allow=allow,
+        max_pixels=max_pixels,
+        tree=tree,
+    )
+
+
+def _transfer_syntax(dataset: Dataset, name: str) -> str:
+    try:
+        with quiet():
+            declared = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "") or "")
+            encoding = getattr(dataset, "original_encoding", (None, None))
+    except FAULTS:
+        raise UnreadableFileError(f"{name}: the data set's file meta information is malformed") from None
+    if declared:
+        return declared
+    implicit, little = encoding
+    if little is False:
+        return EXPLICIT_BE
+    return IMPLICIT_LE if implicit else EXPLICIT_LE
+
+
+def _radiograph(
+    dataset: Dataset,
+    name: str,
+    transfer_syntax: str,
+    *,
+    truncated: bool,
+    regions: tuple[str, ...],
+    frame: int | None,
+    window: str | int,
+    allow: Collection[str],
+    max_pixels: int,
+    tree: RegionTree,
+) -> Radiograph:
+    _check_modality(dataset, name, allow)
+    form = layout(dataset, name, transfer_syntax, truncated=truncated)
+    check_size(name, form.columns, form.rows, max_pixels)
+    checked_pixels(dataset, form, name)
+    if form.frames > 1 and frame is None:
+        raise MultiFrameError(f"{name}: the file holds {form.frames} frames", hint="choose one with frame=0, 1, ...")
+    stored, photometric = decode_frame(dataset, form, name, frame or 0)
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        stored = grey_from_color(stored, photometric, dataset, form, name)
+        form = replace(form, samples=1, signed=False, photometric="MONOCHROME2")
+        if photometric == "PALETTE COLOR":
+            form = replace(form, allocated=8, stored=8, high_bit=7)
+    try:
+        with quiet():
+            pixels, notes = render(stored, dataset, form, name, window)
+    except FractureError:
+        raise
+    except FAULTS:
+        raise UnreadableFileError(f"{name}: a look-up table or window of the file is malformed") from None
+    spacing, spacing_source = _spacing(dataset, notes)
+    said = _regions(dataset, tree)
+    found = regions or said
+    return Radiograph(
+        pixels=np.ascontiguousarray(pixels, dtype=np.float32),
+        source=name,
+        regions=found,
+        region_source="caller" if regions else "dicom" if said else None,
+        view=view_from_dicom(text(dataset, "ViewPosition"), _codes(dataset, "ViewCodeSequence")),
+        laterality=laterality_from_dicom(
+            [text(dataset, word) for word in ("ImageLaterality", "FrameLaterality", "Laterality")],
+            [
+                code
+                for item in (dataset, *items(dataset, "AnatomicRegionSequence"))
+                for code in _codes(item, "AnatomicRegionModifierSequence")
+            ],
+        ),
+        spacing=spacing,
+        spacing_source=spacing_source,
+        bits=form.stored,
+        warnings=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _check_modality(dataset: Dataset, name: str, allow: Collection[str]) -> None:
+    """Refuse what is not a plain radiograph; the message says what it is, in our words."""
+    modality = text(dataset, "Modality")
+    uid = text(dataset, "SOPClassUID")
+    tail = uid.removeprefix(_STORAGE)
+    stored_as = _SOP_CLASSES.get(tail, "SR" if tail.startswith("88.") else "PR" if tail.startswith("11.") else "")
+    kind = modality if modality in _MODALITIES or modality not in ("", "OT") else stored_as or modality
+    if kind in _NO_IMAGE and "PixelData" not in dataset:
+        raise NotARadiographError(f"{name}: {_MODALITIES[kind]}, a DICOM file without pixels", hint="give the image")
+    if "*" in allow or kind in allow or kind in ACCEPTED:
+        return
+    if kind in _MODALITIES:
+        raise NotARadiographError(
+            f"{name}: {_MODALITIES[kind]}, not a plain radiograph",
+            got=f"modality {kind}",
+            allowed=[word for word in ACCEPTED if word],
+            hint=f"allow=({kind!r},) reads it nevertheless",
+        )
+    raise NotARadiographError(
+        f"{name}: a DICOM modality that is not a plain radiograph's",
+        allowed=[word for word in ACCEPTED if word],
+        hint="allow=('*',) reads it nevertheless",
+    )
+
+
+def _codes(dataset: Dataset, keyword: str) -> list[str]:
+    return [code for item in items(dataset, keyword) if (code := text(item, "CodeValue"))]
+
+
+def _regions(dataset: Dataset, tree: RegionTree) -> tuple[str, ...]:
+    found = value(dataset, "BodyPartExamined")
+    body_part = " ".join(found) if isinstance(found, list | tuple) else str(found or "")
+    return tree.from_dicom(body_part, _codes(dataset, "AnatomicRegionSequence"))
+
+
+def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | None, str | None]:
+    """Millimeters per pixel at the object, (row, column), and where it comes from (PS3.3 10.7.1.3).
+
+    Pixel Spacing is taken where it stands alone, is calibrated, or differs from Imager Pixel Spacing. Else the
+    spacing is that of the detector, divided by the Estimated Radiographic Magnification Factor where there is one.
+    Nominal Scanned Pixel Spacing, of digitized film, comes last.
+    """
+    pixel = _pair(dataset, "PixelSpacing", notes)
+    imager = _pair(dataset, "ImagerPixelSpacing", notes)
+    scanned = _pair(dataset, "NominalScannedPixelSpacing", notes)
+    if pixel and (imager is None or pixel != imager or text(dataset, "PixelSpacingCalibrationType")):
+        return pixel, "PixelSpacing"
+    if imager is None:
+        return scanned, "NominalScannedPixelSpacing" if scanned else None
+    factor = floats(dataset, "EstimatedRadiographicMagnificationFactor")
+    if not factor:
+        return imager, "ImagerPixelSpacing"
+    if not (len(factor) == 1 and math.isfinite(factor[0]) and factor[0] >= 1.0):
+        notes.append("the magnification factor is invalid; the spacing is that of the detector")
+        return imager, "ImagerPixelSpacing"
+    row, column = imager
+    return (row / factor[0], column / factor[0]), "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
+
+
+def _pair(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[float, float] | None:
+    found = floats(dataset, keyword)
+    if not found:
+        return None
+    if len(found) != 2 or not all(math.isfinite(one) and one > 0.0 for one in found):
+        notes.append(f"{keyword} is zero, negative or malformed; it was left out")
+        return None
+    return found[0], found[1]
