@@ -134,7 +134,7 @@ class Ensemble:
                 hint="group films by PreparedFilm.shape_key",
             )
         with torch.inference_mode():
-            inputs = [self._tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
+            inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
             outputs = [
                 member.model(*inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)
             ]
@@ -145,7 +145,7 @@ class Ensemble:
             {name: values[i] for name, values in region.items()} for region in regions
         ]) for i in range(len(films))]
 
-    def _tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
+    def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
         planes = torch.from_numpy(np.stack([prepared.planes for prepared in batch]))
         mask = torch.from_numpy(np.stack([prepared.mask for prepared in batch])[:, None])
         planes = planes.to(self.device, self.dtype).to(memory_format=torch.channels_last)
@@ -247,7 +247,7 @@ def _cpu_has_bfloat16() -> bool:
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:
     path = weights.folder / card.file
-    tensors = read_tensors(weights, card)
+    tensors = readtensors(weights, card)
     model = build_model(card.model_spec)
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
