@@ -188,5 +188,4 @@ def delong_test(
 
 
 def _cluster_sums(values: FloatArray, members: IntArray, cluster: IntArray) -> FloatArray:
-    sums = np.bincount(members, weights=values, minlength=int(cluster.max()) + 1).astype(np.float64)
-    return sums
+    return np.bincount(members, weights=values, minlength=int(cluster.max()) + 1).astype(np.float64)

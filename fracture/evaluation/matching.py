@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from fracture.errors import EvaluationError
 from fracture.evaluation.checks import BoolArray, FloatArray, IntArray
 
-__all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes"]
+__all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
 
 CriterionName = Literal["iou", "center", "overlap", "iou_or_center"]
 
@@ -261,3 +261,16 @@ def _match_one(
         hit[prediction[chosen]] = fracture[chosen]
         by[fracture[chosen]] = prediction[chosen]
         iou[prediction[chosen]] = overlap[chosen]
+
+
+def select_films(table: BoxTable, keep: BoolArray) -> BoxTable:
+    """The boxes of the films in ``keep``, bool (films,), with the films renumbered.
+
+    Raises:
+        EvaluationError: ``keep`` does not have one entry per film.
+    """
+    if keep.shape != (table.films,):
+        raise EvaluationError("a selection needs one entry per film", got=keep.shape, allowed=(table.films,))
+    number = np.cumsum(keep) - 1
+    inside = keep[table.film]
+    return BoxTable(number[table.film[inside]], table.boxes[inside], table.scores[inside], int(keep.sum()))

@@ -1,0 +1,62 @@
+"""What a report was made from: versions, files with checksums, date."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fracture._version import __version__
+
+if TYPE_CHECKING:
+    from fracture.evaluation.tables import Cases
+
+__all__ = ["Manifest", "make_manifest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where a report comes from.
+
+    Attributes:
+        created: Date and time in UTC, ISO 8601, to the second.
+        versions: Name to version of the library and what it counts with.
+        files: Role (predictions, reference) to file name and SHA-256; the name only, never the folder.
+        models: Models that made the predictions.
+    """
+
+    created: str
+    versions: dict[str, str]
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "created": self.created,
+            "versions": self.versions,
+            "files": self.files,
+            "models": list(self.models),
+        }
+
+
+def make_manifest(cases: Cases) -> Manifest:
+    """The manifest of an evaluation made now."""
+    versions = {"fracture": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scipy", "matplotlib"):
+        versions[name] = metadata.version(name)
+    files = {}
+    for role, source in (("predictions", cases.predictions_source), ("reference", cases.reference_source)):
+        path = Path(source)
+        if source and path.is_file():
+            files[role] = {"name": path.name, "sha256": _sha256(path)}
+    return Manifest(datetime.now(UTC).isoformat(timespec="seconds"), versions, files, cases.models)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

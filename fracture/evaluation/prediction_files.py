@@ -1,0 +1,344 @@
+"""Reading predictions: our JSON lines, COCO results, or a CSV of scores.
+
+JSON lines are those of ``fracture predict --json``: ``source`` (or ``id``), ``probability``, ``fractured``,
+``threshold``, ``region``, ``boxes`` and ``candidates`` as lists of ``{x0, y0, x1, y1, score}`` in source pixels, and
+``error``. COCO results are a list of ``{image_id, category_id, bbox [x, y, width, height], score}``. A CSV has one row
+per film with its name and score.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture.errors import DataError, UnreadableFileError
+from fracture.evaluation.checks import BoolArray, FloatArray
+from fracture.evaluation.matching import BoxTable, box_table
+from fracture.evaluation.problems import Problems, as_flag, as_number, load_json, read_text
+
+if TYPE_CHECKING:
+    from fracture.evaluation.reference_files import Reference
+
+__all__ = ["NAME_COLUMNS", "Predictions", "first_of", "read_predictions"]
+
+NAME_COLUMNS = ("id", "file_name", "filename", "source", "image", "path", "name", "image_id")
+_SCORE_COLUMNS = ("probability", "score", "prob", "prediction_score", "y_score")
+_CALL_COLUMNS = ("fractured", "call", "prediction", "predicted")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a detector said, film by film; k films that it could read.
+
+    Attributes:
+        source: The file, as given.
+        names: Name or path of each film.
+        image_ids: COCO image ids as text, ``None`` where films go by name.
+        scores: float64 (k,), film scores, finite.
+        calls: bool (k,), or ``None`` where there are none.
+        thresholds: float64 (k,), NaN where not given.
+        boxes: Boxes shown, ``None`` where the file has none at all.
+        candidates: All candidate boxes, ``None`` where the file has none at all.
+        sizes: (width, height) of each film in pixels, ``None`` where not given.
+        failures: Name and reason of films that could not be read.
+        models: Distinct model names with versions.
+        sparse: Films without a detection are not listed (COCO results).
+    """
+
+    source: str
+    names: tuple[str, ...]
+    image_ids: tuple[str, ...] | None
+    scores: FloatArray
+    calls: BoolArray | None
+    thresholds: FloatArray
+    boxes: BoxTable | None
+    candidates: BoxTable | None
+    sizes: tuple[tuple[int, int] | None, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+    models: tuple[str, ...] = ()
+    sparse: bool = False
+
+
+def read_predictions(
+    path: str | PathLike[str], *, reference: Reference | None = None, any_score: bool = False
+) -> Predictions:
+    """Read predictions; the kind is known by the content, not by the file's ending.
+
+    Args:
+        path: The file.
+        reference: Needed for COCO results, which name films and categories by the reference's numbers.
+        any_score: Accept scores outside [0, 1] (logits); calibration is then not defined.
+
+    Raises:
+        UnreadableFileError: Missing, empty, or not one of the three kinds.
+        DataError: Faults in it, all told at once: duplicates, NaN scores, scores outside [0, 1], broken boxes.
+    """
+    file = Path(path)
+    text = read_text(file)
+    start = text.lstrip()[:1]
+    if not start:
+        raise UnreadableFileError(f"{file}: the file is empty")
+    if start == "[":
+        return _coco(file, load_json(file, text), reference, any_score=any_score)
+    if start == "{":
+        return _json_lines(file, text, any_score=any_score)
+    return _csv(file, text, any_score=any_score)
+
+
+def first_of(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The first of ``wanted`` that is among ``columns``, ``None`` without any."""
+    return next((name for name in wanted if name in columns), None)
+
+
+class _Rows:
+    """Films as they are read, with every fault noted."""
+
+    def __init__(self, file: Path, *, any_score: bool) -> None:
+        self.problems = Problems(str(file))
+        self.any_score = any_score
+        self.names: list[str] = []
+        self.scores: list[float] = []
+        self.calls: list[bool | None] = []
+        self.thresholds: list[float] = []
+        self.sizes: list[tuple[int, int] | None] = []
+        self.failures: list[tuple[str, str]] = []
+        self._seen: set[str] = set()
+
+    def name(self, value: object, where: str) -> str | None:
+        if not isinstance(value, str | int) or isinstance(value, bool) or str(value).strip() == "":
+            self.problems.add("lines without a film name", where)
+            return None
+        name = str(value)
+        if name in self._seen:
+            self.problems.add("films that occur twice", name)
+            return None
+        self._seen.add(name)
+        return name
+
+    def score(self, value: object, name: str) -> float | None:
+        number = as_number(value)
+        if number is None:
+            self.problems.add("scores that are missing, NaN or no number", f"{name} {value!r}")
+        elif not self.any_score and not 0.0 <= number <= 1.0:
+            self.problems.add("scores outside [0, 1]", f"{name} {number:g}")
+            return None
+        return number
+
+    def add(self, name: str, score: float, call: bool | None, threshold: object, size: tuple[int, int] | None) -> None:
+        self.names.append(name)
+        self.scores.append(score)
+        self.calls.append(call)
+        number = as_number(threshold)
+        self.thresholds.append(float("nan") if number is None else number)
+        self.sizes.append(size)
+
+    def finish(
+        self, file: Path, boxes: BoxTable | None, candidates: BoxTable | None, models: Sequence[str]
+    ) -> Predictions:
+        some, every = any(c is not None for c in self.calls), all(c is not None for c in self.calls)
+        if some and not every:
+            for name, call in zip(self.names, self.calls, strict=True):
+                if call is None:
+                    self.problems.add("films without a call while others have one", name)
+        self.problems.raise_if_any("scores that are no probabilities need --any-score")
+        if not self.names:
+            raise DataError(
+                f"{file}: no film has a prediction", got=f"{len(self.failures)} films that could not be read"
+            )
+        return Predictions(
+            str(file),
+            tuple(self.names),
+            None,
+            np.array(self.scores, dtype=np.float64),
+            np.array([bool(c) for c in self.calls]) if some else None,
+            np.array(self.thresholds, dtype=np.float64),
+            boxes,
+            candidates,
+            tuple(self.sizes),
+            tuple(self.failures),
+            tuple(dict.fromkeys(models)),
+        )
+
+
+def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
+    rows = _Rows(file, any_score=any_score)
+    boxes: list[tuple[int, tuple[float, ...]]] = []
+    candidates: list[tuple[int, tuple[float, ...]]] = []
+    has_boxes = has_candidates = False
+    models: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"line {number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UnreadableFileError(f"{file}: {where} is not JSON ({error.msg})") from error
+        if not isinstance(record, dict):
+            raise UnreadableFileError(f"{file}: {where} is no JSON object")
+        name = rows.name(record.get("source") if record.get("id") in (None, "") else record["id"], where)
+        if name is None:
+            continue
+        if record.get("error") is not None:
+            rows.failures.append((name, _reason(record["error"])))
+            continue
+        score = rows.score(record.get("probability", record.get("score")), name)
+        if score is None:
+            continue
+        place = len(rows.names)
+        call = as_flag(record.get("fractured"))
+        if call is None and record.get("fractured") is not None:
+            rows.problems.add("calls that are neither true nor false", name)
+        rows.add(name, score, call, record.get("threshold"), _size(record))
+        if isinstance(record.get("boxes"), list):
+            has_boxes = True
+            boxes += _corner_boxes(record["boxes"], place, name, rows.problems)
+        if isinstance(record.get("candidates"), list):
+            has_candidates = True
+            candidates += _corner_boxes(record["candidates"], place, name, rows.problems)
+        if record.get("model"):
+            models.append(f"{record['model']} {record.get('model_version') or ''}".strip())
+    rows.problems.raise_if_any("scores that are no probabilities need --any-score")
+    films = len(rows.names)
+    return rows.finish(
+        file, _table(boxes, films) if has_boxes else None, _table(candidates, films) if has_candidates else None, models
+    )
+
+
+def _csv(file: Path, text: str, *, any_score: bool) -> Predictions:
+    reader = csv.DictReader(io.StringIO(text))
+    columns = [(column or "").strip() for column in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    name_column, score_column = first_of(columns, NAME_COLUMNS), first_of(columns, _SCORE_COLUMNS)
+    if name_column is None or score_column is None:
+        raise UnreadableFileError(
+            f"{file}: a CSV of predictions needs a column with film names and one with scores",
+            got=", ".join(columns[:12]),
+            allowed=f"one of {', '.join(NAME_COLUMNS)} and one of {', '.join(_SCORE_COLUMNS)}",
+        )
+    call_column = first_of(columns, _CALL_COLUMNS)
+    rows = _Rows(file, any_score=any_score)
+    for number, record in enumerate(reader, 2):
+        name = rows.name(record.get(name_column), f"row {number}")
+        if name is None:
+            continue
+        score = rows.score(record.get(score_column), name)
+        if score is None:
+            continue
+        raw = record.get(call_column) if call_column else None
+        call = as_flag(raw)
+        if call is None and raw not in (None, ""):
+            rows.problems.add("calls that are neither 0 nor 1", f"{name} {raw!r}")
+        rows.add(name, score, call, record.get("threshold"), None)
+    return rows.finish(file, None, None, ())
+
+
+def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: bool) -> Predictions:
+    if reference is None or reference.image_ids is None:
+        raise DataError(
+            f"{file}: COCO results name films by number",
+            hint="they need a COCO reference, whose images carry these numbers",
+        )
+    problems = Problems(str(file))
+    film_of = {key: index for index, key in enumerate(reference.image_ids)}
+    boxes: list[tuple[int, tuple[float, ...]]] = []
+    film_scores: dict[int, float] = {}
+    for number, record in enumerate(content):
+        where = f"entry {number}"
+        if not isinstance(record, dict) or "image_id" not in record or "score" not in record:
+            problems.add("entries without image_id and score", where)
+            continue
+        film = film_of.get(str(record["image_id"]))
+        if film is None:
+            problems.add("image ids that the reference does not have", record["image_id"])
+            continue
+        score = as_number(record["score"])
+        if score is None or (not any_score and not 0.0 <= score <= 1.0):
+            problems.add("scores that are NaN or outside [0, 1]", f"{where} {record['score']!r}")
+            continue
+        if record.get("bbox") is None:
+            if film in film_scores:
+                problems.add("films with two scores", reference.names[film])
+            film_scores[film] = score
+            continue
+        if reference.categories and record.get("category_id") not in reference.categories:
+            continue
+        corners = _corners_of_xywh(record["bbox"])
+        if corners is None:
+            problems.add("boxes that are broken or empty", where)
+            continue
+        boxes.append((film, (*corners, score)))
+    problems.raise_if_any("scores that are no probabilities need --any-score")
+    table = _table(boxes, len(reference.names)) if boxes or not film_scores else None
+    floor = -np.inf if any_score else 0.0
+    scores = np.full(len(reference.names), floor)
+    if table is not None:
+        np.maximum.at(scores, table.film, table.scores)
+    for film, score in film_scores.items():
+        scores[film] = score
+    if any_score:
+        listed = np.isfinite(scores)
+        scores[~listed] = scores[listed].min() if listed.any() else 0.0
+    nothing = np.full(scores.size, np.nan)
+    return Predictions(
+        str(file),
+        reference.names,
+        reference.image_ids,
+        scores,
+        None,
+        nothing,
+        table,
+        None,
+        reference.sizes,
+        sparse=True,
+    )
+
+
+def _reason(error: object) -> str:
+    if isinstance(error, Mapping):
+        return str(error.get("type") or error.get("message") or "unknown error")
+    return str(error)
+
+
+def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = as_number(record.get("width")), as_number(record.get("height"))
+    return None if width is None or height is None else (int(width), int(height))
+
+
+def _corner_boxes(
+    entries: Sequence[Any], film: int, name: str, problems: Problems
+) -> list[tuple[int, tuple[float, ...]]]:
+    result: list[tuple[int, tuple[float, ...]]] = []
+    for entry in entries:
+        values = (
+            [as_number(entry.get(key)) for key in ("x0", "y0", "x1", "y1", "score")] if isinstance(entry, dict) else []
+        )
+        numbers = tuple(value for value in values if value is not None)
+        if len(numbers) != 5 or numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
+            problems.add("boxes that are broken or empty", name)
+            continue
+        result.append((film, numbers))
+    return result
+
+
+def _corners_of_xywh(box: object) -> tuple[float, float, float, float] | None:
+    if not isinstance(box, list | tuple) or len(box) != 4:
+        return None
+    numbers = [as_number(value) for value in box]
+    if any(value is None for value in numbers):
+        return None
+    x, y, width, height = (float(value) for value in numbers if value is not None)
+    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def _table(rows: Sequence[tuple[int, tuple[float, ...]]], films: int) -> BoxTable:
+    values = np.array([row[1] for row in rows], dtype=np.float64).reshape(-1, 5)
+    return box_table([row[0] for row in rows], values[:, :4], values[:, 4], films=films, name="predicted boxes")
