@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +28,7 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
+from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +44,6 @@ __all__ = [
     "percentile_limits",
     "plane_from_array",
     "plane_from_pil",
-    "quiet",
     "scale_plane",
     "sniff",
 ]
@@ -64,26 +60,6 @@ GREY_EXCEPTIONS = 0.001
 PERCENTILES = (0.5, 99.5)
 """Percentiles that become 0 and 1 where a file has no window (our choice)."""
 
-# What decoders raise on damaged data; every one of them becomes one of our errors with our own words.
-FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-
-_QUIET = threading.RLock()
-
 
 @dataclass(frozen=True, slots=True)
 class Plane:
@@ -98,14 +74,6 @@ class Plane:
     pixels: NDArray[Any]
     bits: int
     warnings: tuple[str, ...] = ()
-
-
-@contextmanager
-def quiet() -> Iterator[list[warnings.WarningMessage]]:
-    """Keep other libraries' warnings from the user; yields them. One thread at a time, as the filters are global."""
-    with _QUIET, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield caught
 
 
 _MAGIC = (
@@ -190,7 +158,7 @@ def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels
         if kind == "png":
             return _decode_png(data, name, frame, max_pixels)
         if kind == "tiff":
-            with quiet():
+            with quiet(), c_stderr_closed():  # libtiff prints
                 return _decode_tiff(data, name, frame, max_pixels)
     except FractureError:
         raise
@@ -210,7 +178,8 @@ def _decode_jpeg(data: bytes, name: str, frame: int | None, max_pixels: int) -> 
 
     _only_frame(name, frame)
     _check_jpeg_process(data, name)
-    image = JpegImageFile(io.BytesIO(data))
+    with quiet() if b"Exif\0" in data[:65536] else nullcontext():  # Pillow warns of damaged EXIF only
+        image = JpegImageFile(io.BytesIO(data))
     check_size(name, *image.size, max_pixels)
     orientation, notes = _exif_orientation(image) if "exif" in image.info else (1, ())
     plane = _plane(image, name)
@@ -284,13 +253,9 @@ def _decode_png(data: bytes, name: str, frame: int | None, max_pixels: int) -> P
         raise UnreadableFileError(f"{name}: the PNG header is truncated or damaged")
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     check_size(name, width, height, max_pixels)
-    if b"acTL" in data[:4096]:
-        with quiet():
-            image = PngImageFile(io.BytesIO(data))
-            _choose_page(image, name, frame)
-    else:
-        _only_frame(name, frame)
+    with quiet():
         image = PngImageFile(io.BytesIO(data))
+        _choose_page(image, name, frame)
     image.load()  # type: ignore[no-untyped-call, unused-ignore]
     if depth == 16 and color in (2, 4, 6):
         return _deep_color(data, name)

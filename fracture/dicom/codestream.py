@@ -7,10 +7,11 @@ the SIZ marker) are read here and held against Rows and Columns first.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
-__all__ = ["Codestream", "jpeg2000_header", "jpeg_header"]
+__all__ = ["Codestream", "jpeg2000_header", "jpeg_header", "sound_jpeg"]
 
 _MAX_TILES = 65535  # ISO/IEC 15444-1 A.4.2: the tile index has 16 bits
 
@@ -96,3 +97,117 @@ def jpeg2000_header(data: bytes) -> Codestream | None:
         return None
     depth = depths.pop()
     return Codestream("jpeg2000", height - top, width - left, samples, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+
+
+def sound_jpeg(data: bytes) -> bool:
+    """Whether a one-component JPEG stream of a single scan is well-formed in every marker segment.
+
+    GDCM aborts the process on some streams whose tables contradict themselves, so its codecs see only streams that
+    pass here: the segments follow each other without gaps, Huffman tables hold a valid code (ISO/IEC 10918-1 C),
+    quantization tables are complete, the scan names tables that are there, and between the scan header and the end
+    marker lie only entropy-coded bytes and restart markers. The spectral parameters of a sequential scan are not
+    checked, as real files have them wrong (NEMA's RG2_JPLY).
+    """
+    if data[:2] != b"\xff\xd8":
+        return False
+    tables: set[tuple[str, int]] = set()
+    frame: bytes | None = None
+    at, restarts = 2, False
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        body = data[at + 4 : at + 2 + length]
+        if length < 2 or len(body) != length - 2:
+            return False
+        if marker == 0xC4:
+            found = _huffman_tables(body)
+        elif marker == 0xDB:
+            found = _quantization_tables(body)
+        elif marker in (0xC0, 0xC1, 0xC3):
+            if frame is not None or len(body) != 9 or body[5] != 1 or body[7] != 0x11 or body[8] > 3:
+                return False
+            frame, found = bytes((marker,)) + body, set()
+        elif marker == 0xDD:
+            if len(body) != 2:
+                return False
+            restarts, found = body != b"\0\0", set()
+        elif marker == 0xDA:
+            return _sound_scan(body, frame, tables) and _sound_entropy(data, at + 2 + length, restarts)
+        elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
+            found = set()
+        else:
+            return False
+        if found is None:
+            return False
+        tables |= found
+        at += 2 + length
+    return False
+
+
+def _huffman_tables(body: bytes) -> set[tuple[str, int]] | None:
+    found: set[tuple[str, int]] = set()
+    at = 0
+    while at + 17 <= len(body):
+        kind, number = divmod(body[at], 16)
+        counts = body[at + 1 : at + 17]
+        symbols = body[at + 17 : at + 17 + sum(counts)]
+        room = 1
+        for count in counts:
+            room = 2 * room - count
+            if room < 0:  # more codes than the bits allow
+                return None
+        if kind > 1 or number > 3 or not symbols or len(symbols) != sum(counts):
+            return None
+        if kind == 0 and max(symbols) > 16:
+            return None
+        found.add(("AC" if kind else "DC", number))
+        at += 17 + len(symbols)
+    return found if at == len(body) and found else None
+
+
+def _quantization_tables(body: bytes) -> set[tuple[str, int]] | None:
+    found: set[tuple[str, int]] = set()
+    at = 0
+    while at < len(body):
+        wide, number = divmod(body[at], 16)
+        size = 64 * (2 if wide else 1)
+        steps = body[at + 1 : at + 1 + size]
+        if wide > 1 or number > 3 or len(steps) != size:
+            return None
+        found.add(("Q", number))
+        at += 1 + size
+    return found if found else None
+
+
+def _sound_scan(body: bytes, frame: bytes | None, tables: set[tuple[str, int]]) -> bool:
+    """The scan header against the frame header (``frame``: the marker, then its body) and the tables seen."""
+    if frame is None or len(body) != 6 or body[0] != 1 or body[1] != frame[7]:
+        return False
+    lossless, precision = frame[0] == 0xC3, frame[1]
+    dc, ac = divmod(body[2], 16)
+    if ("DC", dc) not in tables:
+        return False
+    if lossless:
+        predictor, end, shift = body[3], body[4], body[5]
+        return 1 <= predictor <= 7 and end == 0 and shift < precision
+    return ("AC", ac) in tables and ("Q", frame[9]) in tables and precision in (8, 12)
+
+
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00]")
+
+
+def _sound_entropy(data: bytes, start: int, restarts: bool) -> bool:
+    at = start
+    while (found := _MARKER_IN_SCAN.search(data, at)) is not None:
+        marker = data[found.end() - 1]
+        if marker == 0xD9:
+            return found.start() > start
+        if marker == 0xFF:  # fill byte before a marker
+            at = found.end() - 1
+            continue
+        if not (restarts and 0xD0 <= marker <= 0xD7):
+            return False
+        at = found.end()
+    return False

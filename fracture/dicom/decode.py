@@ -12,30 +12,25 @@ JPEG-LS                               pyjpegls (CharLS)                         
 JPEG 2000, HTJ2K                      pylibjpeg-openjpeg (OpenJPEG)                                MIT, BSD
 ====================================  ===========================================================  ==============
 
-pylibjpeg-libjpeg (GPL) is never used, nor pylibjpeg-rle, which panics on damaged segments. A frame's own header is held against Rows, Columns and Samples per Pixel
-before its decoder is called.
+pylibjpeg-libjpeg (GPL) is never used, nor pylibjpeg-rle, which panics on damaged segments. A frame's own header is
+held against Rows, Columns and Samples per Pixel before its decoder is called.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import logging
 import os
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.dicom.codestream import Codestream, jpeg2000_header, jpeg_header
+from fracture.dicom.codestream import Codestream, jpeg2000_header, jpeg_header, sound_jpeg
 from fracture.dicom.header import Layout, layout
 from fracture.dicom.parse import EXPLICIT_BE, parse
 from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
 from fracture.files import MAX_BYTES, open_bytes
-from fracture.images import FAULTS, MAX_PIXELS, check_size, quiet
+from fracture.images import MAX_PIXELS, check_size
+from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,8 +44,6 @@ _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
 SUPPORTED = (*_NATIVE, *_RLE, *_JPEG, *_JPEG_LS, *_JPEG_2000)
-
-_C_STDERR = threading.RLock()
 
 
 def decode_pixels(
@@ -97,8 +90,7 @@ def decode_frame(dataset: Dataset, form: Layout, name: str, index: int = 0) -> t
         return _native(pixel_data, form, index), form.photometric
     frame = split_frames(pixel_data, form.frames, name)[index]
     try:
-        with quiet():
-            pixels, photometric = _decode_codestream(frame, form, name)
+        pixels, photometric = _decode_codestream(frame, form, name)
     except FractureError:
         raise
     except FAULTS:
@@ -240,6 +232,8 @@ def _decode_codestream(frame: bytes, form: Layout, name: str) -> tuple[NDArray[A
     if stream.process in ("extended", "lossless"):
         if stream.samples != 1:
             raise UnsupportedError(f"{name}: color in lossless or 12-bit JPEG is not read")
+        if not sound_jpeg(frame):
+            raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
         return _decode_gdcm(frame, stream, form), form.photometric
     raise UnsupportedError(f"{name}: a JPEG process that is not read", got=stream.process)
 
@@ -316,7 +310,8 @@ def _decode_jpeg8(frame: bytes, stream: Codestream, form: Layout) -> tuple[NDArr
 
     from PIL.JpegImagePlugin import JpegImageFile
 
-    image = JpegImageFile(io.BytesIO(frame))
+    with quiet():
+        image = JpegImageFile(io.BytesIO(frame))
     photometric = form.photometric
     if form.samples == 3:
         if stream.adobe:  # the marker says how colors are coded, and Pillow follows it
@@ -372,49 +367,9 @@ def _decode_gdcm(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
     container = 8 if stream.precision <= 8 else 16
     image.SetPixelFormat(gdcm.PixelFormat(1, container, stream.precision, stream.precision - 1, 0))
-    with _c_stderr_closed():
+    with c_stderr_closed():
         buffer = image.GetBuffer()
     if buffer is None:
         raise ValueError("not decoded")
     raw = buffer.encode("utf-8", "surrogateescape")  # SWIG hands bytes over as text
     return _fit(np.frombuffer(raw, f"<u{container // 8}"), stream, form)
-
-
-@contextmanager
-def _c_stderr_closed() -> Iterator[None]:
-    """Keep libjpeg inside GDCM from printing: C's ``stderr`` points to the null device meanwhile.
-
-    Only the ``FILE *`` of the C library is exchanged, file descriptor 2 and Python's ``sys.stderr`` stay as they
-    are. Where the C library has no such variable (not glibc), nothing is done.
-    """
-    with _C_STDERR:
-        swap = _null_stream()
-        if swap is None:
-            yield
-            return
-        variable, null = swap
-        before = variable.value
-        variable.value = null
-        try:
-            yield
-        finally:
-            variable.value = before
-
-
-_null: tuple[ctypes.c_void_p, int] | bool | None = False
-
-
-def _null_stream() -> tuple[ctypes.c_void_p, int] | None:
-    global _null  # opened once per process
-    if isinstance(_null, bool):
-        _null = None
-        if sys.platform.startswith("linux"):
-            try:
-                library = ctypes.CDLL(None)
-                library.fopen.restype = ctypes.c_void_p
-                stream = library.fopen(os.devnull.encode(), b"w")
-                if stream:
-                    _null = (ctypes.c_void_p.in_dll(library, "stderr"), stream)
-            except (OSError, ValueError, AttributeError):
-                _null = None
-    return _null

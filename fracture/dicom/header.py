@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
-from fracture.images import FAULTS, quiet
+from fracture.quiet import FAULTS, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

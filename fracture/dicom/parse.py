@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fracture.errors import UnreadableFileError
-from fracture.images import FAULTS, quiet
+from fracture.quiet import FAULTS, quiet
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

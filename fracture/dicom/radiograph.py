@@ -14,7 +14,8 @@ from fracture.dicom.grayscale import grey_from_color, render
 from fracture.dicom.header import floats, items, layout, text, value
 from fracture.dicom.parse import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
-from fracture.images import FAULTS, MAX_PIXELS, check_size, quiet
+from fracture.images import MAX_PIXELS, check_size
+from fracture.quiet import FAULTS, quiet
 from fracture.radiograph import Radiograph
 from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dicom
 

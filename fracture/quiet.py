@@ -1,0 +1,84 @@
+"""Keep other libraries from talking to the user, and the exceptions by which they report damaged data."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["FAULTS", "c_stderr_closed", "quiet"]
+
+# What decoders raise on damaged data; every one of them becomes one of our errors with our own words.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+_QUIET = threading.RLock()
+_C_STDERR = threading.RLock()
+
+
+@contextmanager
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Keep other libraries' warnings from the user; yields them. One thread at a time, as the filters are global."""
+    with _QUIET, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+@contextmanager
+def c_stderr_closed() -> Iterator[None]:
+    """Keep C codecs from printing (libjpeg inside GDCM, libtiff inside Pillow): C's ``stderr`` goes to the null device.
+
+    Only the ``FILE *`` of the C library is exchanged, file descriptor 2 and Python's ``sys.stderr`` stay as they
+    are. Where the C library has no such variable (not glibc), nothing is done.
+    """
+    with _C_STDERR:
+        swap = _null_stream()
+        if swap is None:
+            yield
+            return
+        variable, null = swap
+        before = variable.value
+        variable.value = null
+        try:
+            yield
+        finally:
+            variable.value = before
+
+
+_null: tuple[ctypes.c_void_p, int] | bool | None = False
+
+
+def _null_stream() -> tuple[ctypes.c_void_p, int] | None:
+    global _null  # opened once per process
+    if isinstance(_null, bool):
+        _null = None
+        if sys.platform.startswith("linux"):
+            try:
+                library = ctypes.CDLL(None)
+                library.fopen.restype = ctypes.c_void_p
+                stream = library.fopen(os.devnull.encode(), b"w")
+                if stream:
+                    _null = (ctypes.c_void_p.in_dll(library, "stderr"), stream)
+            except (OSError, ValueError, AttributeError):
+                _null = None
+    return _null
