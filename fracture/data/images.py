@@ -43,11 +43,13 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         UnreadableFileError: The file is missing, empty or of no known format.
     """
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return _dicom_header(path)
     from PIL import Image, UnidentifiedImageError
 
     try:
+        with path.open("rb") as file:
+            head = file.read(132)
+        if head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+            return _dicom_header(path)
         with Image.open(path) as image:
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
             valid = isinstance(orientation, int) and 1 <= orientation <= 8
