@@ -2,9 +2,9 @@
 
     python benchmarks/predict_many.py [--n 2000] [--weights NAME] [--folder FILMS]
 
-Without a folder it makes 40 simulated JPEG films of 454 x 373 pixels and goes through them again and again. Aims: a flat
-memory (the slope per file is printed), and at least 0.9 of the throughput of bare forward passes, which are timed
-on the same films between the rounds of the same run.
+Without a folder it makes 40 simulated JPEG films of 454 x 373 pixels and goes through them again and again. Aims: a
+flat memory (the slope per file is printed), and at least 0.9 of the throughput of bare forward passes, which are
+timed on the same films between the rounds of the same run.
 """
 
 from __future__ import annotations

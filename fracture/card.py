@@ -87,7 +87,7 @@ class Card(_Strict):
     """
 
     format: Literal["fracture-card"] = "fracture-card"
-    format_version: Literal[1] = CARD_VERSION
+    format_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str
     created: str

@@ -166,9 +166,7 @@ class Detector:
                     yield film
                     continue
                 started = time.perf_counter() - film.seconds - share
-                result = self._judge(
-                    film.radiograph, outputs[id(film)], operating_point, candidates, start=started
-                )
+                result = self._judge(film.radiograph, outputs[id(film)], operating_point, candidates, start=started)
                 yield result if keep else result.drop_pixels()
 
     def _prepare(self, options: Mapping[str, Any], source: Source) -> _Film | Failure:
@@ -224,7 +222,9 @@ class Detector:
             operating_reason=applied.reason,
             thresholds=film.thresholds,
             reached=film.reached(output.score),
-            map_threshold=None if output.map is None else self.box_parameters.with_threshold(film.map_threshold).threshold,
+            map_threshold=None
+            if output.map is None
+            else self.box_parameters.with_threshold(film.map_threshold).threshold,
             candidates=listed if listed is not None or not candidates else (),
             regions=regions,
             region_source=region_source,
@@ -293,9 +293,7 @@ def predict(
     """
     key = None if weights is None else os.fspath(weights)
     detector = _shared(key, device, precision)
-    return detector.predict(
-        source, region=region, operating_point=operating_point, candidates=candidates, **reading
-    )
+    return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)
 
 
 def _ahead(
@@ -336,10 +334,8 @@ def _batches(films: Iterator[_Film | Failure], size: int) -> Iterator[list[_Film
 def _name(source: object) -> str:
     """How results call a source: the path as it was given, or what kind of thing it was."""
     if isinstance(source, (str, Path)) or hasattr(source, "__fspath__"):
-        return str(os.fspath(source))  # type: ignore[arg-type]
+        return str(os.fspath(source))
     name = getattr(source, "source", None)
     if isinstance(name, str):
         return name
     return f"<{type(source).__name__}>"
-
-

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracture.models import ModelOutput
     from fracture.radiograph import Radiograph
 
-__all__ = ["Ensemble", "EnsembleOutput", "Member", "PreparedFilm", "Precision", "resolve_device", "resolve_precision"]
+__all__ = ["Ensemble", "EnsembleOutput", "Member", "Precision", "PreparedFilm", "resolve_device", "resolve_precision"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -135,17 +135,22 @@ class Ensemble:
             )
         with torch.inference_mode():
             inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
-            outputs = [
-                member.model(*inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)
-            ]
+            outputs = [member.model(*inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
             maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
-        return [self._average(films[i], scores[:, i], [m if m is None else m[i, 0] for m in maps], [
-            {name: values[i] for name, values in region.items()} for region in regions
-        ]) for i in range(len(films))]
+        return [
+            self._average(
+                films[i],
+                scores[:, i],
+                [m if m is None else m[i, 0] for m in maps],
+                [{name: values[i] for name, values in region.items()} for region in regions],
+            )
+            for i in range(len(films))
+        ]
 
     def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Planes (B, C, H, W) and mask (B, 1, H, W) of equally shaped films, on the device and in its precision."""
         planes = torch.from_numpy(np.stack([prepared.planes for prepared in batch]))
         mask = torch.from_numpy(np.stack([prepared.mask for prepared in batch])[:, None])
         planes = planes.to(self.device, self.dtype).to(memory_format=torch.channels_last)
@@ -247,7 +252,7 @@ def _cpu_has_bfloat16() -> bool:
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:
     path = weights.folder / card.file
-    tensors = readtensors(weights, card)
+    tensors = read_tensors(weights, card)
     model = build_model(card.model_spec)
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.

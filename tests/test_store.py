@@ -39,7 +39,7 @@ def test_card_round_trip(tiny_weights: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(WeightsNotFoundError, match="card.json"):
+    with pytest.raises(WeightsNotFoundError, match=r"card\.json"):
         find("no-such-weights")
 
 

@@ -27,7 +27,8 @@ def expand(paths: Iterable[str]) -> list[str]:
         if Path(path).is_dir():
             found = _folder(Path(path))
         elif glob.has_magic(path) and not Path(path).exists():
-            found = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())
+            # pathlib has no glob that keeps a relative pattern as it was typed.
+            found = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())  # noqa: PTH207
         else:
             files.append(path)
             continue

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from fracture.cli.inputs import expand
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from fracture.ensemble import Precision
     from fracture.prediction import Failure, Prediction
 
 __all__ = ["predict"]
@@ -56,7 +57,7 @@ def predict(
     folder = _made(overlay) if overlay is not None else None
     from fracture.detector import load
 
-    detector = load(weights, device=device, precision=precision)  # type: ignore[arg-type]
+    detector = load(weights, device=device, precision=cast("Precision", precision))
     results = detector.predict_many(
         files,
         region=region or None,
@@ -77,7 +78,7 @@ def predict(
                 failed += 1
                 typer.echo(f"fracture: {type(result.error).__name__}: {result.error}", err=True)
             elif folder is not None:
-                result.save_overlay(folder / names(result.source))  # type: ignore[union-attr]
+                result.save_overlay(folder / names(result.source))
             # One line at a time and flushed: what was computed is not lost if a later film, or the user, stops the run.
             out.write(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
             out.flush()
@@ -91,7 +92,9 @@ def _made(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            "the folder for overlays cannot be made", got=f"{folder} ({error.strerror})", hint="choose another --overlay"
+            "the folder for overlays cannot be made",
+            got=f"{folder} ({error.strerror})",
+            hint="choose another --overlay",
         ) from error
     return folder
 

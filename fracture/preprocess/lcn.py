@@ -17,6 +17,8 @@ y does not change when x is scaled by a positive factor or shifted, because c sc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -95,41 +97,71 @@ def _normalize(
     kernel: NDArray[np.float32],
     scaling: str | None,
 ) -> NDArray[np.float32]:
-    def filtered(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.sepFilter2D(plane, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT))
+    # Written in place throughout: at 1024 x 1024 a fresh array costs as much as filtering it.
+    def blur(plane: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        cv2.sepFilter2D(plane, cv2.CV_32F, kernel, kernel, dst=out, borderType=cv2.BORDER_CONSTANT)
+        correct(out)
+        return out
 
     if mask is None:
         valid = None
-        # The window's weight inside a full rectangle is separable: two vectors instead of an image to filter.
-        weight_y, weight_x = (_coverage(length, kernel) for length in pixels.shape)
-        inverse = (1.0 / weight_y)[:, None] * (1.0 / weight_x)[None, :]
+        correct = _border_correction(pixels.shape, kernel)
         # A plane far from zero would lose its contrast to float32 rounding; the result is shift-invariant.
-        centered = pixels - np.float32(pixels.mean(dtype=np.float64))
+        v = np.subtract(pixels, np.float32(cv2.mean(pixels)[0]))
     else:
         valid = mask.astype(np.float32)
+        weight = cv2.sepFilter2D(valid, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
         # An invalid pixel may have no valid neighbor; its value is thrown away, so any divisor does.
-        inverse = 1.0 / np.maximum(filtered(valid), 1e-12)
-        centered = (pixels - np.float32(pixels[mask].mean(dtype=np.float64))) * valid
-    v = centered - filtered(centered) * inverse
+        inverse = np.divide(np.float32(1), np.maximum(weight, np.float32(1e-12)))
+        correct = partial(_multiply, by=inverse)
+        v = np.subtract(pixels, np.float32(cv2.mean(pixels, mask.view(np.uint8))[0]))
+        v *= valid
+    work = np.empty_like(v)
+    v -= blur(v, work)
     if valid is not None:
         v *= valid
-    deviation = np.sqrt(np.maximum(filtered(v * v) * inverse, 0.0))
-    c = float(deviation.mean(dtype=np.float64) if mask is None else deviation[mask].mean(dtype=np.float64))
+    square = np.multiply(v, v)
+    deviation = blur(square, work)
+    np.maximum(deviation, 0.0, out=deviation)
+    np.sqrt(deviation, out=deviation)
+    c = float(cv2.mean(deviation, None if mask is None else mask.view(np.uint8))[0])
     if c < _SMALLEST_CONTRAST:
         return np.zeros_like(pixels)
-    y = np.asarray(v / np.maximum(deviation, np.float32(c)), np.float32)
+    np.maximum(deviation, np.float32(c), out=deviation)
+    v /= deviation
     if scaling is not None:
-        limit = _limit(y, mask, scaling)
+        limit = _limit(v, mask, scaling)
         if limit > 0:
-            y *= np.float32(1.0 / limit)
-            np.clip(y, -1.0, 1.0, out=y)
-    return y
+            v *= np.float32(1.0 / limit)
+            np.clip(v, -1.0, 1.0, out=v)
+    return v
+
+
+def _multiply(plane: NDArray[np.float32], by: NDArray[np.float32]) -> None:
+    plane *= by
+
+
+def _border_correction(shape: tuple[int, ...], kernel: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], None]:
+    """Divide a filtered full rectangle by the window's weight inside it, which differs from 1 at the rim only."""
+    reach = len(kernel) // 2
+    inverse_y, inverse_x = (1.0 / _coverage(length, kernel) for length in shape)
+
+    def correct(plane: NDArray[np.float32]) -> None:
+        if min(plane.shape) < len(kernel):
+            plane *= inverse_y[:, None] * inverse_x[None, :]
+            return
+        plane[:reach] *= inverse_y[:reach, None]
+        plane[-reach:] *= inverse_y[-reach:, None]
+        plane[:, :reach] *= inverse_x[:reach]
+        plane[:, -reach:] *= inverse_x[-reach:]
+
+    return correct
 
 
 def _coverage(length: int, kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.convolve(np.ones(length), kernel.astype(np.float64), mode="full")[
-        len(kernel) // 2 : len(kernel) // 2 + length
-    ].astype(np.float32)
+    """Weight of the window inside [0, length) for each center, one-dimensional."""
+    full = np.convolve(np.ones(length), kernel.astype(np.float64), mode="full")
+    return np.asarray(full[len(kernel) // 2 : len(kernel) // 2 + length], np.float32)
 
 
 def _limit(y: NDArray[np.float32], mask: NDArray[np.bool_] | None, scaling: str) -> float:
