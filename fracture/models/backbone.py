@@ -137,8 +137,8 @@ class FixedBatchNorm2d(nn.BatchNorm2d):
 
 
 def group_count(channels: int) -> int:
-    """Groups for group normalization: the largest divisor up to 32 (Wu and He 2018 use 32)."""
-    return max(n for n in range(1, min(32, channels) + 1) if channels % n == 0)
+    """Groups for group normalization: 32 as in Wu and He 2018, fewer where a group would hold a single channel."""
+    return max(n for n in range(1, min(32, max(1, channels // 2)) + 1) if channels % n == 0)
 
 
 def convert_norm(module: nn.Module, norm: Norm) -> None:
