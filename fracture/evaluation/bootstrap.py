@@ -197,6 +197,8 @@ def interval_of(
         return replace(base, reason=f"no interval: {lost} of {values.size} resamples do not define it")
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(usable, (tail, 1.0 - tail))
+    if low == high:  # a percentile interval of no width would claim certainty
+        return replace(base, reason="no interval: the resamples do not differ, too few films or errors for a bootstrap")
     remark = f"{lost} of {values.size} resamples do not define it and were left out" if lost else None
     return replace(base, low=float(low), high=float(high), reason=remark)
 

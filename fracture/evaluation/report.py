@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Settings:
     resamples: int = 1000
     seed: int = 0
     level: float = 0.95
-    criterion: Criterion = Criterion()
+    criterion: Criterion = field(default_factory=Criterion)
     froc_films: str = "all"
     rates: tuple[float, ...] = FROC_RATES
     prevalences: tuple[float, ...] = (0.02, 0.05, 0.15, 0.3)
@@ -328,8 +328,8 @@ def evaluate(
     headline = [CohortRow("headline", "All films", main)]
     headline += subgroups("headline", _headline_subsets(cases), labels, scores, **shared)
     rows: list[CohortRow] = []
-    for field in ("region", "view", "site", "hardware", "sex"):
-        rows += subgroups(field, cases.members(field), labels, scores, **shared)
+    for cut in ("region", "view", "site", "hardware", "sex"):
+        rows += subgroups(cut, cases.members(cut), labels, scores, **shared)
     rows += subgroups("age", _age_bands(cases), labels, scores, **shared)
     one_class = one_class_reason(labels)
     band_options: dict[str, Any] = {"groups": groups, **options}

@@ -1,0 +1,167 @@
+"""``fracture evaluate``: a plain function with typer annotations, registered by ``fracture.cli``.
+
+Exit codes: 0 the report was written; 1 it was written, but films that the detector could not read are not in it;
+2 wrong usage or files that cannot be used (nothing was written). The headline goes to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fracture.evaluation.opponents import Opponent
+    from fracture.evaluation.report import EvaluationReport
+    from fracture.evaluation.tables import Cases
+
+__all__ = ["evaluate"]
+
+
+class HitRule(StrEnum):
+    """Hit criteria by their names on the command line."""
+
+    IOU = "iou"
+    CENTER = "center"
+    OVERLAP = "overlap"
+    IOU_OR_CENTER = "iou_or_center"
+
+
+class FilmsCounted(StrEnum):
+    """Films that false positives are counted on."""
+
+    ALL = "all"
+    NORMAL = "normal"
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="Predictions: JSON lines of fracture predict, COCO results, or CSV.", show_default=False),
+    ],
+    reference: Annotated[Path, typer.Argument(help="Reference standard: COCO or CSV.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report.", show_default=False)],
+    images: Annotated[Path | None, typer.Option(help="Folder of the films, for pictures of the worst ones.")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Field of the reference to resample by (patient, study, group); 'none' for no grouping."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Call films fractured at score >= this, instead of the predictions' own calls.")
+    ] = None,
+    hit: Annotated[HitRule, typer.Option(help="When a box counts as a hit in FROC and tables.")] = HitRule.IOU,
+    hit_threshold: Annotated[float, typer.Option(help="IoU or share covered for a hit.")] = 0.3,
+    froc_films: Annotated[
+        FilmsCounted, typer.Option(help="Films that false positives are counted on.")
+    ] = FilmsCounted.ALL,
+    compare: Annotated[Path | None, typer.Option(help="Predictions of a second model on the same films.")] = None,
+    readers: Annotated[
+        Path | None, typer.Option(help="CSV of readers' calls: reader, file_name, fractured[, training].")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Non-inferiority margin of the kappa difference.")] = 0.103,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    worst: Annotated[int, typer.Option(help="How many of the worst misses and false alarms to show.")] = 8,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Judge only the films that have a prediction.")
+    ] = False,
+    allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Ignore predictions without a reference.")] = False,
+    any_score: Annotated[
+        bool, typer.Option("--any-score", help="Accept scores outside [0, 1], such as logits.")
+    ] = False,
+) -> None:
+    """Judge predictions against a reference: report.json, plots, and report.html for a clinician.
+
+    Exit codes: 0 report written; 1 report written, but some films could not be read by the detector;
+    2 wrong usage or unusable files.
+    """
+    from fracture.errors import FractureError
+
+    try:
+        report = _run(
+            predictions, reference, images, groups, threshold, hit.value, hit_threshold, froc_films.value,
+            compare, readers, margin, bootstrap, seed, level, worst, allow_missing, allow_extra, any_score,
+        )  # fmt: skip
+        page = report.save(out, images=images)
+    except (FractureError, OSError) as error:
+        typer.echo(f"fracture evaluate: {error}", err=True)
+        raise typer.Exit(2) from error
+    for line in _headline(report):
+        typer.echo(line)
+    typer.echo(f"report: {page}", err=True)
+    failed = len(report.cases.failures)
+    if failed:
+        typer.echo(f"{failed} films could not be read by the detector and are not in the report's numbers", err=True)
+        raise typer.Exit(1)
+
+
+def _run(
+    predictions: Path,
+    reference: Path,
+    images: Path | None,
+    groups: str | None,
+    threshold: float | None,
+    hit: str,
+    hit_threshold: float,
+    froc_films: str,
+    compare: Path | None,
+    readers: Path | None,
+    margin: float,
+    resamples: int,
+    seed: int,
+    level: float,
+    worst: int,
+    allow_missing: bool,
+    allow_extra: bool,
+    any_score: bool,
+) -> EvaluationReport:
+    from fracture.errors import UnreadableFileError
+    from fracture.evaluation.matching import Criterion
+    from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
+    from fracture.evaluation.report import Settings
+    from fracture.evaluation.report import evaluate as evaluate_cases
+    from fracture.evaluation.tables import join, read_predictions, read_reference
+
+    criterion = Criterion(hit, hit_threshold)  # type: ignore[arg-type]
+    settings = Settings(
+        resamples=resamples, seed=seed, level=level, criterion=criterion, froc_films=froc_films, worst=worst
+    )
+    if images is not None and not images.is_dir():
+        raise UnreadableFileError(f"{images}: there is no such folder", hint="--images takes the folder of the films")
+    truth = read_reference(reference, groups=groups)
+
+    def cases_of(path: Path) -> Cases:
+        return join(
+            read_predictions(path, reference=truth, any_score=any_score),
+            truth,
+            threshold=threshold,
+            allow_missing=allow_missing,
+            allow_extra=allow_extra,
+        )
+
+    cases = cases_of(predictions)
+    opponents: list[Opponent] = []
+    if compare is not None:
+        second = cases_of(compare)
+        name = ", ".join(second.models) or compare.name
+        opponents.append(
+            compare_models(cases, second, name=name, resamples=resamples, seed=seed, level=level, margin=margin)
+        )
+    if readers is not None:
+        opponents += compare_readers(cases, read_readings(readers), seed=seed, level=level, margin=margin)
+    return evaluate_cases(cases, settings, opponents=tuple(opponents))
+
+
+def _headline(report: EvaluationReport) -> list[str]:
+    rows = [("", "films", "fractured", "AUC", "sensitivity %", "specificity %", "PPV %", "NPV %")]
+    for row in report.headline:
+        if row.result is not None:
+            result = row.result
+            shown = [result["auc"].text()]
+            shown += [result[name].text(percent=True) for name in ("sensitivity", "specificity", "ppv", "npv")]
+            rows.append((row.name, str(result.films), str(result.fractured), *shown))  # type: ignore[arg-type]
+    widths = [max(len(row[column]) for row in rows) for column in range(8)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
