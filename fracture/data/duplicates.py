@@ -9,8 +9,13 @@ within a margin, since plates of one clinic share their edges:
 2. for each film's best partners, correlation at 96 x 96 after an affine alignment;
 3. for those that remain, correlation of fine structure at 256 x 256 after refining the alignment.
 
-Thresholds are ours, chosen on FracAtlas: among its 4.6 million pairs of different films step 3 stays below 0.71,
-XXX
+Thresholds are ours, chosen on FracAtlas (3,046 films, cleaned of duplicates by its keepers). Of its 4.6 million pairs
+the nine best are at 0.85 to 0.64 in step 3, and all but one of them are neighbors in one group: one patient exposed
+twice in the same place. The best pair of strangers reaches 0.65, the thirtieth pair 0.52.
+
+Copies made of 120 of its films were found above 0.6: all that were mirrored, turned by 90 degrees, inverted, stretched
+to a square, halved, equalized (CLAHE), re-windowed by gamma, cropped by 1 % or turned by 2 degrees, 99 of 100 that were
+saved at quality 30; 9 of 10 cropped by 3 %; 6 of 10 with a large letter painted on them; 1 of 4 turned by 5 degrees.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from numpy.typing import NDArray
 __all__ = ["Fingerprint", "NearPair", "exact_groups", "fingerprint", "near_pairs"]
 
 MARGIN = 0.06
-STEP_1, STEP_2, STEP_3 = 0.75, 0.80, 0.75
+STEP_1, STEP_2, STEP_3 = 0.75, 0.80, 0.68
 PARTNERS = 8  # of each film and orientation that step 2 looks at
 _SMALL, _MIDDLE, _FINE = 32, 96, 256
 _BLUR = {_SMALL: 3.0, _MIDDLE: 4.0, _FINE: 3.0}

@@ -1,0 +1,165 @@
+"""Commands about annotated sets; ``fracture.cli`` registers them.
+
+Exit codes: 0 all is well; 1 ``verify-data`` found errors (with ``--strict`` also warnings); 2 the request could not be
+carried out (unreadable annotations, wrong options), raised as an exception that the command line turns into 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fracture.data.records import AnnotatedSet
+
+__all__ = ["augment_sheet", "cohort", "sample_test", "split_data", "verify_data"]
+
+_Data = Annotated[Path, typer.Argument(metavar="DATA", help="Annotation file, or the folder of the set.")]
+_Format = Annotated[str, typer.Option("--format", help="coco, fracatlas, grazpedwri, yolo, csv, folders or auto.")]
+_Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the reader, such as region=wrist."),
+]
+_Split = Annotated[Path | None, typer.Option("--split", help="Split file made by `fracture split`.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
+
+
+def verify_data(
+    data: _Data,
+    file_format: _Format = "auto",
+    option: _Options = None,
+    split: _Split = None,
+    files: Annotated[bool, typer.Option(help="Read every film (else the annotations alone).")] = True,
+    near: Annotated[bool, typer.Option(help="Search near duplicates.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report there.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Findings shown per kind.")] = 10,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+) -> None:
+    """Check an annotated set, and its split, and list all faults at once.
+
+    Exit code 0: no errors; 1: errors (with --strict also warnings); 2: the annotations cannot be read.
+    """
+    from tqdm import tqdm
+
+    from fracture.data.splits import Split
+    from fracture.data.verify import verify_set
+
+    annotated = _read(data, file_format, option)
+    divided = Split.read(split) if split else None
+    with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+
+        def advance(done: int, _total: int) -> None:
+            bar.update(done - bar.n)
+
+        report = verify_set(annotated, divided, files=files, near=near, progress=advance)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(report.to_json() + "\n", encoding="utf-8")
+    typer.echo(report.to_text(limit=limit))
+    if report.exit_code or (strict and report.warnings):
+        raise typer.Exit(1)
+
+
+def split_data(
+    data: _Data,
+    output: Annotated[Path, typer.Argument(metavar="SPLIT.json", help="The split file to write.")],
+    file_format: _Format = "auto",
+    option: _Options = None,
+    folds: Annotated[int, typer.Option(min=0, help="Folds of equal size instead of 80/10/10.")] = 0,
+    seed: _Seed = 0,
+) -> None:
+    """Divide a set by group, stratified over region x label: 80/10/10, or k folds."""
+    from fracture.data.splits import split_folds, split_parts
+
+    annotated = _read(data, file_format, option)
+    divided = split_folds(annotated, folds, seed=seed) if folds else split_parts(annotated, seed=seed)
+    divided.write(output)
+    for part, counts in divided.counts.items():
+        strata = ", ".join(f"{name} {count}" for name, count in counts.items())
+        typer.echo(f"{part}: {strata}")
+    typer.echo(f"sha256 {divided.checksum}")
+
+
+def cohort(data: _Data, file_format: _Format = "auto", option: _Options = None, split: _Split = None) -> None:
+    """Print who is in a set: the table of Jones et al. 2020 (Table 1), in Markdown."""
+    from fracture.data.cohort import cohort_table
+    from fracture.data.splits import Split
+
+    annotated = _read(data, file_format, option)
+    typer.echo(cohort_table(annotated, Split.read(split) if split else None).to_markdown())
+
+
+def sample_test(
+    data: _Data,
+    output: Annotated[Path, typer.Argument(metavar="FILMS.txt", help="The list of films to write, one a line.")],
+    file_format: _Format = "auto",
+    option: _Options = None,
+    per_region: Annotated[int, typer.Option(min=1, help="Films per region.")] = 1000,
+    fractures: Annotated[int, typer.Option(min=0, help="Fractured films per region, at the least.")] = 100,
+    seed: _Seed = 0,
+) -> None:
+    """Sample a test set as the paper did: a target per region, enriched with fractures, random within label."""
+    from fracture.data.cohort import sample_test_set
+
+    annotated = _read(data, file_format, option)
+    sample = sample_test_set(annotated, per_region=per_region, fractures_per_region=fractures, seed=seed)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("".join(f"{film.source}\n" for film in sample.films), encoding="utf-8")
+    for region, row in sample.regions.items():
+        typer.echo(f"{region}: {row['films']} films, {row['fractured']} fractured")
+    for line in sample.shortfalls:
+        typer.echo(f"short: {line}", err=True)
+
+
+def augment_sheet(
+    data: _Data,
+    output: Annotated[Path, typer.Argument(metavar="SHEET.png", help="The picture to write.")],
+    file_format: _Format = "auto",
+    option: _Options = None,
+    films: Annotated[int, typer.Option(min=1, help="Fractured films shown, evenly spread over the set.")] = 6,
+    copies: Annotated[int, typer.Option(min=1, help="Augmented versions of each.")] = 5,
+    size: Annotated[int, typer.Option(min=32, help="Longer side of the network's input.")] = 480,
+    seed: _Seed = 0,
+) -> None:
+    """Write a sheet of augmented films with their boxes, to look at."""
+    from fracture.data.augment import augmented_sheet
+    from fracture.preprocess import PreprocessSpec, letterbox
+    from fracture.reading import read
+
+    annotated = _read(data, file_format, option)
+    shown = [film for film in annotated if film.boxes] or list(annotated)
+    shown = [shown[i * len(shown) // films] for i in range(min(films, len(shown)))]
+    spec = PreprocessSpec(size=-(-size // 32) * 32, shape="stride", enlarge=False)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    augmented_sheet(
+        ((film, letterbox(read(annotated.image_path(film)), spec)) for film in shown),
+        output,
+        seed=seed,
+        copies=copies,
+    )
+    typer.echo(f"fracture: {len(shown)} films in {output}", err=True)
+
+
+def _read(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:
+    from fracture.data.readers import read_annotations
+    from fracture.errors import ConfigurationError
+
+    given: dict[str, Any] = {}
+    for item in options or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigurationError("an option of the reader", got=item, allowed="KEY=VALUE")
+        # Lists are written with commas; numbers and yes/no are what their readers expect.
+        key = key.strip().replace("-", "_")
+        if key in ("fracture_categories", "fracture_classes"):
+            given[key] = [word.strip() for word in value.split(",") if word.strip()]
+        elif key == "group_run":
+            given[key] = int(value) if value.isdigit() else 0
+        elif key == "skip_missing":
+            given[key] = value.strip().lower() in ("1", "true", "yes")
+        else:
+            given[key] = value
+    return read_annotations(data, file_format, **given)
