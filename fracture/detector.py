@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from fracture.card import Card
 from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
 from fracture.errors import ConfigurationError, InputError
 from fracture.operating_points import OperatingPoints
-from fracture.prediction import HIGH_SENSITIVITY, Failure, GridToSource, Prediction
+from fracture.prediction import HIGH_SENSITIVITY, Box, Failure, GridToSource, Prediction
 from fracture.reading import read
 from fracture.store import open_weights
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fracture.radiograph import Radiograph
     from fracture.reading import Source
 
-__all__ = ["Detector", "load", "predict"]
+__all__ = ["Detector", "Examined", "load", "predict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,21 @@ class _Film:
 
     radiograph: Radiograph
     prepared: PreparedFilm
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examined:
+    """What the networks say about one film, before any threshold.
+
+    Attributes:
+        radiograph: The film.
+        output: Score, map and regions.
+        seconds: Time spent on it.
+    """
+
+    radiograph: Radiograph
+    output: EnsembleOutput
     seconds: float
 
 
@@ -99,7 +114,8 @@ class Detector:
         radiograph = read(source, region=region, tree=self.tree, **reading)
         prepared = self.ensemble.prepare(radiograph)
         output = self.ensemble.run([prepared])[0]
-        return self._judge(radiograph, output, operating_point, candidates, start=start)
+        result = self.judge(Examined(radiograph, output, 0.0), operating_point=operating_point, candidates=candidates)
+        return replace(result, seconds=time.perf_counter() - start)
 
     def predict_many(
         self,
@@ -139,20 +155,33 @@ class Detector:
                 "predict_many needs at least one film per batch and no negative number of workers",
                 got=f"batch_size={batch_size}, workers={workers}",
             )
-        options = {"region": region, "tree": self.tree, **reading}
-        prepare = functools.partial(self._prepare, options)
-        return self._stream(sources, prepare, operating_point, candidates, batch_size, workers, keep)
+        examined = self.examine_many(sources, region=region, batch_size=batch_size, workers=workers, **reading)
 
-    def _stream(
+        def results() -> Iterator[Prediction | Failure]:
+            for found in examined:
+                if isinstance(found, Failure):
+                    yield found
+                    continue
+                result = self.judge(found, operating_point=operating_point, candidates=candidates)
+                yield result if keep else result.drop_pixels()
+
+        return results()
+
+    def examine_many(
         self,
         sources: Iterable[Source],
-        prepare: Callable[[Source], _Film | Failure],
-        operating_point: str,
-        candidates: bool,
-        batch_size: int,
-        workers: int,
-        keep: bool,
-    ) -> Iterator[Prediction | Failure]:
+        *,
+        region: str | Sequence[str] | None = None,
+        batch_size: int = 8,
+        workers: int = 2,
+        **reading: Any,
+    ) -> Iterator[Examined | Failure]:
+        """The first half of :meth:`predict_many`: what the networks say, before any threshold.
+
+        For finding thresholds and for sweeping box rules; :meth:`judge` is the second half.
+        """
+        options = {"region": region, "tree": self.tree, **reading}
+        prepare = functools.partial(self._prepare, options)
         for batch in _batches(_ahead(sources, prepare, workers, 2 * batch_size), batch_size):
             start = time.perf_counter()
             films = [film for film in batch if isinstance(film, _Film)]
@@ -164,10 +193,8 @@ class Detector:
             for film in batch:
                 if isinstance(film, Failure):
                     yield film
-                    continue
-                started = time.perf_counter() - film.seconds - share
-                result = self._judge(film.radiograph, outputs[id(film)], operating_point, candidates, start=started)
-                yield result if keep else result.drop_pixels()
+                else:
+                    yield Examined(film.radiograph, outputs[id(film)], film.seconds + share)
 
     def _prepare(self, options: Mapping[str, Any], source: Source) -> _Film | Failure:
         start = time.perf_counter()
@@ -183,22 +210,26 @@ class Detector:
         shown = tuple(self.tree.normalize(name) for name in names)
         _ = self.operating_points.lookup(shown, self.tree)[operating_point]
 
-    def _judge(
-        self,
-        radiograph: Radiograph,
-        output: EnsembleOutput,
-        operating_point: str,
-        candidates: bool,
-        *,
-        start: float,
+    def judge(
+        self, examined: Examined, *, operating_point: str = HIGH_SENSITIVITY, candidates: bool = False
     ) -> Prediction:
+        """Thresholds and boxes: the second half of :meth:`predict`, on what the networks said.
+
+        Raises:
+            RegionError: An unknown operating point, or a region that is not in the tree.
+        """
+        radiograph, output = examined.radiograph, examined.output
         regions, region_source = self._regions(radiograph, output)
         film = self.operating_points.lookup(regions, self.tree)
         applied = film[operating_point]
         fractured = applied.point.reached(output.score)
-        grid = None if output.grid_to_source is None else GridToSource(*output.grid_to_source)
-        boxes = listed = None
-        if output.map is not None and grid is not None:
+        boxes: tuple[Box, ...] = ()
+        listed: tuple[Box, ...] | None = () if candidates else None
+        grid = map_threshold = None
+        if output.map is not None and output.grid_to_source is not None:
+            grid = GridToSource(*output.grid_to_source)
+            parameters = self.box_parameters.with_threshold(film.map_threshold)
+            map_threshold = parameters.threshold
             arguments: dict[str, Any] = {
                 "to_source": grid,
                 "size": (radiograph.width, radiograph.height),
@@ -206,7 +237,6 @@ class Detector:
                 "spacing": radiograph.spacing,
                 "operating_point": film.strictest(output.score),
             }
-            parameters = self.box_parameters.with_threshold(film.map_threshold)
             boxes = find_boxes(output.map, parameters, **arguments) if fractured else ()
             listed = find_candidates(output.map, parameters, **arguments) if candidates else None
         return Prediction(
@@ -215,17 +245,15 @@ class Detector:
             height=radiograph.height,
             probability=output.score,
             fractured=fractured,
-            boxes=boxes or (),
+            boxes=boxes,
             threshold=applied.point.threshold,
             operating_point=operating_point,
             operating_node=applied.node,
             operating_reason=applied.reason,
             thresholds=film.thresholds,
             reached=film.reached(output.score),
-            map_threshold=None
-            if output.map is None
-            else self.box_parameters.with_threshold(film.map_threshold).threshold,
-            candidates=listed if listed is not None or not candidates else (),
+            map_threshold=map_threshold,
+            candidates=listed,
             regions=regions,
             region_source=region_source,
             region_probabilities=output.regions or None,
@@ -236,7 +264,7 @@ class Detector:
             model=self.card.name,
             model_version=self.card.version,
             spacing=radiograph.spacing,
-            seconds=time.perf_counter() - start,
+            seconds=examined.seconds,
             warnings=radiograph.warnings,
             radiograph=radiograph,
         )
