@@ -99,19 +99,24 @@ def jpeg2000_header(data: bytes) -> Codestream | None:
     return Codestream("jpeg2000", height - top, width - left, samples, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
 
 
-def sound_jpeg(data: bytes) -> bool:
-    """Whether a one-component JPEG stream of a single scan is well-formed in every marker segment.
+def sound_jpeg(data: bytes) -> bytes | None:
+    """A one-component JPEG stream of a single scan, checked and freed of everything a decoder does not need.
 
-    GDCM aborts the process on some streams whose tables contradict themselves, so its codecs see only streams that
-    pass here: the segments follow each other without gaps, Huffman tables hold a valid code (ISO/IEC 10918-1 C),
-    quantization tables are complete, the scan names tables that are there, and between the scan header and the end
-    marker lie only entropy-coded bytes and restart markers. The spectral parameters of a sequential scan are not
-    checked, as real files have them wrong (NEMA's RG2_JPLY).
+    GDCM ends the process on streams whose tables contradict themselves or that make its libjpeg warn (a JFIF
+    revision of 8 is enough), so its codecs see only what comes out here: the segments follow each other without
+    gaps, Huffman tables hold a valid code (ISO/IEC 10918-1 C), quantization tables are complete, the scan names
+    tables that are there, and between the scan header and the end marker lie only entropy-coded bytes and restart
+    markers. Application and comment segments are left out. The spectral parameters of a sequential scan, which
+    some real files have wrong (NEMA's RG2_JPLY), are put right.
+
+    Returns:
+        The stream, or ``None`` where it is not sound.
     """
     if data[:2] != b"\xff\xd8":
-        return False
+        return None
     tables: set[tuple[str, int]] = set()
     frame: bytes | None = None
+    kept = [data[:2]]
     at, restarts = 2, False
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -120,30 +125,32 @@ def sound_jpeg(data: bytes) -> bool:
             continue
         body = data[at + 4 : at + 2 + length]
         if length < 2 or len(body) != length - 2:
-            return False
+            return None
+        found: set[tuple[str, int]] | None = None
         if marker == 0xC4:
             found = _huffman_tables(body)
         elif marker == 0xDB:
             found = _quantization_tables(body)
-        elif marker in (0xC0, 0xC1, 0xC3):
-            if frame is not None or len(body) != 9 or body[5] != 1 or body[7] != 0x11 or body[8] > 3:
-                return False
-            frame, found = bytes((marker,)) + body, set()
-        elif marker == 0xDD:
-            if len(body) != 2:
-                return False
+        elif marker in (0xC0, 0xC1, 0xC3) and frame is None:
+            if len(body) == 9 and body[5] == 1 and body[7] == 0x11 and body[8] <= 3:
+                frame, found = bytes((marker,)) + body, set()
+        elif marker == 0xDD and len(body) == 2:
             restarts, found = body != b"\0\0", set()
-        elif marker == 0xDA:
-            return _sound_scan(body, frame, tables) and _sound_entropy(data, at + 2 + length, restarts)
         elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
-            found = set()
-        else:
-            return False
+            at += 2 + length
+            continue
+        elif marker == 0xDA:
+            end = _end_of_scan(data, at + 2 + length, restarts)
+            if end is None or not _sound_scan(body, frame, tables):
+                return None
+            header = data[at : at + 7] + (body[3:] if frame and frame[0] == 0xC3 else b"\x00\x3f\x00")
+            return b"".join((*kept, header, data[at + 2 + length : end], b"\xff\xd9"))
         if found is None:
-            return False
+            return None
         tables |= found
+        kept.append(data[at : at + 2 + length])
         at += 2 + length
-    return False
+    return None
 
 
 def _huffman_tables(body: bytes) -> set[tuple[str, int]] | None:
@@ -198,16 +205,17 @@ def _sound_scan(body: bytes, frame: bytes | None, tables: set[tuple[str, int]]) 
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00]")
 
 
-def _sound_entropy(data: bytes, start: int, restarts: bool) -> bool:
+def _end_of_scan(data: bytes, start: int, restarts: bool) -> int | None:
+    """Where the end marker stands; ``None`` where there is none, no data before it, or another marker."""
     at = start
     while (found := _MARKER_IN_SCAN.search(data, at)) is not None:
         marker = data[found.end() - 1]
         if marker == 0xD9:
-            return found.start() > start
+            return found.start() if found.start() > start else None
         if marker == 0xFF:  # fill byte before a marker
             at = found.end() - 1
             continue
         if not (restarts and 0xD0 <= marker <= 0xD7):
-            return False
+            return None
         at = found.end()
-    return False
+    return None

@@ -232,9 +232,10 @@ def _decode_codestream(frame: bytes, form: Layout, name: str) -> tuple[NDArray[A
     if stream.process in ("extended", "lossless"):
         if stream.samples != 1:
             raise UnsupportedError(f"{name}: color in lossless or 12-bit JPEG is not read")
-        if not sound_jpeg(frame):
+        sound = sound_jpeg(frame)
+        if sound is None:
             raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
-        return _decode_gdcm(frame, stream, form), form.photometric
+        return _decode_gdcm(sound, stream, form), form.photometric
     raise UnsupportedError(f"{name}: a JPEG process that is not read", got=stream.process)
 
 
