@@ -1,0 +1,151 @@
+"""Checkpoints: one safetensors file holds tensors and, as JSON in its header, everything else. Nothing is pickled.
+
+A file is written beside its target, flushed to the disk and renamed, so that whatever happens there is a whole
+checkpoint: the new one or the one before.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fracture.errors import TrainingError, WeightsIntegrityError
+from fracture.training.optim import Ema
+
+__all__ = ["gather", "read_checkpoint", "restore", "write_atomic", "write_checkpoint"]
+
+FORMAT = "fracture-checkpoint/1"
+
+
+def gather(model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, Tensor]:
+    """Every tensor that a run needs to go on exactly: weights, optimizer moments, running mean."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    names = {id(p): name for name, p in model.named_parameters()}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            tensors[f"optimizer.{key}.{names[id(parameter)]}"] = torch.as_tensor(value)
+    if ema is not None:
+        tensors.update({f"ema.{name}": value for name, value in ema.mean.items()})
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def restore(
+    tensors: Mapping[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    *,
+    ema_updates: int = 0,
+) -> None:
+    """The inverse of :func:`gather`, in place.
+
+    Raises:
+        WeightsIntegrityError: The checkpoint is of another model or optimizer.
+    """
+    try:
+        model.load_state_dict(_part(tensors, "model."))
+        for name, parameter in model.named_parameters():
+            state = {
+                key.split(".", 2)[1]: value
+                for key, value in tensors.items()
+                if key.startswith("optimizer.") and key.split(".", 2)[2] == name
+            }
+            if state:
+                # "step" stays on the CPU, as torch keeps it; the moments follow their parameter in layout and device.
+                optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)
+                    for key, value in state.items()
+                }
+        if ema is not None:
+            ema.load(_part(tensors, "ema."), ema_updates)
+    except (RuntimeError, KeyError) as error:
+        raise WeightsIntegrityError(
+            "the checkpoint does not fit the model", got=error, hint="start the run in another folder"
+        ) from error
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that it is whole or the one before stays.
+
+    Args:
+        path: Target.
+        tensors: On the CPU, contiguous.
+        state: Anything that JSON knows.
+
+    Raises:
+        TrainingError: The disk is full or cannot be written; the checkpoint before is untouched.
+    """
+    header = {"format": FORMAT, "state": json.dumps(state)}
+
+    def fill(temporary: Path) -> None:
+        save_file(dict(tensors), str(temporary), metadata=header)
+
+    write_atomic(path, fill, size=sum(t.numel() * t.element_size() for t in tensors.values()))
+
+
+def write_atomic(path: Path, fill: Any, *, size: int | None = None) -> None:
+    """Let ``fill(temporary path)`` write a file, then rename it to ``path``.
+
+    Raises:
+        TrainingError: The file cannot be written (disk full, read-only, gone); whatever stood at ``path`` still does.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(path, error, size) from error
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error, size) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _cannot_write(path: Path, error: Exception, size: int | None) -> TrainingError:
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    kept = "the one before is whole" if path.exists() else "there was none before"
+    room = f"free at least {max(1, 2 * size // 2**20)} MiB" if size is not None else "free some room"
+    return TrainingError(
+        f"{path}: " + ("the disk is full" if full else "the file cannot be written") + f"; {kept}",
+        got=error,
+        hint=f"{room if full else 'make the folder writable'} and run the same command again: it goes on from there",
+    )
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and state of a checkpoint.
+
+    Raises:
+        WeightsIntegrityError: Not a checkpoint of this library, or damaged.
+    """
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if header.get("format") != FORMAT:
+            raise WeightsIntegrityError(f"{path}: not a checkpoint", got=header.get("format"), allowed=FORMAT)
+        return tensors, json.loads(header["state"])
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise WeightsIntegrityError(f"{path}: the checkpoint cannot be read", got=error) from error
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,403 @@
+"""Configuration of a training run: typed, unknown keys refused, TOML in, JSON beside every artifact.
+
+A recipe file holds one table per section and, for an ensemble, one ``[[member]]`` table per network with what differs
+from the rest::
+
+    name = "mine"
+    seed = 1
+
+    [model]
+    backbone = "resnet18"
+    stages = 3
+
+    [optimizer]
+    lr = 1e-4
+
+    [[member]]
+    name = "raw"
+
+    [[member]]
+    name = "lcn"
+    model = { inputs = ["lcn"] }
+
+Every default has its reason in the field's description; "paper" is Jones et al. 2020, Methods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+
+from fracture.errors import ConfigurationError
+from fracture.models.spec import ModelSpec
+from fracture.preprocess.spec import PreprocessSpec
+
+__all__ = [
+    "AugmentationConfig",
+    "DataConfig",
+    "LoopConfig",
+    "LossConfig",
+    "MemberConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "SamplingConfig",
+    "SplitConfig",
+    "load_recipe",
+    "recipe_names",
+]
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Where the films are and how they are kept."""
+
+    path: str | None = Field(None, description="the annotated set; usually given on the command line instead")
+    format: str = Field("auto", description="reader by name; auto looks at the folder")
+    cache: str | None = Field(None, description="folder of prepared films; default is below the user's cache")
+    pixels: Literal["uint16", "uint8"] = Field(
+        "uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"
+    )
+    on_unreadable: Literal["stop", "skip"] = Field(
+        "stop", description="a film that cannot be read is a fault of the set until somebody says otherwise"
+    )
+
+
+class SplitConfig(_Section):
+    """Which films are trained on. Parts are ``train``, ``tune`` (stops the training) and ``validation``."""
+
+    file: str | None = Field(None, description="a split file that was made before; wins over the other fields")
+    shares: dict[str, float] = Field(
+        default={"train": 0.8, "tune": 0.1, "validation": 0.1}, description="paper: 80/10/10"
+    )
+    folds: int | None = Field(None, ge=2, description="k folds instead of shares, turn by fold")
+    fold: int = Field(0, ge=0, description="the turn: which fold is held out")
+    seed: int = Field(0, ge=0, description="apart from the run's seed, so that members share one split")
+
+    @model_validator(mode="after")
+    def _parts(self) -> SplitConfig:
+        unknown = sorted(set(self.shares) - {"train", "tune", "validation"})
+        if unknown or "train" not in self.shares:
+            raise ConfigurationError(
+                "split.shares names the parts", got=sorted(self.shares), allowed="train, and tune or validation"
+            )
+        return self
+
+
+class SamplingConfig(_Section):
+    """Which films an epoch presents; the fields of :class:`fracture.data.sampling.SamplingSpec`."""
+
+    balanced_epochs: int = Field(10, ge=0, description="paper: the first 10 epochs are balanced")
+    balanced: Literal["region_label", "label", "natural"] = Field(
+        "region_label", description="paper: each region x label combination equally likely in expectation"
+    )
+    later: Literal["natural", "label", "region_label"] = Field(
+        "natural", description="paper: natural randomized order afterwards"
+    )
+    fractured_share: float = Field(0.5, gt=0, lt=1, description="ours: under label, as many fractured as normal")
+    films_per_epoch: int | None = Field(
+        None, ge=1, description="film presentations in an epoch; None: as many as the training part has"
+    )
+
+
+class AugmentationConfig(_Section):
+    """Switch for the paper's augmentation; the magnitudes live in :mod:`fracture.data.augment`."""
+
+    enabled: bool = Field(True, description="paper: rotation, flips, gamma, contrast, translation, zoom")
+    settings: dict[str, Any] = Field(default={}, description="magnitudes that differ from the defaults there")
+
+
+class LossConfig(_Section):
+    """The joint loss; see :mod:`fracture.training.loss`."""
+
+    localization: float | None = Field(
+        None, ge=0, description="None: paper's 3 of 4, or 10 of 11 for models with attention"
+    )
+    classification: float | None = Field(None, ge=0, description="None: paper's 1 of 4, or 1 of 11")
+    region: float = Field(0.1, ge=0, description="ours: the region head is easy and must not steer the features")
+    map_loss: Literal["bce", "focal", "dice", "bce_dice"] = Field(
+        "bce", description="paper: per-pixel binary cross-entropy"
+    )
+    map_negatives: float = Field(
+        0.0, ge=0, le=1, description="paper: normal films give no map loss; ours may teach maps what normal bone is"
+    )
+    map_positive_weight: float = Field(
+        1.0, gt=0, description="weight of cells inside boxes; 1 keeps the map a probability"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="Lin et al. 2017; only with map_loss = focal")
+    target_shape: Literal["box", "polygon", "ellipse"] = Field(
+        "box", description="paper: the annotators' boxes; the others are ours"
+    )
+    target_mode: Literal["coverage", "max"] = Field(
+        "coverage", description="ours: a small fracture neither vanishes nor fills its cell"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="paper: none; some help against single-annotator labels (Roschewitz 2025)"
+    )
+
+
+class OptimizerConfig(_Section):
+    """Adam and what surrounds it."""
+
+    name: Literal["adam", "adamw"] = Field("adam", description="paper: Adam")
+    lr: float = Field(1e-3, gt=0, description="ours, Adam's own default; the paper states none")
+    head_lr: float | None = Field(None, gt=0, description="rate of the new heads; None: as lr")
+    weight_decay: float = Field(0.0, ge=0, description="paper: no weight regularization")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Kingma and Ba 2015")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="paper: none stated")
+    warmup_steps: int = Field(0, ge=0, description="paper: none stated; linear from zero where set")
+    final_lr: float = Field(0.01, ge=0, le=1, description="share of lr that the cosine ends at")
+    clip_norm: float | None = Field(None, gt=0, description="paper: none; a bound on the gradient's norm where set")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="paper: none; decay of a running mean of the weights (Morales-Brotons 2024)"
+    )
+    freeze_stages: int = Field(0, ge=0, description="stages from the input on that do not learn; 0: all learn")
+
+
+class LoopConfig(_Section):
+    """Length, batches, precision, safety."""
+
+    epochs: int = Field(30, ge=1, description="paper: at most 30")
+    patience: int | None = Field(10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part")
+    batch: int | None = Field(None, ge=1, description="None: paper's 48, or 32 for models with attention")
+    micro_batch: int | None = Field(
+        None, ge=1, description="films per forward pass; None: the whole batch. Changes batch statistics"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="paper: none stated")
+    channels_last: bool = Field(True, description="the layout that convolutions run fastest in")
+    compile: bool = Field(False, description="torch.compile costs minutes at the start and varies with shapes")
+    workers: int = Field(1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
+    threads: int | None = Field(None, ge=1, description="torch threads; None leaves torch's choice")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="work that a power cut may cost")
+    checkpoint_stages: int = Field(0, ge=0, description="stages whose activations are recomputed to save memory")
+    overlays: int = Field(4, ge=0, description="films drawn with boxes and map after each epoch; 0: none")
+    maps: bool = Field(True, description="keep the held-out films' maps, for thresholds and boxes")
+
+
+class MemberConfig(_Section):
+    """Everything about the training of one network."""
+
+    name: str = Field("member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
+    recipe: str = Field("", description="the recipe it is a member of")
+    seed: int = Field(0, ge=0, description="every random draw derives from it")
+    init: str = Field("random", description="paper: random, no transfer learning; or pretrained, or a file")
+    region_head: Literal["data", "model"] = Field(
+        "data", description="the data's regions become the region head's, or model.regions does"
+    )
+    model: InstanceOf[ModelSpec] = ModelSpec()
+    preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec()
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loop: LoopConfig = LoopConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _specifications(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        model = values.get("model", {})
+        preprocess = values.get("preprocess", {})
+        if isinstance(model, Mapping):
+            model = ModelSpec.from_dict(model)
+        if isinstance(preprocess, Mapping):
+            preprocess = {"channels": list(model.inputs), "version": _version(), **preprocess}
+            preprocess = PreprocessSpec.from_dict(preprocess)
+        values["model"], values["preprocess"] = model, preprocess
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MemberConfig:
+        if self.preprocess.channels != self.model.inputs:
+            raise ConfigurationError(
+                "preprocess.channels and model.inputs differ",
+                got=f"{self.preprocess.channels} and {self.model.inputs}",
+                hint="leave preprocess.channels out",
+            )
+        if self.preprocess.stride % self.model.size_multiple:
+            raise ConfigurationError(
+                "films are padded to a multiple that the model cannot take",
+                got=f"preprocess.stride = {self.preprocess.stride}",
+                allowed=f"a multiple of {self.model.size_multiple}",
+            )
+        return self
+
+    @property
+    def attention(self) -> bool:
+        """Whether the paper's settings for models with an attention layer apply."""
+        return self.model.pooling == "attention"
+
+    @property
+    def batch(self) -> int:
+        """Films per optimizer step: as configured, else the paper's 48, or 32 with attention."""
+        return self.loop.batch or (32 if self.attention else 48)
+
+    @property
+    def micro_batch(self) -> int:
+        """Films per forward pass."""
+        return min(self.loop.micro_batch or self.batch, self.batch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
+        values = self.model_dump(mode="python", exclude={"model", "preprocess"})
+        values["optimizer"]["betas"] = list(self.optimizer.betas)
+        return {**values, "model": self.model.to_dict(), "preprocess": self.preprocess.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MemberConfig:
+        """A configuration from nested tables.
+
+        Raises:
+            ConfigurationError: Unknown keys or illegal values, all of them named at once.
+            ModelError: A ``[model]`` table that no network has.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
+            raise ConfigurationError(
+                f"the training configuration has {len(faults)} fault(s)",
+                got="; ".join(faults),
+                hint="see fracture/training/config.py for every key, its default and its reason",
+            ) from None
+
+    def replace(self, changes: Mapping[str, Any]) -> MemberConfig:
+        """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""
+        return self.from_dict(_merge(self.to_dict(), _renewed(changes, self)))
+
+    def digest(self) -> str:
+        """SHA-256 over the settings that decide the weights; a resumed run must have the same."""
+        values = self.to_dict()
+        for section, names in _FREE.items():
+            for name in names:
+                values[section].pop(name, None)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+# Settings that may change between a run and its continuation: they decide where and how fast, not what.
+_FREE: Mapping[str, tuple[str, ...]] = {
+    "data": ("path", "cache", "on_unreadable"),
+    "loop": ("workers", "checkpoint_minutes", "overlays", "maps", "checkpoint_stages", "threads"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ensemble: one configuration per member, in order, with unique names.
+
+    Attributes:
+        name: The recipe's name.
+        members: At least one.
+    """
+
+    name: str
+    members: tuple[MemberConfig, ...]
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) != len(names):
+            raise ConfigurationError("members need names of their own", got=names or "no member")
+
+    def replace(self, changes: Mapping[str, Any]) -> Recipe:
+        """The same change to every member."""
+        return Recipe(self.name, tuple(member.replace(changes) for member in self.members))
+
+    def select(self, names: Sequence[str]) -> Recipe:
+        """Some of the members, in the recipe's order.
+
+        Raises:
+            ConfigurationError: No member of that name.
+        """
+        known = [member.name for member in self.members]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigurationError("the recipe has no such member", got=", ".join(unknown), allowed=known)
+        return Recipe(self.name, tuple(member for member in self.members if member.name in names))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, name: str = "recipe") -> Recipe:
+        """A recipe from nested tables; see the module's documentation for the layout.
+
+        Raises:
+            ConfigurationError: Unknown keys or illegal values.
+        """
+        base = dict(data)
+        title = str(base.pop("name", name))
+        members = base.pop("member", [{"name": title}])
+        if not isinstance(members, list) or not all(isinstance(m, Mapping) for m in members):
+            raise ConfigurationError("member is a list of tables", got=type(members).__name__, allowed="[[member]]")
+        seed = base.get("seed", 0)
+        built = []
+        for number, member in enumerate(members):
+            own = {"name": f"member{number}", **member}
+            if "seed" not in own and isinstance(seed, int):
+                own["seed"] = seed + number  # members differ in their draws too
+            built.append(MemberConfig.from_dict({**_merge(base, own), "recipe": title}))
+        return cls(title, tuple(built))
+
+
+def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
+    """A recipe from a TOML file, from the name of one that is shipped, or from nested tables.
+
+    Raises:
+        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+    """
+    if isinstance(source, Mapping):
+        return Recipe.from_dict(source)
+    path = Path(source)
+    if not path.is_file():
+        path = RECIPES / f"{source}.toml"
+    if not path.is_file():
+        raise ConfigurationError(
+            "no such training recipe", got=str(source), allowed=f"a TOML file, or {', '.join(recipe_names())}"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name} is not a TOML file", got=error) from error
+    return Recipe.from_dict(values, name=path.stem)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that are shipped."""
+    return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
+
+
+def _version() -> int:
+    from fracture.preprocess.spec import PREPROCESS_VERSION
+
+    return PREPROCESS_VERSION
+
+
+def _renewed(changes: Mapping[str, Any], config: MemberConfig) -> dict[str, Any]:
+    """Changed model inputs bring their preprocessing channels with them."""
+    new = dict(changes)
+    inputs = dict(new.get("model", {})).get("inputs")
+    if inputs is not None and "channels" not in new.get("preprocess", {}):
+        new["preprocess"] = {**new.get("preprocess", {}), "channels": list(inputs)}
+    return new
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        # Shares of a split are one setting, not a table of settings.
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "shares"
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -1,0 +1,267 @@
+"""From annotated films to the micro-batches of an optimizer step. Everything here derives from seed, epoch and place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fracture.data.augment import AugmentSpec, augment
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.sampling import SamplingSpec, epoch_order
+from fracture.data.seeds import derive_seed
+from fracture.data.targets import draw_target, fracture_rings
+from fracture.errors import InputError
+from fracture.models.spec import MAP_STRIDE
+from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, normalize
+from fracture.training.cache import Fault, FilmCache
+from fracture.training.config import MemberConfig
+from fracture.training.loss import Counts, Targets
+
+__all__ = ["Batch", "Example", "Films", "Step", "collate", "evaluation_batches", "training_steps"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One film as the network takes it.
+
+    Attributes:
+        film: Its annotation.
+        planes: float32 (C, H, W), in [-1, 1].
+        mask: bool (H, W), True where the pixel is image.
+        target: float32 (H / 8, W / 8), share of each cell inside a fracture.
+        geometry: The letterbox (without the augmentation).
+    """
+
+    film: Film
+    planes: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    target: NDArray[np.float32]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Films of one forward pass, padded right and below to a common size.
+
+    Attributes:
+        planes: float32 (B, C, H, W).
+        mask: bool (B, 1, H, W).
+        targets: What the outputs should be.
+        films: The films, in order.
+        geometries: Their letterboxes.
+    """
+
+    planes: Tensor
+    mask: Tensor
+    targets: Targets
+    films: tuple[Film, ...]
+    geometries: tuple[Geometry, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """Micro-batches of one optimizer step (of one process).
+
+    Attributes:
+        batches: In the order they are run.
+        counts: Films in them, for the loss.
+        faults: Films that were left out because they cannot be read.
+    """
+
+    batches: tuple[Batch, ...]
+    counts: Counts
+    faults: tuple[Fault, ...]
+
+
+class Films:
+    """The films of one part of a set, from the cache to network inputs.
+
+    Args:
+        part: The films.
+        cache: Prepared films of ``config.preprocess``.
+        config: The member's configuration.
+        regions: Names of the region head's outputs, in order.
+    """
+
+    def __init__(self, part: AnnotatedSet, cache: FilmCache, config: MemberConfig, regions: Sequence[str]) -> None:
+        self.part = part
+        self.cache = cache
+        self.preprocess: PreprocessSpec = config.preprocess
+        self.seed = config.seed
+        self.sampling = SamplingSpec(**config.sampling.model_dump())
+        self.augmentation = AugmentSpec(**config.augmentation.settings) if config.augmentation.enabled else None
+        self.shape = config.loss.target_shape
+        self.mode = config.loss.target_mode
+        self.regions = tuple(regions)
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Indices of the films in the order of one epoch."""
+        return epoch_order(self.part.films, self.sampling, seed=self.seed, epoch=epoch)
+
+    def plain(self, index: int) -> Example:
+        """A film as in use: no augmentation.
+
+        Raises:
+            InputError: The film cannot be read.
+        """
+        film = self.part[index]
+        return self._finish(film, self.cache.load(self.part.image_path(film)), None)
+
+    def augmented(self, index: int, *, epoch: int, place: int) -> Example:
+        """A film as training sees it at one place of one epoch.
+
+        Raises:
+            InputError: The film cannot be read.
+        """
+        film = self.part[index]
+        boxed = self.cache.load(self.part.image_path(film))
+        if self.augmentation is None:
+            return self._finish(film, boxed, None)
+        drawn = augment(boxed.pixels, boxed.mask, self.augmentation, seed=derive_seed(self.seed, epoch, place))
+        return self._finish(film, Letterboxed(drawn.pixels, drawn.mask, boxed.geometry), drawn.matrix)
+
+    def _finish(self, film: Film, boxed: Letterboxed, matrix: NDArray[np.float64] | None) -> Example:
+        rings = fracture_rings(film, boxed.geometry, shape=self.shape)
+        if matrix is not None:
+            rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
+        height, width = boxed.pixels.shape
+        target = draw_target(rings, (width, height), stride=MAP_STRIDE, mode=self.mode)
+        planes = normalize(boxed.pixels, boxed.mask, self.preprocess)  # always last
+        return Example(film, planes, boxed.mask, target, boxed.geometry)
+
+
+def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
+    """Films of any sizes as one batch, padded with zeros right and below to the largest height and width."""
+    height = max(e.mask.shape[0] for e in examples)
+    width = max(e.mask.shape[1] for e in examples)
+    n, channels, s = len(examples), examples[0].planes.shape[0], MAP_STRIDE
+    planes = torch.zeros(n, channels, height, width)
+    mask = torch.zeros(n, 1, height, width, dtype=torch.bool)
+    target = torch.zeros(n, 1, height // s, width // s)
+    shown = torch.zeros(n, len(regions))
+    for i, e in enumerate(examples):
+        h, w = e.mask.shape
+        planes[i, :, :h, :w] = torch.from_numpy(e.planes)
+        mask[i, 0, :h, :w] = torch.from_numpy(e.mask)
+        target[i, 0, : h // s, : w // s] = torch.from_numpy(e.target)
+        for j, region in enumerate(regions):
+            shown[i, j] = float(region in e.film.regions)
+    # A cell counts where at least half of it is image.
+    share = mask.float().view(n, 1, height // s, s, width // s, s).mean(dim=(3, 5))
+    films = [e.film for e in examples]
+    targets = Targets(
+        fractured=torch.tensor([float(f.fractured) for f in films]),
+        map=target,
+        valid=(share >= 0.5).float(),
+        localized=torch.tensor([float(f.fractured and f.localized) for f in films]),
+        regions=shown,
+        known=torch.tensor([float(bool(f.regions)) for f in films]),
+    )
+    return Batch(planes, mask, targets, tuple(films), tuple(e.geometry for e in examples))
+
+
+def training_steps(
+    films: Films,
+    epoch: int,
+    *,
+    batch: int,
+    micro_batch: int,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 1,
+    skip_unreadable: bool = False,
+) -> Iterator[Step]:
+    """The optimizer steps of an epoch, from step ``start`` on.
+
+    A step's films are a run of ``batch`` places of the epoch's order, whatever the number of processes: rank r takes
+    every ``world``-th of them from r on. Within a rank they are sorted by shape before they are cut into micro-batches
+    so that little is padded.
+
+    Args:
+        films: The training part.
+        epoch: Counted from 0.
+        batch: Films per optimizer step over all processes.
+        micro_batch: Films per forward pass.
+        start: Steps to leave out.
+        rank: This process.
+        world: Processes in all.
+        workers: Threads that prepare films ahead of the model; 0 prepares them when asked for.
+        skip_unreadable: Leave out a film that cannot be read and report it, instead of raising.
+
+    Raises:
+        InputError: A film cannot be read.
+    """
+    order = films.order(epoch)
+
+    def one(place: int) -> Example | Fault:
+        index = int(order[place])
+        try:
+            return films.augmented(index, epoch=epoch, place=place)
+        except InputError as error:
+            if not skip_unreadable:
+                raise
+            return Fault(films.part[index].source, error)
+
+    def places(step: int) -> range:
+        return range(step * batch + rank, min(len(order), (step + 1) * batch), world)
+
+    total = -(-len(order) // batch)
+    for found in _ahead(one, [places(step) for step in range(start, total)], workers):
+        examples = sorted((e for e in found if isinstance(e, Example)), key=lambda e: e.mask.shape)
+        cut = [examples[i : i + micro_batch] for i in range(0, len(examples), micro_batch)]
+        batches = tuple(collate(part, films.regions) for part in cut)
+        faults = tuple(e for e in found if isinstance(e, Fault))
+        yield Step(batches, Counts.of([b.targets for b in batches]), faults)
+
+
+def evaluation_batches(
+    films: Films, *, micro_batch: int, rank: int = 0, world: int = 1, workers: int = 1
+) -> Iterator[Batch]:
+    """Every film of a part once, unaugmented, films of one shape together.
+
+    Raises:
+        InputError: A film cannot be read.
+    """
+    shapes = [films.cache.shape(films.part.image_path(film)) for film in films.part]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index in range(rank, len(films), world):
+        groups.setdefault(shapes[index], []).append(index)
+    cut = [members[i : i + micro_batch] for members in groups.values() for i in range(0, len(members), micro_batch)]
+    for examples in _ahead(films.plain, cut, workers):
+        yield collate(examples, films.regions)
+
+
+def _ahead(function: Callable[[A], B], groups: Sequence[Sequence[A]], workers: int) -> Iterator[list[B]]:
+    """``[function(x) for x in group]`` for each group, in order, two groups ahead in ``workers`` threads."""
+    if workers == 0:
+        for group in groups:
+            yield [function(item) for item in group]
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[list[Future[B]]] = deque()
+        try:
+            for group in groups:
+                waiting.append([pool.submit(function, item) for item in group])
+                if len(waiting) > 2:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            for group in waiting:
+                for future in group:
+                    future.cancel()
