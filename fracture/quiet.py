@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import struct
 import sys
@@ -32,16 +33,34 @@ FAULTS = (
     zlib.error,
 )
 
+_TALKATIVE = ("pydicom", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")
+_MUTED = threading.local()
 _QUIET = threading.RLock()
 _C_STDERR = threading.RLock()
 
 
 @contextmanager
 def quiet() -> Iterator[list[warnings.WarningMessage]]:
-    """Keep other libraries' warnings from the user; yields them. One thread at a time, as the filters are global."""
+    """Keep other libraries' warnings and log records from the user; yields the warnings.
+
+    pydicom and Pillow quote values of the file in both, and so may name a patient. One thread at a time comes in,
+    as the warning filters are global; log records are dropped for this thread alone.
+    """
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        if _drop_if_muted not in logger.filters:
+            logger.addFilter(_drop_if_muted)
     with _QUIET, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield caught
+        before, _MUTED.on = getattr(_MUTED, "on", False), True
+        try:
+            yield caught
+        finally:
+            _MUTED.on = before
+
+
+def _drop_if_muted(_record: logging.LogRecord) -> bool:
+    return not getattr(_MUTED, "on", False)
 
 
 @contextmanager
