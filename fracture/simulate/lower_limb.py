@@ -1,0 +1,360 @@
+"""Leg of a right limb seen from the front: knee, tibia and fibula, ankle and foot.
+
+Lateral lies at -x, the front at +z, y = 0 is the ankle joint and y = -365 the knee joint. Dimensions in mm of a medium
+adult are our choice after textbook radiographs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracture.simulate.anatomy import Anatomy, Build, Point, whole
+from fracture.simulate.fractures import Site
+from fracture.simulate.geometry import about, compose, inverse, rotation, transform
+from fracture.simulate.shapes import Cap, Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.simulate.shapes import Bone
+
+__all__ = ["distal_femur", "leg", "patella"]
+
+_FOOT = ("talus", "calcaneus", "navicular", "cuboid", "cuneiform", "metatarsal", "toe")
+
+
+def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:
+    """A lower leg with the ends of the thigh and of the foot that a film of it shows."""
+    build = Build(rng, float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)))
+    turn = about(build.point((0.0, 14.0, -2.0)), rotation((1.0, 0.0, 0.0), -pointed))
+    bones = [*distal_femur(build, -365.0), *_shank(build), *_foot(build, turn), patella(build, -365.0)]
+    calf = stout
+    sole = [
+        build.flesh(
+            (-2, 8, -52),
+            (0, 62, 150),
+            ((0.0, 31, 34), (0.25, 38, 46, 0, 4), (0.5, 40, 37, 0, 6), (0.75, 46, 24, 0, 2), (1.0, 45, 14)),
+        ),
+        build.pad((-1, 22, -30), (46, 35, 36), blend=14.0),
+    ]
+    soft = [
+        build.flesh(
+            (0, -560, -2),
+            (0, 18, -4),
+            (
+                (0.0, 76 * calf, 80 * calf),
+                (0.25, 63 * calf, 66 * calf),
+                (0.35, 57 * calf**0.7, 62 * calf**0.7, 0, 3),
+                (0.45, 56 * calf, 60 * calf, 0, -3),
+                (0.56, 60 * calf, 64 * calf, 0, -11),
+                (0.70, 52 * calf, 55 * calf, -2, -9),
+                (0.84, 40 * calf**0.8, 43 * calf**0.8, -4, -4),
+                (0.93, 36 * calf**0.6, 38 * calf**0.6, -4, -4),
+                (1.0, 40, 42, -2, -6),
+            ),
+        ),
+        *(replace(s, shape=replace(s.shape, to_local=compose(s.shape.to_local, inverse(turn)))) for s in sole),
+    ]
+    return Anatomy(tuple(bones), tuple(soft), tuple(_sites(build, turn)), float(rng.uniform(2.5, 6.0)) * stout)
+
+
+def distal_femur(build: Build, joint: float) -> list[Bone]:
+    """The lower half of a femur whose knee joint lies at y = ``joint``."""
+    y = joint - 4.5
+    shaft = build.tube(
+        (-6, y - 230, 4),
+        (0, y - 14, -2),
+        (
+            (0.0, 14.0, 14.5, 6.5, 0.01),
+            (0.35, 14.5, 15.0, 5.5, 0.02),
+            (0.55, 17.0, 16.5, 3.6, 0.1),
+            (0.72, 23.5, 18.0, 2.0, 0.35),
+            (0.86, 34.0, 19.5, 1.0, 0.7),
+            (0.94, 39.5, 21.0, 0.8, 0.95, 0, -1),
+            (1.0, 39.0, 21.0, 0.8, 1.0, 0, -3),
+        ),
+        caps=(Cap(), Cap()),
+        corner=12.0,
+    )
+    medial = build.blob((21.0, y - 19, -6), (19.5, 17.5, 30), cortex=0.9, boxy=0.25, bump=0.3)
+    lateral = build.blob((-21.5, y - 18.5, -4), (18.5, 17.5, 31), cortex=0.9, boxy=0.3, bump=0.3)
+    notch = build.blob((0, y + 3, -14), (17, 8.5, 22), cortex=1.1, boxy=0.0, bump=0.0)
+    return [
+        whole("femur", Part(shaft), Part(medial, 6.0), Part(lateral, 6.0), Part(notch, carve=True), grain=(0.7, 1.7))
+    ]
+
+
+def patella(build: Build, joint: float) -> Bone:
+    """The kneecap in front of the femoral condyles."""
+    body = build.blob((0, joint - 34, 36), (21.5, 21, 10.5), cortex=1.2, spongy=1.0, boxy=0.2, bump=0.5)
+    return whole("patella", Part(body), grain=(0.65, 1.1))
+
+
+def _shank(build: Build) -> list[Bone]:
+    slope = float(build.rng.normal(0.10, 0.03))
+    tibia = build.tube(
+        (4, -364, 0),
+        (0, -1.5, 0),
+        (
+            (0.0, 36.0, 23.5, 0.8, 1.0, 0, -2),
+            (0.03, 38.0, 25.0, 0.7, 1.0, 0, -2),
+            (0.06, 34.5, 24.5, 0.8, 0.9, 0, -1),
+            (0.11, 26.0, 22.0, 1.4, 0.55, -1, 1),
+            (0.17, 19.5, 19.5, 2.5, 0.2, -1, 1, 0.05),
+            (0.27, 15.5, 17.5, 4.2, 0.04, -1, 0, 0.09),
+            (0.45, 13.2, 15.5, 5.2, 0.01, 0, 0, 0.10),
+            (0.62, 12.0, 13.2, 5.0, 0.01, 0, 0, 0.09),
+            (0.76, 12.2, 12.6, 3.8, 0.04, 0, 0, 0.05),
+            (0.87, 15.5, 14.5, 2.0, 0.3, 1, 0),
+            (0.94, 21.0, 18.0, 1.0, 0.8, 2, 0),
+            (0.985, 24.0, 20.0, 0.7, 1.0, 2.5, 0),
+            (1.0, 23.5, 20.0, 0.8, 1.1, 2.5, 0),
+        ),
+        caps=(
+            Cap(groove=-6.5, width=5.0, tilt_v=slope, curve_u=0.0),
+            Cap(curve_v=-0.02, curve_u=0.0, groove=-0.8, width=9.0),
+        ),
+        corner=5.0,
+        turn=90.0,
+    )
+    tuberosity = build.tube(
+        (1, -345, 20),
+        (1, -300, 15),
+        ((0.0, 6, 5, 1.0, 0.7), (0.35, 8, 7, 1.6, 0.6), (0.65, 7, 6, 2.2, 0.4), (1.0, 5, 4, 3.0, 0.1)),
+        corner=3.0,
+    )
+    malleolus = build.tube(
+        (19.0, -24, 0),
+        (19.8, 13.5, 3),
+        ((0.0, 6.0, 14, 0.8, 0.9), (0.5, 6.6, 13.5, 0.8, 1.0), (0.8, 5.6, 10.5, 0.9, 1.0), (1.0, 4.2, 7.5, 0.9, 1.0)),
+        caps=(Cap(), Cap(curve_u=0.06, curve_v=0.04)),
+        corner=3.0,
+    )
+    spines = build.tube(
+        (7, -358, -2),
+        (6, -371, -2),
+        ((0, 4, 6, 0.8, 0.9), (0.7, 2.5, 4, 0.8, 0.9), (1, 1.4, 2.5, 0.8, 0.9)),
+        corner=1.2,
+    )
+    fibula = build.tube(
+        (-33, -346, -17),
+        (-28.5, 21, -8),
+        (
+            (0.0, 9.5, 9.5, 0.7, 1.0, -1),
+            (0.03, 11.0, 10.5, 0.7, 0.9, -1),
+            (0.07, 8.2, 8.5, 1.1, 0.5, -1),
+            (0.12, 6.0, 6.5, 2.0, 0.12),
+            (0.3, 6.4, 7.0, 3.0, 0.02, 1.5),
+            (0.5, 6.4, 7.2, 3.2, 0.02, 2.5),
+            (0.7, 6.2, 6.8, 2.9, 0.03, 2.0),
+            (0.84, 6.6, 7.2, 2.2, 0.1, 0.5),
+            (0.915, 8.6, 9.8, 1.2, 0.55, -0.5),
+            (0.955, 9.4, 11.5, 0.8, 0.95, -1.2),
+            (0.98, 8.2, 10.5, 0.8, 1.0, -2),
+            (1.0, 5.6, 7.8, 0.9, 1.0, -2),
+        ),
+        caps=(Cap(curve_u=0.05, curve_v=0.04, tilt_u=-0.25), Cap(curve_u=0.05, curve_v=0.04)),
+        corner=3.0,
+    )
+    return [
+        whole("fibula", Part(fibula), grain=(0.7, 1.8)),
+        whole("tibia", Part(tibia), Part(tuberosity, 6.0), Part(malleolus, 5.0), Part(spines, 3.0), grain=(0.7, 1.7)),
+    ]
+
+
+def _foot(build: Build, turn: NDArray[np.float64]) -> list[Bone]:
+    """The foot, turned in the ankle."""
+    dome = build.blob((-3.5, 16.5, -2), (14.5, 15.8, 21.5), cortex=0.8, spongy=0.9, boxy=0.7, bump=0.15)
+    neck = build.blob((2, 20, 31), (10, 12.5, 15), cortex=0.7, spongy=0.8, boxy=0.3)
+    heel = build.tube(
+        (-5, 33, 24),
+        (-4, 47, -56),
+        (
+            (0.0, 13, 13, 0.8, 0.9),
+            (0.3, 17, 16, 0.9, 0.9),
+            (0.55, 15, 17, 0.9, 0.8),
+            (0.85, 16, 21, 1.0, 1.0),
+            (1.0, 14, 19, 1.2, 1.1),
+        ),
+        caps=(Cap(), Cap(curve_u=0.015, curve_v=0.012)),
+        corner=10.0,
+    )
+    facet = build.blob((-2, 31, 0), (9, 12, 13), cortex=0.9, boxy=0.2)
+    sustentaculum = build.blob((12, 32, 8), (6, 9, 13), cortex=0.9)
+    bones = [
+        whole("talus", Part(dome), Part(neck, 6.0), texture=0.5, grain=(0.65, 1.1)),
+        whole("calcaneus", Part(heel), Part(facet, 7.0), Part(sustentaculum, 5.0), texture=0.5, grain=(0.65, 1.3)),
+        whole("navicular", Part(build.blob((9, 24, 53), (13, 17, 8.5), boxy=0.6, spongy=0.8))),
+        whole("cuboid", Part(build.blob((-14, 40, 47), (11.5, 12.5, 18), boxy=0.8, spongy=0.8))),
+        whole("cuneiform_1", Part(build.blob((18, 36, 72), (14, 7.5, 12.5), boxy=0.8, spongy=0.8))),
+        whole("cuneiform_2", Part(build.blob((5, 29, 70), (10, 7, 10), boxy=0.8, spongy=0.8))),
+        whole("cuneiform_3", Part(build.blob((-6, 33, 71), (11, 7, 12), boxy=0.8, spongy=0.8))),
+    ]
+    for k, (x, length) in enumerate(((20, 62), (9, 74), (-2, 70), (-13, 68), (-24, 66))):
+        base = (x, 38.0 + 2.5 * k, 86.0 - 4.0 * max(0, k - 2) - (4 if k else 0))
+        head = (x * 1.3, 64.0 + 1.0 * k, base[2] + length * 0.9)
+        w = 1.35 if k == 0 else 0.92
+        profile = (
+            (0.0, 8.5 * w, 9 * w, 0.7, 1.0),
+            (0.12, 7.5 * w, 8 * w, 0.9, 0.8),
+            (0.35, 4.4 * w, 5 * w, 2.0, 0.1),
+            (0.7, 4.2 * w, 4.6 * w, 1.7, 0.1),
+            (0.88, 6.0 * w, 7 * w, 0.8, 0.8),
+            (1.0, 5.6 * w, 6.8 * w, 0.7, 1.0),
+        )
+        bones.append(
+            whole(
+                f"metatarsal_{k + 1}",
+                Part(build.tube(base, head, profile, caps=(Cap(), Cap(curve_u=0.06, curve_v=0.06)))),
+            )
+        )
+        toe = (
+            (0.0, 6.5 * w, 6 * w, 0.6, 1.0),
+            (0.3, 4.4 * w, 4 * w, 1.1, 0.3),
+            (0.7, 4.2 * w, 3.6 * w, 1.0, 0.3),
+            (1.0, 5 * w, 4.2 * w, 0.6, 1.0),
+        )
+        start = (head[0] * 1.02, head[1] - 1.0, head[2] + 8.0)
+        bones.append(
+            whole(f"toe_{k + 1}", Part(build.tube(start, (start[0] * 1.03, start[1] + 4, start[2] + 27), toe)))
+        )
+    return [_turned(bone, turn) for bone in bones]
+
+
+def _turned(bone: Bone, turn: NDArray[np.float64]) -> Bone:
+    back = inverse(turn)
+    parts = tuple(replace(p, shape=replace(p.shape, to_local=compose(p.shape.to_local, back))) for p in bone.parts)
+    return replace(bone, parts=parts)
+
+
+def _sites(build: Build, turn: NDArray[np.float64]) -> list[Site]:
+    p = build.point
+    down = (0.0, 1.0, 0.0)
+    u = build.rng.uniform
+    shaft = float(u(-240, -95))
+    low = float(u(-70, -40))
+    fib = ("fibula", p((-27, shaft + float(u(-35, 35)), -12)), down, 6.6)
+
+    def at(q: Point) -> Point:
+        x, y, z = transform(turn, p(q))
+        return float(x), float(y), float(z)
+
+    def toward(q: Point) -> Point:
+        x, y, z = turn[:3, :3] @ np.asarray(q)
+        return float(x), float(y), float(z)
+
+    fib_low = ("fibula", p((-26, low + float(u(-20, 25)), -9)), down, 7.0)
+    long = {"transverse": 0.3, "oblique": 0.3, "spiral": 0.35, "comminuted": 0.25, "hairline": 0.15}
+    return [
+        Site("tibia", p((1, shaft, 0)), down, 13.0, long, _FOOT, (fib,), 0.65, True, 2.0, 0.9),
+        Site(
+            "tibia",
+            p((1, low, 0)),
+            down,
+            14.0,
+            {"oblique": 0.3, "spiral": 0.4, "comminuted": 0.3, "hairline": 0.15, "transverse": 0.15},
+            _FOOT,
+            (fib_low,),
+            0.6,
+            True,
+            1.6,
+            0.7,
+        ),
+        Site(
+            "fibula",
+            p((-27, float(u(-230, -80)), -12)),
+            down,
+            6.6,
+            {"transverse": 0.3, "oblique": 0.4, "spiral": 0.2, "comminuted": 0.1, "hairline": 0.2},
+            weight=0.8,
+            reach=0.5,
+        ),
+        Site(
+            "fibula",
+            p((-26, float(u(-32, 4)), -8)),
+            down,
+            9.0,
+            {"oblique": 0.5, "spiral": 0.35, "transverse": 0.25, "comminuted": 0.1, "hairline": 0.2},
+            weight=2.0,
+            reach=0.55,
+        ),
+        Site(
+            "tibia",
+            p((19.5, float(u(-4, 2)), 2)),
+            (0.3, 1.0, 0.0),
+            7.5,
+            {"transverse": 0.6, "oblique": 0.3, "hairline": 0.3},
+            weight=1.3,
+            reach=0.45,
+            steep=0.35,
+        ),
+        Site(
+            "tibia",
+            p((float(u(-24, -16)), -352, -2)),
+            (-0.85, -0.5, 0.0),
+            18.0,
+            {"oblique": 0.3, "transverse": 0.5, "hairline": 0.3},
+            weight=1.3,
+            reach=0.35,
+            steep=0.2,
+        ),
+        Site(
+            "tibia",
+            p((2, float(u(-315, -290)), 0)),
+            down,
+            20.0,
+            {"transverse": 0.4, "oblique": 0.3, "comminuted": 0.4, "hairline": 0.2},
+            (*_FOOT, "fibula"),
+            (),
+            0.0,
+            True,
+            0.7,
+            0.5,
+        ),
+        Site(
+            "patella",
+            p((0, -365 - 34 + float(u(-4, 4)), 36)),
+            down,
+            12.0,
+            {"transverse": 0.7, "comminuted": 0.4, "hairline": 0.3},
+            weight=0.8,
+            reach=0.6,
+            steep=0.6,
+        ),
+        Site(
+            "femur",
+            p((0, -365 - float(u(62, 95)), 0)),
+            (0.0, -1.0, 0.0),
+            18.0,
+            {"transverse": 0.4, "oblique": 0.4, "spiral": 0.2, "comminuted": 0.3, "hairline": 0.1},
+            (),
+            (),
+            0.0,
+            False,
+            0.8,
+            0.5,
+        ),
+        Site(
+            "metatarsal_5",
+            at((-24.5, 49.0, 84)),
+            toward((-0.1, 0.3, 1.0)),
+            6.0,
+            {"transverse": 0.6, "oblique": 0.3, "hairline": 0.2},
+            ("toe_5",),
+            weight=0.4,
+            reach=0.5,
+        ),
+        Site(
+            "talus",
+            at((4, 18, 22)),
+            toward((0.0, 0.1, 1.0)),
+            12.0,
+            {"transverse": 0.6, "hairline": 0.4},
+            weight=0.25,
+            reach=0.3,
+            steep=0.5,
+        ),
+    ]
