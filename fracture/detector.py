@@ -219,7 +219,7 @@ class Detector:
             RegionError: An unknown operating point, or a region that is not in the tree.
         """
         radiograph, output = examined.radiograph, examined.output
-        regions, region_source = self._regions(radiograph, output)
+        regions, region_source = self.regions_of(radiograph, output)
         film = self.operating_points.lookup(regions, self.tree)
         applied = film[operating_point]
         fractured = applied.point.reached(output.score)
@@ -269,7 +269,7 @@ class Detector:
             radiograph=radiograph,
         )
 
-    def _regions(self, radiograph: Radiograph, output: EnsembleOutput) -> tuple[tuple[str, ...], str | None]:
+    def regions_of(self, radiograph: Radiograph, output: EnsembleOutput) -> tuple[tuple[str, ...], str | None]:
         """What the film shows, and who says so: the caller or the file, else the networks."""
         if radiograph.regions:
             return radiograph.regions, radiograph.region_source

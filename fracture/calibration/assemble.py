@@ -1,0 +1,128 @@
+"""Members of a training run to a folder of weights with a provisional card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from fracture.boxes import BoxParameters
+from fracture.card import Card, MemberCard
+from fracture.errors import DataError
+from fracture.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
+from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
+
+__all__ = ["assemble"]
+
+_LONG = ("history",)  # one row per epoch: it stays in the run folder
+
+
+def assemble(
+    run: str | Path,
+    out: str | Path,
+    *,
+    name: str,
+    version: str,
+    description: str,
+    members: Sequence[str] = (),
+    license: str = "Apache-2.0",  # noqa: A002 - the card's word
+    attribution: Sequence[str] = (),
+    intended_use: str = "Research. This is no medical device.",
+    limitations: Sequence[str] = (),
+) -> Card:
+    """Copy trained members into a folder and write a card with provisional thresholds (0.5, marked so).
+
+    Args:
+        run: A run folder of :func:`fracture.training.train`.
+        out: The folder of weights to write.
+        name, version, description, license, attribution, intended_use, limitations: For the card; what the training
+            set asks to be quoted is added to ``attribution``.
+        members: Names of the members to take, in order; all that are finished where left out.
+
+    Raises:
+        DataError: A member is missing or unfinished, or its file is not the one that its description names.
+    """
+    source, folder = Path(run), Path(out)
+    names = list(members) or sorted(
+        path.stem for path in source.glob("*.json") if path.with_suffix(".safetensors").exists()
+    )
+    if not names:
+        raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    cards, quoted = [], list(attribution)
+    for member in names:
+        facts = _facts(source, member)
+        path = folder / f"{member}.safetensors"
+        shutil.copyfile(source / path.name, path)
+        training = {key: value for key, value in facts["training"].items() if key not in _LONG}
+        start = training.get("start")
+        if isinstance(start, dict):  # lists of tensor names are for the run folder; their counts are for the card
+            training["start"] = {k: len(v) if isinstance(v, (list, tuple)) else v for k, v in start.items()}
+        cards.append(
+            MemberCard(
+                file=path.name,
+                sha256=facts["sha256"],
+                model=facts["model"],
+                preprocess=facts["preprocess"],
+                training=training,
+            )
+        )
+        if training.get("attribution") and training["attribution"] not in quoted:
+            quoted.append(training["attribution"])
+    card = Card(
+        name=name,
+        version=version,
+        created=date.today().isoformat(),
+        description=description,
+        license=license,
+        attribution=tuple(quoted),
+        intended_use=intended_use,
+        limitations=tuple(limitations),
+        members=tuple(cards),
+        operating_points=_provisional().to_dict(),
+        boxes=BoxParameters().to_dict(),
+    )
+    card.write(folder)
+    return card
+
+
+def _facts(run: Path, member: str) -> dict[str, Any]:
+    described, weights = run / f"{member}.json", run / f"{member}.safetensors"
+    try:
+        facts = json.loads(described.read_text(encoding="utf-8"))
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"member {member} of {run} is missing or unfinished", got=type(error).__name__, hint="let the training end"
+        ) from error
+    if not isinstance(facts, dict) or facts.get("sha256") != digest:
+        raise DataError(f"{weights} is not the file that {described.name} describes", got=f"SHA-256 {digest}")
+    return facts
+
+
+def _provisional() -> OperatingPoints:
+    def point(name: str, kind: str) -> OperatingPoint:
+        return OperatingPoint(
+            name=name,
+            node="any",
+            threshold=0.5,
+            target=DEFAULT_TARGETS[name],
+            target_kind=kind,  # type: ignore[arg-type]
+            method="empirical",
+            n_positive=0,
+            n_negative=0,
+            data="provisional: not calibrated",
+        )
+
+    return OperatingPoints(
+        {
+            "any": RegionThresholds(
+                high_sensitivity=point(HIGH_SENSITIVITY, "sensitivity"),
+                high_specificity=point(HIGH_SPECIFICITY, "specificity"),
+            )
+        }
+    )

@@ -1,0 +1,90 @@
+"""What the ensemble says about annotated films, kept small: outputs and annotations, no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.detector import Detector, Examined
+from fracture.errors import DataError
+from fracture.evaluation.matching import BoxTable, box_table
+from fracture.prediction import Box, Failure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Case", "box_tables", "examine_films"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One annotated film and what the networks said.
+
+    Attributes:
+        film: Its annotation.
+        examined: The networks' output; the radiograph in it has the film's size and facts but blank pixels, and its
+            regions are the annotated ones.
+        told: Regions as the networks themselves would have named them.
+    """
+
+    film: Film
+    examined: Examined
+    told: tuple[str, ...]
+
+    @property
+    def score(self) -> float:
+        """The ensemble's score."""
+        return self.examined.output.score
+
+
+def examine_films(
+    detector: Detector, annotated: AnnotatedSet, *, progress: Callable[[int], object] | None = None
+) -> list[Case]:
+    """Run the networks over every film of a set.
+
+    Raises:
+        DataError: Films that cannot be read, all named at once.
+    """
+    cases: list[Case] = []
+    faults: list[str] = []
+    paths = [annotated.image_path(film) for film in annotated]
+    for film, found in zip(annotated, detector.examine_many(paths), strict=True):
+        if progress is not None:
+            progress(1)
+        if isinstance(found, Failure):
+            faults.append(f"{film.source}: {found.error}")
+            continue
+        told, _ = detector.regions_of(replace(found.radiograph, regions=(), region_source=None), found.output)
+        blank: NDArray[np.float32] = np.broadcast_to(np.float32(0.0), found.radiograph.pixels.shape)
+        radiograph = replace(
+            found.radiograph,
+            pixels=blank,
+            source=film.source,
+            regions=film.regions,
+            region_source="caller" if film.regions else None,
+        )
+        cases.append(Case(film, replace(found, radiograph=radiograph), told))
+    if faults:
+        raise DataError(
+            f"{len(faults)} films of {annotated.name} cannot be read", got="; ".join(faults[:5]), hint="see verify-data"
+        )
+    return cases
+
+
+def box_tables(films: Sequence[Film], boxes: Sequence[Sequence[Box]]) -> tuple[BoxTable, BoxTable]:
+    """Predicted and reference boxes of the same films, as the matcher takes them."""
+    found = [(i, (b.x0, b.y0, b.x1, b.y1), b.score) for i, row in enumerate(boxes) for b in row]
+    truth = [(i, corners) for i, film in enumerate(films) for corners in film.boxes]
+    predicted = box_table(
+        [i for i, _, _ in found],
+        [c for _, c, _ in found],
+        [s for _, _, s in found],
+        films=len(films),
+        name="predictions",
+    )
+    reference = box_table([i for i, _ in truth], [c for _, c in truth], films=len(films), name="annotations")
+    return predicted, reference

@@ -1,0 +1,95 @@
+"""What a card says about how good its weights are: cross-fitted, with intervals, with and without hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fracture.calibration.cases import Case, box_tables
+from fracture.evaluation.detection import average_precision_boxes, froc
+from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.matching import Criterion
+from fracture.evaluation.scores import auc
+from fracture.intervals import wilson_interval
+from fracture.prediction import Prediction
+
+__all__ = ["measure_all"]
+
+
+def measure_all(
+    cases: Sequence[Case], sensitive: Sequence[Prediction], specific: Sequence[Prediction], *, seed: int = 0
+) -> dict[str, Any]:
+    """Film, region and box level results of cross-fitted predictions, as JSON.
+
+    Args:
+        cases: The films with their annotations.
+        sensitive: Their predictions at the high-sensitivity point, with candidates.
+        specific: Their predictions at the high-specificity point.
+        seed: Of the bootstrap.
+
+    Returns:
+        ``{"film": {cohort: {...}}, "boxes": {...}, "regions_right": {...}}``; cohorts are ``all``,
+        ``without hardware`` and each region.
+    """
+    cohorts: dict[str, list[int]] = {"all": list(range(len(cases)))}
+    if any(case.film.hardware for case in cases):
+        cohorts["without hardware"] = [i for i, case in enumerate(cases) if not case.film.hardware]
+    for region in sorted({region for case in cases for region in case.film.regions}):
+        cohorts[region] = [i for i, case in enumerate(cases) if region in case.film.regions]
+    return {
+        "film": {name: _film_level(cases, sensitive, specific, keep, seed) for name, keep in cohorts.items()},
+        "boxes": _box_level(cases, sensitive, seed),
+        "regions_right": _regions_right(cases),
+        "cross_fitted": True,
+    }
+
+
+def _film_level(
+    cases: Sequence[Case],
+    sensitive: Sequence[Prediction],
+    specific: Sequence[Prediction],
+    keep: Sequence[int],
+    seed: int,
+) -> dict[str, Any]:
+    labels = [cases[i].film.fractured for i in keep]
+    area = auc(labels, [cases[i].score for i in keep], groups=[cases[i].film.group for i in keep], seed=seed)
+    row: dict[str, Any] = {"films": len(keep), "fractured": sum(labels), "auc": _number(area)}
+    for name, predictions in (("high_sensitivity", sensitive), ("high_specificity", specific)):
+        calls = [predictions[i].fractured for i in keep]
+        row[name] = {
+            "sensitivity": _share([call for call, label in zip(calls, labels, strict=True) if label]),
+            "specificity": _share([not call for call, label in zip(calls, labels, strict=True) if not label]),
+        }
+    return row
+
+
+def _box_level(cases: Sequence[Case], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
+    films = [case.film for case in cases]
+    predicted, reference = box_tables(films, [p.candidates or () for p in predictions])
+    criterion = Criterion("iou_or_center", 0.3)
+    half, loose = average_precision_boxes(predicted, reference, (Criterion("iou", 0.5), criterion))
+    curve = froc(predicted, reference, criterion, groups=[film.group for film in films], seed=seed)
+    return {
+        "fractures": len(reference),
+        "ap50": half,
+        f"ap ({criterion.text()})": loose,
+        f"froc sensitivity at 0.5 false positives per film ({criterion.text()})": _number(curve.at(0.5)),
+    }
+
+
+def _regions_right(cases: Sequence[Case]) -> dict[str, Any]:
+    """Share of films on which the networks name exactly the annotated regions."""
+    return _share([set(case.told) == set(case.film.regions) for case in cases if case.film.regions])
+
+
+def _share(hits: Sequence[bool]) -> dict[str, Any]:
+    if not hits:
+        return {"value": None, "reason": "no such film"}
+    low, high = wilson_interval(sum(hits), len(hits))
+    return {"value": sum(hits) / len(hits), "count": sum(hits), "n": len(hits), "interval": [low, high]}
+
+
+def _number(estimate: Estimate) -> dict[str, Any]:
+    if estimate.value is None:
+        return {"value": None, "reason": estimate.reason}
+    return {"value": estimate.value, "interval": [estimate.low, estimate.high], "method": estimate.method}

@@ -1,0 +1,87 @@
+"""Box rules swept on maps of films that the members never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from fracture.boxes import BoxParameters, find_candidates
+from fracture.calibration.cases import Case, box_tables
+from fracture.evaluation.detection import FrocSensitivity, average_precision_boxes
+from fracture.evaluation.matching import Criterion, match
+from fracture.prediction import Box, GridToSource
+
+__all__ = ["GRID", "Sweep"]
+
+GRID: tuple[BoxParameters, ...] = tuple(
+    BoxParameters(threshold=threshold, hysteresis=hysteresis)
+    for threshold, hysteresis in product((0.1, 0.15, 0.2, 0.3, 0.4, 0.5), (0.3, 0.5, 0.7))
+)
+"""What is tried: the map threshold and how far below it a box extends. Our choice."""
+
+_FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read
+_OVERLAP = Criterion("iou", 0.5)
+_FOUND = Criterion("iou_or_center", 0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Candidates of every case under every parameter set, made once and judged on any part of the cases.
+
+    Attributes:
+        cases: The films.
+        grid: The parameter sets.
+        boxes: ``boxes[g][i]``: candidates of case i under parameter set g.
+    """
+
+    cases: tuple[Case, ...]
+    grid: tuple[BoxParameters, ...]
+    boxes: tuple[tuple[tuple[Box, ...], ...], ...]
+
+    @classmethod
+    def over(cls, cases: Sequence[Case], grid: Sequence[BoxParameters] = GRID) -> Sweep:
+        """Find all candidates."""
+        return cls(tuple(cases), tuple(grid), tuple(tuple(_candidates(c, p) for c in cases) for p in grid))
+
+    def value(self, index: int, keep: Sequence[int]) -> float:
+        """Mean of AP at IoU 0.5 and of the FROC sensitivity at 0.5 false positives per film; 0 without fractures.
+
+        Args:
+            index: Which parameter set.
+            keep: Which cases.
+        """
+        films = [self.cases[i].film for i in keep]
+        predicted, reference = box_tables(films, [self.boxes[index][i] for i in keep])
+        if len(reference) == 0:
+            return 0.0
+        overlap = average_precision_boxes(predicted, reference, _OVERLAP)[0] or 0.0
+        curve = FrocSensitivity(match(predicted, reference, _FOUND))
+        found = float(curve.at((_FALSE_POSITIVES,), np.ones((1, len(films))))[0, 0])
+        return 0.5 * (overlap + found)
+
+    def best(self, keep: Sequence[int], *, start: BoxParameters | None = None) -> BoxParameters:
+        """The parameter set of the highest value on some cases; the first among equals.
+
+        With ``start`` only the map threshold is chosen, and the rest is kept as it is there.
+        """
+        allowed = [
+            g for g, p in enumerate(self.grid) if start is None or replace(p, threshold=start.threshold) == start
+        ]
+        return self.grid[max(allowed, key=lambda g: self.value(g, keep))]
+
+
+def _candidates(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
+    output, radiograph = case.examined.output, case.examined.radiograph
+    if output.map is None or output.grid_to_source is None:
+        return ()
+    return find_candidates(
+        output.map,
+        parameters,
+        to_source=GridToSource(*output.grid_to_source),
+        size=(radiograph.width, radiograph.height),
+        score=output.score,
+        spacing=radiograph.spacing,
+    )
