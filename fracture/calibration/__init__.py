@@ -8,7 +8,20 @@ Calibration uses films that no member was trained on, at the precision and with 
 
 from __future__ import annotations
 
-from fracture.calibration.assemble import assemble
-from fracture.calibration.run import CalibrationResult, calibrate
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fracture.calibration.assembly import assemble
+    from fracture.calibration.run import CalibrationResult, calibrate
 
 __all__ = ["CalibrationResult", "assemble", "calibrate"]
+
+_HOMES = {"assemble": "assembly", "CalibrationResult": "run", "calibrate": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that the command line can list its commands without torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

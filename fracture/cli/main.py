@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from fracture._version import __version__
+from fracture.calibration.cli import calibrate
 from fracture.cli.info import info
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.verify import verify
 from fracture.errors import FractureError
+from fracture.training.cli import train
 
 __all__ = ["app", "main"]
 
@@ -29,6 +31,8 @@ app.command("predict")(predict)
 app.command("info")(info)
 app.command("verify")(verify)
 app.command("simulate")(simulate)
+app.command("train")(train)
+app.command("calibrate")(calibrate)
 
 
 def _version(value: bool) -> None:

@@ -29,9 +29,9 @@ def simulate(
             directory,
             n,
             seed=seed,
-            format=file_format,  # type: ignore[arg-type]
+            format=file_format,
             fracture_rate=fracture_rate,
             regions=region or None,
-            progress=lambda _done: bar.update(),
+            progress=lambda done, _total: bar.update(done - bar.n),
         )
     typer.echo(f"fracture: {n} films and annotations.json in {directory}", err=True)
