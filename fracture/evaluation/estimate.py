@@ -43,7 +43,10 @@ class Estimate:
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
             number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
+            if number is None:
+                continue
+            object.__setattr__(self, name, float(number))  # NumPy scalars would not survive JSON
+            if not math.isfinite(number):
                 raise EvaluationError(
                     f"an estimate's {name} is a finite number or None",
                     got=number,

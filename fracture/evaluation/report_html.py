@@ -481,8 +481,9 @@ def _methods(report: EvaluationReport) -> str:
         "Medicine 3:144). A film is called fractured at score ≥ threshold. AUC counts ties as one half; DeLong’s "
         "variance through midranks (Sun and Xu 2014), with groups as in Obuchowski 1997. ROC bands: vertical averaging "
         "and fixed width (Macskassy and Provost 2004; Campbell 1994). Average precision is COCO’s (101 recalls, at "
-        "most 100 boxes per film); FROC sensitivities are the best of any observed threshold with at most that many false "
-        "positives per film. Expected calibration error is debiased for sampling noise (after Kumar et al. 2019).</p>"
+        "most 100 boxes per film); FROC sensitivities are the best of any observed threshold with at most "
+        "that many false positives per film. Expected calibration error is debiased for sampling noise (after Kumar et "
+        "al. 2019).</p>"
     )
 
 
