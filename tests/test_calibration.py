@@ -1,0 +1,181 @@
+"""Calibration: thresholds that no film helped to set for itself, and a card that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import safetensors.torch
+
+import fracture
+from fracture.boxes import BoxParameters
+from fracture.calibration import assemble, calibrate
+from fracture.calibration.cases import examine_films
+from fracture.calibration.sweep import Sweep
+from fracture.card import Card
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.splits import split_folds
+from fracture.errors import DataError
+from fracture.operating_points import find_threshold
+from fracture.verification import verify_weights
+from tests.test_detector import film
+from tests.weights import write_weights
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSet:
+    """Sixty drawn films of twenty groups, two regions; every third is called fractured and has a dark gap."""
+    root = tmp_path_factory.mktemp("films")
+    films = []
+    for k in range(60):
+        pixels = film(k, (128, 96))
+        fractured = int(k % 3 == 0)
+        if fractured:
+            pixels[60:66, 30:66] = 20
+        cv2.imwrite(str(root / f"{k:02d}.png"), pixels)
+        films.append(
+            Film(
+                source=f"{k:02d}.png",
+                width=96,
+                height=128,
+                fractured=fractured,
+                regions=("fracatlas_hand",) if k % 2 else ("fracatlas_leg",),
+                boxes=((30.0, 56.0, 66.0, 70.0),) if fractured else (),
+                group=str(k // 3),
+                hardware=k % 20 == 0,
+            )
+        )
+    return AnnotatedSet(tuple(films), "drawn", root)
+
+
+@pytest.fixture
+def weights(tiny_weights: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
+
+
+def test_thresholds_are_those_of_the_rule_and_the_card_says_so(
+    weights: Path, annotated: AnnotatedSet, tmp_path: Path
+) -> None:
+    result = calibrate(weights, annotated, out=tmp_path / "oof", precision="float32", device="cpu")
+    card = Card.read(weights)
+    assert card == result.card
+    detector = fracture.load(weights, precision="float32", device="cpu")
+    cases = examine_films(detector, annotated)
+    point = detector.operating_points.nodes["any"].high_sensitivity
+    assert point is not None
+    labels = [case.film.fractured for case in cases]
+    assert point.threshold == find_threshold([case.score for case in cases], labels, target=0.925)
+    assert (point.n_positive, point.n_negative) == (20, 40)
+    assert "drawn" in point.data
+    metrics = card.metrics["film"]
+    assert metrics["all"]["films"] == 60
+    assert metrics["without hardware"]["films"] == 57
+    assert {"fracatlas_hand", "fracatlas_leg"} <= set(metrics)
+    assert any("self-test: 0" in line for line in verify_weights(weights))
+    lines = [json.loads(line) for line in (tmp_path / "oof" / "predictions.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines] == [film.source for film in annotated]
+    assert all("candidates" in line for line in lines)
+
+
+def test_no_film_is_judged_by_a_threshold_it_helped_to_set(weights: Path, annotated: AnnotatedSet) -> None:
+    result = calibrate(weights, annotated, precision="float32", device="cpu", folds=4, seed=3)
+    by_source = {p.source: p for p in result.predictions}
+    for held in split_folds(annotated, 4, seed=3).parts.values():
+        inside = set(held)
+        rest = [p for p in result.predictions if p.source not in inside]
+        labels = [annotated.film(p.source).fractured for p in rest]
+        expected = find_threshold([p.probability for p in rest], labels, target=0.925)
+        for source in inside:
+            p = by_source[source]
+            if p.operating_node == "any":
+                assert p.threshold == expected
+    # A label that changes must not change the decision about its own film.
+    flipped = replace(
+        annotated,
+        films=tuple(replace(f, fractured=1 - f.fractured, boxes=()) if f.source == "00.png" else f for f in annotated),
+    )
+    again = calibrate(weights, flipped, precision="float32", device="cpu", folds=4, seed=3)
+    folds = split_folds(annotated, 4, seed=3).parts
+    if folds == split_folds(flipped, 4, seed=3).parts:  # stratification may move groups
+        assert again.predictions[0].threshold == result.predictions[0].threshold
+
+
+def test_without_fractures_it_refuses(weights: Path, annotated: AnnotatedSet) -> None:
+    with pytest.raises(DataError, match="no fractured film"):
+        calibrate(weights, annotated.select(lambda f: not f.fractured), precision="float32", device="cpu")
+
+
+def test_unreadable_films_are_all_named(weights: Path, annotated: AnnotatedSet, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    shutil.copytree(annotated.root, root)
+    for name in ("03.png", "07.png"):
+        (root / name).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"2 films.*03\.png.*07\.png"):
+        calibrate(weights, replace(annotated, root=root), precision="float32", device="cpu")
+
+
+def test_the_sweep_prefers_rules_that_find_the_fracture(weights: Path, annotated: AnnotatedSet) -> None:
+    """With maps that are drawn from the annotations, a threshold above their peak finds nothing."""
+    detector = fracture.load(weights, precision="float32", device="cpu")
+    cases = []
+    for case in examine_films(detector, annotated):
+        output = case.examined.output
+        assert output.map is not None
+        assert output.grid_to_source is not None
+        drawn = np.zeros_like(output.map)
+        sx, sy, ox, oy = output.grid_to_source
+        for x0, y0, x1, y1 in case.film.boxes:
+            rows = slice(int((y0 - oy) / sy), int(np.ceil((y1 - oy) / sy)))
+            columns = slice(int((x0 - ox) / sx), int(np.ceil((x1 - ox) / sx)))
+            drawn[rows, columns] = 0.4
+        score = 0.9 if case.film.fractured else 0.1
+        cases.append(replace(case, examined=replace(case.examined, output=replace(output, map=drawn, score=score))))
+    rules = {"min_area_px": 0.0, "candidate_floor": 0.35, "hysteresis": 0.7}
+    low, high = BoxParameters(threshold=0.38, **rules), BoxParameters(threshold=0.38, min_area_px=1e9)
+    sweep = Sweep.over(cases, (high, low))
+    everything = range(len(cases))
+    assert sweep.value(1, everything) > 0.4
+    assert sweep.value(0, everything) == 0.0
+    assert sweep.best(everything) == low
+
+
+def test_assemble_then_calibrate(tmp_path: Path, annotated: AnnotatedSet) -> None:
+    made = write_weights(tmp_path / "made")
+    run = tmp_path / "run"
+    run.mkdir()
+    for member in made.members:
+        name = Path(member.file).stem
+        shutil.copyfile(tmp_path / "made" / member.file, run / member.file)
+        facts = {
+            "sha256": member.sha256,
+            "model": member.model,
+            "preprocess": member.preprocess,
+            "training": {"seed": 1, "history": [1, 2], "attribution": "Somebody 2026", "start": {"loaded": ["a", "b"]}},
+        }
+        (run / f"{name}.json").write_text(json.dumps(facts))
+    card = assemble(run, tmp_path / "out", name="mine", version="1", description="d")
+    assert [m.file for m in card.members] == ["member_0.safetensors", "member_1.safetensors"]
+    assert card.attribution == ("Somebody 2026",)
+    assert "history" not in card.members[0].training
+    assert card.members[0].training["start"] == {"loaded": 2}
+    p = fracture.load(tmp_path / "out", device="cpu").predict(film())
+    assert p.threshold == 0.5
+    calibrate(tmp_path / "out", annotated, precision="float32", device="cpu")
+    assert fracture.load(tmp_path / "out", device="cpu").predict(film()).threshold != 0.5
+
+
+def test_assemble_refuses_a_file_that_changed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    safetensors.torch.save_file({}, run / "a.safetensors")
+    (run / "a.json").write_text(json.dumps({"sha256": hashlib.sha256(b"other").hexdigest(), "training": {}}))
+    with pytest.raises(DataError, match="not the file"):
+        assemble(run, tmp_path / "out", name="mine", version="1", description="d")
+    with pytest.raises(DataError, match="no finished member"):
+        assemble(tmp_path, tmp_path / "out", name="mine", version="1", description="d")
