@@ -151,6 +151,8 @@ def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels
         MultiFrameError: Several pages, and no or no valid ``frame``.
         NotARadiographError: A color picture.
     """
+    from PIL.Image import DecompressionBombError
+
     kind = sniff(data)
     try:
         if kind == "jpeg":
@@ -162,6 +164,8 @@ def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels
                 return _decode_tiff(data, name, frame, max_pixels)
     except FractureError:
         raise
+    except DecompressionBombError:
+        raise ImageSizeError(f"{name}: the file declares tiles beyond Pillow's limit") from None
     except FAULTS:
         raise UnreadableFileError(
             f"{name}: the {kind.upper()} data is truncated or damaged", hint="export or copy the file again"
@@ -341,13 +345,15 @@ def plane_from_pil(image: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> 
         NotARadiographError: A color picture.
     """
     check_size(name, *image.size, max_pixels)
+    from PIL.Image import DecompressionBombError
+
     try:
         orientation, notes = _exif_orientation(image)
         with quiet():
             plane = _plane(image, name)
     except FractureError:
         raise
-    except FAULTS:
+    except (*FAULTS, DecompressionBombError):
         raise UnreadableFileError(f"{name}: the image's file is truncated or damaged") from None
     return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
 

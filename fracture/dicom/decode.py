@@ -34,7 +34,8 @@ from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
+
+    from fracture.dicom.header import Attributes
 
 __all__ = ["checked_pixels", "decode_frame", "decode_pixels", "split_frames"]
 
@@ -65,13 +66,13 @@ def decode_pixels(
     """
     data, name = open_bytes(source, max_bytes)
     parsed = parse(data, name, max_bytes=max_bytes)
-    form = layout(parsed.dataset, name, parsed.transfer_syntax, truncated=parsed.truncated)
+    form = layout(parsed.attributes, name, parsed.transfer_syntax, truncated=parsed.truncated)
     check_size(name, form.columns, form.rows * form.frames, max_pixels)
-    frames = [decode_frame(parsed.dataset, form, name, index)[0] for index in range(form.frames)]
+    frames = [decode_frame(parsed.attributes, form, name, index)[0] for index in range(form.frames)]
     return frames[0] if form.frames == 1 else np.stack(frames)
 
 
-def decode_frame(dataset: Dataset, form: Layout, name: str, index: int = 0) -> tuple[NDArray[Any], str]:
+def decode_frame(dataset: Attributes, form: Layout, name: str, index: int = 0) -> tuple[NDArray[Any], str]:
     """One frame of stored values.
 
     Returns:
@@ -100,7 +101,7 @@ def decode_frame(dataset: Dataset, form: Layout, name: str, index: int = 0) -> t
     return pixels, photometric
 
 
-def checked_pixels(dataset: Dataset, form: Layout, name: str) -> bytes:
+def checked_pixels(dataset: Attributes, form: Layout, name: str) -> bytes:
     """The raw pixel data, its transfer syntax supported and, where not compressed, its length sufficient.
 
     Raises:
@@ -120,12 +121,8 @@ def checked_pixels(dataset: Dataset, form: Layout, name: str) -> bytes:
     return pixel_data
 
 
-def _pixel_bytes(dataset: Dataset, name: str) -> bytes:
-    try:
-        with quiet():
-            found = dataset["PixelData"].value
-    except FAULTS:
-        found = None
+def _pixel_bytes(dataset: Attributes, name: str) -> bytes:
+    found = dataset.get("PixelData")
     if not isinstance(found, bytes | bytearray) or not found:
         raise UnreadableFileError(f"{name}: the pixels are missing or malformed", hint="copy the file again")
     return bytes(found)

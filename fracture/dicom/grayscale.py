@@ -19,9 +19,8 @@ from fracture.images import grey_plane, percentile_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
 
-    from fracture.dicom.header import Layout
+    from fracture.dicom.header import Attributes, Layout
 
     Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -43,7 +42,7 @@ class _Table:
 
 
 def render(
-    stored: NDArray[Any], dataset: Dataset, form: Layout, name: str, window: str | int
+    stored: NDArray[Any], dataset: Attributes, form: Layout, name: str, window: str | int
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Display values of one grey frame.
 
@@ -104,7 +103,7 @@ def _little(form: Layout) -> bool:
     return form.transfer_syntax != EXPLICIT_BE
 
 
-def _modality(dataset: Dataset, form: Layout, notes: list[str]) -> Curve:
+def _modality(dataset: Attributes, form: Layout, notes: list[str]) -> Curve:
     """Modality LUT Sequence, else Rescale Slope and Intercept, else the values themselves (PS3.3 C.11.1)."""
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
@@ -122,7 +121,7 @@ def _modality(dataset: Dataset, form: Layout, notes: list[str]) -> Curve:
     return lambda values: values * m + b
 
 
-def _lut(item: Dataset, form: Layout, signed: bool) -> _Table | None:
+def _lut(item: Attributes, form: Layout, signed: bool) -> _Table | None:
     """One item of a LUT sequence; ``None`` where it is empty or contradicts itself."""
     descriptor = integers(item, "LUTDescriptor", little_endian=_little(form))
     data = integers(item, "LUTData", little_endian=_little(form))
@@ -145,7 +144,7 @@ def _lut(item: Dataset, form: Layout, signed: bool) -> _Table | None:
     return _Table(entries.astype(np.float64), first, float(top))
 
 
-def _padding(stored: NDArray[Any], dataset: Dataset, form: Layout) -> NDArray[np.bool_] | None:
+def _padding(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray[np.bool_] | None:
     """Where pixels are padding (PS3.3 C.7.5.1.1.2); ``None`` where none or all are."""
     found = integers(dataset, "PixelPaddingValue", signed=form.signed, little_endian=_little(form))
     if len(found) != 1:
@@ -184,7 +183,7 @@ def _percentile(stored: NDArray[Any], padding: NDArray[np.bool_] | None, modalit
 
 
 def _voi(
-    dataset: Dataset, form: Layout, name: str, window: str | int, span: tuple[float, float], notes: list[str]
+    dataset: Attributes, form: Layout, name: str, window: str | int, span: tuple[float, float], notes: list[str]
 ) -> Curve | None:
     """The chosen VOI transformation, ``None`` where the file has no valid one."""
     centers, widths = floats(dataset, "WindowCenter"), floats(dataset, "WindowWidth")
@@ -234,7 +233,9 @@ def _window(center: float, width: float, function: str, span: tuple[float, float
     return lambda values: (values - (center - 0.5)) / (width - 1) + 0.5
 
 
-def grey_from_color(stored: NDArray[Any], photometric: str, dataset: Dataset, form: Layout, name: str) -> NDArray[Any]:
+def grey_from_color(
+    stored: NDArray[Any], photometric: str, dataset: Attributes, form: Layout, name: str
+) -> NDArray[Any]:
     """The one grey plane of a color frame whose channels agree.
 
     Args:
@@ -265,7 +266,7 @@ def grey_from_color(stored: NDArray[Any], photometric: str, dataset: Dataset, fo
     return rounded
 
 
-def _palette(stored: NDArray[Any], dataset: Dataset, form: Layout, name: str) -> NDArray[np.uint8]:
+def _palette(stored: NDArray[Any], dataset: Attributes, form: Layout, name: str) -> NDArray[np.uint8]:
     channels = []
     for color in ("Red", "Green", "Blue"):
         stem = f"{color}PaletteColorLookupTable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,60 @@ from fracture.errors import NotARadiographError, UnreadableFileError, Unsupporte
 from fracture.quiet import FAULTS, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydicom.dataset import Dataset
 
-__all__ = ["Layout", "floats", "integers", "items", "layout", "text"]
+Attributes = Mapping[str, Any]
+
+__all__ = ["WANTED", "Attributes", "Layout", "collect", "floats", "integers", "items", "layout", "text"]
+
+# The attributes that are read. No patient, study, physician, institution, date or comment is among them.
+WANTED = (
+    "SOPClassUID",
+    "Modality",
+    "BodyPartExamined",
+    "AnatomicRegionSequence",
+    "AnatomicRegionModifierSequence",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "ViewModifierCodeSequence",
+    "ImageLaterality",
+    "Laterality",
+    "FrameLaterality",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelSpacingCalibrationType",
+    "EstimatedRadiographicMagnificationFactor",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PresentationLUTShape",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "PixelData",
+)
 
 KNOWN_PHOTOMETRIC = (
     "MONOCHROME1",
@@ -30,26 +80,62 @@ KNOWN_PHOTOMETRIC = (
 )
 
 
-def value(dataset: Dataset, keyword: str) -> Any:
-    """An attribute's value, or ``None`` where it is absent, empty or malformed (pydicom converts lazily)."""
-    try:
-        with quiet():
-            return dataset.get(keyword)
-    except FAULTS:
-        return None
+_NUMBERS = (
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "WindowCenter",
+    "WindowWidth",
+)
+_IN_ITEMS = ("CodeValue", "LUTDescriptor", "LUTData", "AnatomicRegionModifierSequence")
 
 
-def text(dataset: Dataset, keyword: str) -> str:
+def collect(dataset: Dataset) -> Attributes:
+    """The attributes of ``WANTED`` by keyword, converted once; sequences become lists of the same.
+
+    pydicom converts values when they are first asked for, and may warn or raise then with the value in its words.
+    Here all of that happens in silence: a malformed attribute is left out, a malformed number becomes NaN.
+    """
+    with quiet():
+        return _collect(dataset, WANTED)
+
+
+def pydicom_faults() -> tuple[type[Exception], ...]:
+    """What pydicom raises on malformed data; two of its exceptions derive from ``Exception`` alone."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*FAULTS, BytesLengthException, InvalidDicomError)
+
+
+def _collect(dataset: Dataset, keywords: tuple[str, ...]) -> Attributes:
+    found: dict[str, Any] = {}
+    faults = pydicom_faults()
+    for keyword in keywords:
+        try:
+            value = dataset.get(keyword)
+            if value is not None and keyword.endswith("Sequence"):
+                value = [_collect(item, _IN_ITEMS) for item in value if hasattr(item, "get")]
+        except faults:
+            value = math.nan if keyword in _NUMBERS else None
+        if value is not None:
+            found[keyword] = value
+    return found
+
+
+def text(dataset: Attributes, keyword: str) -> str:
     """A text attribute stripped and in upper case; the first of several; ``""`` where absent or malformed."""
-    found = value(dataset, keyword)
-    if isinstance(found, list | tuple) or type(found).__name__ == "MultiValue":
-        found = found[0] if len(found) else None
+    found = dataset.get(keyword)
+    if found is not None and not isinstance(found, str | bytes) and hasattr(found, "__iter__"):
+        found = next(iter(found), None)
     return "" if found is None or isinstance(found, bytes) else str(found).strip("\x00 ").upper()
 
 
-def floats(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+def floats(dataset: Attributes, keyword: str) -> tuple[float, ...]:
     """All values of a numeric attribute; malformed ones become NaN."""
-    found = value(dataset, keyword)
+    found = dataset.get(keyword)
     if found is None or isinstance(found, bytes):
         return ()
     many = [found] if isinstance(found, str) or not hasattr(found, "__iter__") else list(found)
@@ -63,9 +149,9 @@ def _float(one: object) -> float:
         return math.nan
 
 
-def integers(dataset: Dataset, keyword: str, *, signed: bool = False, little_endian: bool = True) -> tuple[int, ...]:
+def integers(dataset: Attributes, keyword: str, *, signed: bool = False, little_endian: bool = True) -> tuple[int, ...]:
     """All values of a 16-bit integer attribute, also where pydicom leaves it as bytes (OW, or US or SS)."""
-    found = value(dataset, keyword)
+    found = dataset.get(keyword)
     if found is None or isinstance(found, str):
         return ()
     if isinstance(found, bytes):
@@ -78,15 +164,10 @@ def integers(dataset: Dataset, keyword: str, *, signed: bool = False, little_end
         return ()
 
 
-def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+def items(dataset: Attributes, keyword: str) -> list[Attributes]:
     """The items of a sequence; empty where it is absent or malformed."""
-    found = value(dataset, keyword)
-    if found is None or isinstance(found, str | bytes):
-        return ()
-    try:
-        return [one for one in found if hasattr(one, "get")]
-    except FAULTS:
-        return ()
+    found = dataset.get(keyword)
+    return found if isinstance(found, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +216,7 @@ class Layout:
         return self.rows * self.columns * self.samples * self.allocated // 8
 
 
-def layout(dataset: Dataset, name: str, transfer_syntax: str, *, truncated: bool = False) -> Layout:
+def layout(dataset: Attributes, name: str, transfer_syntax: str, *, truncated: bool = False) -> Layout:
     """The pixel layout of a data set.
 
     Raises:
@@ -203,13 +284,13 @@ def layout(dataset: Dataset, name: str, transfer_syntax: str, *, truncated: bool
     )
 
 
-def _required(dataset: Dataset, name: str, keyword: str) -> int:
+def _required(dataset: Attributes, name: str, keyword: str) -> int:
     found = integers(dataset, keyword)
     if len(found) != 1:
         raise UnreadableFileError(f"{name}: {keyword} is missing or malformed")
     return found[0]
 
 
-def _optional(dataset: Dataset, keyword: str, default: int) -> int:
+def _optional(dataset: Attributes, keyword: str, default: int) -> int:
     found = integers(dataset, keyword)
     return found[0] if len(found) == 1 else default

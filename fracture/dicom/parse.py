@@ -11,67 +11,21 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fracture.dicom.header import WANTED, collect, pydicom_faults
 from fracture.errors import UnreadableFileError
-from fracture.quiet import FAULTS, quiet
+from fracture.quiet import quiet
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["WANTED", "Parsed", "parse"]
+    from fracture.dicom.header import Attributes
+
+__all__ = ["Parsed", "parse"]
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
-
-# The attributes that are read. No patient, study, physician, institution, date or comment is among them.
-WANTED = (
-    "SOPClassUID",
-    "Modality",
-    "BodyPartExamined",
-    "AnatomicRegionSequence",
-    "AnatomicRegionModifierSequence",
-    "ViewPosition",
-    "ViewCodeSequence",
-    "ViewModifierCodeSequence",
-    "ImageLaterality",
-    "Laterality",
-    "FrameLaterality",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
-    "PixelSpacingCalibrationType",
-    "EstimatedRadiographicMagnificationFactor",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PresentationLUTShape",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    "PixelData",
-)
 
 _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _VRS = frozenset(
@@ -89,13 +43,13 @@ class Parsed:
     """A data set and how it was encoded.
 
     Attributes:
-        dataset: The attributes of ``WANTED`` that the file holds.
+        attributes: What the file holds of ``fracture.dicom.header.WANTED``, by keyword.
         transfer_syntax: The transfer syntax UID, as declared or as found.
         truncated: The file ends within an element.
         warnings: What a user should know.
     """
 
-    dataset: Dataset
+    attributes: Attributes
     transfer_syntax: str
     truncated: bool
     warnings: tuple[str, ...]
@@ -135,7 +89,7 @@ def parse(data: bytes, name: str, *, max_bytes: int) -> Parsed:
     if not encoded:
         raise UnreadableFileError(f"{name}: the DICOM file ends after its header", hint="copy the file again")
     dataset, truncated = _read(encoded, name, declared)
-    return Parsed(dataset, declared, truncated, tuple(notes))
+    return Parsed(collect(dataset), declared, truncated, tuple(notes))
 
 
 def _file_meta(data: bytes, start: int) -> tuple[str | None, int]:
@@ -213,7 +167,7 @@ def _read(encoded: bytes, name: str, transfer_syntax: str) -> tuple[Dataset, boo
                 stop_when=lambda tag, _vr, _length: int(tag) > pixel_data,
                 specific_tags=wanted,
             )
-    except FAULTS:
+    except pydicom_faults():
         raise UnreadableFileError(
             f"{name}: the DICOM data set is truncated or damaged", hint="export or copy the file again"
         ) from None

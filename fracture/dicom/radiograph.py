@@ -11,7 +11,7 @@ import numpy as np
 
 from fracture.dicom.decode import checked_pixels, decode_frame
 from fracture.dicom.grayscale import grey_from_color, render
-from fracture.dicom.header import floats, items, layout, text, value
+from fracture.dicom.header import collect, floats, items, layout, pydicom_faults, text
 from fracture.dicom.parse import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
 from fracture.images import MAX_PIXELS, check_size
@@ -22,6 +22,7 @@ from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dico
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from fracture.dicom.header import Attributes
     from fracture.regions import RegionTree
 
 __all__ = ["ACCEPTED", "radiograph_from_bytes", "radiograph_from_dataset"]
@@ -110,7 +111,7 @@ def radiograph_from_bytes(
     """Read a DICOM file held in memory; arguments and errors as ``fracture.read``."""
     parsed = parse(data, name, max_bytes=max_bytes)
     found = _radiograph(
-        parsed.dataset,
+        parsed.attributes,
         name,
         parsed.transfer_syntax,
         truncated=parsed.truncated,
@@ -137,7 +138,7 @@ def radiograph_from_dataset(
 ) -> Radiograph:
     """Read a pydicom ``Dataset``; arguments and errors as ``fracture.read``."""
     return _radiograph(
-        dataset,
+        collect(dataset),
         name,
         _transfer_syntax(dataset, name),
         truncated=False,
@@ -155,7 +156,7 @@ def _transfer_syntax(dataset: Dataset, name: str) -> str:
         with quiet():
             declared = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "") or "")
             encoding = getattr(dataset, "original_encoding", (None, None))
-    except FAULTS:
+    except pydicom_faults():
         raise UnreadableFileError(f"{name}: the data set's file meta information is malformed") from None
     if declared:
         return declared
@@ -166,7 +167,7 @@ def _transfer_syntax(dataset: Dataset, name: str) -> str:
 
 
 def _radiograph(
-    dataset: Dataset,
+    dataset: Attributes,
     name: str,
     transfer_syntax: str,
     *,
@@ -191,8 +192,7 @@ def _radiograph(
         if photometric == "PALETTE COLOR":
             form = replace(form, allocated=8, stored=8, high_bit=7)
     try:
-        with quiet():
-            pixels, notes = render(stored, dataset, form, name, window)
+        pixels, notes = render(stored, dataset, form, name, window)
     except FractureError:
         raise
     except FAULTS:
@@ -221,7 +221,7 @@ def _radiograph(
     )
 
 
-def _check_modality(dataset: Dataset, name: str, allow: Collection[str]) -> None:
+def _check_modality(dataset: Attributes, name: str, allow: Collection[str]) -> None:
     """Refuse what is not a plain radiograph; the message says what it is, in our words."""
     modality = text(dataset, "Modality")
     uid = text(dataset, "SOPClassUID")
@@ -246,17 +246,17 @@ def _check_modality(dataset: Dataset, name: str, allow: Collection[str]) -> None
     )
 
 
-def _codes(dataset: Dataset, keyword: str) -> list[str]:
+def _codes(dataset: Attributes, keyword: str) -> list[str]:
     return [code for item in items(dataset, keyword) if (code := text(item, "CodeValue"))]
 
 
-def _regions(dataset: Dataset, tree: RegionTree) -> tuple[str, ...]:
-    found = value(dataset, "BodyPartExamined")
-    body_part = " ".join(found) if isinstance(found, list | tuple) else str(found or "")
+def _regions(dataset: Attributes, tree: RegionTree) -> tuple[str, ...]:
+    found = dataset.get("BodyPartExamined")
+    body_part = " ".join(found) if isinstance(found, list) else str(found or "")
     return tree.from_dicom(body_part, _codes(dataset, "AnatomicRegionSequence"))
 
 
-def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | None, str | None]:
+def _spacing(dataset: Attributes, notes: list[str]) -> tuple[tuple[float, float] | None, str | None]:
     """Millimeters per pixel at the object, (row, column), and where it comes from (PS3.3 10.7.1.3).
 
     Pixel Spacing is taken where it stands alone, is calibrated, or differs from Imager Pixel Spacing. Else the
@@ -280,7 +280,7 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[tuple[float, float] | 
     return (row / factor[0], column / factor[0]), "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
 
 
-def _pair(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[float, float] | None:
+def _pair(dataset: Attributes, keyword: str, notes: list[str]) -> tuple[float, float] | None:
     found = floats(dataset, keyword)
     if not found:
         return None

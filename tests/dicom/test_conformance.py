@@ -131,8 +131,8 @@ def test_every_expected_refusal_is_one() -> None:
 def test_lossy_jpeg_agrees_with_a_second_decoder(file: str, block_rows: int | None) -> None:
     data, name = open_bytes(FOLDER / file, MAX_BYTES)
     parsed = parse(data, name, max_bytes=MAX_BYTES)
-    frames = int(parsed.dataset.get("NumberOfFrames", 1))
-    stream = split_frames(parsed.dataset.PixelData, frames, name)[0]
+    frames = int(parsed.attributes.get("NumberOfFrames", 1))
+    stream = split_frames(parsed.attributes["PixelData"], frames, name)[0]
     second = reference_jpeg.decode(stream, block_rows)
     found = decode_pixels(FOLDER / file)
     found = found if found.ndim == 2 else found[0]
