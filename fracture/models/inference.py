@@ -27,10 +27,12 @@ _PAIRS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 def fuse_for_inference(model: FractureModel) -> FractureModel:
     """A copy of a model for prediction: in evaluation mode, channels last, batch normalization folded away.
 
-    Each batch normalization that directly follows a convolution is folded into it; outputs agree with the
-    original's to rounding (1e-5 relative). In a DenseNet that is every second one; in a MobileNet, whose
-    normalization in timm holds the activation, and with group normalization there is nothing to fold, and the
-    copy is only laid out anew.
+    Each batch normalization that directly follows a convolution is folded into it; outputs agree with the original's
+    to rounding (1e-5 relative). In a DenseNet that is every second one; in a MobileNet, whose normalization in timm
+    holds the activation, and with group normalization there is nothing to fold, and the copy is only laid out anew.
+
+    Most of the gain is the layout: on two Zen 4 cores a 480 x 384 film took a cut ResNet-18 at stride 8 126 ms in
+    torch's default layout, 96 ms channels last, 93 ms folded too (in bfloat16 70, 51 and 49 ms).
 
     Args:
         model: The trained model; it is not changed.

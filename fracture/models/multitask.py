@@ -49,11 +49,11 @@ class Features(NamedTuple):
 class FractureModel(nn.Module):
     """A backbone and its heads; build it with :func:`build_model`.
 
-    In evaluation mode a film's outputs do not depend on the other films of its batch. They do depend slightly
-    on where the film was padded: padding is 0 in the planes and has no vote in the pooling, but inside the
-    backbone it is mid-gray image like any other, and what is convolved with it reaches the film's rim.
-    Multiplying every layer by the mask would remove that at a tenth more time; the same preparation in
-    training and inference makes it moot.
+    In evaluation mode a film's outputs do not depend on the other films of its batch. They do depend slightly on how
+    far the film was padded: padding is 0 in the planes and has no vote in the pooling, but inside the backbone it is
+    mid-grey image like any other, and what is convolved with it reaches the film's rim. Features are not multiplied by
+    the mask (our choice, for simplicity): pad a film the same way in training and in prediction, and batch only films
+    of one padded shape, if scores must not move at all.
 
     Attributes:
         spec: What this model is.
@@ -147,7 +147,7 @@ def build_backbone(spec: ModelSpec) -> Backbone:
     """The backbone of a specification, randomly initialized, with ``spec.norm`` applied."""
     planes = spec.planes + spec.stem_rgb
     backbone: Backbone
-    # Families are imported when one is built: a DRN or DenseNet needs no timm, whose import takes seconds.
+    # Families are imported when one is built: a DRN or DenseNet needs no timm, which is slow to import.
     if spec.family == "drn":
         from fracture.models.drn import DrnBackbone
 

@@ -20,9 +20,11 @@ _SHOWN: Final = 5
 def state_for_saving(model: nn.Module) -> dict[str, Tensor]:
     """The weights of a model as they go to disk: contiguous, on the CPU, mostly float16.
 
-    Kept in float32: the running statistics of batch normalization (a variance may exceed float16's range, or
-    vanish below it, and all statistics together are less than one percent of the numbers), and any other
-    tensor with a value that float16 cannot hold. The counters of batch normalization are left out.
+    Kept in float32: the running statistics of batch normalization, and any other tensor with a value that float16
+    cannot hold. The statistics are less than half a percent of the numbers, and need the range: a variance of the MSRA
+    ResNet-50 is 83,615, above float16's 65,504, and the least of torchvision's ResNet-18 is 1.9e-25, far below it.
+    With them in float32, float16 moved the stage-3 features of these two networks by 0.27 and 0.31 percent on 20
+    films (bfloat16 autocast moves the ResNet-18's by 2.2). The counters of batch normalization are left out.
 
     Raises:
         ModelError: A tensor holds a NaN or an infinity; such a model must not be shipped.
@@ -41,7 +43,7 @@ def state_for_saving(model: nn.Module) -> dict[str, Tensor]:
     return saved
 
 
-def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str = "the weights") -> None:
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str = "the weight file") -> None:
     """Set all weights of a model, in place, from what :func:`state_for_saving` gave.
 
     Args:

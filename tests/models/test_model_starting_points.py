@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.models import ModelSpec, build_model, initialize, state_for_saving
-from fracture.models.starting_points import IMAGENET_MEAN, IMAGENET_STD, read_tensors
+from fracture.models import BACKBONES, ModelSpec, build_model, initialize, state_for_saving
+from fracture.models.starting_points import _TIMM_NAMES, IMAGENET_MEAN, IMAGENET_STD, read_tensors
 
 SPEC = ModelSpec(backbone="resnet18", stages=3, output_stride=16)
 
@@ -266,3 +266,11 @@ def test_the_real_starting_points(file: str, loader: str, changes: dict[str, Any
 def test_reading_keeps_every_tensor(tmp_path: Path) -> None:
     save_file({"a": torch.arange(3)}, tmp_path / "a.safetensors")
     assert torch.equal(read_tensors(tmp_path / "a.safetensors")["a"], load_file(tmp_path / "a.safetensors")["a"])
+
+
+def test_timm_knows_every_name_that_pretrained_asks_for() -> None:
+    for backbone, name in _TIMM_NAMES.items():
+        assert backbone in BACKBONES
+        config = timm.models.get_pretrained_cfg(name)
+        assert config is not None
+        assert config.hf_hub_id == f"timm/{name}"
