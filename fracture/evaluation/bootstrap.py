@@ -101,34 +101,31 @@ class Resampler:
 
     def draws(self) -> Iterator[IntArray]:
         """The drawn cluster numbers of each resample, one array of length G after the other."""
+        for part in self._drawn(1):
+            yield part[0]
+
+    def _drawn(self, rows: int) -> Iterator[IntArray]:
+        """The draws in blocks of at most ``rows``; the stream of numbers is the same for any block size."""
         generator = np.random.default_rng(self.seed)
         count = self.clusters
-        for _ in range(self.resamples):
-            yield generator.integers(0, count, size=count)
+        for start in range(0, self.resamples, rows):
+            yield generator.integers(0, count, size=(min(rows, self.resamples - start), count))
 
     def blocks(self) -> Iterator[FloatArray]:
         """Film weights, float64 (b, n), until all resamples are given out."""
         rows = max(1, min(self.resamples, BLOCK_BYTES // (8 * max(1, self.films))))
         count = self.clusters
         picks = self._picks() if self.one_per_group else None
-        filled = 0
-        block = np.empty((rows, count), dtype=np.float64)
-        chosen = np.empty((rows, count), dtype=np.int64) if picks is not None else None
-        for index, drawn in enumerate(self.draws()):
-            block[filled] = np.bincount(drawn, minlength=count)
-            if picks is not None and chosen is not None:
-                chosen[filled] = next(picks)
-            filled += 1
-            if filled == rows or index == self.resamples - 1:
-                if chosen is not None:
-                    weights = np.zeros((filled, self.films))
-                    np.put_along_axis(weights, chosen[:filled], block[:filled], axis=1)
-                    yield weights
-                elif self.grouped:
-                    yield block[:filled][:, self.groups]
-                else:
-                    yield block[:filled].take(self.groups, axis=1)
-                filled = 0
+        for drawn in self._drawn(rows):
+            size = drawn.shape[0]
+            drawn += np.arange(size)[:, None] * count
+            times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
+            if picks is None:
+                yield times.take(self.groups, axis=1)
+            else:
+                weights = np.zeros((size, self.films))
+                np.put_along_axis(weights, np.stack([next(picks) for _ in range(size)]), times, axis=1)
+                yield weights
 
     def _picks(self) -> Iterator[IntArray]:
         generator = np.random.default_rng((self.seed, 1))

@@ -37,8 +37,7 @@ def test_bootstrap_covers_with_200_of_each_class() -> None:
 
 
 def test_bootstrap_by_group_covers_where_films_of_a_patient_are_alike() -> None:
-    """40 patients with 5 films: the grouped interval covers, the one that ignores patients does not."""
-    truth = None
+    """100 patients with 4 films of one label: the grouped interval covers, the one that ignores patients does not."""
     rng = np.random.default_rng(0)
     effect = rng.normal(size=400_000)
     labels = rng.random(400_000) < 0.5
@@ -49,9 +48,9 @@ def test_bootstrap_by_group_covers_where_films_of_a_patient_are_alike() -> None:
     grouped, alone = [], []
     for seed in range(250):
         rng = np.random.default_rng(seed + 1)
-        patient = np.repeat(np.arange(60), 4)
-        label = np.repeat(rng.random(60) < 0.5, 4)
-        score = 1.5 * rng.normal(size=60)[patient] + 1.5 * label + rng.normal(size=240)
+        patient = np.repeat(np.arange(100), 4)
+        label = np.repeat(rng.random(100) < 0.5, 4)
+        score = 1.5 * rng.normal(size=100)[patient] + 1.5 * label + rng.normal(size=400)
         by = auc(label, score, groups=patient, resamples=300, seed=seed)
         free = auc(label, score, resamples=300, seed=seed)
         grouped.append((by.low or 0) <= truth <= (by.high or 1))
