@@ -220,6 +220,12 @@ def _move(
     kernel = cv2.INTER_CUBIC if interpolation == "cubic" else cv2.INTER_LINEAR
     x0, y0, x1, y1 = extent
     part, part_mask = pixels[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+    if np.array_equal(np.abs(matrix[:, :2]), np.eye(2)) and _stays(matrix, extent):
+        steps = (int(matrix[1, 1]), int(matrix[0, 0]))  # flips alone: no interpolation
+        flipped, valid = np.zeros_like(pixels), np.zeros_like(mask)
+        valid[y0:y1, x0:x1] = part_mask[:: steps[0], :: steps[1]]
+        flipped[y0:y1, x0:x1] = (part * part_mask)[:: steps[0], :: steps[1]]
+        return flipped, valid
     from_part = matrix @ np.array([[1.0, 0.0, x0], [0.0, 1.0, y0], [0.0, 0.0, 1.0]])
     shape = pixels.shape
     valid = _warp(part_mask.astype(np.uint8), from_part, shape, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(np.bool_)
@@ -234,6 +240,13 @@ def _move(
         np.clip(moved, 0.0, 1.0, out=moved)  # cubic interpolation overshoots
     moved *= valid
     return moved, valid
+
+
+def _stays(matrix: NDArray[np.float64], extent: tuple[int, int, int, int]) -> bool:
+    """Whether the film's rectangle is mapped onto itself."""
+    corners = np.array([extent[:2], extent[2:]], np.float64)
+    moved = corners @ matrix[:, :2].T + matrix[:, 2]
+    return bool(np.array_equal(np.sort(moved, axis=0), corners))
 
 
 def _warp(

@@ -32,6 +32,7 @@ def verify_data(
     file_format: _Format = "auto",
     option: _Options = None,
     split: _Split = None,
+    published: Annotated[bool, typer.Option("--published", help="Check the split the set was published with.")] = False,
     files: Annotated[bool, typer.Option(help="Read every film (else the annotations alone).")] = True,
     near: Annotated[bool, typer.Option(help="Search near duplicates.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report there.")] = None,
@@ -44,11 +45,11 @@ def verify_data(
     """
     from tqdm import tqdm
 
-    from fracture.data.splits import Split
+    from fracture.data.splits import Split, published_split
     from fracture.data.verify import verify_set
 
     annotated = _read(data, file_format, option)
-    divided = Split.read(split) if split else None
+    divided = Split.read(split) if split else published_split(annotated) if published else None
     with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
 
         def advance(done: int, _total: int) -> None:

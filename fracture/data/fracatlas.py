@@ -22,6 +22,7 @@ __all__ = ["read_fracatlas"]
 REGION_COLUMNS = ("hand", "leg", "hip", "shoulder")
 _COLUMNS = ("image_id", *REGION_COLUMNS, "hardware", "multiscan", "fractured", "fracture_count", *VIEWS)
 _COCO = "Annotations/COCO JSON/COCO_fracture_masks.json"
+_PARTS = {"train": "train", "valid": "tune", "test": "validation"}  # Utilities/Fracture Split/*.csv
 _FOLDERS = {1: "Fractured", 0: "Non_fractured"}
 
 
@@ -37,7 +38,8 @@ def read_fracatlas(
 
     Labels, regions and views come from ``dataset.csv``, boxes and outlines from the COCO file. The set has no
     patient numbers, and neighboring file numbers are very often one patient: ``group`` is a run of
-    ``group_run`` consecutive numbers (our choice). Sizes come from the COCO file where the film is in it, so
+    ``group_run`` consecutive numbers (our choice). The published split of the fractured films, where its lists are
+    there, is kept in ``extra["published_part"]``. Sizes come from the COCO file where the film is in it, so
     that ``verify`` can compare them with the files.
 
     Args:
@@ -56,6 +58,7 @@ def read_fracatlas(
     rows = load_csv(base / "dataset.csv", required=_COLUMNS)
     boxes = read_coco(base / _COCO, images=base / "images" / "Fractured", region_prefix="", fracture_categories=None)
     outlined = {Path(film.source).name: film for film in boxes}
+    published = _published_parts(base)
     remarks: list[tuple[str, str]] = []
     films = []
     for row in rows:
@@ -91,7 +94,10 @@ def read_fracatlas(
                 localized=bool(found) or not fractured,
                 group=str(int(number.group()) // group_run) if number else file,
                 hardware=truth(row["hardware"], what=f"{what}: hardware"),
-                extra={"multiscan": truth(row["multiscan"], what=f"{what}: multiscan")},
+                extra={
+                    "multiscan": truth(row["multiscan"], what=f"{what}: multiscan"),
+                    "published_part": published.get(file),
+                },
             )
         )
     remarks.extend((film.source, "in the COCO file but not in dataset.csv") for film in outlined.values())
@@ -104,3 +110,13 @@ def read_fracatlas(
         format="fracatlas",
         remarks=tuple(remarks),
     )
+
+
+def _published_parts(base: Path) -> dict[str, str]:
+    """Image -> part of the published split, which covers fractured films only."""
+    found: dict[str, str] = {}
+    for name, part in _PARTS.items():
+        path = base / "Utilities" / "Fracture Split" / f"{name}.csv"
+        if path.is_file():
+            found |= {row["image_id"]: part for row in load_csv(path, required=("image_id",))}
+    return found

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 
-__all__ = ["PARTS", "Split", "rotate_folds", "split_folds", "split_parts"]
+__all__ = ["PARTS", "Split", "published_split", "rotate_folds", "split_folds", "split_parts"]
 
 PARTS: Mapping[str, float] = {"train": 0.8, "tune": 0.1, "validation": 0.1}
 """The paper's parts and their shares of the films."""
@@ -231,6 +231,32 @@ def rotate_folds(split: Split, fold: int) -> Split:
     )
 
 
+def published_split(annotated: AnnotatedSet, *, field: str = "published_part") -> Split:
+    """The split that a set was published with, from ``Film.extra[field]``; films without a part are in none.
+
+    The YOLO and FracAtlas readers fill in ``published_part``. Check it with ``verify`` before trusting it: published
+    splits are often by image.
+
+    Raises:
+        DataError: No film names a part.
+    """
+    parts: dict[str, list[str]] = {}
+    for film in annotated:
+        if film.extra.get(field):
+            parts.setdefault(str(film.extra[field]), []).append(film.source)
+    if not parts:
+        raise DataError(f"{annotated.name}: no film says which part it was published in", got=f"extra[{field!r}]")
+    sources = {name: tuple(sorted(members)) for name, members in sorted(parts.items())}
+    return Split(
+        parts=sources,
+        name=annotated.name,
+        seed=0,
+        method="as published",
+        fingerprint=annotated.fingerprint(),
+        counts={name: _summary(annotated.subset(members)) for name, members in sources.items()},
+    )
+
+
 def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -267,18 +293,18 @@ def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.ra
     has = np.zeros_like(wants)
     n_groups, n_parts = len(counts), len(shares)
     assigned = np.full(n_groups, -1, np.int64)
+    held = np.zeros(n_parts, np.int64)
     size = counts[:, 0]
     shuffled = rng.permutation(n_groups)
     for turn, group in enumerate(shuffled[np.argsort(-size[shuffled], kind="stable")]):
         row = counts[group]
         cost = ((2 * row * (has - wants) + row**2) * weight).sum(axis=1)
-        empty = np.bincount(assigned[assigned >= 0], minlength=n_parts) == 0
-        if n_groups - turn <= empty.sum():
-            cost[~empty] = np.inf  # as many groups left as parts without one
+        if n_groups - turn <= (held == 0).sum():
+            cost[held > 0] = np.inf  # as many groups left as parts without one
         part = int(np.argmin(cost))
         assigned[group] = part
         has[part] += row
-    held = np.bincount(assigned, minlength=n_parts)
+        held[part] += 1
 
     for _ in range(_SWEEPS):
         moved = False

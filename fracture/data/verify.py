@@ -44,6 +44,7 @@ CODES: Mapping[str, tuple[Severity, str]] = {
     "duplicate_exact": ("warning", "the same pixels twice"),
     "duplicate_exact_parts": ("error", "the same pixels in two parts of the split"),
     "duplicate_labels": ("error", "copies of one film with different labels"),
+    "duplicate_near_labels": ("warning", "nearly equal films with different labels: look which is right"),
     "duplicate_near": ("warning", "nearly the same film twice"),
     "duplicate_near_groups": ("warning", "nearly the same film in two groups, which a split may part"),
     "duplicate_near_parts": ("error", "nearly the same film in two parts of the split"),
@@ -391,7 +392,8 @@ def _duplicates(
         where = sorted({parts[name] for name in names if name in parts})
         text = f"{' = '.join(names)}{detail}"
         if len({film.fractured for film in films}) > 1:
-            found.append(Fault("duplicate_labels", f"{text}: one is labeled fractured, one normal", names))
+            labels = "duplicate_labels" if code == "duplicate_exact" else "duplicate_near_labels"
+            found.append(Fault(labels, f"{text}: one is labeled fractured, one normal", names))
         if len(where) > 1:
             found.append(Fault(f"{code}_parts", f"{text}: in {' and '.join(where)}", names, "+".join(where)))
         elif code == "duplicate_near" and len({film.group for film in films}) > 1:

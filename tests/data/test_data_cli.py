@@ -94,6 +94,7 @@ def test_reader_options(tmp_path: Path, film_pixels: Callable[..., NDArray[np.ui
         (tmp_path / part).mkdir()
     cv2.imwrite(str(tmp_path / "images/a.png"), film_pixels(0))
     (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    run("verify-data", tmp_path, "--published", "--no-files", fails=DataError)  # one part or none at all
     (tmp_path / "data.yaml").write_text("names: {0: break, 1: metal}\n")
     options = ("-o", "region=wrist", "--option", "fracture-classes=break", "--no-files")
     code, text = run("verify-data", tmp_path, *options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fracture.data
 from fracture.data.readers import detect_format, read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.views import collapse_view, collapse_views
@@ -136,6 +139,8 @@ def fracatlas_archive(tmp_path: Path, film_pixels: Maker) -> Path:
         "IMG0000041.jpg,0,1,0,0,0,1,0,0,0,0,0,1",
     ]
     (root / "dataset.csv").write_text("\n".join([columns, *rows]) + "\n")
+    (root / "Utilities/Fracture Split").mkdir(parents=True)
+    (root / "Utilities/Fracture Split/valid.csv").write_text("image_id\nIMG0000019.jpg\n")
     coco = root / "Annotations/COCO JSON/COCO_fracture_masks.json"
     coco.parent.mkdir(parents=True)
     coco.write_text(
@@ -171,6 +176,7 @@ def test_fracatlas_as_published(fracatlas_archive: Path) -> None:
     assert (second.width, second.height) == (160, 200)
     assert [film.group for film in films] == ["0", "1", "2"]
     assert third.hardware is True
+    assert [film.extra["published_part"] for film in films] == ["tune", None, None]
     assert films.remarks == ()
 
 
@@ -334,3 +340,15 @@ def test_door_refuses_what_it_does_not_know(tmp_path: Path) -> None:
         read_annotations(tmp_path, "via")
     with pytest.raises(ConfigurationError, match="options of the csv reader"):
         read_annotations(tmp_path, "csv", colour="red")
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    code = (
+        "import sys, fracture.data as d; heavy = {'torch', 'cv2', 'numpy', 'albumentations'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0 if all(getattr(d, n) is not None for n in d.__all__) else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fracture.data.nothing  # noqa: B018
+    assert "read_annotations" in dir(fracture.data)

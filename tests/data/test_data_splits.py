@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from fracture.data.coco import read_coco
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.splits import Split, rotate_folds, split_folds, split_parts
+from fracture.data.splits import Split, published_split, rotate_folds, split_folds, split_parts
 from fracture.errors import DataError
 
 
@@ -127,3 +129,21 @@ def test_impossible_splits_are_refused(small_set: AnnotatedSet) -> None:
         split_folds(small_set, 1)
     with pytest.raises(DataError, match="sum to 1"):
         split_parts(small_set, {"train": 0.8, "tune": 0.3})
+
+
+def test_published_split_is_taken_as_it_is(small_set: AnnotatedSet) -> None:
+    parts = ["train"] * 6 + ["tune"] * 4 + [""] * 2
+    films = tuple(replace(f, extra={"published_part": p}) for f, p in zip(small_set, parts, strict=True))
+    split = published_split(replace(small_set, films=films))
+    assert {name: len(sources) for name, sources in split.parts.items()} == {"train": 6, "tune": 4}
+    assert split.counts["train"]["films"] == 6
+    with pytest.raises(DataError, match="no film says"):
+        published_split(small_set)
+
+
+def test_many_groups_take_no_square_of_their_number() -> None:
+    films = made([[("hand", i % 5 == 0), ("knee", i % 7 == 0)] for i in range(4000)])
+    start = time.process_time()
+    split = split_parts(films)
+    assert time.process_time() - start < 10.0  # measured: about 2 s
+    assert split.counts["tune"]["fractured"] == pytest.approx(0.1 * films.positives, abs=2)

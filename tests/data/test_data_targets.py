@@ -37,8 +37,6 @@ def test_boxes_on_whole_pixels_are_covered_exactly(x: int, y: int, w: int, h: in
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(1, 95), st.floats(1, 63)), min_size=3, max_size=9))
 def test_even_odd_rule_against_a_second_implementation(points: list[tuple[float, float]]) -> None:
-    from matplotlib.path import Path as Outline
-
     # Centers that lie within a hair of an edge may fall on either side.
     ring = np.array(points)
     ours = draw_target([ring], SIZE, stride=1) > 0
@@ -52,10 +50,6 @@ def test_even_odd_rule_against_a_second_implementation(points: list[tuple[float,
         crossings += upward & (at < x)
         near |= upward & (np.abs(at - x) < 1e-9)
     assert np.array_equal(ours[~near], crossings[~near] % 2 == 1)
-    hull = Outline(np.vstack([ring, ring[:1]]), closed=True)
-    if len(ring) == 3:  # a triangle has no overlap: any inside test agrees
-        inside = hull.contains_points(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(64, 96)
-        assert (inside != ours).sum() <= 3  # centers on an edge
 
 
 def test_shapes_and_modes() -> None:

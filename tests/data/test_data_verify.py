@@ -18,7 +18,7 @@ from fracture.data.duplicates import fingerprint, near_pairs
 from fracture.data.exif import orient_film, repair_exif_frames
 from fracture.data.images import ImageHeader, read_header
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.splits import Split, split_parts
+from fracture.data.splits import Split, published_split, split_parts
 from fracture.data.verify import CODES, VerifyReport, verify_set
 from fracture.errors import DataError, UnreadableFileError
 from fracture.images import apply_orientation
@@ -175,10 +175,12 @@ def test_duplicates_within_and_across_parts(small_set: AnnotatedSet, film_pixels
     (root / "03.png").unlink()
     films = changed(small_set, 3, source="images/03.jpg", width=jpeg.shape[1], height=jpeg.shape[0])
     report = verify_set(films)
-    assert report.counts == {"duplicate_labels": 1, "duplicate_exact": 1, "duplicate_near": 1}
+    assert report.counts == {"duplicate_exact": 1, "duplicate_near_labels": 1, "duplicate_near": 1}
     near = next(f for f in report.faults if f.code == "duplicate_near")
     assert near.films == ("images/01.png", "images/03.jpg")
     assert "mirrored" in near.message
+    relabeled = changed(films, 8, fractured=0, boxes=())
+    assert verify_set(relabeled, near=False).counts == {"duplicate_labels": 1, "duplicate_exact": 1}
     split = halves(films, {"images/00.png", "images/01.png", "images/04.png"})
     found = verify_set(films, split).counts
     assert found["duplicate_exact_parts"] == 1
@@ -257,6 +259,13 @@ def test_real_sets_as_they_are(shared_data: Path) -> None:
     atlas = read_coco(shared_data / "fracatlas")
     report = verify_set(atlas, split_parts(atlas), files=False)
     assert report.counts == {"label_conflict": 12}
+    # The published split covers fractured films alone, in runs of numbers that no group of ours straddles.
+    published = published_split(atlas, field="official_fracture_split")
+    assert {part: len(sources) for part, sources in published.parts.items()} == {"train": 520, "valid": 49}
+    found = verify_set(atlas, published, files=False).counts
+    assert "group_straddles" not in found
+    assert found["class_empty_part"] == 2  # no normal films
+    assert found["split_left_out"] == 1
 
 
 def test_twins_of_the_hip_set_are_found(shared_data: Path) -> None:
