@@ -58,8 +58,8 @@ def ten_members(detector: fracture.Detector) -> fracture.Detector:
     dtype = resolve_precision("auto", device)
     members = []
     for index, recipe in enumerate(jones2020_members()):
-        model = fuse_for_inference(build_model(recipe.model, seed=index)).to(dtype=dtype)
-        members.append(Member(f"member_{index}", model, PreprocessSpec(channels=recipe.model.inputs)))
+        model = fuse_for_inference(build_model(recipe.spec, seed=index)).to(dtype=dtype)
+        members.append(Member(f"member_{index}", model, PreprocessSpec(channels=recipe.channels)))
     return fracture.Detector(Ensemble(members, device=device, dtype=dtype), detector.card)
 
 
