@@ -153,10 +153,10 @@ def test_damaged_codestreams_neither_crash_nor_print(
         reach = 160 if seed % 2 else len(data) - start
         for _ in range(dice.choice([1, 2, 5, 50])):
             broken[start + dice.randrange(reach)] = dice.randrange(256)
-        began = time.perf_counter()
+        began = time.process_time()
         with contextlib.suppress(UnreadableFileError, UnsupportedError, NotARadiographError):
             assert np.isfinite(read(bytes(broken), allow=("*",)).pixels).all()
-        assert time.perf_counter() - began < 5.0
+        assert time.process_time() - began < 5.0
     assert capfd.readouterr() == ("", "")
 
 
@@ -190,10 +190,10 @@ def jpeg2000(**sizes: int) -> bytes:
 )
 def test_jpeg2000_that_lies_about_its_size(sizes: dict[str, int]) -> None:
     made = dataset(TransferSyntaxUID="1.2.840.10008.1.2.4.90", PixelData=encapsulate([jpeg2000(**sizes)]))
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UnreadableFileError, match=r"contradict the header|no valid header"):
         read(file_bytes(made))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize("syntax", ["50", "51", "57", "70", "80", "81"])
