@@ -12,10 +12,10 @@ Masks are stored only where a film has redacted rectangles.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,8 +30,9 @@ from safetensors.numpy import save_file
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
 from fracture.radiograph import Radiograph
+from fracture.training.checkpoint import write_atomic
 
-__all__ = ["FilmCache", "Fault", "default_cache_folder"]
+__all__ = ["Fault", "FilmCache", "default_cache_folder"]
 
 CACHE_VERSION = 1
 
@@ -73,8 +74,12 @@ class FilmCache:
         note = self.folder / "README.json"
         if not note.exists():
             about = {"what": "films prepared by fracture; safe to delete", "pixels": pixels, "key": spec.letterbox_key}
-            _write(note, lambda path: path.write_text(json.dumps(about) + "\n", encoding="utf-8"))
+            write_atomic(note, lambda path: path.write_text(json.dumps(about) + "\n", encoding="utf-8"))
         self._digests: dict[str, str] = {}
+        self._index = Path(folder) / "files.json"  # (size, time, digest) per file, so that a start reads no film twice
+        self._known: dict[str, list[Any]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._known = json.loads(self._index.read_text(encoding="utf-8"))
 
     def prepare(
         self,
@@ -92,6 +97,9 @@ class FilmCache:
 
         Returns:
             The films that cannot be prepared, in order, each with its reason; empty where all went well.
+
+        Raises:
+            TrainingError: The cache cannot be written (the disk is full).
         """
 
         def one(item: tuple[str, Path]) -> Fault | None:
@@ -106,7 +114,10 @@ class FilmCache:
             return fault
 
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            return [fault for fault in pool.map(one, films) if fault is not None]
+            faults = [fault for fault in pool.map(one, films) if fault is not None]
+        text = json.dumps(self._known, separators=(",", ":"))
+        write_atomic(self._index, lambda path: path.write_text(text, encoding="utf-8"))
+        return faults
 
     def load(self, path: Path) -> Letterboxed:
         """One film, from the cache or, where it is not there (any more), from its file.
@@ -134,12 +145,27 @@ class FilmCache:
     def _ensure(self, path: Path) -> Path:
         key = str(path)
         if key not in self._digests:
-            self._digests[key] = _digest(path)
+            self._digests[key] = self._digest(path)
         target = self.folder / f"{self._digests[key]}.safetensors"
         if not target.exists():
             boxed = letterbox(read_film(path), self.spec)
-            _write(target, lambda temporary: self._save(boxed, temporary))
+            write_atomic(target, lambda temporary: self._save(boxed, temporary))
         return target
+
+    def _digest(self, path: Path) -> str:
+        """SHA-256 of a film's file; one of unchanged size and time is not read again."""
+        try:
+            status = path.stat()
+            key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns]
+            known = self._known.get(key)
+            if known is not None and known[:2] == stamp:
+                return str(known[2])
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
+        self._known[key] = [*stamp, digest]
+        return digest
 
     def _save(self, boxed: Letterboxed, path: Path) -> None:
         width, height = boxed.geometry.scaled_size
@@ -182,24 +208,3 @@ def read_film(path: Path) -> Radiograph:
     from fracture.reading import read
 
     return read(path)
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
-
-
-def _write(target: Path, fill: Callable[[Path], object]) -> None:
-    """Write a file so that it appears whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        fill(temporary)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +93,15 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
     write_atomic(path, fill, size=sum(t.numel() * t.element_size() for t in tensors.values()))
 
 
-def write_atomic(path: Path, fill: Any, *, size: int | None = None) -> None:
+def write_atomic(path: Path, fill: Callable[[Path], object], *, size: int | None = None) -> None:
     """Let ``fill(temporary path)`` write a file, then rename it to ``path``.
 
     Raises:
         TrainingError: The file cannot be written (disk full, read-only, gone); whatever stood at ``path`` still does.
     """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(path, error, size) from error
-    temporary = Path(name)
-    try:
         fill(temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())

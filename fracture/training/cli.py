@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,27 +23,30 @@ def train(
     data: Annotated[str | None, typer.Option(help="The annotated set (folder or file).")] = None,
     member: Annotated[list[str] | None, typer.Option(help="Train only this member; may be repeated.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    init: Annotated[str | None, typer.Option(help="Starting point: random, pretrained, or a safetensors file.")] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(help="Starting point: random, pretrained or a safetensors file; MEMBER=FILE for one member."),
+    ] = None,
     cache: Annotated[str | None, typer.Option(help="Folder for prepared films.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting, as loop.epochs=3; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, as loop.epochs=3, or MEMBER:loop.epochs=3; may be repeated."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train the networks of a recipe. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
-    from fracture.training import load_recipe
+    from fracture.training import Recipe, load_recipe
     from fracture.training import train as run
 
     loaded = load_recipe(recipe)
-    changes: dict[str, Any] = {}
-    for text in set_ or []:
+    names = [config.name for config in loaded.members]
+    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(set_ or [])]:
         _put(changes, text)
-    if init is not None:
-        changes["init"] = init
-    if cache is not None:
-        changes.setdefault("data", {})["cache"] = cache
-    if changes:
-        loaded = loaded.replace(changes)
+    for table in changes.values():
+        if cache is not None:
+            table.setdefault("data", {})["cache"] = cache
+    loaded = Recipe(loaded.name, tuple(config.replace(changes[config.name]) for config in loaded.members))
     result = run(loaded, data, out=out, members=tuple(member or ()), device=device, progress=not quiet)
     for one in result.members:
         aucs = ", ".join(
@@ -53,19 +58,39 @@ def train(
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _put(changes: dict[str, Any], text: str) -> None:
-    """``"loop.epochs=3"`` into nested tables; values are written as in TOML, and a bare word is a string."""
-    import tomllib
+def _target(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    return f"{name}:" if equals else ""
 
+
+def _value(text: str) -> str:
+    return json.dumps(text.partition("=")[2] or text)
+
+
+def _put(changes: dict[str, dict[str, Any]], text: str) -> None:
+    """``"loop.epochs=3"`` into every member's table of changes, ``"a:loop.epochs=3"`` into that of member a.
+
+    Values are written as in TOML, and a bare word is a string.
+
+    Raises:
+        ConfigurationError: Not of that form, or no such member.
+    """
     path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
+    member, colon, rest = path.partition(":")
+    keys = [key.strip() for key in (rest if colon else path).split(".")]
     if not equals or not all(keys):
-        raise ConfigurationError("--set takes a setting and a value", got=text, allowed="section.key=value")
+        raise ConfigurationError(
+            "--set takes a setting and a value", got=text, allowed="section.key=value or MEMBER:section.key=value"
+        )
+    if colon and member not in changes:
+        raise ConfigurationError("the recipe has no such member", got=member, allowed=changes)
     try:
         parsed = tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    table = changes
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-    table[keys[-1]] = parsed
+    for table in [changes[member]] if colon else changes.values():
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})  # noqa: PLW2901 - walks down
+        if not isinstance(table, dict):
+            raise ConfigurationError("--set goes below a setting that is no section", got=text)
+        table[keys[-1]] = parsed

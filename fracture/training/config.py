@@ -25,8 +25,6 @@ Every default has its reason in the field's description; "paper" is Jones et al.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,9 +33,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
+from fracture.data.augment import AugmentSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
-from fracture.preprocess.spec import PreprocessSpec
+from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 
 __all__ = [
     "AugmentationConfig",
@@ -63,27 +62,30 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where the films are and how they are kept."""
 
-    path: str | None = Field(None, description="the annotated set; usually given on the command line instead")
-    format: str = Field("auto", description="reader by name; auto looks at the folder")
-    cache: str | None = Field(None, description="folder of prepared films; default is below the user's cache")
+    path: str | None = Field(default=None, description="the annotated set; usually given on the command line instead")
+    format: str = Field(default="auto", description="reader by name; auto looks at the folder")
+    cache: str | None = Field(default=None, description="folder of prepared films; default is below the user's cache")
     pixels: Literal["uint16", "uint8"] = Field(
-        "uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"
+        default="uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"
     )
     on_unreadable: Literal["stop", "skip"] = Field(
-        "stop", description="a film that cannot be read is a fault of the set until somebody says otherwise"
+        default="stop", description="a film that cannot be read is a fault of the set until somebody says otherwise"
     )
 
 
 class SplitConfig(_Section):
     """Which films are trained on. Parts are ``train``, ``tune`` (stops the training) and ``validation``."""
 
-    file: str | None = Field(None, description="a split file that was made before; wins over the other fields")
+    file: str | None = Field(default=None, description="a split file that was made before; wins over the other fields")
     shares: dict[str, float] = Field(
         default={"train": 0.8, "tune": 0.1, "validation": 0.1}, description="paper: 80/10/10"
     )
-    folds: int | None = Field(None, ge=2, description="k folds instead of shares, turn by fold")
-    fold: int = Field(0, ge=0, description="the turn: which fold is held out")
-    seed: int = Field(0, ge=0, description="apart from the run's seed, so that members share one split")
+    folds: int | None = Field(default=None, ge=3, description="k folds instead of shares, turn by fold")
+    fold: int = Field(default=0, ge=0, description="the turn: which fold is held out (the validation part)")
+    tune_fold: bool = Field(
+        default=True, description="the next fold stops the training; without, it is trained on and the epochs are fixed"
+    )
+    seed: int = Field(default=0, ge=0, description="apart from the run's seed, so that members share one split")
 
     @model_validator(mode="after")
     def _parts(self) -> SplitConfig:
@@ -98,102 +100,135 @@ class SplitConfig(_Section):
 class SamplingConfig(_Section):
     """Which films an epoch presents; the fields of :class:`fracture.data.sampling.SamplingSpec`."""
 
-    balanced_epochs: int = Field(10, ge=0, description="paper: the first 10 epochs are balanced")
+    balanced_epochs: int = Field(default=10, ge=0, description="paper: the first 10 epochs are balanced")
     balanced: Literal["region_label", "label", "natural"] = Field(
-        "region_label", description="paper: each region x label combination equally likely in expectation"
+        default="region_label", description="paper: each region x label combination equally likely in expectation"
     )
     later: Literal["natural", "label", "region_label"] = Field(
-        "natural", description="paper: natural randomized order afterwards"
+        default="natural", description="paper: natural randomized order afterwards"
     )
-    fractured_share: float = Field(0.5, gt=0, lt=1, description="ours: under label, as many fractured as normal")
+    fractured_share: float = Field(
+        default=0.5, gt=0, lt=1, description="ours: under label, as many fractured as normal"
+    )
     films_per_epoch: int | None = Field(
-        None, ge=1, description="film presentations in an epoch; None: as many as the training part has"
+        default=None, ge=1, description="film presentations in an epoch; None: as many as the training part has"
     )
 
 
 class AugmentationConfig(_Section):
     """Switch for the paper's augmentation; the magnitudes live in :mod:`fracture.data.augment`."""
 
-    enabled: bool = Field(True, description="paper: rotation, flips, gamma, contrast, translation, zoom")
+    enabled: bool = Field(default=True, description="paper: rotation, flips, gamma, contrast, translation, zoom")
     settings: dict[str, Any] = Field(default={}, description="magnitudes that differ from the defaults there")
+
+    @model_validator(mode="after")
+    def _magnitudes(self) -> AugmentationConfig:
+        self.spec()
+        return self
+
+    def spec(self) -> AugmentSpec | None:
+        """The magnitudes, or None where films stay as they are.
+
+        Raises:
+            ConfigurationError: An unknown key or an illegal value.
+        """
+        return AugmentSpec.from_dict(self.settings) if self.enabled else None
 
 
 class LossConfig(_Section):
     """The joint loss; see :mod:`fracture.training.loss`."""
 
     localization: float | None = Field(
-        None, ge=0, description="None: paper's 3 of 4, or 10 of 11 for models with attention"
+        default=None, ge=0, description="None: paper's 3 of 4, or 10 of 11 for models with attention"
     )
-    classification: float | None = Field(None, ge=0, description="None: paper's 1 of 4, or 1 of 11")
-    region: float = Field(0.1, ge=0, description="ours: the region head is easy and must not steer the features")
+    classification: float | None = Field(default=None, ge=0, description="None: paper's 1 of 4, or 1 of 11")
+    region: float = Field(
+        default=0.1, ge=0, description="ours: the region head is easy and must not steer the features"
+    )
     map_loss: Literal["bce", "focal", "dice", "bce_dice"] = Field(
-        "bce", description="paper: per-pixel binary cross-entropy"
+        default="bce", description="paper: per-pixel binary cross-entropy"
     )
     map_negatives: float = Field(
-        0.0, ge=0, le=1, description="paper: normal films give no map loss; ours may teach maps what normal bone is"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="paper: normal films give no map loss; ours may teach maps what normal bone is",
     )
     map_positive_weight: float = Field(
-        1.0, gt=0, description="weight of cells inside boxes; 1 keeps the map a probability"
+        default=1.0, gt=0, description="weight of cells inside boxes; 1 keeps the map a probability"
     )
-    focal_gamma: float = Field(2.0, ge=0, description="Lin et al. 2017; only with map_loss = focal")
+    focal_gamma: float = Field(default=2.0, ge=0, description="Lin et al. 2017; only with map_loss = focal")
     target_shape: Literal["box", "polygon", "ellipse"] = Field(
-        "box", description="paper: the annotators' boxes; the others are ours"
+        default="box", description="paper: the annotators' boxes; the others are ours"
     )
     target_mode: Literal["coverage", "max"] = Field(
-        "coverage", description="ours: a small fracture neither vanishes nor fills its cell"
+        default="coverage", description="ours: a small fracture neither vanishes nor fills its cell"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="paper: none; some help against single-annotator labels (Roschewitz 2025)"
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="paper: none; some help against single-annotator labels (Roschewitz 2025)",
     )
 
 
 class OptimizerConfig(_Section):
     """Adam and what surrounds it."""
 
-    name: Literal["adam", "adamw"] = Field("adam", description="paper: Adam")
-    lr: float = Field(1e-3, gt=0, description="ours, Adam's own default; the paper states none")
-    head_lr: float | None = Field(None, gt=0, description="rate of the new heads; None: as lr")
-    weight_decay: float = Field(0.0, ge=0, description="paper: no weight regularization")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Kingma and Ba 2015")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="paper: none stated")
-    warmup_steps: int = Field(0, ge=0, description="paper: none stated; linear from zero where set")
-    final_lr: float = Field(0.01, ge=0, le=1, description="share of lr that the cosine ends at")
-    clip_norm: float | None = Field(None, gt=0, description="paper: none; a bound on the gradient's norm where set")
-    ema: float | None = Field(
-        None, gt=0, lt=1, description="paper: none; decay of a running mean of the weights (Morales-Brotons 2024)"
+    name: Literal["adam", "adamw"] = Field(default="adam", description="paper: Adam")
+    lr: float = Field(default=1e-3, gt=0, description="ours, Adam's own default; the paper states none")
+    head_lr: float | None = Field(default=None, gt=0, description="rate of the new heads; None: as lr")
+    weight_decay: float = Field(default=0.0, ge=0, description="paper: no weight regularization")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Kingma and Ba 2015")
+    schedule: Literal["constant", "cosine"] = Field(default="constant", description="paper: none stated")
+    warmup_steps: int = Field(default=0, ge=0, description="paper: none stated; linear from zero where set")
+    final_lr: float = Field(default=0.01, ge=0, le=1, description="share of lr that the cosine ends at")
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="paper: none; a bound on the gradient's norm where set"
     )
-    freeze_stages: int = Field(0, ge=0, description="stages from the input on that do not learn; 0: all learn")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="paper: none; decay of a running mean of the weights (Morales-Brotons 2024)",
+    )
+    freeze_stages: int = Field(default=0, ge=0, description="stages from the input on that do not learn; 0: all learn")
 
 
 class LoopConfig(_Section):
     """Length, batches, precision, safety."""
 
-    epochs: int = Field(30, ge=1, description="paper: at most 30")
-    patience: int | None = Field(10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part")
-    batch: int | None = Field(None, ge=1, description="None: paper's 48, or 32 for models with attention")
-    micro_batch: int | None = Field(
-        None, ge=1, description="films per forward pass; None: the whole batch. Changes batch statistics"
+    epochs: int = Field(default=30, ge=1, description="paper: at most 30")
+    patience: int | None = Field(
+        default=10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="paper: none stated")
-    channels_last: bool = Field(True, description="the layout that convolutions run fastest in")
-    compile: bool = Field(False, description="torch.compile costs minutes at the start and varies with shapes")
-    workers: int = Field(1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
-    threads: int | None = Field(None, ge=1, description="torch threads; None leaves torch's choice")
-    checkpoint_minutes: float = Field(5.0, gt=0, description="work that a power cut may cost")
-    checkpoint_stages: int = Field(0, ge=0, description="stages whose activations are recomputed to save memory")
-    overlays: int = Field(4, ge=0, description="films drawn with boxes and map after each epoch; 0: none")
-    maps: bool = Field(True, description="keep the held-out films' maps, for thresholds and boxes")
+    batch: int | None = Field(default=None, ge=1, description="None: paper's 48, or 32 for models with attention")
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="films per forward pass; None: the whole batch. Changes batch statistics"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="paper: none stated")
+    channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
+    compile: bool = Field(default=False, description="torch.compile costs minutes at the start and varies with shapes")
+    workers: int = Field(default=1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
+    threads: int | None = Field(default=None, ge=1, description="torch threads; None leaves torch's choice")
+    checkpoint_minutes: float = Field(default=5.0, gt=0, description="work that a power cut may cost")
+    checkpoint_stages: int = Field(
+        default=0, ge=0, description="stages whose activations are recomputed to save memory"
+    )
+    tensorboard: bool = Field(default=False, description="event files beside the CSV; needs the tensorboard package")
+    overlays: int = Field(default=4, ge=0, description="films drawn with boxes and map after each epoch; 0: none")
+    maps: bool = Field(default=True, description="keep the held-out films' maps, for thresholds and boxes")
 
 
 class MemberConfig(_Section):
     """Everything about the training of one network."""
 
-    name: str = Field("member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
-    recipe: str = Field("", description="the recipe it is a member of")
-    seed: int = Field(0, ge=0, description="every random draw derives from it")
-    init: str = Field("random", description="paper: random, no transfer learning; or pretrained, or a file")
+    name: str = Field(default="member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
+    recipe: str = Field(default="", description="the recipe it is a member of")
+    seed: int = Field(default=0, ge=0, description="every random draw derives from it")
+    init: str = Field(default="random", description="paper: random, no transfer learning; or pretrained, or a file")
     region_head: Literal["data", "model"] = Field(
-        "data", description="the data's regions become the region head's, or model.regions does"
+        default="data", description="the data's regions become the region head's, or model.regions does"
     )
     model: InstanceOf[ModelSpec] = ModelSpec()
     preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec()
@@ -216,7 +251,7 @@ class MemberConfig(_Section):
         if isinstance(model, Mapping):
             model = ModelSpec.from_dict(model)
         if isinstance(preprocess, Mapping):
-            preprocess = {"channels": list(model.inputs), "version": _version(), **preprocess}
+            preprocess = {"channels": list(model.inputs), "version": PREPROCESS_VERSION, **preprocess}
             preprocess = PreprocessSpec.from_dict(preprocess)
         values["model"], values["preprocess"] = model, preprocess
         return values
@@ -278,21 +313,20 @@ class MemberConfig(_Section):
 
     def replace(self, changes: Mapping[str, Any]) -> MemberConfig:
         """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""
-        return self.from_dict(_merge(self.to_dict(), _renewed(changes, self)))
+        return self.from_dict(_merge(self.to_dict(), _renewed(changes)))
 
-    def digest(self) -> str:
-        """SHA-256 over the settings that decide the weights; a resumed run must have the same."""
-        values = self.to_dict()
-        for section, names in _FREE.items():
-            for name in names:
-                values[section].pop(name, None)
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    def differences(self, other: MemberConfig) -> list[str]:
+        """Settings that decide the weights and differ, as ``section.key``; a run goes on only where there are none."""
+        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        free = {f"{section}.{name}" for section, names in _FREE.items() for name in names}
+        changed = {key for key in {*mine, *others} if mine.get(key) != others.get(key)}
+        return sorted(changed - free - {"recipe"})
 
 
 # Settings that may change between a run and its continuation: they decide where and how fast, not what.
 _FREE: Mapping[str, tuple[str, ...]] = {
     "data": ("path", "cache", "on_unreadable"),
-    "loop": ("workers", "checkpoint_minutes", "overlays", "maps", "checkpoint_stages", "threads"),
+    "loop": ("workers", "checkpoint_minutes", "overlays", "maps", "checkpoint_stages", "threads", "tensorboard"),
 }
 
 
@@ -378,13 +412,17 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
 
 
-def _version() -> int:
-    from fracture.preprocess.spec import PREPROCESS_VERSION
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key != "shares":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
-    return PREPROCESS_VERSION
 
-
-def _renewed(changes: Mapping[str, Any], config: MemberConfig) -> dict[str, Any]:
+def _renewed(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Changed model inputs bring their preprocessing channels with them."""
     new = dict(changes)
     inputs = dict(new.get("model", {})).get("inputs")

@@ -1,4 +1,4 @@
-"""From annotated films to the micro-batches of an optimizer step. Everything here derives from seed, epoch and place."""
+"""From annotated films to the micro-batches of an optimizer step. All draws derive from seed, epoch and place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracture.data.augment import AugmentSpec, augment
+from fracture.data.augment import augment
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.sampling import SamplingSpec, epoch_order
 from fracture.data.seeds import derive_seed
@@ -100,7 +100,7 @@ class Films:
         self.preprocess: PreprocessSpec = config.preprocess
         self.seed = config.seed
         self.sampling = SamplingSpec(**config.sampling.model_dump())
-        self.augmentation = AugmentSpec(**config.augmentation.settings) if config.augmentation.enabled else None
+        self.augmentation = config.augmentation.spec()
         self.shape = config.loss.target_shape
         self.mode = config.loss.target_mode
         self.regions = tuple(regions)
@@ -262,6 +262,6 @@ def _ahead(function: Callable[[A], B], groups: Sequence[Sequence[A]], workers: i
             while waiting:
                 yield [future.result() for future in waiting.popleft()]
         finally:
-            for group in waiting:
-                for future in group:
+            for futures in waiting:
+                for future in futures:
                     future.cancel()

@@ -1,12 +1,13 @@
 """The training loop of one network: on two screens, and exact under interruption.
 
 Every random draw derives from the seed, the epoch and the place in the epoch, so a run is a function of its
-configuration, its films and the number of threads. A checkpoint holds everything else; a run that was killed and goes on
-from one ends with the same weights, bit for bit on the CPU, as one that was not.
+configuration, its films and the number of threads. A checkpoint holds everything else; a run that was killed and goes
+on from one ends with the same weights, bit for bit on the CPU, as one that was not.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from fracture.training.world import World
 __all__ = ["Interrupted", "Loop", "Progress", "State"]
 
 LATEST, BEST = "latest.safetensors", "best.safetensors"
+_LOG = logging.getLogger(__name__)
 _TERMS = ("loss", "localization", "classification", "region")
 
 
@@ -132,17 +134,15 @@ class Loop:
             ConfigurationError: The folder's checkpoint is of another run.
         """
         self._resume()
-        loop = self.config.loop
         self.saved = time.monotonic()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while not self._finished():
                 self._epoch()
                 outputs = self._tune()
+                self.save()
                 if self.world.leads and self.after_epoch is not None:
                     self.after_epoch(self.state, outputs)
-                self.save()
         self._keep()
-        _ = loop
         return self.state
 
     def _finished(self) -> bool:
@@ -178,7 +178,7 @@ class Loop:
                     self.progress(state, self.steps_per_epoch)
                 self._save_or_leave()
         except InputError as error:
-            self.save()
+            self.save(wait=False)  # the other processes, if any, know nothing of this
             raise TrainingError(
                 f"epoch {state.epoch + 1}, step {state.step + 1}: a film cannot be read any more ({error})",
                 hint="everything up to this step is saved; restore the film, or set data.on_unreadable = 'skip', "
@@ -278,8 +278,8 @@ class Loop:
     def _averaged(self) -> Any:
         return _Swapped(self.ema, self.model)
 
-    def save(self) -> None:
-        """Write the checkpoint that the run goes on from.
+    def save(self, *, wait: bool = True) -> None:
+        """Write the checkpoint that the run goes on from; with ``wait``, until all processes are here.
 
         Raises:
             TrainingError: It cannot be written; the one before is whole.
@@ -290,7 +290,8 @@ class Loop:
             state = {**asdict(self.state), "identity": self.identity, "threads": torch.get_num_threads()}
             tensors = gather(self.model, self.optimizer, self.ema)
             write_checkpoint(self.folder / LATEST, tensors, state)
-        self.world.wait()
+        if wait:
+            self.world.wait()
         self.saved = time.monotonic()
 
     def _save_or_leave(self) -> None:
@@ -306,9 +307,15 @@ class Loop:
         if not path.exists():
             return
         tensors, state = read_checkpoint(path)
-        identity = state.pop("identity")
-        state.pop("threads", None)
-        changed = sorted(k for k in {*identity, *self.identity} if identity.get(k) != self.identity.get(k))
+        identity, threads = state.pop("identity"), state.pop("threads")
+        if threads != torch.get_num_threads() and self.world.leads:
+            _LOG.warning(
+                "%s was written with %d threads and goes on with %d: the weights will not be the same to the last bit",
+                path,
+                threads,
+                torch.get_num_threads(),
+            )
+        changed = sorted(k for k, value in self.identity.items() if identity.get(k) != value)
         if changed:
             raise ConfigurationError(
                 f"{self.folder} holds a run with other settings",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -34,7 +34,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def leads(self) -> bool:
@@ -56,7 +56,7 @@ class World:
         parameters = [p for p in model.parameters() if p.requires_grad]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
         dist.all_reduce(flat)
-        for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter).clone(memory_format=torch.preserve_format)
 
     def average_buffers(self, model: nn.Module) -> None:
@@ -68,7 +68,7 @@ class World:
             return
         flat = torch.cat([b.flatten() for b in buffers])
         dist.all_reduce(flat)
-        for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        for buffer, part in zip(buffers, torch.split(flat, [b.numel() for b in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer) / self.size)
 
     def gathered(self, items: list[T]) -> list[T]:
@@ -107,6 +107,6 @@ def joined(device: torch.device) -> Iterator[World]:
 
 def local_device(device: torch.device) -> torch.device:
     """The device of this process: CUDA devices are dealt out by ``LOCAL_RANK``."""
-    if device.type == "cuda" and device.index is None:
+    if str(device) == "cuda":
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
