@@ -62,7 +62,7 @@ class BoxAveragePrecision:
     """
 
     def __init__(self, matches: Matches, index: int = 0) -> None:
-        order = np.argsort(-matches.predicted.scores, kind="stable")
+        order = matches.by_score
         is_hit = matches.hit[index][order] >= 0
         film = matches.predicted.film[order]
         # Only hits move recall: column j sums the false positives just before hit j, column k + j is hit j itself.
@@ -110,7 +110,7 @@ class FrocSensitivity:
             raise EvaluationError("unknown films for false positives", got=films, allowed=("all", "normal"))
         fractures = np.bincount(matches.reference.film, minlength=matches.reference.films)
         counted = np.ones(fractures.size, dtype=bool) if films == "all" else fractures == 0
-        order = np.argsort(-matches.predicted.scores, kind="stable")
+        order = matches.by_score
         score, film = matches.predicted.scores[order], matches.predicted.film[order]
         is_hit = matches.hit[index][order] >= 0
         self.thresholds = np.unique(score[is_hit])[::-1]

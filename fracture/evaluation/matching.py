@@ -136,6 +136,7 @@ class Matches:
         by: int64 (T, r), index of the prediction that hit each fracture, -1 for a miss.
         iou: float64 (T, p), IoU with the fracture hit, 0 for a false positive.
         criteria: The T criteria.
+        by_score: int64 (p,), the predictions of all films by falling score, equal scores in film order.
     """
 
     predicted: BoxTable
@@ -145,6 +146,7 @@ class Matches:
     by: IntArray
     iou: FloatArray
     criteria: tuple[Criterion, ...]
+    by_score: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,7 +228,8 @@ def match(
     iou = np.zeros((len(wanted), len(ranked)))
     for index, criterion in enumerate(wanted):
         _match_one(pairs, rank, criterion, hit[index], by[index], iou[index])
-    return Matches(ranked, reference, rank, hit, by, iou, wanted)
+    by_score = np.argsort(-ranked.scores, kind="stable")
+    return Matches(ranked, reference, rank, hit, by, iou, wanted, by_score)
 
 
 def _match_one(
