@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from fracture.simulate.record import SimulatedFilm
 
-__all__ = ["FORMATS", "Summary", "film_seed", "png_bytes", "write_dataset"]
+__all__ = [
+    "FORMATS",
+    "Summary",
+    "coco_annotations",
+    "coco_header",
+    "coco_image",
+    "film_seed",
+    "png_bytes",
+    "write_dataset",
+]
 
 FORMATS = ("dicom", "png", "both")
 
@@ -111,14 +120,14 @@ def write_dataset(
     broken = np.zeros(n, np.bool_)
     broken[: round(n * fracture_rate)] = True
     broken = np.random.default_rng([seed, 100]).permutation(broken)
-    coco = _header()
+    coco = coco_header()
     files: list[Path] = []
     for index in range(n):
         film = radiograph(
             film_seed(seed, index), region=names[index % len(names)], fractured=bool(broken[index]), size=size
         )
         stem = f"simulated_{index:05d}"
-        image = _image(film, index)
+        image = coco_image(film, index)
         if format != "png":
             image["file_name"] = image["dicom"] = f"{stem}.dcm"
             files.append(folder / image["dicom"])
@@ -128,7 +137,7 @@ def write_dataset(
             files.append(folder / image["file_name"])
             files[-1].write_bytes(png_bytes(film, png_bits))
         coco["images"].append(image)
-        coco["annotations"] += _annotations(film, index, len(coco["annotations"]))
+        coco["annotations"] += coco_annotations(film, index, len(coco["annotations"]))
         if progress is not None:
             progress(index + 1, n)
     annotations = folder / "annotations.json"
@@ -171,7 +180,8 @@ def _checked(
     return names
 
 
-def _header() -> dict[str, Any]:
+def coco_header() -> dict[str, Any]:
+    """An empty COCO file: info, licence, the one category, no images yet."""
     return {
         "info": {
             "description": f"Radiographs simulated by fracture.simulate {__version__}: no patients",
@@ -185,7 +195,8 @@ def _header() -> dict[str, Any]:
     }
 
 
-def _image(film: SimulatedFilm, index: int) -> dict[str, Any]:
+def coco_image(film: SimulatedFilm, index: int) -> dict[str, Any]:
+    """The image record of a film, with an empty ``file_name``."""
     return {
         "id": index,
         "file_name": "",
@@ -208,7 +219,8 @@ def _image(film: SimulatedFilm, index: int) -> dict[str, Any]:
     }
 
 
-def _annotations(film: SimulatedFilm, image: int, first: int) -> list[dict[str, Any]]:
+def coco_annotations(film: SimulatedFilm, image: int, first: int) -> list[dict[str, Any]]:
+    """The annotation records of a film; their ids follow ``first``."""
     rows = []
     for number, found in enumerate(film.fractures):
         x0, y0, x1, y1 = found.box

@@ -170,19 +170,20 @@ def _foot(build: Build, turn: NDArray[np.float64]) -> list[Bone]:
     dome = build.blob((-3.5, 16.5, -2), (14.5, 15.8, 21.5), cortex=0.8, spongy=0.9, boxy=0.7, bump=0.15)
     neck = build.blob((2, 20, 31), (10, 12.5, 15), cortex=0.7, spongy=0.8, boxy=0.3)
     heel = build.tube(
-        (-5, 33, 24),
-        (-4, 47, -56),
+        (-5, 40, 28),
+        (-4, 50, -60),
         (
-            (0.0, 13, 13, 0.8, 0.9),
-            (0.3, 17, 16, 0.9, 0.9),
-            (0.55, 15, 17, 0.9, 0.8),
-            (0.85, 16, 21, 1.0, 1.0),
-            (1.0, 14, 19, 1.2, 1.1),
+            (0.0, 11, 9.5, 0.8, 0.9),
+            (0.25, 15, 12, 0.9, 0.9),
+            (0.5, 15, 13.5, 0.9, 0.8),
+            (0.72, 14, 15.5, 0.9, 0.8),
+            (0.9, 16, 20, 1.0, 1.0),
+            (1.0, 14, 18, 1.2, 1.1),
         ),
         caps=(Cap(), Cap(curve_u=0.015, curve_v=0.012)),
         corner=10.0,
     )
-    facet = build.blob((-2, 31, 0), (9, 12, 13), cortex=0.9, boxy=0.2)
+    facet = build.blob((-2, 33.5, -2), (8.5, 12, 14), cortex=0.9, boxy=0.2)
     sustentaculum = build.blob((12, 32, 8), (6, 9, 13), cortex=0.9)
     bones = [
         whole("talus", Part(dome), Part(neck, 6.0), texture=0.5, grain=(0.65, 1.1)),
