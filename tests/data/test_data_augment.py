@@ -113,13 +113,15 @@ def test_a_painted_fracture_stays_under_its_target(seed: int) -> None:
     target = draw_target([made.points(ring)], (96, 128), stride=1)
     # The rim is soft: half a pixel of the painting and one of the interpolation, zoomed, and half of the target.
     rim = np.ones((7, 7), np.uint8)
-    assert (made.pixels[(cv2.erode(target, rim) > 0) & made.mask] > 0.999).all()
+    assert (
+        made.pixels[(cv2.erode(target, rim, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0) & made.mask] > 0.999
+    ).all()
     assert (made.pixels[(cv2.dilate(target, rim) == 0) & made.mask] < 0.001).all()
     cells = draw_target([made.points(ring)], (96, 128), stride=8)
     softened = (made.pixels * made.mask).reshape(16, 8, 12, 8).mean(axis=(1, 3))
     wholly = made.mask.reshape(16, 8, 12, 8).all(axis=(1, 3))
-    # The painting is up to half a pixel off along an edge, the zoom makes that 0.7 of a cell's 8 pixels.
-    assert np.abs(cells - softened)[wholly].max() < 0.7 / 8
+    # The painting is up to half a pixel off along an edge, zoomed, and the target another half: one of a cell's 8.
+    assert np.abs(cells - softened)[wholly].max() < 1 / 8
     assert np.abs(cells - softened)[wholly].mean() < 0.005
     assert made.plane(painted)[made.mask] == pytest.approx(made.pixels[made.mask], abs=1e-5)
 
