@@ -15,7 +15,7 @@ __all__ = ["collect", "info"]
 
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "opencv-python-headless", "albumentations",
-    "pydicom", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm", "safetensors", "pillow",
+    "pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm", "safetensors", "pillow",
 )  # fmt: skip
 
 
