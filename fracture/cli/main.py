@@ -14,7 +14,9 @@ from fracture.cli.info import info
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.verify import verify
+from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
 from fracture.errors import FractureError
+from fracture.evaluation.cli import evaluate
 from fracture.training.cli import train
 
 __all__ = ["app", "main"]
@@ -31,7 +33,13 @@ app.command("predict")(predict)
 app.command("info")(info)
 app.command("verify")(verify)
 app.command("simulate")(simulate)
+app.command("verify-data")(verify_data)
+app.command("split-data")(split_data)
+app.command("cohort")(cohort)
+app.command("sample-test")(sample_test)
+app.command("augment-sheet")(augment_sheet)
 app.command("train")(train)
+app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 
 
