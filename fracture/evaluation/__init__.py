@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 _WHERE = {
     "estimate": ("Estimate", "not_defined"),
     "intervals": ("clopper_pearson", "predictive_value_at", "proportion", "wilson"),
-    "bootstrap": ("Resampler", "bootstrap"),
+    "resampling": ("Resampler", "bootstrap"),
     "scores": ("auc", "auc_replicates", "average_precision", "brier", "calibration_error", "reliability"),
-    "delong": ("delong", "delong_covariance", "delong_test"),
+    "auc_variance": ("delong", "delong_covariance", "delong_test"),
     "roc": (
         "RocBand",
         "RocCurve",
@@ -86,8 +86,15 @@ if TYPE_CHECKING:
     from fracture.evaluation.agreement import (
         verdict as verdict,
     )
-    from fracture.evaluation.bootstrap import Resampler as Resampler
-    from fracture.evaluation.bootstrap import bootstrap as bootstrap
+    from fracture.evaluation.auc_variance import (
+        delong as delong,
+    )
+    from fracture.evaluation.auc_variance import (
+        delong_covariance as delong_covariance,
+    )
+    from fracture.evaluation.auc_variance import (
+        delong_test as delong_test,
+    )
     from fracture.evaluation.cohorts import (
         Balanced as Balanced,
     )
@@ -111,15 +118,6 @@ if TYPE_CHECKING:
     )
     from fracture.evaluation.comparison import (
         paired_bootstrap as paired_bootstrap,
-    )
-    from fracture.evaluation.delong import (
-        delong as delong,
-    )
-    from fracture.evaluation.delong import (
-        delong_covariance as delong_covariance,
-    )
-    from fracture.evaluation.delong import (
-        delong_test as delong_test,
     )
     from fracture.evaluation.detection import (
         FROC_RATES as FROC_RATES,
@@ -225,6 +223,8 @@ if TYPE_CHECKING:
     from fracture.evaluation.report import (
         evaluate as evaluate,
     )
+    from fracture.evaluation.resampling import Resampler as Resampler
+    from fracture.evaluation.resampling import bootstrap as bootstrap
     from fracture.evaluation.roc import (
         RocBand as RocBand,
     )

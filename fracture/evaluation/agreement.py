@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, chdtrc
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler, interval_of, point_of, replicates
 from fracture.evaluation.checks import FloatArray, IntArray, as_binary, paired
 from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.intervals import proportion
+from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
 from fracture.evaluation.roc import RocBand
 
 __all__ = [

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler, Statistic, bootstrap_columns
 from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
 from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.film import FilmLevel, film_level
+from fracture.evaluation.resampling import Resampler, Statistic, bootstrap_columns
 from fracture.evaluation.scores import one_class_reason
 from fracture.evaluation.statistics import AreaUnderCurve, Ratio
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler, Statistic, interval_of, point_of, replicates
 from fracture.evaluation.checks import BoolArray, FloatArray, as_binary, as_scores, paired
 from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.resampling import Resampler, Statistic, interval_of, point_of, replicates
 from fracture.evaluation.statistics import (
     AreaUnderCurve,
     AveragePrecision,

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.auc_variance import delong
 from fracture.evaluation.checks import BoolArray, FloatArray, as_binary, as_scores, paired
-from fracture.evaluation.delong import delong
 from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.intervals import proportion
+from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
 from fracture.evaluation.scores import one_class_reason
 from fracture.evaluation.statistics import (
     AreaUnderCurve,

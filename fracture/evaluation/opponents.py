@@ -23,9 +23,9 @@ from fracture.evaluation.agreement import (
     mcnemar,
     readers_point,
 )
+from fracture.evaluation.auc_variance import PairedAuc, delong_test
 from fracture.evaluation.checks import BoolArray, IntArray
 from fracture.evaluation.comparison import PairedDifference, paired_bootstrap
-from fracture.evaluation.delong import PairedAuc, delong_test
 from fracture.evaluation.prediction_files import NAME_COLUMNS, first_of
 from fracture.evaluation.problems import Problems, as_flag, read_text
 from fracture.evaluation.roc import roc_band

@@ -148,7 +148,7 @@ class _Rows:
             for name, call in zip(self.names, self.calls, strict=True):
                 if call is None:
                     self.problems.add("films without a call while others have one", name)
-        self.problems.raise_if_any("scores that are no probabilities need --any-score")
+        self.problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
         if not self.names:
             raise DataError(
                 f"{file}: no film has a prediction", got=f"{len(self.failures)} films that could not be read"
@@ -206,7 +206,7 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
             candidates += _corner_boxes(record["candidates"], place, name, rows.problems)
         if record.get("model"):
             models.append(f"{record['model']} {record.get('model_version') or ''}".strip())
-    rows.problems.raise_if_any("scores that are no probabilities need --any-score")
+    rows.problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
     films = len(rows.names)
     return rows.finish(
         file, _table(boxes, films) if has_boxes else None, _table(candidates, films) if has_candidates else None, models
@@ -276,7 +276,7 @@ def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: b
             problems.add("boxes that are broken or empty", where)
             continue
         boxes.append((film, (*corners, score)))
-    problems.raise_if_any("scores that are no probabilities need --any-score")
+    problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
     table = _table(boxes, len(reference.names)) if boxes or not film_scores else None
     floor = -np.inf if any_score else 0.0
     scores = np.full(len(reference.names), floor)

@@ -18,7 +18,6 @@ import numpy as np
 
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.agreement import cohen_kappa
-from fracture.evaluation.bootstrap import Resampler, bootstrap
 from fracture.evaluation.checks import BoolArray
 from fracture.evaluation.cohorts import (
     Balanced,
@@ -35,6 +34,7 @@ from fracture.evaluation.intervals import proportion
 from fracture.evaluation.manifest import Manifest, make_manifest
 from fracture.evaluation.matching import BoxTable, Criterion, match, select_films
 from fracture.evaluation.opponents import Opponent
+from fracture.evaluation.resampling import Resampler, bootstrap
 from fracture.evaluation.roc import (
     OperatingRow,
     PrCurve,

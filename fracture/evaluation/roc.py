@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler
 from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_level, as_scores, paired
 from fracture.evaluation.estimate import Estimate
 from fracture.evaluation.intervals import proportion
+from fracture.evaluation.resampling import Resampler
 from fracture.evaluation.scores import one_class_reason
 
 __all__ = [

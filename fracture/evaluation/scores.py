@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracture.evaluation.bootstrap import Resampler, bootstrap, interval_of, replicates
 from fracture.evaluation.checks import (
     BoolArray,
     FloatArray,
@@ -23,6 +22,7 @@ from fracture.evaluation.checks import (
 )
 from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.intervals import proportion
+from fracture.evaluation.resampling import Resampler, bootstrap, interval_of, replicates
 from fracture.evaluation.statistics import (
     AreaUnderCurve,
     AveragePrecision,

@@ -146,7 +146,7 @@ def join(
     _check_frames(predictions, reference, source_of, problems)
     problems.raise_if_any(
         "names are matched by path, base name or name without extension; a prediction file for a part of the "
-        "films needs --allow-missing, one for more films --allow-extra"
+        "films needs allow_missing=True (--allow-missing), one for more films allow_extra=True (--allow-extra)"
     )
     if predictions.sparse:  # COCO results list detections, not films: a film without any scores 0
         chosen = np.array([i for i in range(len(reference.names)) if i not in unread], dtype=np.int64)

@@ -19,11 +19,11 @@ from fracture.evaluation.agreement import (
     readers_point,
     verdict,
 )
-from fracture.evaluation.bootstrap import Resampler
+from fracture.evaluation.auc_variance import delong_test
 from fracture.evaluation.comparison import METRICS, paired_bootstrap
-from fracture.evaluation.delong import delong_test
 from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.hypothesis_tests import adjust, chi_square, dunn, kruskal_wallis, split_balance
+from fracture.evaluation.resampling import Resampler
 from fracture.evaluation.roc import RocBand, roc_band
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60)

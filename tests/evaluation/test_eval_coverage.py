@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fracture.evaluation.delong import delong
+from fracture.evaluation.auc_variance import delong
 from fracture.evaluation.intervals import predictive_value_at
 from fracture.evaluation.scores import auc, calibration_error
 

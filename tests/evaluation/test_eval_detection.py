@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler
 from fracture.evaluation.detection import (
     AP_CRITERIA,
     COCO_IOUS,
@@ -24,6 +23,7 @@ from fracture.evaluation.detection import (
     froc,
 )
 from fracture.evaluation.matching import BoxTable, Criterion, box_table, match, pair_boxes, select_films
+from fracture.evaluation.resampling import Resampler
 from tests.evaluation.coco import Boxes, coco_average_precision, random_boxes
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.delong import delong
+from fracture.evaluation.auc_variance import delong
 from fracture.evaluation.film import Confusion, film_level
 from fracture.evaluation.intervals import predictive_value_at, proportion
 from fracture.evaluation.scores import auc, average_precision, brier, calibration_error

@@ -361,6 +361,9 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
         "for name in fracture.evaluation.__all__: getattr(fracture.evaluation, name)\n"
         "import fracture.evaluation.cli, fracture.evaluation.plots, fracture.evaluation.thumbnails\n"
         "assert not {'torch', 'cv2', 'sklearn', 'pandas'} & set(sys.modules)\n"
+        "from types import ModuleType\n"  # a submodule of the same name would hide a function
+        "for name in fracture.evaluation.__all__:\n"
+        "    assert not isinstance(getattr(fracture.evaluation, name), ModuleType), name\n"
         "assert 'auc' in dir(fracture.evaluation)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])

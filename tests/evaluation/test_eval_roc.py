@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.bootstrap import Resampler
+from fracture.evaluation.resampling import Resampler
 from fracture.evaluation.roc import (
     nearest_corner,
     pr_curve,
