@@ -6,6 +6,7 @@ checkpoint: the new one or the one before.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -107,11 +108,16 @@ def write_atomic(path: Path, fill: Callable[[Path], object], *, size: int | None
             os.fsync(stream.fileno())
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise _cannot_write(path, error, size) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _cannot_write(path: Path, error: Exception, size: int | None) -> TrainingError:

@@ -90,7 +90,7 @@ def _put(changes: dict[str, dict[str, Any]], text: str) -> None:
         parsed = value.strip()
     for table in [changes[member]] if colon else changes.values():
         for key in keys[:-1]:
-            table = table.setdefault(key, {})  # noqa: PLW2901 - walks down
+            table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise ConfigurationError("--set goes below a setting that is no section", got=text)
         table[keys[-1]] = parsed

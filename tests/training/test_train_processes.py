@@ -1,0 +1,136 @@
+"""Runs in processes of their own: killed, asked to leave, and several that train together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from fracture.data.readers import read_annotations
+from fracture.training import train
+from fracture.training.checkpoint import read_checkpoint
+from fracture.training.config import MemberConfig
+
+Build = Callable[..., MemberConfig]
+HERE = Path(__file__).resolve()
+
+
+def recipe_file(config: MemberConfig, folder: Path) -> Path:
+    """The configuration as a recipe of one member."""
+    tables = config.to_dict()
+    tables["preprocess"].pop("version")
+    lines: list[str] = []
+    for section, values in tables.items():
+        if section == "augmentation" or not isinstance(values, dict):
+            continue
+        lines.append(f"[{section}]")
+        for key, value in values.items():
+            if key == "shares":
+                value = "{ " + ", ".join(f"{k} = {v}" for k, v in value.items()) + " }"
+                lines.append(f"{key} = {value}")
+            elif value is not None:
+                lines.append(f"{key} = {json.dumps(value)}")
+    head = [f"{key} = {json.dumps(tables[key])}" for key in ("name", "seed", "init", "region_head")]
+    path = folder / "recipe.toml"
+    path.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def command(recipe: Path, data: Path, out: Path, *launcher: str) -> list[str]:
+    return [sys.executable, *launcher, "-m", "fracture.training", str(recipe), "--data", str(data), "--out", str(out),
+            "--device", "cpu", "--quiet"]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent.parent)}
+
+
+def steps_done(checkpoint: Path) -> int:
+    try:
+        with safe_open(str(checkpoint), framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["steps"])
+    except (SafetensorError, OSError):
+        return 0
+
+
+def leave_after(arguments: list[str], checkpoint: Path, steps: int, number: signal.Signals) -> tuple[int, str]:
+    """Start it, wait until so many steps are saved, send the signal; its exit code and what it said."""
+    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 240
+        while steps_done(checkpoint) < steps and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=240)
+        return process.returncode, said
+
+
+@pytest.mark.slow
+def test_asked_to_leave_then_killed_then_finished(small: Build, drawn_file: Path, tmp_path: Path) -> None:
+    config = small(loop={"epochs": 4, "checkpoint_minutes": 1e-9})
+    whole = train(config, read_annotations(drawn_file), out=tmp_path / "whole", progress=False).members[0]
+
+    arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "parted")
+    checkpoint = tmp_path / "parted" / "small" / "latest.safetensors"
+    code, said = leave_after(arguments, checkpoint, 1, signal.SIGTERM)
+    assert code == 143, said
+    assert "everything is saved" in said
+    asked = steps_done(checkpoint)
+    code, said = leave_after(arguments, checkpoint, asked + 2, signal.SIGKILL)
+    assert code == -signal.SIGKILL, said
+    assert asked < steps_done(checkpoint) < 12
+    assert not (tmp_path / "parted" / "small.safetensors").exists()
+    subprocess.run(arguments, env=environment(), check=True, timeout=240, capture_output=True)
+
+    parted = load_file(tmp_path / "parted" / "small.safetensors")
+    for name, tensor in load_file(whole.weights).items():
+        assert torch.equal(tensor, parted[name]), name
+    # Not only after rounding to half precision: the whole state, moments and running mean included.
+    ends = [read_checkpoint(tmp_path / run / "small" / "latest.safetensors")[0] for run in ("whole", "parted")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.mark.slow
+def test_two_processes_are_two_micro_batches(small: Build, drawn_file: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "model": {"dropout": 0.0, "norm": "group"},
+        # One canvas for all films: with ragged ones a film's padding depends on its company.
+        "preprocess": {"shape": "square"},
+        "loop": {"epochs": 2, "micro_batch": 4},
+    }
+    config = small(**settings)
+    one = train(config, read_annotations(drawn_file), out=tmp_path / "one", progress=False).members[0]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "two", *launcher)
+    done = subprocess.run(arguments, env=environment(), timeout=300, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = json.loads((tmp_path / "two" / "small.json").read_text(encoding="utf-8"))
+    assert (one.facts["training"]["processes"], two["training"]["processes"]) == (1, 2)
+    for a, b in zip(one.facts["training"]["history"], two["training"]["history"], strict=True):
+        for term in ("loss", "localization", "classification", "region"):
+            assert b[term] == pytest.approx(a[term], rel=1e-4)
+        assert b["films"] == a["films"]
+    ends = [read_checkpoint(tmp_path / run / "small" / "latest.safetensors")[0] for run in ("one", "two")]
+    for name, tensor in ends[0].items():
+        if name.startswith("model."):
+            torch.testing.assert_close(ends[1][name], tensor, rtol=1e-3, atol=1e-3)
+    lines = [
+        [
+            json.loads(line)
+            for line in (tmp_path / run / "small" / "predictions_validation.jsonl").read_text().splitlines()
+        ]
+        for run in ("one", "two")
+    ]
+    for a, b in zip(*lines, strict=True):
+        assert a["source"] == b["source"]
+        assert b["probability"] == pytest.approx(a["probability"], abs=2e-3)
