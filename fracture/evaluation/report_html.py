@@ -371,6 +371,8 @@ def _opponent(opponent: Opponent, count: _Numbers) -> str:
         rows.append(f"<tr><td>Kappa with the reference</td>{cells}<td>{escape(k.verdict)}</td></tr>")
     who = f"{opponent.readers} readers ({opponent.name})" if opponent.kind == "readers" else opponent.name
     note = "Difference: this model minus the other. "
+    if opponent.mcnemar:
+        note += "McNemar’s test takes films as independent; the paired intervals resample groups. "
     if opponent.kappa is not None:
         note += (
             f"Kappa difference: {opponent.kappa.difference.method}; non-inferiority margin {opponent.kappa.margin:g} "
