@@ -1,0 +1,71 @@
+"""The weights that ship, on real films that they never saw (where those lie beside the project)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fracture
+from fracture.card import Card
+from fracture.data.readers import read_annotations
+from fracture.data.records import AnnotatedSet
+from fracture.data.splits import Split
+from fracture.ensemble import Ensemble
+from fracture.evaluation.scores import auc
+from fracture.store import DEFAULT_WEIGHTS, open_weights
+
+FILMS = 16  # of each class
+
+
+@pytest.fixture(scope="module")
+def held_out(shared_data: Path) -> AnnotatedSet:
+    """Some fractured and some normal films of the part that was not trained on."""
+    annotated = read_annotations(shared_data / "fracatlas")
+    part = Split.read(open_weights().folder / "split.json").part(annotated, "validation")
+    fractured = [f.source for f in part if f.fractured and not f.hardware]
+    normal = [f.source for f in part if not f.fractured]
+    return part.subset(
+        [names[k] for names in (fractured, normal) for k in np.linspace(0, len(names) - 1, FILMS).astype(int)]
+    )
+
+
+@pytest.mark.slow
+def test_bfloat16_agrees_with_float32_and_the_score_means_something(held_out: AnnotatedSet) -> None:
+    paths = [held_out.image_path(film) for film in held_out]
+    exact = [p.probability for p in fracture.load(device="cpu", precision="float32").predict_many(paths) if p.ok]  # type: ignore[union-attr]
+    half = [p.probability for p in fracture.load(device="cpu", precision="bfloat16").predict_many(paths) if p.ok]  # type: ignore[union-attr]
+    assert len(exact) == len(half) == 2 * FILMS
+    assert max(abs(a - b) for a, b in zip(exact, half, strict=True)) < 0.01
+    area = auc([film.fractured for film in held_out], exact, resamples=10)
+    assert area.value is not None
+    assert area.value > 0.65
+
+
+def test_the_card_names_its_data(repository: Path) -> None:
+    card = Card.read(repository / "weights" / DEFAULT_WEIGHTS)
+    assert any("FracAtlas" in text for text in card.attribution)
+    assert any("ResNet" in text for text in card.attribution)  # where the starting points come from
+    assert card.metrics["film"]["all"]["auc"]["interval"]
+    assert "without hardware" in card.metrics["film"]
+    split = Split.read(repository / "weights" / DEFAULT_WEIGHTS / "split.json")
+    for member in card.members:
+        assert member.training["split"]["sha256"] == split.checksum
+    for node in card.operating_points["nodes"].values():
+        for name in ("high_sensitivity", "high_specificity"):
+            if name in node:
+                assert node[name]["n_positive"] > 0
+                assert node[name]["data"]
+
+
+def test_the_shipped_weights_have_at_least_two_members() -> None:
+    assert len(Ensemble.load(open_weights(), device="cpu", precision="float32").members) >= 2
+
+
+def test_the_examples_are_read_and_judged(repository: Path) -> None:
+    detector = fracture.load(device="cpu")
+    films = sorted(p for p in (repository / "examples").iterdir() if p.suffix in (".dcm", ".png"))
+    results = list(detector.predict_many(films))
+    assert len(results) >= 4
+    assert all(result.ok for result in results)
