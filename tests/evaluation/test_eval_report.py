@@ -371,3 +371,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'aucc'"):
         fracture.evaluation.aucc  # noqa: B018
+
+
+def test_dicom_films_become_thumbnails(shared_dicom: Path) -> None:
+    from fracture.evaluation.thumbnails import _pixels
+
+    gray = _pixels(shared_dicom / "derived" / "leg_8bit.dcm")
+    assert gray.dtype == np.uint8
+    assert gray.ndim == 2
+    assert gray.std() > 10
