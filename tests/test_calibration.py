@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import safetensors.torch
+from typer.testing import CliRunner
 
 import fracture
 from fracture.boxes import BoxParameters
@@ -19,6 +20,7 @@ from fracture.calibration import assemble, calibrate
 from fracture.calibration.cases import examine_films
 from fracture.calibration.sweep import Sweep
 from fracture.card import Card
+from fracture.cli import app
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds
 from fracture.errors import DataError
@@ -159,7 +161,10 @@ def test_assemble_then_calibrate(tmp_path: Path, annotated: AnnotatedSet) -> Non
             "training": {"seed": 1, "history": [1, 2], "attribution": "Somebody 2026", "start": {"loaded": ["a", "b"]}},
         }
         (run / f"{name}.json").write_text(json.dumps(facts))
+    made_by_command = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "mine"), "--description", "d"])
+    assert made_by_command.exit_code == 0, made_by_command.output
     card = assemble(run, tmp_path / "out", name="mine", version="1", description="d")
+    assert Card.read(tmp_path / "mine") == card
     assert [m.file for m in card.members] == ["member_0.safetensors", "member_1.safetensors"]
     assert card.attribution == ("Somebody 2026",)
     assert "history" not in card.members[0].training

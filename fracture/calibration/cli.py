@@ -1,4 +1,4 @@
-"""``fracture calibrate``: thresholds and box rules for weights, on films that they never saw."""
+"""``fracture assemble`` and ``fracture calibrate``: from trained members to weights with thresholds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,35 @@ if TYPE_CHECKING:
     from fracture.ensemble import Precision
     from fracture.operating_points import Method
 
-__all__ = ["calibrate"]
+__all__ = ["assemble", "calibrate"]
+
+
+def assemble(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `fracture train`.")],
+    out: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="The folder of weights to write.")],
+    name: Annotated[str, typer.Option(help="Name of the weights; the folder's name where left out.")] = "",
+    version: Annotated[str, typer.Option(help="Their version.")] = "1",
+    description: Annotated[str, typer.Option(help="One line for people.")] = "",
+    card_license: Annotated[str, typer.Option("--license", help="License of the weights.")] = "Apache-2.0",
+    attribution: Annotated[list[str] | None, typer.Option(help="What must be quoted; may be repeated.")] = None,
+    limitation: Annotated[list[str] | None, typer.Option(help="A known limit; may be repeated.")] = None,
+    member: Annotated[list[str] | None, typer.Option(help="Take only this member; may be repeated.")] = None,
+) -> None:
+    """Put the members of a training run into a folder of weights, with a provisional card; then calibrate it."""
+    from fracture.calibration import assemble as run_assemble
+
+    card = run_assemble(
+        run,
+        out,
+        name=name or out.name,
+        version=version,
+        description=description or f"trained in {run.name}",
+        members=tuple(member or ()),
+        license=card_license,
+        attribution=tuple(attribution or ()),
+        limitations=tuple(limitation or ()),
+    )
+    typer.echo(f"fracture: {card.label}, {len(card.members)} members in {out}; now: fracture calibrate {out}", err=True)
 
 
 def calibrate(

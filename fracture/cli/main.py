@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fracture._version import __version__
-from fracture.calibration.cli import calibrate
+from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.info import info
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
@@ -40,6 +40,7 @@ app.command("sample-test")(sample_test)
 app.command("augment-sheet")(augment_sheet)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("assemble")(assemble)
 app.command("calibrate")(calibrate)
 
 
