@@ -1,6 +1,6 @@
 """Draw the README's picture: the shipped weights on the shipped (simulated) examples.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import fracture
 from fracture.plotting import render_overlay
 
 ROOT = Path(__file__).resolve().parent.parent
-FILMS = ("wrist_radius_transverse.dcm", "forearm_both_bones_oblique.png", "leg_tibia_fibula_spiral.dcm", "hand_normal.png")
+FILMS = (
+    "wrist_radius_transverse.dcm",
+    "forearm_both_bones_oblique.png",
+    "leg_tibia_fibula_spiral.dcm",
+    "hand_normal.png",
+)
 HEIGHT = 620
 
 

@@ -5,7 +5,7 @@
 A fracture fills one part in a hundred of a film, so a network that starts from photographs needs thousands of films
 before the score says anything; in a crop of 224 pixels the fracture is large and a step costs a quarter. Only films of
 the split's training part are used. Each box gives four crops with the box somewhere inside; a normal film gives one
-or two crops around bone (bright pixels). Pixels are those of the second stage: the same crop of padding, the same scale.
+or two crops around bone (bright pixels). Pixels are those of the second stage: same crop of padding, same scale.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def main() -> None:
         boxes = boxed.geometry.boxes_to_network(np.array(film.boxes)).reshape(-1, 4) if film.boxes else np.empty((0, 4))
         if film.fractured:
             centers = [
-                (rng.uniform(x0, x1) + rng.uniform(-0.3, 0.3) * SIDE, rng.uniform(y0, y1) + rng.uniform(-0.3, 0.3) * SIDE)
+                (
+                    rng.uniform(x0, x1) + rng.uniform(-0.3, 0.3) * SIDE,
+                    rng.uniform(y0, y1) + rng.uniform(-0.3, 0.3) * SIDE,
+                )
                 for x0, y0, x1, y1 in boxes
                 for _ in range(4)
             ]
