@@ -19,7 +19,7 @@ def test_no_output_is_committed(path: Path) -> None:
 
 @pytest.mark.notebook
 @pytest.mark.slow
-# The kernel's own machinery (zmq, asyncio) warns about itself; what the notebook's code warns about fails in the kernel.
+# The kernel's own machinery (zmq, asyncio) warns about itself.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_runs_from_top_to_bottom(path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

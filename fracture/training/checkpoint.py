@@ -103,7 +103,10 @@ def write_atomic(path: Path, fill: Callable[[Path], object], *, size: int | None
     temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask gives; some writers make files that only their owner reads
         fill(temporary)
+        temporary.chmod(mode)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
