@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from fracture.data.augment import AugmentSpec, augmented_sheet
+from fracture.data.records import Film
 from fracture.errors import MissingDependencyError
+from fracture.preprocess import Letterboxed
 from fracture.training.checkpoint import write_atomic
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
@@ -66,7 +69,10 @@ def counting(total: int, title: str, *, shown: bool) -> Iterator[Callable[[int],
 
 
 class EpochLog:
-    """Writes ``log.csv``, ``curves.png``, ``overlays/epoch_<n>.png`` and, where asked for, TensorBoard's event files.
+    """Writes a run's log and pictures after each epoch.
+
+    ``log.csv``, ``curves.png``, ``overlays/epoch_<n>.png``; before the first epoch ``augmentation.png``; and, where
+    asked for, TensorBoard's event files.
 
     The rows live in the checkpoint, so an interrupted run's log has neither gap nor double.
 
@@ -95,6 +101,19 @@ class EpochLog:
                 if key != "epoch" and value is not None:
                     self.board.add_scalar(key, value, row["epoch"])
             self.board.flush()
+
+    def sheet(self, training: Films) -> None:
+        """``augmentation.png``: a few training films as they are and as the first epochs show them, to look at."""
+        number = self.config.loop.overlays
+        if training.augmentation is None or not number:
+            return
+        fractured = [film for film in training.part if film.fractured][:number]
+        shown = [(film, training.cache.load(training.part.image_path(film))) for film in fractured]
+        if shown:
+            write_atomic(
+                self.folder / "augmentation.png",
+                lambda temporary: _rendered(temporary, shown, training.augmentation, self.config.seed),
+            )
 
     def write(self, state: State) -> None:
         """The CSV file and the curves of all epochs so far."""
@@ -173,6 +192,16 @@ def _overlays(outputs: Sequence[FilmOutput], films: Films) -> Figure:
         axes.set_title(f"{Path(output.film.source).stem}\n{said}, score {output.probability:.3f}", fontsize=8)
         axes.set_axis_off()
     return figure
+
+
+def _rendered(path: Path, films: Sequence[tuple[Film, Letterboxed]], spec: AugmentSpec | None, seed: int) -> None:
+    """The sheet goes to a name with its ending, then to ``path``: its writer chooses the format by the ending."""
+    named = path.with_name(path.name + ".png")
+    try:
+        augmented_sheet(films, named, spec, seed=seed)
+        named.replace(path)
+    finally:
+        named.unlink(missing_ok=True)
 
 
 def _write_figure(path: Path, figure: Figure) -> None:

@@ -190,6 +190,8 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
         _write_json(folder / "manifest.json", manifest)
 
     log = EpochLog(folder, config, films.get("tune")) if world.leads else None
+    if log is not None:
+        log.sheet(films["train"])
     bar = ProgressBar(config) if setting.progress else None
     loop = Loop(
         model,

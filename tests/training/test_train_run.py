@@ -50,7 +50,7 @@ def test_files(run: TrainingRun) -> None:
         for suffix in (
             ".safetensors", ".json", "/config.json", "/manifest.json", "/split.json", "/latest.safetensors",
             "/best.safetensors", "/log.csv", "/curves.png", "/predictions_tune.jsonl",
-            "/predictions_validation.jsonl", "/overlays/epoch_001.png",
+            "/predictions_validation.jsonl", "/overlays/epoch_001.png", "/augmentation.png",
         )
     } | {"both/maps_tune.safetensors", "both/maps_validation.safetensors", "both/overlays/epoch_002.png"}  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_log_and_pictures(run: TrainingRun) -> None:
     rows = list(csv.DictReader((folder / "log.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["loss"]) > 0 and 0 <= float(row["tuning_auc"]) <= 1 for row in rows)
-    for picture in (folder / "curves.png", folder / "overlays" / "epoch_001.png"):
+    for picture in (folder / "curves.png", folder / "overlays" / "epoch_001.png", folder / "augmentation.png"):
         with Image.open(picture) as image:
             assert min(image.size) > 200
             assert len(image.convert("L").getcolors()) > 20  # something is drawn
@@ -161,7 +161,7 @@ def test_unreadable_films_are_told_at_once(small: Build, drawn: AnnotatedSet, tm
 
 
 def test_folds(small: Build, drawn: AnnotatedSet, tmp_path: Path) -> None:
-    held = []
+    held: list[str] = []
     for fold in range(4):
         config = small(split={"folds": 4, "fold": fold, "seed": 1})
         base, turn = make_split(drawn, config)
