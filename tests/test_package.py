@@ -47,7 +47,7 @@ def test_ci_runs_the_commands_of_the_readme(repository: Path) -> None:
     for name in ("predict", "test"):
         marker = f"<!-- command: {name} -->"
         assert readme.count(marker) == 1
-        assert marker in script
+        assert f'eval "$(command_of {name})"' in script
         assert re.search(rf"{re.escape(marker)}\n```bash\n[^\n]+\n```", readme)
 
 
