@@ -138,8 +138,7 @@ def test_the_sweep_prefers_rules_that_find_the_fracture(weights: Path, annotated
             drawn[rows, columns] = 0.4
         score = 0.9 if case.film.fractured else 0.1
         cases.append(replace(case, examined=replace(case.examined, output=replace(output, map=drawn, score=score))))
-    rules = {"min_area_px": 0.0, "candidate_floor": 0.35, "hysteresis": 0.7}
-    low, high = BoxParameters(threshold=0.38, **rules), BoxParameters(threshold=0.38, min_area_px=1e9)
+    low, high = (BoxParameters(threshold=t, min_area_px=0.0, hysteresis=0.7) for t in (0.38, 0.45))
     sweep = Sweep.over(cases, (high, low))
     everything = range(len(cases))
     assert sweep.value(1, everything) > 0.4

@@ -128,7 +128,7 @@ def _fitted(
         [case.film.regions or ("any",) for case in chosen],
         method=method,
         map_thresholds=_map_thresholds(sweep, keep, rules, tree),
-        map_threshold_source=f"highest mean of AP50 and FROC sensitivity at 0.5 false positives per film; {data}",
+        map_threshold_source=f"highest mean of AP at IoU 0.3 and FROC sensitivity at 0.5 false alarms a film; {data}",
         data=data,
         date=date.today().isoformat(),
         tree=tree,

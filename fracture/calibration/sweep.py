@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from fracture.boxes import BoxParameters, find_candidates
+from fracture.boxes import BoxParameters, find_boxes
 from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import FrocSensitivity, average_precision_boxes
 from fracture.evaluation.matching import Criterion, match
@@ -18,23 +18,26 @@ __all__ = ["GRID", "Sweep"]
 
 GRID: tuple[BoxParameters, ...] = tuple(
     BoxParameters(threshold=threshold, hysteresis=hysteresis)
-    for threshold, hysteresis in product((0.1, 0.15, 0.2, 0.3, 0.4, 0.5), (0.3, 0.5, 0.7))
+    for threshold, hysteresis in product((0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5), (0.5, 0.7, 0.85))
 )
 """What is tried: the map threshold and how far below it a box extends. Our choice."""
 
 _FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read
-_OVERLAP = Criterion("iou", 0.5)
+_OVERLAP = Criterion("iou", 0.3)
 _FOUND = Criterion("iou_or_center", 0.3)
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Candidates of every case under every parameter set, made once and judged on any part of the cases.
+    """Boxes of every case under every parameter set, made once and judged on any part of the cases.
+
+    These are the boxes that would be reported, not the candidates: a map threshold above all peaks leaves the
+    candidates as they are and reports nothing. Films below the score threshold take part, ranked by their scores.
 
     Attributes:
         cases: The films.
         grid: The parameter sets.
-        boxes: ``boxes[g][i]``: candidates of case i under parameter set g.
+        boxes: ``boxes[g][i]``: boxes of case i under parameter set g.
     """
 
     cases: tuple[Case, ...]
@@ -43,11 +46,11 @@ class Sweep:
 
     @classmethod
     def over(cls, cases: Sequence[Case], grid: Sequence[BoxParameters] = GRID) -> Sweep:
-        """Find all candidates."""
-        return cls(tuple(cases), tuple(grid), tuple(tuple(_candidates(c, p) for c in cases) for p in grid))
+        """Find all boxes."""
+        return cls(tuple(cases), tuple(grid), tuple(tuple(_boxes(c, p) for c in cases) for p in grid))
 
     def value(self, index: int, keep: Sequence[int]) -> float:
-        """Mean of AP at IoU 0.5 and of the FROC sensitivity at 0.5 false positives per film; 0 without fractures.
+        """Mean of AP at IoU 0.3 and of the FROC sensitivity at 0.5 false positives per film; 0 without fractures.
 
         Args:
             index: Which parameter set.
@@ -73,11 +76,11 @@ class Sweep:
         return self.grid[max(allowed, key=lambda g: self.value(g, keep))]
 
 
-def _candidates(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
+def _boxes(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
     output, radiograph = case.examined.output, case.examined.radiograph
     if output.map is None or output.grid_to_source is None:
         return ()
-    return find_candidates(
+    return find_boxes(
         output.map,
         parameters,
         to_source=GridToSource(*output.grid_to_source),
