@@ -271,3 +271,21 @@ def test_reading_jpegs_needs_no_heavy_imports() -> None:
 def test_read_is_public() -> None:
     assert fracture.read is read
     assert fracture.Radiograph is Radiograph
+
+
+def test_threads_may_read_the_first_dicom_files_together(repository: Path) -> None:
+    """pydicom's circular imports must not be entered by two threads at once (seen once, in predict_many)."""
+    code = (
+        "import sys, threading, fracture\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "gate = threading.Barrier(4)\n"
+        "def one(path):\n"
+        "    gate.wait()\n"
+        "    return fracture.read(path).width\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    assert all(pool.map(one, sys.argv[1:] * 4))\n"
+    )
+    film = str(repository / "examples" / "ankle_normal_lateral.dcm")
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code, film], check=True, timeout=120)

@@ -59,6 +59,10 @@ def assemble(
         path = folder / f"{member}.safetensors"
         shutil.copyfile(source / path.name, path)
         training = {key: value for key, value in facts["training"].items() if key not in _LONG}
+        if isinstance(settings := training.get("config"), dict) and isinstance(settings.get("data"), dict):
+            # Folders of the machine that trained it mean nothing elsewhere.
+            places = {"path": None, "cache": None}
+            training["config"] = {**settings, "data": {**settings["data"], **places}}
         start = training.get("start")
         if isinstance(start, dict):  # lists of tensor names are for the run folder; their counts are for the card
             training["start"] = {k: len(v) if isinstance(v, (list, tuple)) else v for k, v in start.items()}

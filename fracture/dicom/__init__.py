@@ -7,6 +7,11 @@ the VOI LUT or window and the polarity, and ``radiograph`` puts a ``Radiograph``
 
 from __future__ import annotations
 
+# pydicom's modules import each other in a circle: two reading threads that import them for the first time at the same
+# moment would see half of one. Imported here they are ready before any thread gets past this package's import lock.
+import pydicom.filereader
+import pydicom.filewriter  # noqa: F401
+
 from fracture.dicom.decode import decode_pixels
 from fracture.dicom.radiograph import radiograph_from_bytes, radiograph_from_dataset
 
