@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import time
 from collections import deque
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from fracture.reading import Source
 
 __all__ = ["Detector", "Examined", "load", "predict"]
+
+
+_READING = frozenset(inspect.signature(read).parameters) - {"source", "region", "tree"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Detector:
             InputError: The source cannot be read as a radiograph.
             RegionError: An unknown region or operating point.
         """
-        self._check_request(region, operating_point)
+        self._check_request(region, operating_point, reading)
         start = time.perf_counter()
         radiograph = read(source, region=region, tree=self.tree, **reading)
         prepared = self.ensemble.prepare(radiograph)
@@ -147,9 +151,13 @@ class Detector:
 
         Raises:
             RegionError: An unknown region or operating point.
-            ConfigurationError: A ``batch_size`` or ``workers`` out of range.
+            ConfigurationError: One source instead of several, an unknown option, or a number out of range.
         """
-        self._check_request(region, operating_point)
+        self._check_request(region, operating_point, reading)
+        if isinstance(sources, (str, bytes, os.PathLike)):
+            raise ConfigurationError(
+                "predict_many takes several sources", got=repr(sources)[:80], hint="put one source into a list"
+            )
         if batch_size < 1 or workers < 0:
             raise ConfigurationError(
                 "predict_many needs at least one film per batch and no negative number of workers",
@@ -205,7 +213,12 @@ class Detector:
             return Failure(_name(source), error, time.perf_counter() - start)
         return _Film(radiograph, prepared, time.perf_counter() - start)
 
-    def _check_request(self, region: str | Sequence[str] | None, operating_point: str) -> None:
+    def _check_request(
+        self, region: str | Sequence[str] | None, operating_point: str, reading: Mapping[str, Any]
+    ) -> None:
+        """What is wrong with the request is said at the call, not at the first film."""
+        if unknown := sorted(set(reading) - _READING):
+            raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=sorted(_READING))
         names = () if region is None else (region,) if isinstance(region, str) else tuple(region)
         shown = tuple(self.tree.normalize(name) for name in names)
         _ = self.operating_points.lookup(shown, self.tree)[operating_point]

@@ -161,6 +161,44 @@ def test_simulate_then_predict(tmp_path: Path, tiny_weights: Path) -> None:
     assert {row["region_source"] for row in rows} == {"dicom"}
 
 
+def test_results_that_cannot_be_written_give_exit_code_2(
+    folder: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fracture.cli.main import main
+
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    monkeypatch.setattr(
+        sys, "argv", ["fracture", "predict", str(folder), "--weights", str(tiny_weights), "--json", "/dev/full"]
+    )
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_overlay_that_cannot_be_written_loses_no_line(folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "overlays" / "1.png.png").mkdir(parents=True)
+    result = run("predict", str(folder), "--weights", str(tiny_weights), "--overlay", str(tmp_path / "overlays"))
+    assert result.exit_code == 1
+    assert [row["error"] for row in lines(result.stdout)] == [None] * 3
+    assert "1.png: no overlay" in result.stderr
+    assert (tmp_path / "overlays" / "2.png.png").is_file()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_progress_bar_on_a_terminal_only(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    from fracture.cli.predict import _with_progress
+
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert list(_with_progress(iter(range(3)), 3)) == [0, 1, 2]  # type: ignore[arg-type, comparison-overlap]
+    assert bool(stderr.getvalue()) is terminal
+
+
 def test_version() -> None:
     assert run("--version").stdout.startswith("fracture ")
 

@@ -71,6 +71,15 @@ def test_an_unknown_region_or_point_is_the_caller_s_error(detector: fracture.Det
         detector.predict_many([film()], batch_size=0)
 
 
+def test_a_malformed_request_is_refused_at_the_call(detector: fracture.Detector) -> None:
+    with pytest.raises(ConfigurationError, match="windw"):
+        detector.predict_many([film()], windw=3)
+    with pytest.raises(ConfigurationError, match="windw"):
+        detector.predict(film(), windw=3)
+    with pytest.raises(ConfigurationError, match="several sources"):
+        detector.predict_many("film.png")
+
+
 def test_below_the_threshold_there_are_no_boxes_but_candidates(tmp_path: Path) -> None:
     write_weights(tmp_path, thresholds={"any": (0.999, 0.9999)})
     strict = fracture.load(tmp_path, device="cpu", precision="float32")

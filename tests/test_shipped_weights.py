@@ -59,6 +59,18 @@ def test_the_card_names_its_data(repository: Path) -> None:
                 assert node[name]["data"]
 
 
+def test_the_readme_quotes_the_card(repository: Path) -> None:
+    metrics = Card.read(repository / "weights" / DEFAULT_WEIGHTS).metrics
+    readme = (repository / "README.md").read_text()
+    for cohort in ("all", "without hardware"):
+        area = metrics["film"][cohort]["auc"]
+        low, high = area["interval"]
+        assert f"{area['value']:.3f} ({low:.3f} to {high:.3f})" in readme.replace("95 % interval ", "")
+    for share in ("sensitivity", "specificity"):
+        assert f"{100 * metrics['film']['all']['high_sensitivity'][share]['value']:.1f} %" in readme
+    assert f"{metrics['boxes']['ap50']:.2f}" in readme
+
+
 def test_the_shipped_weights_have_at_least_two_members() -> None:
     assert len(Ensemble.load(open_weights(), device="cpu", precision="float32").members) >= 2
 

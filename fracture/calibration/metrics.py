@@ -39,6 +39,7 @@ def measure_all(
     return {
         "film": {name: _film_level(cases, sensitive, specific, keep, seed) for name, keep in cohorts.items()},
         "boxes": _box_level(cases, sensitive, seed),
+        "flagged_films_with_a_box": _share([bool(p.boxes) for p in sensitive if p.fractured]),
         "regions_right": _regions_right(cases),
         "cross_fitted": True,
     }

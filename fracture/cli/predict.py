@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from fracture.cli.inputs import expand
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, FractureError
 
 if TYPE_CHECKING:
     from fracture.ensemble import Precision
@@ -36,7 +36,7 @@ def predict(
     operating_point: Annotated[
         str, typer.Option(help="high_sensitivity or high_specificity: what decides 'fractured'.")
     ] = "high_sensitivity",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     window: Annotated[
         str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")
@@ -50,7 +50,8 @@ def predict(
 ) -> None:
     """Find fractures on radiographs: one JSON line per input, in input order.
 
-    Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage.
+    Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
+    be written.
     """
     files = expand(paths)
     # Everything that can be wrong with the request is found out before the first film is read.
@@ -70,21 +71,40 @@ def predict(
         frame=frame,
         allow=tuple(allow or ()),
     )
-    failed = 0
+    failed = unwritten = 0
     names = _OverlayNames()
     with _output(json_file) as out:
         for result in _with_progress(results, len(files)):
+            # One line at a time and flushed, and before anything else is tried: what was computed is not lost if the
+            # overlay, a later film, or the user stops the run.
+            _write_line(out, json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
             if not result.ok:
                 failed += 1
                 typer.echo(f"fracture: {type(result.error).__name__}: {result.error}", err=True)
             elif folder is not None:
-                result.save_overlay(folder / names(result.source))
-            # One line at a time and flushed: what was computed is not lost if a later film, or the user, stops the run.
-            out.write(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
-            out.flush()
+                try:
+                    result.save_overlay(folder / names(result.source))
+                except FractureError as error:
+                    unwritten += 1
+                    typer.echo(f"fracture: {result.source}: no overlay: {error}", err=True)
     if failed:
         typer.echo(f"fracture: {failed} of {len(files)} inputs could not be read", err=True)
+    if unwritten:
+        typer.echo(f"fracture: {unwritten} overlays could not be written", err=True)
+    if failed or unwritten:
         raise typer.Exit(1)
+
+
+def _write_line(out: TextIO, line: str) -> None:
+    try:
+        out.write(line + "\n")
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(
+            "the results cannot be written", got=error.strerror, hint="make room, or choose another --json"
+        ) from error
 
 
 def _made(folder: Path) -> Path:
