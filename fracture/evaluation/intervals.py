@@ -15,6 +15,7 @@ from scipy.special import betaincinv, ndtri
 from fracture.errors import EvaluationError
 from fracture.evaluation.checks import as_level
 from fracture.evaluation.estimate import Estimate, not_defined
+from fracture.intervals import wilson_interval
 
 __all__ = ["clopper_pearson", "normal_quantile", "predictive_value_at", "proportion", "wilson"]
 
@@ -39,13 +40,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
         EvaluationError: ``n`` is 0, or ``successes`` is outside 0 .. n.
     """
     _check_counts(successes, n)
-    z = normal_quantile(level)
-    p = successes / n
-    center = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = 0.0 if successes == 0 else max(0.0, center - half)
-    high = 1.0 if successes == n else min(1.0, center + half)
-    return low, high
+    return wilson_interval(successes, n, as_level(level))
 
 
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
