@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from fracture._version import __version__
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.info import info
-from fracture.cli.predict import predict
+from fracture.cli.predict import leave_stdout, predict
 from fracture.cli.simulate import simulate
 from fracture.cli.verify import verify
 from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
@@ -68,7 +67,6 @@ def main() -> None:
         typer.echo(f"fracture: {type(error).__name__}: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:
-        # The reader of our output left (`fracture predict ... | head`): leave quietly, and keep the
-        # interpreter from complaining when it flushes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output left (`fracture predict ... | head`): leave quietly.
+        leave_stdout()
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fracture.ensemble import Precision
     from fracture.prediction import Failure, Prediction
 
-__all__ = ["predict"]
+__all__ = ["leave_stdout", "predict"]
 
 
 def predict(
@@ -102,9 +103,21 @@ def _write_line(out: TextIO, line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ConfigurationError(
-            "the results cannot be written", got=error.strerror, hint="make room, or choose another --json"
-        ) from error
+        if out is sys.stdout:
+            leave_stdout()
+        raise _unwritable(error) from error
+
+
+def leave_stdout() -> None:
+    """Send what is left in standard output's buffer nowhere, so that the interpreter does not fail on it at the end."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a stream without a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritable(error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        "the results cannot be written", got=error.strerror, hint="make room, or choose another --json"
+    )
 
 
 def _made(folder: Path) -> Path:
@@ -131,8 +144,13 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         raise ConfigurationError(
             "the file for results cannot be written", got=f"{path} ({error.strerror})", hint="choose another --json"
         ) from error
-    with stream:
+    try:
         yield stream
+    finally:
+        try:
+            stream.close()  # writes what is left, and fails again where writing failed before
+        except OSError as error:
+            raise _unwritable(error) from error
 
 
 def _with_progress(results: Iterator[Prediction | Failure], total: int) -> Iterator[Any]:
