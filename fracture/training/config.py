@@ -40,6 +40,7 @@ from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 
 __all__ = [
     "AugmentationConfig",
+    "CropsConfig",
     "DataConfig",
     "LoopConfig",
     "LossConfig",
@@ -133,6 +134,18 @@ class AugmentationConfig(_Section):
             ConfigurationError: An unknown key or an illegal value.
         """
         return AugmentSpec.from_dict(self.settings) if self.enabled else None
+
+
+class CropsConfig(_Section):
+    """Epochs at the beginning that present parts of films; see :mod:`fracture.training.crops`."""
+
+    epochs: int = Field(default=0, ge=0, description="paper: none; ours needs them where films are few")
+    size: int = Field(
+        default=224, ge=64, multiple_of=32, description="side in network pixels; an ImageNet start knows 224"
+    )
+    elsewhere: float = Field(
+        default=0.2, ge=0, le=1, description="share of fractured films' crops that show none of their fractures"
+    )
 
 
 class LossConfig(_Section):
@@ -236,6 +249,7 @@ class MemberConfig(_Section):
     split: SplitConfig = SplitConfig()
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    crops: CropsConfig = CropsConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig = LoopConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,13 +16,14 @@ from torch import Tensor
 from fracture.data.augment import augment
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.sampling import SamplingSpec, epoch_order
-from fracture.data.seeds import derive_seed
+from fracture.data.seeds import derive_seed, generator
 from fracture.data.targets import draw_target, fracture_rings
 from fracture.errors import InputError
 from fracture.models.spec import MAP_STRIDE
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, normalize
 from fracture.training.cache import Fault, FilmCache
 from fracture.training.config import MemberConfig
+from fracture.training.crops import choose_window
 from fracture.training.loss import Counts, Targets
 
 __all__ = ["Batch", "Example", "Films", "Step", "collate", "evaluation_batches", "training_steps"]
@@ -101,6 +102,7 @@ class Films:
         self.seed = config.seed
         self.sampling = SamplingSpec(**config.sampling.model_dump())
         self.augmentation = config.augmentation.spec()
+        self.crops = config.crops
         self.shape = config.loss.target_shape
         self.mode = config.loss.target_mode
         self.regions = tuple(regions)
@@ -122,26 +124,48 @@ class Films:
         return self._finish(film, self.cache.load(self.part.image_path(film)), None)
 
     def augmented(self, index: int, *, epoch: int, place: int) -> Example:
-        """A film as training sees it at one place of one epoch.
+        """A film, or in the first ``crops.epochs`` epochs a part of it, as training sees it at one place of one epoch.
+
+        A part's ``film`` says what the part shows; its geometry is still the whole film's.
 
         Raises:
             InputError: The film cannot be read.
         """
         film = self.part[index]
         boxed = self.cache.load(self.part.image_path(film))
-        if self.augmentation is None:
-            return self._finish(film, boxed, None)
-        drawn = augment(boxed.pixels, boxed.mask, self.augmentation, seed=derive_seed(self.seed, epoch, place))
-        return self._finish(film, Letterboxed(drawn.pixels, drawn.mask, boxed.geometry), drawn.matrix)
+        matrix = None
+        if self.augmentation is not None:
+            drawn = augment(boxed.pixels, boxed.mask, self.augmentation, seed=derive_seed(self.seed, epoch, place))
+            boxed, matrix = Letterboxed(drawn.pixels, drawn.mask, boxed.geometry), drawn.matrix
+        # Where a fracture is known to be somewhere, but not where, no part can be labeled.
+        if epoch >= self.crops.epochs or (film.fractured and not film.localized):
+            return self._finish(film, boxed, matrix)
+        seed = derive_seed(self.seed, epoch, place, stream="crops")
+        return self._finish(film, boxed, matrix, generator(seed))
 
-    def _finish(self, film: Film, boxed: Letterboxed, matrix: NDArray[np.float64] | None) -> Example:
+    def _finish(
+        self,
+        film: Film,
+        boxed: Letterboxed,
+        matrix: NDArray[np.float64] | None,
+        cut: np.random.Generator | None = None,
+    ) -> Example:
         rings = fracture_rings(film, boxed.geometry, shape=self.shape)
         if matrix is not None:
             rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
         height, width = boxed.pixels.shape
         target = draw_target(rings, (width, height), stride=MAP_STRIDE, mode=self.mode)
         planes = normalize(boxed.pixels, boxed.mask, self.preprocess)  # always last
-        return Example(film, planes, boxed.mask, target, boxed.geometry)
+        if cut is None:
+            return Example(film, planes, boxed.mask, target, boxed.geometry)
+        # Cut after the normalization: a part has the very values that it has in the whole film.
+        window = choose_window(rings, boxed.pixels, boxed.mask, self.crops, cut)
+        if not window.shows_fracture:
+            film = replace(film, fractured=0, boxes=(), polygons=())
+        x, y, w, h = window[:4]
+        part, s = np.s_[y : y + h, x : x + w], MAP_STRIDE
+        cells = np.s_[y // s : (y + h) // s, x // s : (x + w) // s]
+        return Example(film, planes[:, *part], boxed.mask[part], target[cells], boxed.geometry)
 
 
 def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
