@@ -23,6 +23,8 @@ from fracture.reading import read
 from fracture.store import open_weights
 
 if TYPE_CHECKING:
+    from fracture.data.records import AnnotatedSet
+    from fracture.finetune import FineTuned
     from fracture.radiograph import Radiograph
     from fracture.reading import Source
 
@@ -62,14 +64,16 @@ class Detector:
     Args:
         ensemble: The networks.
         card: What the weights say of themselves: thresholds, box rules, region tree, name.
+        folder: Where the weights lie, for :meth:`finetune`.
 
     Raises:
         CardError: The card's operating points or box parameters are malformed.
     """
 
-    def __init__(self, ensemble: Ensemble, card: Card) -> None:
+    def __init__(self, ensemble: Ensemble, card: Card, *, folder: Path | None = None) -> None:
         self.ensemble = ensemble
         self.card = card
+        self.folder = folder
         self.tree = card.region_tree
         self.operating_points = OperatingPoints.from_dict(card.operating_points)
         self.box_parameters = BoxParameters.from_dict(card.boxes)
@@ -84,7 +88,8 @@ class Detector:
     ) -> Detector:
         """Load weights by name or folder; see :func:`load`."""
         weights = open_weights(name_or_path)
-        return cls(Ensemble.load(weights, device=device, precision=precision), weights.card)
+        ensemble = Ensemble.load(weights, device=device, precision=precision)
+        return cls(ensemble, weights.card, folder=weights.folder)
 
     def predict(
         self,
@@ -290,6 +295,40 @@ class Detector:
             return (), None
         shown = tuple(name for name, value in output.regions.items() if value >= self.card.region_cutoff)
         return shown or (max(output.regions, key=lambda name: output.regions[name]),), "model"
+
+    def finetune(
+        self,
+        data: AnnotatedSet | str | Path,
+        *,
+        region: str,
+        out: str | Path,
+        parent: str | None = None,
+        **options: Any,
+    ) -> FineTuned:
+        """Teach these weights a new region from films of it; this detector stays as it is.
+
+        Args:
+            data: An annotated set, or its path: films of the region, some fractured.
+            region: Its name; one that the region tree lacks is added below ``parent``.
+            out: Folder of the new weights.
+            parent: Region that the new one is a part of, such as ``"wrist"`` for a scaphoid.
+            **options: Those of :func:`fracture.finetune.finetune`: ``old``, ``policy``, ``split``, ``seed``, ...
+
+        Returns:
+            The new detector, its card, and a report of what was gained and what it cost the old regions.
+
+        Raises:
+            ConfigurationError: This detector was not loaded from a folder; and as for
+                :func:`fracture.finetune.finetune`, which see for everything else.
+        """
+        from fracture.finetune import finetune
+
+        if self.folder is None:
+            raise ConfigurationError(
+                "this detector was not loaded from a folder of weights",
+                hint="get it from fracture.load, or call fracture.finetune.finetune(folder, ...)",
+            )
+        return finetune(self.folder, data, region=region, out=out, parent=parent, **options)
 
 
 @functools.lru_cache(maxsize=2)

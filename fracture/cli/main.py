@@ -16,6 +16,7 @@ from fracture.cli.verify import verify
 from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
 from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
+from fracture.finetune.cli import finetune
 from fracture.training.cli import train
 
 __all__ = ["app", "main"]
@@ -38,6 +39,7 @@ app.command("cohort")(cohort)
 app.command("sample-test")(sample_test)
 app.command("augment-sheet")(augment_sheet)
 app.command("train")(train)
+app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)
 app.command("calibrate")(calibrate)

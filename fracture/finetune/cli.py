@@ -1,0 +1,91 @@
+"""``fracture finetune``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from fracture.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fracture.operating_points import Method
+
+__all__ = ["finetune"]
+
+
+def finetune(
+    data: Annotated[Path, typer.Option(help="Films of the new region, annotated (folder or file).")],
+    region: Annotated[str, typer.Option(help="Name of the region.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new weights.")],
+    weights: Annotated[
+        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones where left out.")
+    ] = None,
+    parent: Annotated[str | None, typer.Option(help="Region that the new one is a part of; any if left out.")] = None,
+    old: Annotated[Path | None, typer.Option(help="Films of the old regions, to keep and to measure them.")] = None,
+    old_split: Annotated[Path | None, typer.Option(help="A split file; only --old-part of it is used.")] = None,
+    old_part: Annotated[str, typer.Option(help="The part of it that no member was trained on.")] = "validation",
+    split: Annotated[Path | None, typer.Option(help="A split of --data with parts train and validation.")] = None,
+    method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
+    name: Annotated[str | None, typer.Option(help="Name of the new weights.")] = None,
+    version: Annotated[str, typer.Option(help="Their version.")] = "1",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the policy, as thaw_films=2000; may be repeated.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder for checkpoints; OUT-training if left out.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for prepared films.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split and the training.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Teach weights a new region from a few films of it. Prints what it gained and cost as JSON on stdout.
+
+    A command that was cut off goes on where it was when it is repeated.
+    """
+    from fracture.data.readers import read_annotations
+    from fracture.data.splits import Split
+    from fracture.finetune import FineTunePolicy
+    from fracture.finetune import finetune as tune
+
+    before = None
+    if old is not None:
+        before = read_annotations(old)
+        if old_split is not None:
+            before = Split.read(old_split).part(before, old_part)
+    result = tune(
+        weights,
+        data,
+        region=region,
+        out=out,
+        parent=parent,
+        old=before,
+        policy=FineTunePolicy.from_dict(_settings(set_ or [])),
+        split=split,
+        method=cast("Method", method),
+        name=name,
+        version=version,
+        run=run,
+        cache=cache,
+        seed=seed,
+        device=device,
+        progress=not quiet,
+    )
+    typer.echo(json.dumps(dict(result.report), indent=2))
+    typer.echo(f"fracture: {result.card.label} in {result.folder}", err=True)
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """``["keep=0.5"]`` to ``{"keep": 0.5}``; values as in TOML."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            found[key.strip()] = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            equals = ""
+        if not equals:
+            raise ConfigurationError("--set takes a setting of the policy and a number", got=text, allowed="keep=0.5")
+    return found
