@@ -17,6 +17,7 @@ from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, ve
 from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
 from fracture.finetune.cli import finetune
+from fracture.reporting.cli import model_card
 from fracture.training.cli import train
 
 __all__ = ["app", "main"]
@@ -43,6 +44,7 @@ app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)
 app.command("calibrate")(calibrate)
+app.command("model-card")(model_card)
 
 
 def _version(value: bool) -> None:

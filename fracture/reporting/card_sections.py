@@ -1,0 +1,272 @@
+"""What a model card says from the weights' card alone. Every function gives a block of Markdown, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fracture.card import Card
+from fracture.operating_points import OperatingPoint, OperatingPoints
+from fracture.reporting.markdown import as_estimate, shown, table
+
+__all__ = ["data", "head", "known_failures", "members", "operating_points", "performance", "training"]
+
+_POINTS = ("high_sensitivity", "high_specificity")
+_ROW_KEYS = frozenset(("films", "fractured", "auc", *_POINTS))
+_SAME_FILMS = (
+    "Sensitivity and specificity in this table are those of the very films that the threshold was found on (Wilson "
+    "intervals); the results above are what to expect."
+)
+_OWN_TABLES = frozenset(("film",))
+
+
+def head(card: Card) -> str:
+    """Name, description, and what the weights are for."""
+    lines = [
+        f"# {card.label}",
+        card.description,
+        f"**Intended use.** {card.intended_use}",
+        table(
+            ("", ""),
+            [
+                ("name, version", card.label),
+                ("made", card.created),
+                ("members", len(card.members)),
+                ("license", card.license),
+                *([("came from", _flat_text(card.parent))] if card.parent else []),
+            ],
+        ),
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def known_failures(card: Card) -> str:
+    """The card's limitations, as a list."""
+    if not card.limitations:
+        return ""
+    return "## Known failures and limits\n\n" + "\n".join(f"- {text}" for text in card.limitations)
+
+
+def performance(card: Card) -> str:
+    """The card's own metrics: film level by cohort, then whatever else stands there."""
+    metrics = card.metrics
+    if not metrics:
+        return "## Results\n\nThe card holds no measured results."
+    parts = ["## Results", _measured_on(metrics)]
+    film = metrics.get("film")
+    if isinstance(film, Mapping) and film:
+        parts.append(_film_table(film))
+    rest = list(_leaves({k: v for k, v in metrics.items() if k not in _OWN_TABLES}))
+    numbers = [(name, shown(value, counts=True)) for name, value in rest if as_estimate(value) is not None]
+    parts.append(table(("boxes, regions, calibration and others", "measured"), numbers))
+    return "\n\n".join(part for part in parts if part)
+
+
+def operating_points(card: Card) -> str:
+    """Every threshold with its films, counts and intervals, and the nodes that have none."""
+    points = OperatingPoints.from_dict(card.operating_points)
+    rows: list[tuple[object, ...]] = []
+    sources: dict[str, None] = {}
+    for node, thresholds in points.nodes.items():
+        for name in _POINTS:
+            point = thresholds.point(name)
+            if point is not None:
+                rows.append(_point_row(node, point))
+                sources[f"{point.data} ({point.method}{', ' + point.date if point.date else ''})"] = None
+        if thresholds.map_threshold is not None:
+            sources.setdefault(f"map thresholds: {thresholds.map_threshold_source}", None)
+    header = ("region", "point", "threshold", "fractured / normal films", "sensitivity %", "specificity %")
+    maps = [(node, f"{t.map_threshold:g}") for node, t in points.nodes.items() if t.map_threshold is not None]
+    lines = [
+        "## Operating points",
+        _SAME_FILMS,
+        table(header, rows),
+        table(("region", "map threshold"), maps),
+        "Found on: " + "; ".join(sources) + "." if sources else "",
+        "\n".join(f"- {name}: none, {why}" for name, why in sorted(points.omitted.items())),
+        "Box rules: " + ", ".join(f"{k} {v}" for k, v in card.boxes.items()) + ".",
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def data(card: Card) -> str:
+    """Sets, licenses, splits, attribution."""
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for member in card.members:
+        facts = member.training
+        split = _mapping(facts.get("split"))
+        settings = _mapping(_mapping(facts.get("config")).get("split"))
+        fold = f", turn {settings.get('fold')} of {settings.get('folds')}" if settings.get("folds") else ""
+        key = (
+            str(facts.get("set", "unknown")),
+            str(facts.get("license") or "not stated"),
+            str(facts.get("set_fingerprint", "")),
+            f"{split.get('method', 'unknown')}{fold}, seed {split.get('seed', 'unknown')}",
+            str(split.get("sha256", "")),
+            _films_text(_mapping(facts.get("films"))),
+        )
+        sets.setdefault(key, []).append(member.file.removesuffix(".safetensors"))
+    rows = [(", ".join(names), *key) for key, names in sets.items()]
+    header = ("members", "set", "license", "set fingerprint", "split", "split SHA-256", "films")
+    lines = ["## Data and attribution", table(header, rows)]
+    if card.data:
+        lines.append(table(("data", ""), [(name, _text(value)) for name, value in _leaves(card.data)]))
+    lines.append("\n".join(f"- {text}" for text in card.attribution))
+    return "\n\n".join(line for line in lines if line)
+
+
+def members(card: Card) -> str:
+    """What the networks are and what they are fed."""
+    rows = []
+    for member in card.members:
+        model, preprocess = member.model, member.preprocess
+        calibration = member.calibration
+        rows.append(
+            (
+                member.file.removesuffix(".safetensors"),
+                ", ".join(
+                    (
+                        f"{model.get('backbone')}",
+                        f"{model.get('stages')} stages",
+                        f"stride {model.get('output_stride')}",
+                        f"{model.get('pooling')} pooling",
+                        "map" if model.get("map") else "no map",
+                    )
+                ),
+                "+".join(str(name) for name in preprocess.get("channels", ())),
+                f"{preprocess.get('size')} px, {preprocess.get('shape')}, version {preprocess.get('version')}",
+                "none" if calibration is None else f"{calibration.slope:.3f} x logit {calibration.intercept:+.3f}",
+                member.sha256,
+            )
+        )
+    header = ("member", "network", "planes", "input", "score calibration", "SHA-256")
+    return "## Members\n\n" + table(header, rows)
+
+
+def training(card: Card) -> str:
+    """Recipe, seed, start, length, time, device and versions of every member's training."""
+    rows = []
+    seconds = 0.0
+    for member in card.members:
+        facts = member.training
+        start = _mapping(facts.get("start"))
+        spent = facts.get("seconds")
+        seconds += float(spent) if isinstance(spent, (int, float)) else 0.0
+        rows.append(
+            (
+                member.file.removesuffix(".safetensors"),
+                facts.get("recipe", ""),
+                facts.get("seed", ""),
+                start.get("source", ""),
+                f"{facts.get('epochs', '')} / {facts.get('presentations', '')} / {facts.get('optimizer_steps', '')}",
+                "" if spent is None else f"{float(spent) / 60:.1f}",
+                f"{facts.get('device', '')}, {facts.get('processes', '?')} x {facts.get('threads', '?')} threads",
+                ", ".join(f"{k} {v:.3f}" for k, v in _mapping(facts.get("auc")).items() if isinstance(v, float)),
+            )
+        )
+    header = ("member", "recipe", "seed", "start", "epochs / films / steps", "minutes", "device", "its own AUC")
+    versions: dict[str, list[str]] = {}
+    for member in card.members:
+        text = ", ".join(f"{k} {v}" for k, v in _mapping(member.training.get("versions")).items())
+        versions.setdefault(text, []).append(member.file.removesuffix(".safetensors"))
+    lines = [
+        "## Training",
+        table(header, rows),
+        f"Training time of the members, together: {seconds / 3600:.2f} hours (starting points not counted)."
+        if seconds
+        else "",
+        "\n".join(
+            f"- versions ({'all members' if len(versions) == 1 else ', '.join(names)}): {text}"
+            for text, names in versions.items()
+            if text
+        ),
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def _measured_on(metrics: Mapping[str, Any]) -> str:
+    """The sentences among the metrics: which films, how fitted, at what precision."""
+    facts = [(name, value) for name, value in _leaves(metrics) if as_estimate(value) is None]
+    return "\n".join(f"- {name}: {_text(value)}" for name, value in facts if value not in (None, ""))
+
+
+def _film_table(film: Mapping[str, Any]) -> str:
+    further = sorted(
+        {
+            key
+            for row in film.values()
+            for key, value in _mapping(row).items()
+            if key not in _ROW_KEYS and as_estimate(value) is not None
+        }
+    )
+    header = ["films", "n", "fractured", "AUC"]
+    header += [f"{name.replace('_', ' ')}: {share} %" for name in _POINTS for share in ("sensitivity", "specificity")]
+    rows = []
+    for name, found in film.items():
+        row = _mapping(found)
+        points = [_mapping(row.get(point)) for point in _POINTS]
+        rows.append(
+            [
+                name,
+                row.get("films"),
+                row.get("fractured"),
+                shown(row.get("auc")),
+                *(shown(p.get(share), percent=True) for p in points for share in ("sensitivity", "specificity")),
+                *(shown(row.get(key)) for key in further),
+            ]
+        )
+    return table([*header, *further], rows)
+
+
+def _point_row(node: str, point: OperatingPoint) -> tuple[object, ...]:
+    def share(value: float | None, interval: tuple[float, float] | None) -> str:
+        return shown(None if value is None else {"value": value, "interval": interval}, percent=True)
+
+    return (
+        node,
+        f"{point.name.replace('_', ' ')} ({point.target_kind} {100 * point.target:g} %)",
+        f"{point.threshold:.4f}",
+        f"{point.n_positive} / {point.n_negative}",
+        share(point.sensitivity, point.sensitivity_interval),
+        share(point.specificity, point.specificity_interval),
+    )
+
+
+def _films_text(films: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{part} {row.get('films')} ({row.get('fractured')} fractured, {row.get('groups')} groups)"
+        for part, row in films.items()
+        if isinstance(row, Mapping)
+    )
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number, estimate, text and list of a nested dictionary with its name; film tables are not entered."""
+    for key, value in content.items():
+        if not prefix and key in _OWN_TABLES:
+            continue
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping) and as_estimate(value) is None:
+            yield from _leaves(value, f"{prefix}{key}: ")
+        elif not (isinstance(value, Sequence) and not isinstance(value, str) and any(_nested(v) for v in value)):
+            yield name, value
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    return shown(value) if as_estimate(value) is not None else str(value)
+
+
+def _flat_text(content: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}: {_text(value)}" for name, value in _leaves(content))

@@ -1,0 +1,106 @@
+"""The model card: one page of Markdown from the weights' card, results in JSON, aims and a text about misses.
+
+Nothing in it is typed by hand but the text about misses, and the same inputs give the same bytes: no date of the day,
+no path of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fracture.card import Card
+from fracture.data.splits import Split
+from fracture.errors import ConfigurationError
+from fracture.reporting import card_sections, result_sections
+from fracture.reporting.aims import Aim
+
+__all__ = ["model_card"]
+
+
+def model_card(
+    card: Card,
+    *,
+    report: Mapping[str, Any] | None = None,
+    extras: Sequence[Mapping[str, Any]] = (),
+    aims: Sequence[Aim] = (),
+    misses: str = "",
+    split: Split | None = None,
+    command: str = "",
+) -> str:
+    """Markdown made from a card and what was measured.
+
+    Args:
+        card: The weights' card.
+        report: The content of a ``report.json`` of ``fracture evaluate``.
+        extras: Results in JSON, in the order of their sections, each with one of the formats of
+            :data:`fracture.reporting.result_sections.KINDS`.
+        aims: What was aimed at; see :func:`fracture.reporting.aims.read_aims`.
+        misses: Markdown about the worst misses, as somebody who looked at them wrote it.
+        split: The split file beside the weights; its checksum is held against the one that every member names.
+        command: The command that makes this page, quoted at its end.
+
+    Raises:
+        ConfigurationError: A result of an unknown format or with keys missing, two results of one kind that aims could
+            mean, an aim whose path leads to no number, or a report or result of other weights.
+    """
+    _same_weights(card, report, extras)
+    sources: dict[str, Any] = {"card": card.model_dump(mode="json")}
+    if report is not None:
+        sources["report"] = report
+    for extra in extras:
+        kind = result_sections.kind_of(extra)
+        if kind in sources and any(aim.source == kind for aim in aims):
+            raise ConfigurationError("two results of one kind, and an aim asks for it", got=kind)
+        sources.setdefault(kind, extra)
+    parts = [
+        card_sections.head(card),
+        result_sections.aims(aims, sources),
+        card_sections.known_failures(card),
+        card_sections.performance(card),
+        card_sections.operating_points(card),
+        "" if report is None else result_sections.report(report),
+        *(result_sections.section(extra) for extra in extras),
+        f"## The worst misses, looked at\n\n{misses.strip()}" if misses.strip() else "",
+        card_sections.data(card),
+        "" if split is None else _split_sentence(card, split),
+        card_sections.members(card),
+        card_sections.training(card),
+        _foot(command),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _same_weights(card: Card, report: Mapping[str, Any] | None, extras: Sequence[Mapping[str, Any]]) -> None:
+    named = {str(extra["weights"]) for extra in extras if extra.get("weights")}
+    named |= {str(model) for extra in extras for model in extra.get("models", ())}
+    if report is not None:
+        named |= {str(model) for model in report.get("cohort", {}).get("models", ())}
+    others = sorted(named - {card.label})
+    if others:
+        raise ConfigurationError(
+            "a result was measured on other weights", got=", ".join(others), allowed=card.label, hint="measure it again"
+        )
+
+
+def _split_sentence(card: Card, split: Split) -> str:
+    counts = ", ".join(f"{name} {len(sources)}" for name, sources in split.parts.items())
+    others = [
+        member.file
+        for member in card.members
+        if (member.training.get("split") or {}).get("sha256") not in (None, split.checksum)
+    ]
+    fits = (
+        "**not** the one that the training of " + ", ".join(others) + " names"
+        if others
+        else "the one that every member's training names"
+    )
+    return (
+        f"Split file `split.json` beside the weights: {split.method}; films: {counts}; checksum `{split.checksum}`, "
+        f"{fits}."
+    )
+
+
+def _foot(command: str) -> str:
+    made = f"This page was made by\n\n```bash\n{command}\n```\n\n" if command else ""
+    return f"---\n\n{made}Do not edit it: change what it is made from."

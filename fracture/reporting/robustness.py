@@ -1,0 +1,187 @@
+"""AUC after the usual corruptions, against the same films as they are.
+
+Both sides walk the detector's own way from a gray plane to a score; the clean film is given as the very plane that is
+spoilt, so that nothing but the corruption differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture._version import __version__
+from fracture.data.records import AnnotatedSet, Film
+from fracture.errors import ConfigurationError, DataError, InputError
+from fracture.evaluation.comparison import paired_bootstrap
+from fracture.evaluation.intervals import proportion
+from fracture.evaluation.scores import auc
+from fracture.prediction import Failure
+from fracture.reading import read
+from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fracture.detector import Detector
+    from fracture.radiograph import Radiograph
+
+__all__ = ["FORMAT", "measure_robustness", "sample_films"]
+
+FORMAT = "fracture-robustness/1"
+
+
+def sample_films(annotated: AnnotatedSet, films: int, *, seed: int = 0) -> AnnotatedSet:
+    """Some films of a set: half of them fractured, half normal, as far as there are that many.
+
+    The AUC does not depend on the share of fractured films, and this share gives the narrowest interval (our choice).
+
+    Args:
+        annotated: The set.
+        films: How many; 0 or more than there are takes all.
+        seed: Of the draw.
+
+    Raises:
+        DataError: The set lacks one of the classes.
+        ConfigurationError: A negative or an odd sample of one film.
+    """
+    classes = [[f.source for f in annotated if f.fractured == label] for label in (1, 0)]
+    if not all(classes):
+        raise DataError(
+            f"{annotated.name} needs fractured and normal films", got=f"{len(classes[0])} and {len(classes[1])}"
+        )
+    if films < 0 or films == 1:
+        raise ConfigurationError("films of the sample", got=films, allowed="0 (all), or 2 or more")
+    if films == 0 or films >= len(annotated):
+        return annotated
+    fewer = min((films + 1) // 2, len(classes[0]))
+    fewer = max(fewer, films - len(classes[1]))
+    rng = np.random.default_rng(seed)
+    chosen = {
+        str(source)
+        for names, count in zip(classes, (fewer, films - fewer), strict=True)
+        for source in rng.choice(sorted(names), count, replace=False)
+    }
+    return annotated.select(lambda film: film.source in chosen)
+
+
+def measure_robustness(
+    detector: Detector,
+    annotated: AnnotatedSet,
+    *,
+    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    seed: int = 0,
+    resamples: int = 1000,
+    batch_size: int = 8,
+    workers: int = 2,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Run the detector over every film as it is and after each corruption.
+
+    Args:
+        detector: The detector.
+        annotated: Films that no member was trained on; that is not checked here.
+        corruptions: What is done to them.
+        seed: Of the corruptions' draws and of the bootstrap.
+        resamples: Of the bootstrap, by group.
+        batch_size, workers: As for :meth:`fracture.detector.Detector.examine_many`.
+        progress: Called with 1 after each film of each pass.
+
+    Returns:
+        JSON: ``films``, ``fractured``, ``groups``, the clean row and one row per corruption with ``auc``,
+        ``difference`` (paired, by group; corrupted minus clean), ``p_value`` (two-sided bootstrap), and sensitivity and
+        specificity at the card's high-sensitivity point with the annotated regions. The thresholds may stem from these
+        very films, so compare them between rows and not with the card's. The cropped row counts the fractured films
+        that lost every fracture's center; they stay in it.
+
+    Raises:
+        DataError: One class only, or films that cannot be read, all named.
+    """
+    films = sorted(annotated, key=lambda film: (film.height, film.width, film.source))  # equal shapes share a batch
+    labels = [film.fractured for film in films]
+    if len(set(labels)) < 2:
+        raise DataError(f"{annotated.name} needs fractured and normal films", got=f"{sum(labels)} of {len(labels)}")
+    groups = [film.group for film in films]
+
+    def scored(corruption: Corruption | None) -> tuple[list[float], list[bool]]:
+        scores, calls, faults = [], [], []
+        sources = _planes(annotated, films, corruption, seed)
+        for film, found in zip(
+            films, detector.examine_many(sources, batch_size=batch_size, workers=workers), strict=True
+        ):
+            if isinstance(found, Failure):
+                faults.append(f"{film.source}: {found.error}")
+                continue
+            scores.append(found.output.score)
+            calls.append(detector.judge(found).fractured)
+            if progress is not None:
+                progress(1)
+        if faults:
+            what = "as they are" if corruption is None else f"after {corruption.words}"
+            raise DataError(f"{len(faults)} films cannot be read {what}", got="; ".join(faults[:5]))
+        return scores, calls
+
+    clean, clean_calls = scored(None)
+    rows = []
+    for corruption in corruptions:
+        scores, calls = scored(corruption)
+        pair = paired_bootstrap(labels, scores, clean, "auc", groups=groups, seed=seed, resamples=resamples)
+        row: dict[str, Any] = {
+            "name": corruption.name,
+            "words": corruption.words,
+            "auc": pair.first.to_dict(),
+            "difference": pair.difference.to_dict(),
+            "p_value": pair.p_value,
+            **_calls(labels, calls),
+        }
+        if corruption.name == "cropped":
+            row["fractures_cut_away"] = sum(_lost(film) for film in films)
+        rows.append(row)
+    area = auc(labels, clean, groups=groups, seed=seed, resamples=resamples)
+    return {
+        "format": FORMAT,
+        "weights": detector.card.label,
+        "precision": str(detector.ensemble.dtype).removeprefix("torch."),
+        "fracture": __version__,
+        "set": annotated.name,
+        "films": len(films),
+        "fractured": sum(labels),
+        "groups": len(set(groups)),
+        "seed": seed,
+        "clean": {"auc": area.to_dict(), **_calls(labels, clean_calls)},
+        "rows": rows,
+    }
+
+
+def _planes(
+    annotated: AnnotatedSet, films: Sequence[Film], corruption: Corruption | None, seed: int
+) -> Iterator[Radiograph | Path]:
+    for film in films:
+        path = annotated.image_path(film)
+        try:
+            pixels = gray_levels(read(path).pixels)
+        except InputError:
+            yield path  # the detector fails on it too, and says so like on any other
+            continue
+        if corruption is not None:
+            pixels = corruption(pixels, film.source, seed=seed)
+        # Through the reader like any array, whose 8 bits it scales by 255; names and annotated regions come after.
+        plain = read(pixels)
+        yield replace(plain, source=film.source, regions=film.regions, region_source="caller" if film.regions else None)
+
+
+def _calls(labels: Sequence[int], calls: Sequence[bool]) -> dict[str, Any]:
+    found = sum(call for label, call in zip(labels, calls, strict=True) if label)
+    spared = sum(not call for label, call in zip(labels, calls, strict=True) if not label)
+    fractured = sum(labels)
+    return {
+        "sensitivity": proportion(found, fractured, of="fractured films").to_dict(),
+        "specificity": proportion(spared, len(labels) - fractured, of="normal films").to_dict(),
+    }
+
+
+def _lost(film: Film) -> bool:
+    """Whether none of a film's outlined fractures has its center left after cropping."""
+    return bool(film.boxes) and not any(remaining_center(box, film.width, film.height) for box in film.boxes)
