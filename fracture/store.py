@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["DEFAULT_WEIGHTS", "Weights", "available", "find", "open_weights", "read_tensors", "self_test_film"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "Weights",
+    "available",
+    "find",
+    "open_weights",
+    "read_checked",
+    "read_tensors",
+    "self_test_film",
+    "weight_folders",
+]
 
 DEFAULT_WEIGHTS = "fracatlas-small"
 
@@ -31,7 +41,7 @@ class Weights:
     card: Card
 
 
-def _roots() -> tuple[Path, ...]:
+def weight_folders() -> tuple[Path, ...]:
     """Folders that hold shipped weights: inside an installed package, and beside it in a clone."""
     package = Path(__file__).resolve().parent
     return package / "_weights", package.parent / "weights"
@@ -39,7 +49,7 @@ def _roots() -> tuple[Path, ...]:
 
 def available() -> tuple[str, ...]:
     """Names of the weights that this installation ships, sorted."""
-    return tuple(sorted({path.parent.name for root in _roots() for path in root.glob(f"*/{CARD_FILE}")}))
+    return tuple(sorted({path.parent.name for root in weight_folders() for path in root.glob(f"*/{CARD_FILE}")}))
 
 
 def find(name_or_path: str | os.PathLike[str] | None = None) -> Path:
@@ -57,7 +67,7 @@ def find(name_or_path: str | os.PathLike[str] | None = None) -> Path:
         return path
     name = str(wanted)
     if name == path.name:
-        for root in _roots():
+        for root in weight_folders():
             if (root / name / CARD_FILE).is_file():
                 return root / name
     raise WeightsNotFoundError(
@@ -85,20 +95,28 @@ def read_tensors(weights: Weights, member: MemberCard) -> dict[str, torch.Tensor
     Raises:
         WeightsIntegrityError: The file is missing, is not what the card's SHA-256 says, or is no safetensors file.
     """
+    return read_checked(weights.folder / member.file, member.sha256)
+
+
+def read_checked(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file whose SHA-256 is known.
+
+    Raises:
+        WeightsIntegrityError: The file is missing, another one, or no safetensors file.
+    """
     import safetensors
     import safetensors.torch
 
-    path = weights.folder / member.file
     try:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsIntegrityError(f"{path} cannot be read", got=type(error).__name__) from error
     digest = hashlib.sha256(content).hexdigest()
-    if digest != member.sha256:
+    if digest != sha256:
         raise WeightsIntegrityError(
             f"{path} is not the file that its card describes",
             got=f"SHA-256 {digest}",
-            allowed=member.sha256,
+            allowed=sha256,
             hint="the file was changed or damaged; get the weights again from their source",
         )
     try:

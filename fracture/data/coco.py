@@ -78,7 +78,7 @@ def read_coco(
         box = _box(file, annotation)
         if annotation.get("category_id") not in fracture_ids:
             category = categories.get(annotation.get("category_id"), "")
-            rest = {k: v for k, v in annotation.items() if k in ("findings", "attributes")}
+            rest = {k: v for k, v in annotation.items() if k in ("findings", "attributes", "hip_class")}
             others[image].append({"category": category, "box": box, **rest})
         elif not annotation.get("iscrowd"):
             boxes[image].append(box)

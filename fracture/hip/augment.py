@@ -1,0 +1,381 @@
+"""Augmentation of both stages. Everything is drawn from seeds; the same seed gives the same picture.
+
+Krogue et al. 2020, Model Training: every training hip appears twice, with differing box sizes, and "three types of
+contrast changing, cutout, Gaussian-mixture masking, and bounding box wiggling" make six additional images of each: 14
+per hip. The recipes of contrast, masking and wiggling are not published (nor are the two box sizes); those below are
+our interpretations, chosen so that a reader would still name the class. For the localizer the paper crops at random;
+rotation, stretching, gamma and the mirror image that swaps the sides are ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import cv2
+import numpy as np
+
+from fracture.data.augment import AugmentSpec, augment
+from fracture.errors import ConfigurationError
+from fracture.hip.crops import Crop, CropSpec, crop_hip
+from fracture.hip.geometry import Box, mirrored
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "VARIANTS",
+    "FilmAugmentation",
+    "HipAugmentation",
+    "augment_film",
+    "augment_hip",
+    "contrast_curve",
+    "cutout",
+    "gaussian_mask",
+    "wiggle",
+]
+
+VARIANTS: Final = ("plain", "gamma", "contrast", "equalized", "cutout", "mixture", "wiggle")
+"""The hip as it is and the six additional images; with two box sizes they make the 14."""
+
+
+@dataclass(frozen=True, slots=True)
+class HipAugmentation:
+    """Magnitudes for crops of hips.
+
+    Attributes:
+        margins: The two box sizes, as factors on the sides of the box. Ours.
+        gamma: Largest exponent of the first contrast change; log-uniform in [1/gamma, gamma]. Ours.
+        contrast: Largest factor about the mean of the second; log-uniform likewise. Ours.
+        clip: Clip limit of the third, contrast-limited adaptive equalization on an 8 x 8 grid. Ours.
+        cutout: Side of the square that cutout (DeVries and Taylor 2017) fills, over the side of the crop. A quarter
+            as in their CIFAR-100 experiments (8 of 32 pixels there); its middle is anywhere, so it may cross the
+            border.
+        gaussians: Most Gaussians of a mixture mask, at least 1. Ours, as is the whole recipe: the picture moves
+            towards its mean by max_k a_k exp(-d_k^2 / 2) with amplitudes of 0.5 to 1 and axes of 5 to 20 % of the side.
+        wiggle: How far each edge of the box moves at most, as a share of the box's side; uniform. Ours.
+        rotation: Degrees, uniform; on top of every variant. Ours, 0 in the paper.
+        zoom: Largest factor, log-uniform, on top of every variant. Ours, 1 in the paper.
+        shift: Largest translation over the side of the crop, on top of every variant. Ours, 0 in the paper.
+    """
+
+    margins: tuple[float, ...] = (1.1, 1.35)
+    gamma: float = 1.5
+    contrast: float = 1.5
+    clip: float = 3.0
+    cutout: float = 0.25
+    gaussians: int = 4
+    wiggle: float = 0.1
+    rotation: float = 0.0
+    zoom: float = 1.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "margins": bool(self.margins) and all(0.5 <= m <= 4 for m in self.margins),
+            "gamma": self.gamma >= 1,
+            "contrast": self.contrast >= 1,
+            "clip": self.clip > 0,
+            "cutout": 0 <= self.cutout <= 1,
+            "gaussians": self.gaussians >= 1,
+            "wiggle": 0 <= self.wiggle < 0.5,
+            "rotation": 0 <= self.rotation <= 180,
+            "zoom": self.zoom >= 1,
+            "shift": 0 <= self.shift <= 0.5,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise ConfigurationError(f"HipAugmentation.{name}", got=getattr(self, name), hint="see its docstring")
+
+    @property
+    def reach(self) -> float:
+        """How far beyond the box any crop looks, as a factor on the box's sides; what a cache must keep."""
+        return max(self.margins) * (1 + 2 * self.wiggle)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From a table of a recipe.
+
+        Raises:
+            ConfigurationError: An unknown key or an illegal value.
+        """
+        made: Self = _from_table(cls, data)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class FilmAugmentation:
+    """Magnitudes for whole films, which train the localizer. All but the cropping are ours.
+
+    Attributes:
+        crop: Probability of a random crop (the paper's augmentation).
+        least: Least share of each side that a crop keeps.
+        flip: Probability of the mirror image, with the sides swapped.
+        rotation: Degrees, uniform.
+        stretch: Largest factor of width over height, log-uniform: films reach us stretched.
+        zoom: Least factor of shrinking, log-uniform up to 1: small pelves on large films.
+        gamma: Largest exponent, log-uniform.
+        contrast: Largest factor about the mean, log-uniform.
+        invert: Probability of a film with inverted grays, which a mislabeled MONOCHROME1 gives.
+    """
+
+    crop: float = 0.5
+    least: float = 0.55
+    flip: float = 0.5
+    rotation: float = 15.0
+    stretch: float = 1.3
+    zoom: float = 0.7
+    gamma: float = 1.4
+    contrast: float = 1.4
+    invert: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "crop": 0 <= self.crop <= 1,
+            "least": 0.2 <= self.least <= 1,
+            "flip": 0 <= self.flip <= 1,
+            "rotation": 0 <= self.rotation <= 90,
+            "stretch": self.stretch >= 1,
+            "zoom": 0.2 <= self.zoom <= 1,
+            "gamma": self.gamma >= 1,
+            "contrast": self.contrast >= 1,
+            "invert": 0 <= self.invert <= 1,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise ConfigurationError(f"FilmAugmentation.{name}", got=getattr(self, name), hint="see its docstring")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From a table of a recipe.
+
+        Raises:
+            ConfigurationError: An unknown key or an illegal value.
+        """
+        made: Self = _from_table(cls, data)
+        return made
+
+
+def _from_table(cls: Any, data: Mapping[str, Any]) -> Any:
+    known = {f.name for f in dataclasses.fields(cls)}
+    if unknown := sorted(set(data) - known):
+        raise ConfigurationError("unknown augmentation keys", got=", ".join(unknown), allowed=sorted(known))
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def contrast_curve(
+    pixels: NDArray[np.float32], kind: str, magnitudes: HipAugmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """One of the three contrast changes: ``"gamma"``, ``"contrast"`` about the mean, or ``"equalized"`` (CLAHE).
+
+    Args:
+        pixels: float32 (h, w) in [0, 1].
+        kind: Which.
+        magnitudes: How strongly at most.
+        rng: Draws the strength.
+    """
+    if kind == "gamma":
+        return np.asarray(np.power(pixels, np.float32(_log_uniform(magnitudes.gamma, rng))), np.float32)
+    if kind == "contrast":
+        mean = np.float32(pixels.mean())
+        toned = mean + np.float32(_log_uniform(magnitudes.contrast, rng)) * (pixels - mean)
+        return np.clip(toned, 0, 1)
+    limit = float(rng.uniform(1.0, max(1.0, magnitudes.clip)))
+    levels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+    equalized = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(levels)
+    return (equalized.astype(np.float32) / np.float32(65535)).astype(np.float32)
+
+
+def cutout(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A square of ``share`` of the side set to 0, its middle anywhere (DeVries and Taylor 2017)."""
+    height, width = pixels.shape
+    half = share * max(height, width) / 2
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    cut = pixels.copy()
+    cut[max(0, round(y - half)) : max(0, round(y + half)), max(0, round(x - half)) : max(0, round(x + half))] = 0
+    return cut
+
+
+def gaussian_mask(pixels: NDArray[np.float32], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A soft cutout by a mixture of 1 to ``most`` Gaussians, filled with the picture's mean (our interpretation)."""
+    height, width = pixels.shape
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) + np.float32(0.5)
+    weight = np.zeros_like(pixels)
+    for _ in range(int(rng.integers(1, most + 1))):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        angle, amplitude = rng.uniform(0, math.pi), rng.uniform(0.5, 1.0)
+        a, b = rng.uniform(0.05, 0.2, 2) * max(height, width)
+        along = (columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)
+        across = (rows - y) * math.cos(angle) - (columns - x) * math.sin(angle)
+        bump = amplitude * np.exp(-0.5 * ((along / a) ** 2 + (across / b) ** 2))
+        np.maximum(weight, bump.astype(np.float32), out=weight)
+    masked: NDArray[np.float32] = pixels + weight * (np.float32(pixels.mean()) - pixels)
+    return masked
+
+
+def wiggle(box: Box, share: float, rng: np.random.Generator) -> Box:
+    """Each edge of the box moved on its own by up to ``share`` of the box's side (our interpretation)."""
+    dx0, dy0, dx1, dy1 = rng.uniform(-share, share, 4)
+    wide, high = box[2] - box[0], box[3] - box[1]
+    return box[0] + dx0 * wide, box[1] + dy0 * high, box[2] + dx1 * wide, box[3] + dy1 * high
+
+
+def augment_hip(
+    pixels: NDArray[np.float32],
+    box: Box,
+    side: str,
+    spec: CropSpec,
+    magnitudes: HipAugmentation,
+    *,
+    variant: str,
+    size: int,
+    seed: int,
+) -> Crop:
+    """One of a hip's 14 training images.
+
+    Args:
+        pixels: The film, float32 (height, width) in [0, 1].
+        box: Around the proximal femur.
+        side: The patient's.
+        spec: Of the crop; its margin gives way to ``magnitudes.margins[size]``.
+        magnitudes: Of the augmentation.
+        variant: One of :data:`VARIANTS`.
+        size: Which box size, a place in ``magnitudes.margins``.
+        seed: Of all draws.
+
+    Raises:
+        ConfigurationError: An unknown variant or box size.
+    """
+    if variant not in VARIANTS:
+        raise ConfigurationError("unknown variant of a hip", got=variant, allowed=VARIANTS)
+    if not 0 <= size < len(magnitudes.margins):
+        raise ConfigurationError("which box size", got=size, allowed=f"0 to {len(magnitudes.margins) - 1}")
+    rng = np.random.default_rng(seed)
+    if variant == "wiggle":
+        box = wiggle(box, magnitudes.wiggle, rng)
+    crop = crop_hip(pixels, box, side, dataclasses.replace(spec, margin=magnitudes.margins[size]))
+    changed, mask = crop.pixels, crop.mask
+    if variant in ("gamma", "contrast", "equalized"):
+        changed = contrast_curve(changed, variant, magnitudes, rng)
+    elif variant == "cutout":
+        changed = cutout(changed, magnitudes.cutout, rng)
+    elif variant == "mixture":
+        changed = gaussian_mask(changed, magnitudes.gaussians, rng)
+    changed = np.where(mask, changed, np.float32(0))
+    if magnitudes.rotation or magnitudes.zoom > 1 or magnitudes.shift:
+        moved = augment(
+            changed,
+            mask,
+            AugmentSpec(
+                horizontal_flip=0.0,
+                vertical_flip=0.0,
+                rotation=magnitudes.rotation,
+                translation=magnitudes.shift,
+                zoom=magnitudes.zoom,
+                gamma=1.0,
+                contrast=1.0,
+            ),
+            seed=int(rng.integers(2**63)),
+        )
+        changed, mask = moved.pixels, moved.mask
+    return Crop(changed, mask, crop.geometry)
+
+
+def augment_film(
+    pixels: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    boxes: NDArray[np.float64],
+    sides: NDArray[np.int64],
+    magnitudes: FilmAugmentation,
+    *,
+    seed: int,
+    least_visible: float = 0.4,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
+    """A film as the localizer is trained on it: the size of the picture stays.
+
+    One affine map holds mirror image, rotation, stretch, shrinking and crop. Boxes are the upright ones around an
+    ellipse inscribed in the true box, which a turn widens less than the corners would (ours); they are cut at the
+    film's new edges, and a hip of which less than ``least_visible`` is left is no target.
+
+    Args:
+        pixels: float32 (height, width) in [0, 1], letterboxed.
+        mask: bool, the same shape.
+        boxes: (n, 4) in network pixels.
+        sides: (n,) places in ``SIDES``.
+        magnitudes: Of the augmentation.
+        seed: Of all draws.
+        least_visible: As above.
+
+    Returns:
+        Pixels, mask, boxes (m, 4) and sides (m,).
+    """
+    rng = np.random.default_rng(seed)
+    u = rng.random(12)
+    height, width = mask.shape
+    extent = _extent(mask)
+    flip = bool(u[0] < magnitudes.flip)
+    angle = math.radians(magnitudes.rotation * (2 * u[1] - 1))
+    stretch = math.exp(0.5 * math.log(magnitudes.stretch) * (2 * u[2] - 1))
+    shrink = math.exp(math.log(magnitudes.zoom) * u[3])
+    keep_x, keep_y = (1.0, 1.0) if u[4] >= magnitudes.crop else (magnitudes.least + (1 - magnitudes.least) * u[5:7])
+    wide, high = extent[2] - extent[0], extent[3] - extent[1]
+    # The part that is kept grows to the extent as far as its shape allows; it lies anywhere inside.
+    scale = min(1 / keep_x, 1 / keep_y) * (shrink if u[4] >= magnitudes.crop else 1.0)
+    middle = np.array([(extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2])
+    target = middle + (u[7:9] - 0.5) * np.array([wide * (1 - keep_x), high * (1 - keep_y)])
+    cos, sin = math.cos(angle), math.sin(angle)
+    linear = scale * np.array([[cos * stretch, -sin / stretch], [sin * stretch, cos / stretch]])
+    if flip:
+        linear = linear @ np.diag([-1.0, 1.0])
+    offset = middle - linear @ target
+    centered = np.column_stack([linear, offset + 0.5 * linear.sum(axis=1) - 0.5])
+    moved = np.asarray(cv2.warpAffine(pixels * mask, centered, (width, height), flags=cv2.INTER_LINEAR), np.float32)
+    share = cv2.warpAffine(mask.astype(np.float32), centered, (width, height), flags=cv2.INTER_LINEAR)
+    seen = np.asarray(share > 0.5)
+    moved = np.where(seen, np.clip(moved / np.maximum(share, 0.5), 0, 1), 0).astype(np.float32)
+    moved = np.power(moved, np.float32(math.exp(math.log(magnitudes.gamma) * (2 * u[9] - 1))))
+    factor = np.float32(math.exp(math.log(magnitudes.contrast) * (2 * u[10] - 1)))
+    mean = np.float32(moved.sum(dtype=np.float64) / max(1, int(seen.sum())))
+    moved = np.where(seen, np.clip(mean + factor * (moved - mean), 0, 1), 0).astype(np.float32)
+    if u[11] < magnitudes.invert:
+        moved = np.where(seen, 1 - moved, 0).astype(np.float32)
+    found = _moved_boxes(boxes, linear, offset)
+    limits = _extent(seen)
+    cut = np.clip(found, [limits[0], limits[1]] * 2, [limits[2], limits[3]] * 2)
+    area = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
+    kept = area >= least_visible * np.prod(found[:, 2:] - found[:, :2], axis=1)
+    kept &= (cut[:, 2] - cut[:, 0] >= 2) & (cut[:, 3] - cut[:, 1] >= 2)
+    return moved, seen, cut[kept], (1 - sides if flip else sides)[kept]
+
+
+def _moved_boxes(
+    boxes: NDArray[np.float64], linear: NDArray[np.float64], offset: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Upright boxes around the moved inscribed ellipses, (n, 4)."""
+    if not len(boxes):
+        return np.zeros((0, 4))
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + offset
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    reach = np.sqrt((half**2) @ (linear.T**2))
+    return np.concatenate([middle - reach, middle + reach], axis=1)
+
+
+def mirrored_film(pixels: NDArray[np.float32], boxes: Mapping[str, Box]) -> tuple[NDArray[np.float32], dict[str, Box]]:
+    """The mirror image of a film with its hips by side: what was the left hip looks like a right one."""
+    width = float(pixels.shape[1])
+    other = {"left": "right", "right": "left"}
+    return np.ascontiguousarray(pixels[:, ::-1]), {other[side]: mirrored(box, width) for side, box in boxes.items()}
+
+
+def _log_uniform(most: float, rng: np.random.Generator) -> float:
+    return math.exp(math.log(most) * float(rng.uniform(-1, 1)))
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not columns.size:
+        return 0, 0, mask.shape[1], mask.shape[0]
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,0 +1,440 @@
+"""From a film to its hips: the one place that walks the whole way. File, Radiograph, localizer, crop, classifier, Hip.
+
+1. ``fracture.read``: the film at its native resolution.
+2. ``letterbox`` and ``rgb_input``: the localizer's input, with exact geometry.
+3. The localizer's candidates, suppressed at an IoU of 0.3, and at most one box per side (``localizer.choose``).
+4. ``crop_hip`` and ``rgb_input``: each hip out of the native film, left ones mirrored; the side is the localizer's.
+5. The classifier's last map; from it the probabilities and the heatmaps of all classes.
+6. ``Hip``: thresholds of the card, heatmaps mirrored back and placed on the film.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fracture.ensemble import Precision, resolve_device, resolve_precision
+from fracture.errors import ConfigurationError, InputError
+from fracture.hip.classes import CLASSES, SIDES
+from fracture.hip.classifier import ClassifierModel, build_classifier
+from fracture.hip.crops import Crop, crop_hip, rgb_input
+from fracture.hip.explain import grad_cam
+from fracture.hip.fusion import Fusion, fuse
+from fracture.hip.geometry import Box, touched_edges
+from fracture.hip.localizer import Found, LocalizerModel, build_localizer, choose
+from fracture.hip.prediction import Hip, HipFilm
+from fracture.hip.store import HipWeights, open_weights
+from fracture.models.persistence import load_state
+from fracture.prediction import Box as ScoredBox
+from fracture.prediction import Failure
+from fracture.preprocess import Geometry, letterbox
+from fracture.reading import read
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.hip.card import HipCard
+    from fracture.radiograph import Radiograph
+    from fracture.reading import Source
+
+__all__ = ["HipReader", "load", "predict", "predict_many", "predict_study"]
+
+_READING = frozenset(inspect.signature(read).parameters) - {"source", "region", "tree"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """A film, read and ready for the localizer."""
+
+    radiograph: Radiograph
+    planes: NDArray[np.float32]
+    geometry: Geometry
+    seconds: float
+
+
+class HipReader:
+    """Finds hips and names what they show. Get one from :func:`fracture.hip.load`.
+
+    Args:
+        localizer: In evaluation mode; its weights are laid out anew for inference.
+        classifier: Likewise.
+        card: What the networks say of themselves.
+        device: Where they run.
+        dtype: Precision of their convolutions; everything after the last maps is float32.
+    """
+
+    def __init__(
+        self,
+        localizer: LocalizerModel,
+        classifier: ClassifierModel,
+        card: HipCard,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.card = card
+        self.device, self.dtype = device, dtype
+        self.localizer = _ready(localizer, device).to(dtype)
+        self.classifier = _ready(classifier, device)
+        self.classifier.trunk.to(dtype)
+        self.preprocess = card.localizer.preprocess_spec
+        self.rules = card.localizer.rules.rules()
+        self.crop = card.classifier.crop_spec
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+    ) -> HipReader:
+        """Load by name or folder; see :func:`load`."""
+        weights = open_weights(name_or_path)
+        where = resolve_device(device)
+        return cls(*_networks(weights), weights.card, device=where, dtype=resolve_precision(precision, where))
+
+    def predict(self, source: Source, **reading: Any) -> tuple[Hip, ...]:
+        """The hips of one film; see :func:`fracture.hip.predict`."""
+        return self.read_film(source, **reading).hips
+
+    def read_film(self, source: Source, **reading: Any) -> HipFilm:
+        """Like :meth:`predict`, with the film's size, warnings and time.
+
+        Raises:
+            InputError: The source cannot be read as a radiograph.
+            ConfigurationError: An unknown option.
+        """
+        _check_options(reading)
+        return self._judge(self._prepare(source, reading))
+
+    def predict_many(
+        self, sources: Iterable[Source], *, workers: int = 2, keep: bool = False, **reading: Any
+    ) -> Iterator[HipFilm | Failure]:
+        """Read the hips of many films, lazily, in order, in constant memory.
+
+        Args:
+            sources: Any iterable of what :meth:`predict` takes.
+            workers: Threads that read ahead; 0 reads in the calling thread.
+            keep: Keep films and heatmaps in the results.
+            **reading: Options of :func:`fracture.read`.
+
+        Yields:
+            One result per source: a :class:`HipFilm`, or a :class:`Failure` for a source that cannot be used.
+
+        Raises:
+            ConfigurationError: One source instead of several, an unknown option, or a number out of range.
+        """
+        _check_options(reading)
+        if isinstance(sources, (str, bytes, os.PathLike)):
+            raise ConfigurationError(
+                "predict_many takes several sources", got=repr(sources)[:80], hint="put one source into a list"
+            )
+        if workers < 0:
+            raise ConfigurationError("a number of workers is not negative", got=workers)
+
+        def results() -> Iterator[HipFilm | Failure]:
+            prepare = functools.partial(self._prepare_or_fail, reading=reading)
+            for film in _ahead(sources, prepare, workers):
+                if isinstance(film, Failure):
+                    yield film
+                else:
+                    found = self._judge(film)
+                    yield found if keep else found.drop_pixels()
+
+        return results()
+
+    def predict_study(self, sources: Sequence[Source], *, fusion: Fusion = "mean", **reading: Any) -> tuple[Hip, ...]:
+        """The hips of one patient from several films: the answers for each side are fused.
+
+        Box and heatmaps of a fused hip are those of the film with the best box.
+
+        Args:
+            sources: Films of one patient at one time.
+            fusion: ``"mean"``, ``"or"`` (a fracture counts where any film shows one), or ``"attention"`` (learned;
+                the weights must have it).
+            **reading: Options of :func:`fracture.read`.
+
+        Raises:
+            InputError: A source cannot be read.
+            ConfigurationError: No source, or an unknown or unavailable fusion.
+        """
+        _check_options(reading)
+        if not sources or isinstance(sources, (str, bytes, os.PathLike)):
+            raise ConfigurationError("a study needs a list of films", got=repr(sources)[:80])
+        if fusion not in ("mean", "or", "attention"):
+            raise ConfigurationError("unknown fusion of views", got=fusion, allowed=("mean", "or", "attention"))
+        if fusion == "attention" and self.classifier.attention is None:
+            raise ConfigurationError(
+                "these networks have no learned attention over views", hint="use fusion='mean' or 'or'"
+            )
+        seen: dict[str, list[tuple[Hip, torch.Tensor]]] = {}
+        for source in sources:
+            film = self._prepare(source, reading)
+            for hip, features in self._hips(film):
+                seen.setdefault(hip.side, []).append((hip, features))
+        return tuple(self._fused(seen[side], fusion) for side in ("right", "left") if side in seen)
+
+    def classify(self, radiograph: Radiograph, box: Box, side: str) -> NDArray[np.float64]:
+        """Probabilities of the six classes for a box that somebody else drew, float64 (6,); for evaluation.
+
+        Raises:
+            ConfigurationError: An unknown side.
+            PixelValueError: The box lies off the film.
+        """
+        _, _, probabilities = self._judge_crops([crop_hip(radiograph.pixels, box, side, self.crop)])
+        return np.asarray(probabilities[0], np.float64)
+
+    def localize(self, radiograph: Radiograph) -> tuple[Found, ...]:
+        """The hips' boxes alone, in source pixels."""
+        return self._localize(self._prepared(radiograph, time.perf_counter()))
+
+    def _prepare(self, source: Source, reading: Mapping[str, Any]) -> _Film:
+        start = time.perf_counter()
+        return self._prepared(read(source, **reading), start)
+
+    def _prepared(self, radiograph: Radiograph, start: float) -> _Film:
+        boxed = letterbox(radiograph, self.preprocess)
+        planes = rgb_input(boxed.pixels, boxed.mask)
+        return _Film(radiograph, planes, boxed.geometry, time.perf_counter() - start)
+
+    def _prepare_or_fail(self, source: Source, reading: Mapping[str, Any]) -> _Film | Failure:
+        start = time.perf_counter()
+        try:
+            return self._prepare(source, reading)
+        except InputError as error:
+            return Failure(_name(source), error, time.perf_counter() - start)
+
+    def _judge(self, film: _Film) -> HipFilm:
+        start = time.perf_counter()
+        radiograph = film.radiograph
+        hips = tuple(hip for hip, _ in self._hips(film))
+        return HipFilm(
+            source=radiograph.source,
+            width=radiograph.width,
+            height=radiograph.height,
+            hips=hips,
+            model=self.card.name,
+            model_version=self.card.version,
+            seconds=film.seconds + time.perf_counter() - start,
+            warnings=(*radiograph.warnings, *_findings(hips, radiograph)),
+            radiograph=radiograph,
+        )
+
+    def _localize(self, film: _Film) -> tuple[Found, ...]:
+        with torch.inference_mode():
+            output = self.localizer(self._tensor([film.planes]))
+            candidates = self.localizer.candidates(output, iou=self.rules.iou)[0]
+        boxes = film.geometry.boxes_to_source([box for _, _, box in candidates]).reshape(-1, 4).tolist()
+        placed = [
+            (side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(candidates, boxes, strict=True)
+        ]
+        return choose(placed, film.geometry.source_size, self.rules)
+
+    def _hips(self, film: _Film) -> list[tuple[Hip, torch.Tensor]]:
+        """Each hip with its last map."""
+        found = self._localize(film)
+        if not found:
+            return []
+        radiograph = film.radiograph
+        crops = [crop_hip(radiograph.pixels, one.box, one.side, self.crop) for one in found]
+        features, maps, probabilities = self._judge_crops(crops)
+        size = (radiograph.width, radiograph.height)
+        hips = []
+        for one, crop, heat, values in zip(found, crops, maps, probabilities, strict=True):
+            upright = heat[:, :, ::-1] if crop.geometry.flipped else heat
+            hips.append(
+                Hip(
+                    side=one.side,
+                    box=ScoredBox(*one.box, one.score),
+                    probabilities=dict(zip(CLASSES, values.tolist(), strict=True)),
+                    threshold=self.card.fracture.threshold,
+                    advise_threshold=None if self.card.advise_imaging is None else self.card.advise_imaging.threshold,
+                    edges=touched_edges(one.box, size),
+                    heatmaps=np.ascontiguousarray(upright),
+                    map_to_source=crop.geometry.grid_to_source(heat.shape[-1]),
+                    source=radiograph.source,
+                    width=radiograph.width,
+                    height=radiograph.height,
+                    model=self.card.name,
+                    model_version=self.card.version,
+                    radiograph=radiograph,
+                )
+            )
+        return list(zip(hips, features, strict=True))
+
+    def _judge_crops(self, crops: Sequence[Crop]) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float64]]:
+        """Last maps (n, channels, h, w), heatmaps (n, 6, h, w), probabilities (n, 6)."""
+        with torch.inference_mode():
+            features = self.classifier.features(self._tensor([rgb_input(crop.pixels, crop.mask) for crop in crops]))
+        logits, maps = grad_cam(self.classifier, features)
+        probabilities = torch.softmax(logits.double(), dim=1)
+        return features, maps.cpu().numpy(), probabilities.cpu().numpy()
+
+    def _fused(self, seen: Sequence[tuple[Hip, torch.Tensor]], fusion: Fusion) -> Hip:
+        best = max((hip for hip, _ in seen), key=lambda hip: hip.box_score)
+        if fusion == "attention" and self.classifier.attention is not None:
+            with torch.inference_mode():
+                pooled = torch.cat([self.classifier.pooled(features[None]) for _, features in seen])
+                logits = self.classifier.last(self.classifier.attention(pooled[None]))
+                values = torch.softmax(logits.double(), dim=1)[0].cpu().numpy()
+        else:
+            values = fuse([list(hip.probabilities.values()) for hip, _ in seen], "or" if fusion == "or" else "mean")
+        return replace(best, probabilities=dict(zip(CLASSES, values.tolist(), strict=True)), views=len(seen))
+
+    def _tensor(self, planes: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+        batch = torch.from_numpy(np.stack(planes)).to(self.device, self.dtype)
+        return batch.to(memory_format=torch.channels_last)
+
+
+def _networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]:
+    """Both networks, filled; names and shapes must agree with the card.
+
+    Raises:
+        WeightsIntegrityError: A file differs from its card.
+    """
+    card = weights.card
+    localizer, classifier = build_localizer(card.localizer.model_spec), build_classifier(card.classifier.model_spec)
+    for model, stage in ((localizer, card.localizer), (classifier, card.classifier)):
+        load_state(model, weights.tensors(stage), source=str(weights.folder / stage.file))
+    return localizer, classifier
+
+
+def _ready(model: Any, device: torch.device) -> Any:
+    prepared: nn.Module = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return prepared
+
+
+def _findings(hips: Sequence[Hip], radiograph: Radiograph) -> tuple[str, ...]:
+    """What is odd about the sides; they are reported as the localizer sees them all the same."""
+    found = []
+    by_side = {hip.side: hip for hip in hips}
+    if len(by_side) == len(SIDES) and by_side["right"].box.center[0] > by_side["left"].box.center[0]:
+        found.append("the patient's right hip stands on the right of the film: mirrored, or exposed from behind?")
+    if len(hips) == 1 and radiograph.laterality in SIDES and radiograph.laterality != hips[0].side:
+        found.append(f"the file says {radiograph.laterality}, the hip found looks like a {hips[0].side} one")
+    cut = [hip.side for hip in hips if {"left", "right", "top"} & set(hip.edges)]
+    found.extend(f"the {side} hip reaches the film's edge and may be cut off" for side in cut)
+    return tuple(found)
+
+
+def _check_options(reading: Mapping[str, Any]) -> None:
+    if unknown := sorted(set(reading) - _READING):
+        raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=sorted(_READING))
+
+
+def _ahead(sources: Iterable[Source], prepare: Any, workers: int, depth: int = 8) -> Iterator[_Film | Failure]:
+    """Prepared films in order, at most ``depth`` ahead of the one that is asked for."""
+    if workers == 0:
+        yield from map(prepare, sources)
+        return
+    pending: deque[Future[_Film | Failure]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="fracture-hip-read") as pool:
+        try:
+            for source in sources:
+                pending.append(pool.submit(prepare, source))
+                if len(pending) >= depth:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _name(source: object) -> str:
+    """How results call a source: the path as it was given, or what kind of thing it was."""
+    if isinstance(source, (str, os.PathLike)):
+        return str(os.fspath(source))
+    name = getattr(source, "source", None)
+    return name if isinstance(name, str) else f"<{type(source).__name__}>"
+
+
+@functools.lru_cache(maxsize=2)
+def _shared(name_or_path: str | None, device: str, precision: Precision) -> HipReader:
+    return HipReader.load(name_or_path, device=device, precision=precision)
+
+
+def load(
+    name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
+) -> HipReader:
+    """Load a hip reader from shipped networks or a folder; nothing is fetched from the network.
+
+    Args:
+        name_or_path: Name of a shipped pair, or a folder with ``hip_card.json`` and its two safetensors files.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+
+    Raises:
+        WeightsNotFoundError: No such pair.
+        CardError: The card does not follow the schema.
+        WeightsIntegrityError: A weight file is not what its card describes.
+        ConfigurationError: An unknown device or precision.
+    """
+    return HipReader.load(name_or_path, device=device, precision=precision)
+
+
+def _reader(weights: str | os.PathLike[str] | None, device: str, precision: Precision) -> HipReader:
+    return _shared(None if weights is None else os.fspath(weights), device, precision)
+
+
+def predict(
+    source: Source,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **reading: Any,
+) -> tuple[Hip, ...]:
+    """Find the hips of one film and read them in six classes; the networks are loaded once and kept.
+
+    Args:
+        source: A path, array, PIL image, pydicom data set or Radiograph; see :func:`fracture.read`.
+        weights, device, precision: As for :func:`load`.
+        **reading: Options of :func:`fracture.read` (``frame``, ``window``, ``allow``, ...).
+
+    Returns:
+        Patient's right and left hip, as far as they were found; ``()`` for a film without hips.
+
+    Raises:
+        InputError: The source cannot be read as a radiograph.
+        WeightsError: The networks cannot be used.
+        ConfigurationError: An unknown option, device or precision.
+    """
+    return _reader(weights, device, precision).predict(source, **reading)
+
+
+def predict_many(
+    sources: Iterable[Source],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **options: Any,
+) -> Iterator[HipFilm | Failure]:
+    """:meth:`HipReader.predict_many` with networks that are loaded once and kept."""
+    return _reader(weights, device, precision).predict_many(sources, **options)
+
+
+def predict_study(
+    sources: Sequence[Source],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    fusion: Fusion = "mean",
+    **reading: Any,
+) -> tuple[Hip, ...]:
+    """:meth:`HipReader.predict_study` with networks that are loaded once and kept."""
+    return _reader(weights, device, precision).predict_study(sources, fusion=fusion, **reading)

@@ -1,0 +1,257 @@
+"""What the hip reader gives back: ``Hip``, one proximal femur, and ``HipFilm``, one film with the hips found on it.
+
+All coordinates are continuous source pixels with pixel edges. The records are frozen and hold plain values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from fracture.errors import ConfigurationError, FractureError
+from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
+from fracture.prediction import Box, GridToSource
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from fracture.radiograph import Radiograph
+
+__all__ = ["Hip", "HipFilm"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hip:
+    """One hip: where it is, and what it shows.
+
+    Attributes:
+        side: ``"left"`` or ``"right"``, the patient's, as the localizer says.
+        box: Around the proximal femur, on the film, with the localizer's score.
+        probabilities: Probability of each of the six classes, sum 1.
+        threshold: What ``fracture_probability`` must reach (``>=``) for ``fractured``.
+        advise_threshold: What P(nondisplaced neck) must reach for ``advise_imaging``; the point of the ROC curve that
+            is nearest to its corner (Krogue et al. 2020). None where the card states none.
+        edges: Edges of the film that the box reaches: the hip may go on beyond them.
+        heatmaps: float32, shape (6, h, w), in [0, 1], Grad-CAM of each class on the grid of ``map_to_source``, aligned
+            with the film; None where dropped.
+        map_to_source: From cells of the heatmaps to source pixels.
+        source: The film, as the caller gave it.
+        width, height: Its size in pixels.
+        views: Views that were fused into this answer.
+        model, model_version: The weights.
+        warnings: Findings that a user should see.
+        radiograph: The film, kept by ``predict``.
+
+    Raises:
+        ConfigurationError: An unknown side, or probabilities that are none.
+    """
+
+    side: str
+    box: Box
+    probabilities: Mapping[str, float]
+    threshold: float = 0.5
+    advise_threshold: float | None = None
+    edges: tuple[str, ...] = ()
+    heatmaps: NDArray[np.float32] | None = field(default=None, repr=False)
+    map_to_source: GridToSource | None = field(default=None, repr=False)
+    source: str = "<array>"
+    width: int = 0
+    height: int = 0
+    views: int = 1
+    model: str = ""
+    model_version: str | None = None
+    warnings: tuple[str, ...] = ()
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise ConfigurationError("the side of a hip", got=self.side, allowed=SIDES)
+        values = list(self.probabilities.values())
+        known = tuple(self.probabilities) == CLASSES and all(0.0 <= value <= 1.0 for value in values)
+        if not known or not math.isclose(sum(values), 1.0, abs_tol=1e-3):
+            raise ConfigurationError(
+                f"{self.source}: the probabilities of a hip's six classes",
+                got=dict(self.probabilities),
+                allowed="sum 1",
+            )
+
+    @property
+    def box_score(self) -> float:
+        """The localizer's score of the box, in [0, 1]."""
+        return self.box.score
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.top2[0][0]
+
+    @property
+    def top2(self) -> tuple[tuple[str, float], tuple[str, float]]:
+        """The two most probable classes with their probabilities, as the paper's aided readers saw them."""
+        first, second = sorted(self.probabilities.items(), key=lambda item: -item[1])[:2]
+        return first, second
+
+    @property
+    def fracture_probability(self) -> float:
+        """Sum over the three fracture classes; hardware counts as no fracture."""
+        return fracture_probability(self.probabilities)
+
+    @property
+    def fractured(self) -> bool:
+        """Whether ``fracture_probability`` reaches the threshold."""
+        return self.fracture_probability >= self.threshold
+
+    @property
+    def advise_imaging(self) -> bool:
+        """Whether CT or MRI is advised: P(nondisplaced neck) reaches its ideal point though the label is no fracture.
+
+        The suggestion of Krogue et al. 2020, Discussion. False where the card states no such threshold.
+        """
+        return (
+            self.advise_threshold is not None
+            and not is_fracture(self.label)
+            and self.probabilities["nondisplaced_neck"] >= self.advise_threshold
+        )
+
+    @property
+    def operative_group(self) -> str | None:
+        """The operation that usually follows the label (Krogue et al. 2020, Fig 1), None where there is none."""
+        return OPERATIONS[self.label]
+
+    @property
+    def heatmap(self) -> NDArray[np.float32] | None:
+        """Grad-CAM of the label, float32 (h, w) in [0, 1], on the grid of ``map_to_source``."""
+        return self.heatmap_of(self.label)
+
+    def heatmap_of(self, name: str) -> NDArray[np.float32] | None:
+        """Grad-CAM of a class; None where the heatmaps were dropped.
+
+        Raises:
+            ConfigurationError: No such class.
+        """
+        if name not in CLASSES:
+            raise ConfigurationError("unknown class of a hip", got=name, allowed=CLASSES)
+        return None if self.heatmaps is None else self.heatmaps[CLASSES.index(name)]
+
+    def drop_pixels(self) -> Hip:
+        """The same without film and heatmaps, for holding many of them."""
+        return replace(self, radiograph=None, heatmaps=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {
+            "side": self.side,
+            "box": {key: value for key, value in self.box.to_dict().items() if key in ("x0", "y0", "x1", "y1")},
+            "box_score": float(self.box_score),
+            "probabilities": {name: float(value) for name, value in self.probabilities.items()},
+            "label": self.label,
+            "fracture_probability": self.fracture_probability,
+            "fractured": self.fractured,
+            "threshold": self.threshold,
+            "advise_imaging": self.advise_imaging,
+            "advise_threshold": self.advise_threshold,
+            "operative_group": self.operative_group,
+            "top2": [[name, float(value)] for name, value in self.top2],
+            "edges": list(self.edges),
+            "views": self.views,
+            "warnings": list(self.warnings),
+        }
+
+    def plot(self, ax: Axes | None = None, *, show_heatmap: bool = True, of: str | None = None) -> Axes:
+        """Draw the film with this hip's box, its heatmap and its top two classes on matplotlib axes.
+
+        Args:
+            ax: Axes to draw on; new ones where left out.
+            show_heatmap: Lay the heatmap over the box.
+            of: The class whose heatmap is shown; the label's where left out.
+
+        Raises:
+            ConfigurationError: The hip does not hold its film or its heatmaps, or there is no such class.
+        """
+        from fracture.hip.plotting import plot_hips
+
+        return plot_hips((self,), ax, show_heatmap=show_heatmap, of=of)
+
+    def _repr_html_(self) -> str:
+        top = ", ".join(f"{LABELS[name]} {value:.3f}" for name, value in self.top2)
+        rows = [
+            ("side", f"patient's {self.side}"),
+            ("top two", top),
+            ("fracture", f"{self.fracture_probability:.3f} (threshold {self.threshold:.3f})"),
+            ("advise imaging", "yes" if self.advise_imaging else "no"),
+            ("operation", self.operative_group or "none"),
+            ("box score", f"{self.box_score:.3f}"),
+            *(("warning", warning) for warning in self.warnings),
+        ]
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HipFilm:
+    """One film with the hips found on it; an empty film is a real object.
+
+    Attributes:
+        source: The film, as the caller gave it.
+        width, height: Its size in pixels.
+        hips: Patient's right first, as it stands on an AP film; ``()`` where there is none.
+        model, model_version: The weights.
+        seconds: Wall time from file to answer.
+        warnings: Findings that a user should see.
+        radiograph: The film itself, where it was kept.
+    """
+
+    source: str
+    width: int
+    height: int
+    hips: tuple[Hip, ...] = ()
+    model: str = ""
+    model_version: str | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """True: the film was read. A ``Failure`` says False."""
+        return True
+
+    @property
+    def error(self) -> FractureError | None:
+        """None: the film was read. A ``Failure`` holds the error."""
+        return None
+
+    def drop_pixels(self) -> HipFilm:
+        """The same without film and heatmaps, for holding many of them."""
+        return replace(self, radiograph=None, hips=tuple(hip.drop_pixels() for hip in self.hips))
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of ``fracture hip predict``. Nothing in it stems from the patient's data but the path."""
+        return {
+            "source": self.source,
+            "width": int(self.width),
+            "height": int(self.height),
+            "hips": [hip.to_dict() for hip in self.hips],
+            "model": self.model,
+            "seconds": float(self.seconds) if math.isfinite(self.seconds) else None,
+            "error": None,
+            "model_version": self.model_version,
+            "warnings": list(self.warnings),
+        }
+
+    def save_overlay(self, path: str | PathLike[str], *, show_heatmap: bool = False) -> None:
+        """Write the film with boxes and top two classes as PNG, without a display.
+
+        Raises:
+            ConfigurationError: The film was dropped, or the file cannot be written.
+        """
+        from fracture.hip.plotting import save_overlay
+
+        save_overlay(self, path, show_heatmap=show_heatmap)

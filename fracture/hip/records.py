@@ -1,0 +1,247 @@
+"""Annotated hips: what a set says about each proximal femur, and how sets are read, merged and split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fracture.data.coco import read_coco
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.splits import Split, split_parts
+from fracture.errors import DataError
+from fracture.evaluation.hypothesis_tests import ChiSquare, split_balance
+from fracture.hip.classes import FRACTURES, SIDES, allowed_classes, stratum
+from fracture.regions import view_from_dicom
+
+__all__ = [
+    "SHARES",
+    "HipLabel",
+    "as_film",
+    "balance",
+    "exclude_cross_table",
+    "hips_of",
+    "is_cross_table",
+    "merge_sets",
+    "read_hips",
+    "split_hips",
+]
+
+SHARES: Final[Mapping[str, float]] = {"train": 0.60, "tune": 0.25, "validation": 0.15}
+"""60:25:15 (Krogue et al. 2020). What the paper calls validation stops the training and is ``tune`` in this library;
+what it calls test is ``validation`` here."""
+
+_CROSS_TABLE_WORDS: Final = (
+    "cross-table",
+    "crosstable",
+    "xtable",
+    "x-table",
+    "horizontal",
+    "danelius",
+    "shoot-through",
+)
+_FROG_WORDS: Final = ("frog", "lauenstein", "dunn", "cleaves")
+
+
+@dataclass(frozen=True, slots=True)
+class HipLabel:
+    """One annotated hip.
+
+    Attributes:
+        side: ``"left"`` or ``"right"``, the patient's.
+        box: (x0, y0, x1, y1) around the proximal femur, in source pixels (pixel-edge coordinates).
+        allowed: The classes that the annotation leaves possible; None where the hip does not train the classifier.
+        findings: The annotation's own words.
+
+    Raises:
+        DataError: An unknown side, or a box without an area.
+    """
+
+    side: str
+    box: tuple[float, float, float, float]
+    allowed: tuple[str, ...] | None = None
+    findings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise DataError("the side of a hip", got=self.side, allowed=SIDES)
+        if not (self.box[2] > self.box[0] and self.box[3] > self.box[1]):
+            raise DataError("the box of a hip needs an area", got=self.box, allowed="x1 > x0 and y1 > y0")
+
+    @property
+    def hip_class(self) -> str | None:
+        """The class where exactly one is possible, else None."""
+        return self.allowed[0] if self.allowed is not None and len(self.allowed) == 1 else None
+
+    @property
+    def fractured(self) -> bool | None:
+        """Whether it is fractured; None where the annotation leaves that open."""
+        if not self.allowed:
+            return None
+        known = {name in FRACTURES for name in self.allowed}
+        return known.pop() if len(known) == 1 else None
+
+
+def as_film(
+    source: str,
+    size: tuple[int, int],
+    hips: Sequence[HipLabel],
+    *,
+    group: str = "",
+    extra: Mapping[str, object] | None = None,
+) -> Film:
+    """A film of an :class:`~fracture.data.records.AnnotatedSet` that holds hips.
+
+    ``Film.boxes`` are the hips' boxes and ``Film.regions`` their strata, one entry for each hip, so that splits by
+    group are stratified by class and the set's fingerprint changes with any label; the labels themselves are
+    ``Film.extra["hips"]``. ``Film.fractured`` is 1 where a hip is known to be fractured.
+
+    Raises:
+        DataError: Two hips of one side.
+    """
+    sides = [hip.side for hip in hips]
+    if len(set(sides)) != len(sides):
+        raise DataError(
+            f"{source}: two hips of one side", got=", ".join(sides), allowed="at most one left and one right"
+        )
+    return Film(
+        source=source,
+        width=size[0],
+        height=size[1],
+        fractured=int(any(hip.fractured for hip in hips)),
+        regions=tuple(stratum(hip.allowed) for hip in hips),
+        boxes=tuple(hip.box for hip in hips),
+        group=group,
+        extra={**(extra or {}), "hips": tuple(hips)},
+    )
+
+
+def hips_of(film: Film) -> tuple[HipLabel, ...]:
+    """The hips of a film that :func:`as_film` or :func:`read_hips` made; ``()`` where none is annotated."""
+    hips = film.extra.get("hips", ())
+    if not isinstance(hips, tuple) or not all(isinstance(hip, HipLabel) for hip in hips):
+        raise DataError(f"{film.source}: a film without annotated hips", hint="read the set with read_hips")
+    return hips
+
+
+def read_hips(path: str | Path, *, name: str | None = None) -> AnnotatedSet:
+    """Read a set of pelves or hips: a COCO file with categories ``left_hip`` and ``right_hip`` (the patient's sides).
+
+    Each annotation may carry ``hip_class`` (one of the six) and ``findings``; see
+    :func:`fracture.hip.classes.allowed_classes`. Boxes are clipped to the film. Groups (patients, accessions) are the
+    file's; films without one are groups of their own.
+
+    Args:
+        path: The JSON file, or a folder that holds ``annotations.json``, with the films in ``images/``.
+        name: Name of the set; default the folder's.
+
+    Raises:
+        DataError: Not COCO, another category, an unknown class or finding, or two hips of one side on a film.
+    """
+    read = read_coco(path, fracture_categories=(), name=name)
+    films = tuple(_film(film) for film in read)
+    return replace(read, films=films, format="hip")
+
+
+def _film(film: Film) -> Film:
+    extra = dict(film.extra)
+    annotations: Any = extra.pop("other_boxes", ())
+    hips = [_label(film, annotation) for annotation in annotations]
+    made = as_film(film.source, (film.width, film.height), hips, group=film.group, extra=extra)
+    return replace(made, views=film.views, site=film.site)
+
+
+def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
+    side = str(annotation["category"]).removesuffix("_hip")
+    if side not in SIDES:
+        raise DataError(f"{film.source}: no hip", got=annotation["category"], allowed=("left_hip", "right_hip"))
+    x0, y0, x1, y1 = annotation["box"]
+    box = (max(0.0, x0), max(0.0, y0), min(float(film.width), x1), min(float(film.height), y1))
+    findings = tuple(str(word) for word in annotation.get("findings") or ())
+    known = annotation.get("hip_class")
+    return HipLabel(side, box, allowed_classes(hip_class=known, findings=findings), findings)
+
+
+def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
+    """One set as it is, several as one; groups get their set's name in front.
+
+    Raises:
+        DataError: No set, or two of one name.
+    """
+    return sets[0] if len(sets) == 1 else AnnotatedSet.merge(sets, name="+".join(part.name for part in sets))
+
+
+def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *, seed: int = 0) -> Split:
+    """Divide a set by accession (group), stratified by the hips' classes, 60:25:15 by default.
+
+    Raises:
+        DataError: Shares that do not sum to 1, or fewer groups than parts.
+    """
+    return split_parts(annotated, shares, seed=seed)
+
+
+def balance(annotated: AnnotatedSet, split: Split) -> dict[str, ChiSquare]:
+    """Pearson's chi-square of classes over parts, as the paper checks its split (P = .866 and .898 there).
+
+    Returns:
+        ``"multiclass"`` over what is known of each hip, ``"binary"`` over fractured or not; hips of which nothing is
+        known are left out.
+
+    Raises:
+        EvaluationError: A single part or a single class.
+    """
+    part_of = split.part_of()
+    rows = [(part_of[film.source], hip) for film in annotated if film.source in part_of for hip in hips_of(film)]
+    known = [(part, hip) for part, hip in rows if hip.allowed]
+    binary = [(part, hip) for part, hip in known if hip.fractured is not None]
+    return {
+        "multiclass": split_balance([part for part, _ in known], [stratum(hip.allowed) for _, hip in known]),
+        "binary": split_balance([part for part, _ in binary], [hip.fractured for _, hip in binary]),
+    }
+
+
+def is_cross_table(*, view_position: str = "", view_codes: Iterable[str] = (), description: str = "") -> bool:
+    """Whether view codes name a cross-table lateral of the hip, which the paper leaves out (frog-leg views stay).
+
+    A rule on what a file says, ours: words decide first; then every film whose code or view position is a lateral
+    counts as one, since the lateral of an injured hip is the horizontal-beam one. A film that says nothing stays.
+
+    Args:
+        view_position: DICOM (0018,5101), such as ``"LL"``, ``"AP"``.
+        view_codes: Code values of the View Code Sequence (0054,0220).
+        description: Series or view description, in free words.
+    """
+    words = f"{description} {view_position}".lower().replace("_", "-")
+    if any(word in words for word in _FROG_WORDS):
+        return False
+    if any(word in words.replace(" ", "-") for word in _CROSS_TABLE_WORDS):
+        return True
+    return view_from_dicom(view_position, view_codes) == "lateral"
+
+
+def exclude_cross_table(annotated: AnnotatedSet) -> tuple[AnnotatedSet, tuple[str, ...]]:
+    """The set without cross-table laterals, by each film's ``view_position``, ``view_codes``, ``view_description``
+    among its extra fields.
+
+    Returns:
+        The films that stay, and the sources of those that do not.
+    """
+
+    def crossed(film: Film) -> bool:
+        codes = film.extra.get("view_codes") or ()
+        return is_cross_table(
+            view_position=str(film.extra.get("view_position") or ""),
+            view_codes=[str(code) for code in codes] if isinstance(codes, list | tuple) else [str(codes)],
+            description=str(film.extra.get("view_description") or ""),
+        )
+
+    left_out = tuple(film.source for film in annotated if crossed(film))
+    gone = set(left_out)
+    return annotated.select(lambda film: film.source not in gone), left_out
+
+
+def counts(annotated: AnnotatedSet) -> dict[str, int]:
+    """How many hips of each stratum a set holds, by name."""
+    return dict(sorted(Counter(stratum(hip.allowed) for film in annotated for hip in hips_of(film)).items()))
