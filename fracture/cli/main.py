@@ -18,6 +18,7 @@ from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
 from fracture.finetune.cli import finetune
 from fracture.reporting.cli import model_card
+from fracture.retraining.cli import retrain
 from fracture.training.cli import train
 
 __all__ = ["app", "main"]
@@ -45,6 +46,7 @@ app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)
 app.command("calibrate")(calibrate)
 app.command("model-card")(model_card)
+app.command("retrain")(retrain)
 
 
 def _version(value: bool) -> None:

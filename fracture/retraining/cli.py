@@ -1,0 +1,81 @@
+"""``fracture retrain``: from annotated films to a finished card, in one command that can be killed and given again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from fracture.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fracture.ensemble import Precision
+    from fracture.operating_points import Method
+
+__all__ = ["retrain"]
+
+EXIT_INTERRUPTED = 143  # as `fracture train`: saved and left; the same command goes on
+
+
+def retrain(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")],
+    data: Annotated[Path, typer.Option(help="The annotated set (folder or file).")],
+    out: Annotated[Path, typer.Option(help="Output folder; one with unfinished work is gone on with.")],
+    card: Annotated[
+        Path | None, typer.Option(help="TOML with the card's name, version, license, attribution, limitations, ...")
+    ] = None,
+    init: Annotated[
+        list[str] | None, typer.Option(help="Starting point: a safetensors file, or MEMBER=FILE; may be repeated.")
+    ] = None,
+    aims: Annotated[Path | None, typer.Option(help="Aims for the model card.")] = None,
+    misses: Annotated[Path | None, typer.Option(help="Markdown about the worst misses, for the model card.")] = None,
+    extra: Annotated[list[Path] | None, typer.Option(help="Results in JSON for the model card.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of calibration: auto, float32 or bfloat16.")] = "auto",
+    method: Annotated[str, typer.Option(help="Of the thresholds: empirical or conformal.")] = "empirical",
+    resamples: Annotated[int, typer.Option(min=100, help="Of the report's bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of cross-fitting and bootstrap; training has its recipe's.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train, assemble, calibrate, evaluate and describe weights. What is done already is not done again.
+
+    Exit code 0: all stages are done; 143: asked to stop, saved, the same command goes on; 2: cannot be done.
+    """
+    from fracture.retraining import CardTexts
+    from fracture.retraining import retrain as run
+
+    result = run(
+        recipe,
+        data,
+        out=out,
+        texts=None if card is None else CardTexts.read(card),
+        init=_starts(init or []),
+        aims=aims,
+        misses=misses,
+        extras=tuple(extra or ()),
+        device=device,
+        precision=cast("Precision", precision),
+        method=cast("Method", method),
+        resamples=resamples,
+        seed=seed,
+        progress=not quiet,
+        say=lambda line: typer.echo(f"fracture: {line}", err=True),
+    )
+    if not result.finished:
+        typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    typer.echo(str(result.weights))
+    typer.echo(str(result.page))
+
+
+def _starts(texts: list[str]) -> dict[str, str]:
+    starts: dict[str, str] = {}
+    for text in texts:
+        member, equals, start = text.rpartition("=")
+        name = member if equals else ""
+        if name in starts or not start:
+            raise ConfigurationError("--init names a member twice, or no starting point", got=text)
+        starts[name] = start
+    return starts

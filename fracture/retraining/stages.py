@@ -1,0 +1,122 @@
+"""Stages that leave a record: what they were made from, and the checksums of what they made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fracture.errors import ConfigurationError
+
+__all__ = ["Stage", "Stages", "checksum"]
+
+FORMAT = "fracture-stage/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What happened to a stage in this call.
+
+    Attributes:
+        name: Its name.
+        made: Whether it was run; else what it had made before was kept.
+        outputs: Files it made, relative to the output folder.
+    """
+
+    name: str
+    made: bool
+    outputs: tuple[str, ...]
+
+
+class Stages:
+    """The stages of one output folder.
+
+    A record is written after the stage's files, atomically: a stage that was killed has none, and is run again.
+
+    Args:
+        folder: The output folder; records lie in ``stages/`` below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, name: str, inputs: Mapping[str, Any], make: Callable[[], Iterable[Path]]) -> Stage:
+        """Run a stage, or keep what it made from the same inputs.
+
+        Args:
+            name: The stage.
+            inputs: Everything that decides its outputs, as JSON; files by their checksums.
+            make: Makes the files below the folder and returns their paths.
+        """
+        record = self._read(name)
+        if record is not None and record["inputs"] == _plain(inputs) and self._unchanged(record["outputs"]):
+            return Stage(name, False, tuple(record["outputs"]))
+        self._path(name).unlink(missing_ok=True)  # while it runs, nothing says that it is done
+        outputs = {path.relative_to(self.folder).as_posix(): checksum(path) for path in make()}
+        self._write(name, {"stage": name, "inputs": _plain(inputs), "outputs": outputs})
+        return Stage(name, True, tuple(outputs))
+
+    def begin(self, name: str, inputs: Mapping[str, Any]) -> None:
+        """Hold the folder to what it was begun with, for a stage that goes on with its own unfinished work.
+
+        Raises:
+            ConfigurationError: It was begun with other inputs; those that differ are named.
+        """
+        record = self._read(f"{name}-begun")
+        if record is None:
+            self._write(f"{name}-begun", {"stage": name, "inputs": _plain(inputs), "outputs": {}})
+            return
+        before, now = record["inputs"], _plain(inputs)
+        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if changed:
+            raise ConfigurationError(
+                f"{self.folder} was begun with other inputs",
+                got=f"different: {', '.join(changed)}",
+                hint="give another folder, or the inputs it was begun with",
+            )
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "stages" / f"{name}.json"
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            record = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        whole = isinstance(record, dict) and record.get("format") == FORMAT and {"inputs", "outputs"} <= record.keys()
+        return record if whole else None
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps({"format": FORMAT, **content}, indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+    def _unchanged(self, outputs: Mapping[str, str]) -> bool:
+        return all(
+            (self.folder / path).is_file() and checksum(self.folder / path) == digest
+            for path, digest in outputs.items()
+        )
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read", got=error.strerror) from error
+
+
+def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that tuples and lists compare equal."""
+    plain: dict[str, Any] = json.loads(json.dumps(inputs, sort_keys=True))
+    return plain
