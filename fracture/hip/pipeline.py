@@ -200,6 +200,13 @@ class HipReader:
         """The hips' boxes alone, in source pixels."""
         return self._localize(self._prepared(radiograph, time.perf_counter()))
 
+    def best_score(self, radiograph: Radiograph) -> float:
+        """The highest score of any box on a film, whatever the rules; for the self-test."""
+        film = self._prepared(radiograph, time.perf_counter())
+        with torch.inference_mode():
+            output = self.localizer(self._tensor([film.planes]))
+        return float(torch.sigmoid(output.class_logits).max())
+
     def _prepare(self, source: Source, reading: Mapping[str, Any]) -> _Film:
         start = time.perf_counter()
         return self._prepared(read(source, **reading), start)

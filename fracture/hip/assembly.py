@@ -1,0 +1,186 @@
+"""From a run folder to a folder of weights: two networks, thresholds with where they come from, and the card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fracture._version import __version__
+from fracture.errors import DataError, EvaluationError
+from fracture.evaluation.roc import nearest_corner
+from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, RulesCard, Threshold
+from fracture.hip.classes import CLASSES, FRACTURES
+from fracture.hip.store import HipWeights
+from fracture.store import self_test_film
+
+__all__ = ["assemble", "self_test", "thresholds_from"]
+
+_LEAST = 5  # positives and negatives that a threshold is found on; with fewer it is left as it was (ours)
+
+
+def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None = None) -> HipCard:
+    """Write a folder that :func:`fracture.hip.load` opens.
+
+    The threshold of a fracture and that of ``advise_imaging`` are the points nearest to the corner of the ROC curve
+    (Krogue et al. 2020, for the latter) on the tuning part's hips; 0.5 and none where there are fewer than five
+    positives or negatives.
+
+    Args:
+        run: The run folder of :func:`fracture.hip.train`, both stages finished.
+        out: The folder to write.
+        facts: Fields of the card to set: ``name``, ``version``, ``description``, ``license``, ``attribution``,
+            ``intended_use``, ``limitations``, ``fracture``, ``advise_imaging``, ``classes``, ``data``, ``metrics``.
+
+    Returns:
+        The card, as written.
+
+    Raises:
+        DataError: A stage is not finished.
+        CardError: Facts that no card has.
+    """
+    run, out = Path(run), Path(out)
+    stages = {name: _stage(run, name) for name in ("localizer", "classifier")}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in stages:
+        shutil.copyfile(run / f"{name}.safetensors", out / f"{name}.safetensors")
+    training = {name: stage["training"] for name, stage in stages.items()}
+    rows = _rows(run / "classifier" / "predictions_tune.jsonl")
+    fracture, advise = thresholds_from(rows, data=f"{training['classifier']['set']}, tuning part")
+    configs = {name: facts_of["config"] for name, facts_of in training.items()}
+    hips = training["classifier"]["hips"]
+    values: dict[str, Any] = {
+        "name": "hip",
+        "version": "0",
+        "created": datetime.now(UTC).date().isoformat(),
+        "description": f"recipe {training['classifier']['recipe']}, made by fracture {__version__}",
+        "license": training["classifier"]["license"],
+        "attribution": [line for line in training["classifier"]["attribution"].splitlines() if line],
+        "intended_use": "Research on hip radiographs; no medical device.",
+        "limitations": ["Measured only where the metrics below say so."],
+        "localizer": LocalizerCard(
+            file="localizer.safetensors",
+            sha256=stages["localizer"]["sha256"],
+            model=configs["localizer"]["model"],
+            preprocess=configs["localizer"]["preprocess"],
+            rules=RulesCard(**configs["localizer"]["rules"]),
+            training=_short(training["localizer"]),
+        ).model_dump(),
+        "classifier": ClassifierCard(
+            file="classifier.safetensors",
+            sha256=stages["classifier"]["sha256"],
+            model=configs["classifier"]["model"],
+            crop=configs["classifier"]["crop"],
+            training=_short(training["classifier"]),
+        ).model_dump(),
+        "fracture": fracture.model_dump(),
+        "advise_imaging": None if advise is None else advise.model_dump(),
+        "classes": {name: ClassCard(trained_on=_trained(name, hips.get("train", {}))).model_dump() for name in CLASSES},
+        "data": {"hips": hips, "balance": training["classifier"]["balance"]},
+        "metrics": {name: facts_of["results"] for name, facts_of in training.items()},
+        **dict(facts or {}),
+    }
+    card = HipCard.model_validate(_checked(values))
+    card = card.model_copy(update={"self_test": self_test(HipWeights(out, card))})
+    card.write(out)
+    return HipCard.read(out)
+
+
+def thresholds_from(rows: Sequence[Mapping[str, Any]], *, data: str) -> tuple[Threshold, Threshold | None]:
+    """The thresholds of a fracture and of ``advise_imaging`` from judged hips.
+
+    Args:
+        rows: Each with ``allowed`` (possible classes) and ``probabilities`` by class.
+        data: What to call them.
+    """
+    known = [row for row in rows if len({name in FRACTURES for name in row["allowed"]}) == 1]
+    fracture = _corner(
+        [row["allowed"][0] in FRACTURES for row in known],
+        [sum(row["probabilities"][name] for name in FRACTURES) for row in known],
+        data,
+    )
+    exact = [row for row in rows if "nondisplaced_neck" not in row["allowed"] or len(row["allowed"]) == 1]
+    advise = _corner(
+        [row["allowed"] == ["nondisplaced_neck"] for row in exact],
+        [row["probabilities"]["nondisplaced_neck"] for row in exact],
+        data,
+    )
+    return fracture or Threshold(threshold=0.5, method="fixed: too few hips to find it on", data=data), advise
+
+
+def _corner(truth: Sequence[bool], scores: Sequence[float], data: str) -> Threshold | None:
+    positives = sum(truth)
+    if min(positives, len(truth) - positives) < _LEAST:
+        return None
+    try:
+        point = nearest_corner(np.array(truth, np.int64), np.clip(scores, 0, 1))
+    except EvaluationError:
+        return None
+    return Threshold(
+        threshold=float(min(1.0, max(0.0, point.threshold))),
+        method="nearest to the corner of the ROC curve",
+        data=data,
+        positives=positives,
+        negatives=len(truth) - positives,
+        sensitivity=point.sensitivity.value,
+        specificity=point.specificity.value,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def self_test(weights: HipWeights) -> HipTest:
+    """What the networks say in float32 about the self-test film; ``fracture hip verify`` compares."""
+    from fracture.hip.pipeline import HipReader, _networks
+
+    reader = HipReader(*_networks(weights), weights.card, device=torch.device("cpu"))
+    film = self_test_film()
+    values = reader.classify(film, (0.0, 0.0, float(film.width), float(film.height)), "right")
+    return HipTest(probabilities=tuple(float(v) for v in values), best_score=reader.best_score(film))
+
+
+def _stage(run: Path, name: str) -> dict[str, Any]:
+    path = run / f"{name}.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{run} holds no finished {name}", got=type(error).__name__, hint="finish it with `fracture hip train`"
+        ) from error
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _short(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The training facts without the log, and the starting point without its lists of names."""
+    kept = {key: value for key, value in training.items() if key not in ("history", "hips", "license", "attribution")}
+    start = kept.get("start", {})
+    kept["start"] = {key: value for key, value in start.items() if not isinstance(value, list)}
+    return kept
+
+
+def _trained(name: str, hips: Mapping[str, int]) -> str:
+    """In words, how many hips trained a class."""
+    exact = hips.get(name, 0)
+    open_ = Counter({key: n for key, n in hips.items() if "|" in key and name in key.split("|")})
+    text = f"{exact} hips of this class"
+    return text + "".join(f", {n} known to be {key.replace('|', ' or ')}" for key, n in sorted(open_.items()))
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    from fracture.errors import CardError
+
+    if unknown := sorted(set(values) - set(HipCard.model_fields)):
+        raise CardError("a hip card has no such fields", got=", ".join(unknown), allowed=sorted(HipCard.model_fields))
+    return values

@@ -1,0 +1,314 @@
+"""Configuration of the training of both stages: typed, unknown keys refused, TOML in, JSON beside every artifact.
+
+A recipe file has one table per stage, ``[localizer]`` and ``[classifier]``, each with the sections below, and what
+both share (``seed``, ``[split]``) at the top. "Paper" is Krogue et al. 2020; every default has its reason in the
+field's description.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+
+from fracture.errors import ConfigurationError, FractureError
+from fracture.hip.augment import FilmAugmentation, HipAugmentation
+from fracture.hip.crops import CropSpec
+from fracture.hip.localizer import Rules
+from fracture.hip.spec import ClassifierSpec, LocalizerSpec
+from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
+from fracture.training.config import OptimizerConfig, SplitConfig
+
+__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "StageConfig", "load_hip_recipe", "recipe_names"]
+
+RECIPES = Path(__file__).parent / "recipes"
+STAGES = ("localizer", "classifier")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class HipOptimizer(OptimizerConfig):
+    """Adam and what surrounds it, with the paper's decay."""
+
+    decay: float = Field(
+        default=1.0, gt=0, le=1, description="factor on the rate after each epoch; paper: 0.9, per epoch is our reading"
+    )
+
+
+class HipLoop(_Section):
+    """Length, batches, precision, safety."""
+
+    epochs: int = Field(default=100, ge=1, description="at most; paper: until patience ends it")
+    patience: int | None = Field(default=10, ge=1, description="paper: 10 epochs without gain; None: all epochs")
+    steps_per_epoch: int | None = Field(default=None, ge=1, description="None: every training picture once")
+    batch: int = Field(default=25, ge=1, description="paper: 25 hips, 16 films")
+    micro_batch: int | None = Field(default=None, ge=1, description="pictures per forward pass; None: the batch")
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="paper: none stated")
+    channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
+    workers: int = Field(default=1, ge=0, description="threads that prepare pictures; 0 prepares between the steps")
+    threads: int | None = Field(default=None, ge=1, description="torch threads; None leaves torch's choice")
+    checkpoint_minutes: float = Field(default=5.0, gt=0, description="work that a power cut may cost")
+    cache: str | None = Field(default=None, description="folder of prepared films; default below the user's cache")
+    tune_every: int = Field(default=1, ge=1, description="epochs between two looks at the tuning part")
+
+
+class HipSampling(_Section):
+    """Which pictures an epoch presents."""
+
+    balanced: bool = Field(
+        default=False, description="ours: what is known of each hip equally often; paper: natural, by weighted loss"
+    )
+    variants: int | None = Field(
+        default=None,
+        ge=1,
+        description="classifier: pictures of each hip in an epoch, drawn from its 14; None: all of them, as the paper",
+    )
+    fresh: bool = Field(
+        default=False, description="new draws in every epoch (ours); the paper's additional images are made once"
+    )
+    shares: dict[str, float] = Field(
+        default={}, description="set name -> share of the presentations; sets left out share the rest by their size"
+    )
+    views: int = Field(default=1, ge=1, description="classifier: pictures of one hip fused by attention in training")
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        if any(share <= 0 for share in self.shares.values()) or sum(self.shares.values()) > 1 + 1e-6:
+            raise ConfigurationError("sampling.shares", got=self.shares, allowed="positive numbers, at most 1 in all")
+        return self
+
+
+class StageConfig(_Section):
+    """What the training of either stage is made of."""
+
+    seed: int = Field(default=0, ge=0, description="every random draw derives from it")
+    init: str = Field(default="random", description="random, or a safetensors file (ImageNet, COCO, an earlier run)")
+    split: SplitConfig = SplitConfig(shares={"train": 0.60, "tune": 0.25, "validation": 0.15})
+    optimizer: HipOptimizer = HipOptimizer()
+    loop: HipLoop = HipLoop()
+    sampling: HipSampling = HipSampling()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
+        values = self.model_dump(mode="python", exclude=set(_SPECS))
+        values["optimizer"]["betas"] = list(self.optimizer.betas)
+        for name in _SPECS:
+            if (spec := getattr(self, name, None)) is not None:
+                values[name] = spec.to_dict() if hasattr(spec, "to_dict") else _plain(dataclasses.asdict(spec))
+        return values
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """A configuration from nested tables.
+
+        Raises:
+            ConfigurationError: Unknown keys or illegal values, all of them named at once.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
+            raise ConfigurationError(
+                f"the configuration of the training has {len(faults)} fault(s)",
+                got="; ".join(faults),
+                hint="see fracture/hip/training_config.py for every key, its default and its reason",
+            ) from None
+
+    def differences(self, other: Self) -> list[str]:
+        """Settings that decide the weights and differ, as ``section.key``."""
+        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        return sorted(key for key in {*mine, *others} - _FREE if mine.get(key) != others.get(key))
+
+
+class LocalizerConfig(StageConfig):
+    """Stage one."""
+
+    model: InstanceOf[LocalizerSpec] = LocalizerSpec()
+    preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec(size=640, shape="stride", enlarge=False)
+    augmentation: InstanceOf[FilmAugmentation] = FilmAugmentation()
+    rules: InstanceOf[Rules] = Rules()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables(cls, values: Any) -> Any:
+        return _with_specs(values, model=LocalizerSpec.from_dict, preprocess=_preprocess,
+                           augmentation=FilmAugmentation.from_dict, rules=_rules)  # fmt: skip
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.preprocess.channels != ("raw",) or self.preprocess.stride % 32:
+            raise ConfigurationError(
+                "the localizer takes the raw plane, padded to multiples of 32",
+                got=f"{self.preprocess.channels}, stride {self.preprocess.stride}",
+            )
+        return self
+
+
+class ClassifierConfig(StageConfig):
+    """Stage two."""
+
+    model: InstanceOf[ClassifierSpec] = ClassifierSpec()
+    crop: InstanceOf[CropSpec] = CropSpec()
+    augmentation: InstanceOf[HipAugmentation] = HipAugmentation()
+    class_weighted: bool = Field(default=True, description="paper: class-weighted cross-entropy")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="paper: none")
+    select: Literal["accuracy", "loss"] = Field(default="accuracy", description="what stops; paper: accuracy")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables(cls, values: Any) -> Any:
+        return _with_specs(values, model=ClassifierSpec.from_dict, crop=CropSpec.from_dict,
+                           augmentation=HipAugmentation.from_dict)  # fmt: skip
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.sampling.views > 1 and self.model.fusion != "attention":
+            raise ConfigurationError(
+                "sampling.views above 1 trains the attention over views", hint="set model.fusion = 'attention'"
+            )
+        return self
+
+
+_SPECS = ("model", "preprocess", "crop", "augmentation", "rules")
+# Settings that may change between a run and its continuation: they decide where and how fast, not what.
+_FREE = frozenset({"loop.workers", "loop.checkpoint_minutes", "loop.threads", "loop.cache"})
+
+
+def _preprocess(data: Mapping[str, Any]) -> PreprocessSpec:
+    own = {"size": 640, "shape": "stride", "enlarge": False, "version": PREPROCESS_VERSION}
+    return PreprocessSpec.from_dict({**own, **data})
+
+
+def _rules(data: Mapping[str, Any]) -> Rules:
+    known = {f.name for f in dataclasses.fields(Rules)}
+    if unknown := sorted(set(data) - known):
+        raise ConfigurationError("unknown rules of the localizer", got=", ".join(unknown), allowed=sorted(known))
+    return Rules(**data)
+
+
+def _with_specs(values: Any, **readers: Any) -> Any:
+    """Tables become the frozen records that the networks are built from."""
+    if not isinstance(values, Mapping):
+        return values
+    return {
+        key: readers[key](value) if key in readers and isinstance(value, Mapping) else value
+        for key, value in values.items()
+    }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key != "shares":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+@dataclass(frozen=True)
+class HipRecipe:
+    """Both stages' configurations.
+
+    Attributes:
+        name: The recipe's name.
+        localizer: Stage one.
+        classifier: Stage two.
+    """
+
+    name: str
+    localizer: LocalizerConfig
+    classifier: ClassifierConfig
+
+    def stage(self, name: str) -> LocalizerConfig | ClassifierConfig:
+        """The configuration of ``"localizer"`` or ``"classifier"``.
+
+        Raises:
+            ConfigurationError: No such stage.
+        """
+        if name not in STAGES:
+            raise ConfigurationError("unknown stage of the hip networks", got=name, allowed=STAGES)
+        return self.localizer if name == "localizer" else self.classifier
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested tables, which :meth:`from_dict` reads."""
+        return {"name": self.name, **{stage: self.stage(stage).to_dict() for stage in STAGES}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, name: str = "recipe") -> HipRecipe:
+        """A recipe from nested tables; keys at the top other than the stages' go to both.
+
+        Raises:
+            ConfigurationError: Unknown keys or illegal values.
+        """
+        shared = {key: value for key, value in data.items() if key not in ("name", *STAGES)}
+        tables = {stage: merge_tables(shared, data.get(stage, {})) for stage in STAGES}
+        title = str(data.get("name", name))
+        try:
+            return cls(
+                title, LocalizerConfig.from_dict(tables["localizer"]), ClassifierConfig.from_dict(tables["classifier"])
+            )
+        except ConfigurationError:
+            raise
+        except FractureError as error:
+            raise ConfigurationError(f"the recipe {title} cannot be used: {error}") from error
+
+    def replace(self, changes: Mapping[str, Any]) -> HipRecipe:
+        """A copy with nested changes, checked again: ``{"classifier": {"loop": {"epochs": 3}}}``; a change at the top
+        goes to both stages."""
+        shared = {key: value for key, value in changes.items() if key not in ("name", *STAGES)}
+        tables = {
+            stage: merge_tables(self.stage(stage).to_dict(), merge_tables(shared, changes.get(stage, {})))
+            for stage in STAGES
+        }
+        return self.from_dict({"name": self.name, **tables})
+
+
+def load_hip_recipe(source: HipRecipe | str | Path | Mapping[str, Any]) -> HipRecipe:
+    """A recipe from a TOML file, from the name of one that is shipped, or from nested tables.
+
+    Raises:
+        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+    """
+    if isinstance(source, HipRecipe):
+        return source
+    if isinstance(source, Mapping):
+        return HipRecipe.from_dict(source)
+    path = Path(source)
+    if not path.is_file():
+        path = RECIPES / f"{source}.toml"
+    if not path.is_file():
+        raise ConfigurationError(
+            "no such recipe for hips", got=str(source), allowed=f"a TOML file, or {', '.join(recipe_names())}"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name} is not a TOML file", got=error) from error
+    return HipRecipe.from_dict(values, name=path.stem)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that are shipped."""
+    return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
+
+
+def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables with changes laid over them; shares are one setting and are replaced whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "shares"
+        merged[key] = merge_tables(old, value) if nested else value  # type: ignore[arg-type]
+    return merged

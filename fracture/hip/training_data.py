@@ -1,0 +1,316 @@
+"""Pictures for both stages: which are presented, in which order, and how they are made. All of it from seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.numpy import save_file
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.errors import DataError, UnreadableFileError
+from fracture.hip.augment import VARIANTS, augment_film, augment_hip
+from fracture.hip.classes import SIDES, stratum
+from fracture.hip.crops import crop_hip, rgb_input
+from fracture.hip.geometry import Box, clip_box, grow
+from fracture.hip.records import HipLabel, hips_of
+from fracture.reading import read
+from fracture.training.cache import FilmCache
+from fracture.training.checkpoint import write_atomic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.hip.training_config import ClassifierConfig, HipSampling, LocalizerConfig
+
+__all__ = ["FilmPictures", "HipPictures", "PatchCache", "set_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One presentation: which item, in which form.
+
+    Attributes:
+        item: Place in the part's items.
+        form: Which of the forms of the item; 0 where there is one.
+        seed: Of its augmentation.
+    """
+
+    item: int
+    form: int
+    seed: int
+
+
+def set_of(film: Film) -> str:
+    """The set that a film of a merged set came from, by the front of its group."""
+    return film.group.partition("/")[0] if "/" in film.group else ""
+
+
+def presentations(
+    keys: Sequence[tuple[str, str]], sampling: HipSampling, forms: int, *, seed: int, epoch: int
+) -> list[Picture]:
+    """The pictures of one epoch in their order.
+
+    Without balance or shares every item is presented ``variants`` times (in all its forms where None), shuffled. With
+    them as many pictures are drawn, with the wanted share for each set and, where balanced, equal shares for the
+    strata within a set.
+
+    Args:
+        keys: (set, stratum) of each item.
+        sampling: Of the recipe.
+        forms: Forms of an item.
+        seed: Of the run.
+        epoch: From 0.
+    """
+    rng = generator(derive_seed(seed, epoch, 0, stream="hip-order"))
+    each = forms if sampling.variants is None else sampling.variants
+    count = len(keys)
+    if not (sampling.balanced or sampling.shares):
+        items = np.repeat(np.arange(count), each)
+    else:
+        items = rng.choice(count, size=count * each, p=_odds(keys, sampling))
+    if sampling.variants is None and not (sampling.balanced or sampling.shares):
+        chosen = np.tile(np.arange(forms), count)
+    else:
+        chosen = rng.integers(0, forms, size=items.size)
+    order = rng.permutation(items.size)
+    drawn = epoch if sampling.fresh else 0
+    return [
+        Picture(item, form, derive_seed(seed, drawn, (place if sampling.fresh else item * forms + form), stream="hip"))
+        for place, (item, form) in enumerate(zip(items[order].tolist(), chosen[order].tolist(), strict=True))
+    ]
+
+
+def _odds(keys: Sequence[tuple[str, str]], sampling: HipSampling) -> NDArray[np.float64]:
+    sizes: dict[str, int] = {}
+    for name, _ in keys:
+        sizes[name] = sizes.get(name, 0) + 1
+    if unknown := sorted(set(sampling.shares) - set(sizes)):
+        raise DataError("sampling.shares names sets without training items", got=unknown, allowed=sorted(sizes))
+    rest = max(0.0, 1 - sum(sampling.shares.values()))
+    free = sum(size for name, size in sizes.items() if name not in sampling.shares)
+    share = {name: sampling.shares.get(name, rest * size / max(1, free)) for name, size in sizes.items()}
+    cells: dict[tuple[str, str], int] = {}
+    for key in keys:
+        cells[key] = cells.get(key, 0) + 1
+    strata = {name: sum(1 for own, _ in cells if own == name) for name in sizes}
+    odds = np.array(
+        [share[key[0]] / (strata[key[0]] * cells[key] if sampling.balanced else sizes[key[0]]) for key in keys]
+    )
+    return np.asarray(odds / odds.sum())
+
+
+class FilmPictures:
+    """Films for the localizer.
+
+    Args:
+        part: Films with hips (see :mod:`fracture.hip.records`); a film without any is a film without hips.
+        cache: Letterboxed films.
+        config: Of the stage.
+    """
+
+    def __init__(self, part: AnnotatedSet, cache: FilmCache, config: LocalizerConfig) -> None:
+        self.part, self.cache, self.config = part, cache, config
+        self.keys = [(set_of(film), "+".join(sorted(film.regions)) or "none") for film in part]
+
+    def order(self, epoch: int) -> list[Picture]:
+        """The pictures of an epoch."""
+        return presentations(self.keys, self.config.sampling, 1, seed=self.config.seed, epoch=epoch)
+
+    def targets(self, film: Film, boxes_to_network: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Boxes (n, 4) in network pixels and sides (n,)."""
+        hips = hips_of(film)
+        boxes = np.asarray(boxes_to_network(np.array([hip.box for hip in hips], np.float64).reshape(-1, 4)))
+        return boxes, np.array([SIDES.index(hip.side) for hip in hips], np.int64)
+
+    def make(self, picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+        """Planes (3, h, w), boxes and sides."""
+        film = self.part[picture.item]
+        boxed = self.cache.load(self.part.image_path(film))
+        boxes, sides = self.targets(film, boxed.geometry.boxes_to_network)
+        pixels, mask, boxes, sides = augment_film(
+            boxed.pixels, boxed.mask, boxes, sides, self.config.augmentation, seed=picture.seed
+        )
+        return rgb_input(pixels, mask), boxes, sides
+
+    @staticmethod
+    def collate(made: Sequence[tuple[Any, ...]]) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
+        """A batch, padded right and below to a common size, and torchvision's targets."""
+        height, width = (max(int(planes.shape[axis]) for planes, *_ in made) for axis in (1, 2))
+        batch = torch.zeros(len(made), 3, height, width)
+        targets = []
+        for row, (planes, boxes, sides) in zip(batch, made, strict=True):
+            row[:, : planes.shape[1], : planes.shape[2]] = torch.from_numpy(planes)
+            targets.append({"boxes": torch.from_numpy(boxes).float().view(-1, 4), "labels": torch.from_numpy(sides)})
+        return batch, targets
+
+
+@dataclass(frozen=True, slots=True)
+class HipItem:
+    """A hip that trains the classifier: its film's file, size and set, and its label."""
+
+    path: Path
+    source: str
+    group: str
+    name: str
+    hip: HipLabel
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The classes that are possible."""
+        return self.hip.allowed or ()
+
+
+class HipPictures:
+    """Crops of hips for the classifier; hips without a place among the six classes are left out.
+
+    Args:
+        part: Films with hips.
+        cache: Native surroundings of the hips.
+        config: Of the stage.
+    """
+
+    def __init__(self, part: AnnotatedSet, cache: PatchCache, config: ClassifierConfig) -> None:
+        self.cache, self.config = cache, config
+        self.items = [
+            HipItem(part.image_path(film), film.source, film.group, set_of(film), hip)
+            for film in part
+            for hip in hips_of(film)
+            if hip.allowed
+        ]
+        self.keys = [(item.name, stratum(item.allowed)) for item in self.items]
+        self.forms = len(VARIANTS) * len(config.augmentation.margins)
+        self.reach = max(config.augmentation.reach, config.crop.margin)
+        self.least = config.crop.size if config.crop.fit == "native" else 0
+
+    def order(self, epoch: int) -> list[Picture]:
+        """The pictures of an epoch."""
+        return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=epoch)
+
+    def patch(self, item: HipItem) -> tuple[NDArray[np.float32], Box]:
+        """The native pixels around a hip and its box among them."""
+        return self.cache.load(item.path, item.hip.box, reach=self.reach, least=self.least)
+
+    def make(self, picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Planes (3, size, size), or (views, 3, size, size), and the possible classes (6,)."""
+        item = self.items[picture.item]
+        pixels, box = self.patch(item)
+        views = self.config.sampling.views
+        made = [self._form(pixels, box, item, picture, view) for view in range(views)]
+        return (made[0] if views == 1 else np.stack(made)), _mask_of(item)
+
+    def _form(
+        self, pixels: NDArray[np.float32], box: Box, item: HipItem, picture: Picture, view: int
+    ) -> NDArray[np.float32]:
+        form = (picture.form + view) % self.forms
+        crop = augment_hip(
+            pixels,
+            box,
+            item.hip.side,
+            self.config.crop,
+            self.config.augmentation,
+            variant=VARIANTS[form % len(VARIANTS)],
+            size=form // len(VARIANTS),
+            seed=(picture.seed + view) % 2**63,
+        )
+        return rgb_input(crop.pixels, crop.mask)
+
+    def plain(self, item: HipItem) -> NDArray[np.float32]:
+        """Planes as inference makes them."""
+        pixels, box = self.patch(item)
+        crop = crop_hip(pixels, box, item.hip.side, self.config.crop)
+        return rgb_input(crop.pixels, crop.mask)
+
+    @staticmethod
+    def collate(made: Sequence[tuple[Any, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch of planes and of possible classes."""
+        planes = torch.from_numpy(np.stack([planes for planes, _ in made]))
+        return planes, torch.from_numpy(np.stack([mask for _, mask in made]))
+
+
+def _mask_of(item: HipItem) -> NDArray[np.bool_]:
+    from fracture.hip.classes import CLASSES
+
+    return np.array([name in item.allowed for name in CLASSES], np.bool_)
+
+
+class PatchCache:
+    """Native pixels around hips on disk, uint16, so that a film is decoded once and not at every presentation.
+
+    A crop of a patch equals the crop of its film to the rounding of 16 bits: patches begin at whole pixels and reach
+    as far as any crop looks, or to the film's edge.
+
+    Args:
+        folder: Made if missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) / "hips"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, path: Path, box: Box, *, reach: float, least: int = 0) -> tuple[NDArray[np.float32], Box]:
+        """The surroundings of a box and the box among them.
+
+        Args:
+            path: The film's file.
+            box: In source pixels.
+            reach: Factor on the box's sides that crops look to.
+            least: Least side of the surroundings in pixels, about the box's middle.
+
+        Raises:
+            InputError: The film is not in the cache and cannot be read.
+            DataError: The box lies off the film.
+        """
+        target = self.folder / f"{self._key(path, box, reach, least)}.safetensors"
+        try:
+            return _read_patch(target, box)
+        except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+            target.unlink(missing_ok=True)
+        film = read(path)
+        window = _surroundings(box, (film.width, film.height), reach, least)
+        if window is None:
+            raise DataError(
+                f"{path}: the box of a hip lies off its film", got=box, allowed=f"{film.width} x {film.height}"
+            )
+        x0, y0, x1, y1 = window
+        stored = np.rint(film.pixels[y0:y1, x0:x1] * 65535).astype(np.uint16)
+        write_atomic(
+            target, lambda temporary: save_file({"pixels": stored}, str(temporary), metadata={"at": f"{x0},{y0}"})
+        )
+        return _read_patch(target, box)
+
+    @staticmethod
+    def _key(path: Path, box: Box, reach: float, least: int) -> str:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
+        parts = [str(path.resolve()), status.st_size, status.st_mtime_ns, box, reach, least]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _surroundings(box: Box, size: tuple[int, int], reach: float, least: int) -> tuple[int, int, int, int] | None:
+    x0, y0, x1, y1 = grow(box, reach)
+    middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half = max(x1 - x0, y1 - y0, least) / 2  # a square crop looks as far to every side as the longer side asks
+    found = clip_box((middle[0] - half - 2, middle[1] - half - 2, middle[0] + half + 2, middle[1] + half + 2), size)
+    if found is None:
+        return None
+    return math.floor(found[0]), math.floor(found[1]), math.ceil(found[2]), math.ceil(found[3])
+
+
+def _read_patch(path: Path, box: Box) -> tuple[NDArray[np.float32], Box]:
+    with safetensors.safe_open(str(path), framework="numpy") as file:
+        x, y = (int(v) for v in file.metadata()["at"].split(","))
+        stored = file.get_tensor("pixels")
+    pixels = np.minimum(stored.astype(np.float32) * np.float32(1 / 65535), np.float32(1))
+    return pixels, (box[0] - x, box[1] - y, box[2] - x, box[3] - y)
