@@ -1,7 +1,7 @@
 """What is said about weights: the model card, how robust they are, what differs between sites and with hardware.
 
 >>> model_card(card, report=..., extras=(...), aims=...)     # Markdown, the same bytes from the same inputs
->>> measure_robustness(detector, annotated, films=200)       # AUC after the usual corruptions, against the clean one
+>>> measure_robustness([(detector, annotated)])              # AUC after the usual corruptions, against the clean one
 >>> site_analysis("predictions.jsonl", "annotations.json")   # within each site, with and without hardware, balanced
 
 Results are JSON with a ``format``; the model card takes them as they are.
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from fracture.reporting.aims import Aim, read_aims
     from fracture.reporting.corruptions import CORRUPTIONS, Corruption
     from fracture.reporting.page import model_card
-    from fracture.reporting.robustness import measure_robustness, sample_films
+    from fracture.reporting.robustness import fold_judges, measure_robustness, sample_films
     from fracture.reporting.sites import site_analysis
 
 __all__ = [
     "CORRUPTIONS",
     "Aim",
     "Corruption",
+    "fold_judges",
     "measure_robustness",
     "model_card",
     "read_aims",
@@ -34,6 +35,7 @@ _HOMES = {
     "Aim": "aims",
     "CORRUPTIONS": "corruptions",
     "Corruption": "corruptions",
+    "fold_judges": "robustness",
     "measure_robustness": "robustness",
     "model_card": "page",
     "read_aims": "aims",

@@ -57,7 +57,7 @@ class Aim(BaseModel):
     def text(self) -> str:
         """The aim as a table cell."""
         word = "at least" if self.at_least is not None else "at most"
-        return f"{word} {self.number(self.bound)}" + (" %" if self.percent else "")
+        return f"{word} {self.number(self.bound, trimmed=True)}" + (" %" if self.percent else "")
 
     @property
     def places(self) -> int:
@@ -69,11 +69,11 @@ class Aim(BaseModel):
         """What a value is multiplied by before it is shown."""
         return 100.0 if self.percent else 1.0
 
-    def number(self, value: float) -> str:
-        """A value in the aim's unit: three decimals, or one of a percentage; no trailing zeros beyond two."""
+    def number(self, value: float, *, trimmed: bool = False) -> str:
+        """A value in the aim's unit; trimmed of trailing zeros beyond the second decimal where asked."""
         places = self.places
         text = f"{value * self.scale:.{places}f}"
-        while places > 2 and text.endswith("0"):
+        while trimmed and places > 2 and text.endswith("0"):
             text, places = text[:-1], places - 1
         return text
 

@@ -9,7 +9,17 @@ from fracture.card import Card
 from fracture.operating_points import OperatingPoint, OperatingPoints
 from fracture.reporting.markdown import as_estimate, shown, table
 
-__all__ = ["data", "head", "known_failures", "members", "operating_points", "performance", "training"]
+__all__ = [
+    "data",
+    "fast_subset",
+    "head",
+    "input_check",
+    "known_failures",
+    "members",
+    "operating_points",
+    "performance",
+    "training",
+]
 
 _POINTS = ("high_sensitivity", "high_specificity")
 _ROW_KEYS = frozenset(("films", "fractured", "auc", *_POINTS))
@@ -20,8 +30,8 @@ _SAME_FILMS = (
 _OWN_TABLES = frozenset(("film",))
 
 
-def head(card: Card) -> str:
-    """Name, description, and what the weights are for."""
+def head(card: Card, megabytes: float | None = None) -> str:
+    """Name, description, and what the weights are for; their size where it is known."""
     lines = [
         f"# {card.label}",
         card.description,
@@ -32,6 +42,7 @@ def head(card: Card) -> str:
                 ("name, version", card.label),
                 ("made", card.created),
                 ("members", len(card.members)),
+                *([("size", f"{megabytes:.1f} MB")] if megabytes is not None else []),
                 ("license", card.license),
                 *([("came from", _flat_text(card.parent))] if card.parent else []),
             ],
@@ -49,17 +60,37 @@ def known_failures(card: Card) -> str:
 
 def performance(card: Card) -> str:
     """The card's own metrics: film level by cohort, then whatever else stands there."""
-    metrics = card.metrics
-    if not metrics:
+    if not card.metrics:
         return "## Results\n\nThe card holds no measured results."
-    parts = ["## Results", _measured_on(metrics)]
-    film = metrics.get("film")
-    if isinstance(film, Mapping) and film:
-        parts.append(_film_table(film))
-    rest = list(_leaves({k: v for k, v in metrics.items() if k not in _OWN_TABLES}))
-    numbers = [(name, shown(value, counts=True)) for name, value in rest if as_estimate(value) is not None]
-    parts.append(table(("boxes, regions, calibration and others", "measured"), numbers))
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(["## Results", *_metrics(card.metrics)])
+
+
+def fast_subset(card: Card) -> str:
+    """What ``fast=True`` runs, what it loses against all members, and how good it is itself."""
+    section = _mapping(card.model_dump(mode="json").get("fast"))
+    if not section:
+        return ""
+    names = ", ".join(str(_mapping(m).get("file", "")).removesuffix(".safetensors") for m in section["members"])
+    lines = [f"## The fast subset (`--fast`)\n\nMembers: {names}; with thresholds and box rules of their own."]
+    loses = _mapping(section.get("loses"))
+    rows = [(name, shown(value, counts=True) or _text(value)) for name, value in _leaves(loses)]
+    lines.append(table(("against all members, on the same films", "difference"), rows))
+    lines += _metrics(_mapping(section.get("metrics")))
+    return "\n\n".join(line for line in lines if line)
+
+
+def input_check(card: Card) -> str:
+    """How pictures that are no radiographs are told apart, and what that costs."""
+    section = _mapping(card.model_dump(mode="json").get("input_check"))
+    if not section:
+        return ""
+    rows = [
+        ("rule", section.get("rule")),
+        ("limit", f"{section.get('limit', 0):.4g}"),
+        ("member", section.get("member")),
+    ]
+    rows += [(name, shown(v, counts=True) or _text(v)) for name, v in _leaves(_mapping(section.get("false_alarms")))]
+    return "## Input check\n\n" + table(("", ""), rows)
 
 
 def operating_points(card: Card) -> str:
@@ -182,6 +213,18 @@ def training(card: Card) -> str:
         ),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _metrics(metrics: Mapping[str, Any]) -> list[str]:
+    """Blocks: the sentences, the film table, all other numbers."""
+    film = metrics.get("film")
+    numbers = [(name, shown(value, counts=True)) for name, value in _leaves(metrics) if as_estimate(value) is not None]
+    parts = [
+        _measured_on(metrics),
+        _film_table(film) if isinstance(film, Mapping) and film else "",
+        table(("boxes, regions, calibration and others", "measured"), numbers),
+    ]
+    return [part for part in parts if part]
 
 
 def _measured_on(metrics: Mapping[str, Any]) -> str:

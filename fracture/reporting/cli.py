@@ -45,6 +45,7 @@ def model_card(
         aims=() if aims is None else read_aims(aims),
         misses="" if misses is None else _read_text(misses),
         split=Split.read(folder_split) if folder_split.is_file() else None,
+        sizes={path.name: path.stat().st_size for path in sorted(opened.folder.glob("*.safetensors"))},
         command=shlex.join(arguments),
     )
     if out is None:

@@ -26,6 +26,7 @@ def model_card(
     aims: Sequence[Aim] = (),
     misses: str = "",
     split: Split | None = None,
+    sizes: Mapping[str, int] | None = None,
     command: str = "",
 ) -> str:
     """Markdown made from a card and what was measured.
@@ -38,6 +39,7 @@ def model_card(
         aims: What was aimed at; see :func:`fracture.reporting.aims.read_aims`.
         misses: Markdown about the worst misses, as somebody who looked at them wrote it.
         split: The split file beside the weights; its checksum is held against the one that every member names.
+        sizes: Bytes of each file of the weights but the card; aims find their sum at ``["megabytes"]`` of ``files``.
         command: The command that makes this page, quoted at its end.
 
     Raises:
@@ -48,17 +50,21 @@ def model_card(
     sources: dict[str, Any] = {"card": card.model_dump(mode="json")}
     if report is not None:
         sources["report"] = report
+    if sizes:
+        sources["files"] = {"megabytes": sum(sizes.values()) / 1e6}
     for extra in extras:
         kind = result_sections.kind_of(extra)
         if kind in sources and any(aim.source == kind for aim in aims):
             raise ConfigurationError("two results of one kind, and an aim asks for it", got=kind)
         sources.setdefault(kind, extra)
     parts = [
-        card_sections.head(card),
+        card_sections.head(card, sources.get("files", {}).get("megabytes")),
         result_sections.aims(aims, sources),
         card_sections.known_failures(card),
         card_sections.performance(card),
         card_sections.operating_points(card),
+        card_sections.fast_subset(card),
+        card_sections.input_check(card),
         "" if report is None else result_sections.report(report),
         *(result_sections.section(extra) for extra in extras),
         f"## The worst misses, looked at\n\n{misses.strip()}" if misses.strip() else "",

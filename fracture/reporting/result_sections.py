@@ -88,13 +88,11 @@ def section(content: Mapping[str, Any]) -> str:
 
 def _robustness(content: Mapping[str, Any]) -> str:
     clean = content["clean"]
-    header = ("films", "AUC", "against the clean films", "p", "sensitivity %", "specificity %")
-    rows = [("as they are", shown(clean["auc"]), "", "", *_shares(clean))]
+    header = ("films", "AUC", "against the clean films", "p", "sensitivity %", "specificity %", "films warned of %")
+    rows = [("as they are", shown(clean["auc"]), "", "", *_shares(clean, "warned"))]
     for row in content["rows"]:
-        p = row.get("p_value")
-        rows.append(
-            (row["words"], shown(row["auc"]), shown(row["difference"]), "" if p is None else f"{p:.3f}", *_shares(row))
-        )
+        p = "" if row.get("p_value") is None else f"{row['p_value']:.3f}"
+        rows.append((row["words"], shown(row["auc"]), shown(row["difference"]), p, *_shares(row, "warned")))
     cut = [
         f"Cutting the border took every fracture's center from {row['fractures_cut_away']} films; they are counted as "
         "fractured all the same."
@@ -214,8 +212,8 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 """Format of a result to its section."""
 
 
-def _shares(row: Mapping[str, Any]) -> tuple[str, str]:
-    return shown(row.get("sensitivity"), percent=True), shown(row.get("specificity"), percent=True)
+def _shares(row: Mapping[str, Any], *more: str) -> tuple[str, ...]:
+    return tuple(shown(row.get(name), percent=True) for name in ("sensitivity", "specificity", *more))
 
 
 def _film_rows(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracture._version import __version__
+from fracture.calibration.folds import read_fold, share_out
 from fracture.data.records import AnnotatedSet, Film
+from fracture.detector import Detector
+from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError, InputError
 from fracture.evaluation.comparison import paired_bootstrap
 from fracture.evaluation.intervals import proportion
@@ -21,14 +25,12 @@ from fracture.evaluation.scores import auc
 from fracture.prediction import Failure
 from fracture.reading import read
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
+from fracture.store import Weights, open_weights
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from fracture.detector import Detector
     from fracture.radiograph import Radiograph
 
-__all__ = ["FORMAT", "measure_robustness", "sample_films"]
+__all__ = ["FORMAT", "fold_judges", "measure_robustness", "sample_films"]
 
 FORMAT = "fracture-robustness/1"
 
@@ -67,9 +69,54 @@ def sample_films(annotated: AnnotatedSet, films: int, *, seed: int = 0) -> Annot
     return annotated.select(lambda film: film.source in chosen)
 
 
-def measure_robustness(
-    detector: Detector,
+def fold_judges(
+    weights: str | Path,
+    folds: Sequence[str | Path],
     annotated: AnnotatedSet,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> list[tuple[Detector, AnnotatedSet]]:
+    """For weights of which no film is unseen: their members by fold, each with the films that its fold held out.
+
+    Args:
+        weights: The weights, made of the fold weights' members.
+        folds: Weights of the single folds with their ``split.json``; see :mod:`fracture.calibration.folds`.
+        annotated: The whole set.
+        device, precision: As for :func:`fracture.load`.
+
+    Returns:
+        Per fold a detector with the weights' own thresholds and calibrators and only the members of this fold, and the
+        films it may judge.
+
+    Raises:
+        DataError: A fold has a member that the weights lack, or as for :func:`fracture.calibration.folds.share_out`.
+    """
+    opened = open_weights(weights)
+    judges = [read_fold(folder) for folder in folds]
+    own = {member.sha256: member for member in opened.card.members}
+    found = []
+    for judge, share in zip(judges, share_out(judges, annotated), strict=True):
+        sums = [member.sha256 for member in judge.weights.card.members]
+        if missing := [m.file for m in judge.weights.card.members if m.sha256 not in own]:
+            raise DataError(
+                f"{judge.name} has members that {opened.card.name} is not made of",
+                got=", ".join(missing),
+                hint="sisters of the weights say nothing about these weights; measure on films that they never saw",
+            )
+        kept = tuple(own[digest] for digest in sums)
+        # The subset for speed and the check of the input belong to the whole.
+        sections: dict[str, Any] = {
+            name: None for name in ("fast", "input_check") if name in type(opened.card).model_fields
+        }
+        card = opened.card.model_copy(update=sections | {"members": kept})
+        ensemble = Ensemble.load(Weights(opened.folder, card), device=device, precision=precision)
+        found.append((Detector(ensemble, card), share))
+    return found
+
+
+def measure_robustness(
+    judges: Sequence[tuple[Detector, AnnotatedSet]],
     *,
     corruptions: Sequence[Corruption] = CORRUPTIONS,
     seed: int = 0,
@@ -81,9 +128,9 @@ def measure_robustness(
     """Run the detector over every film as it is and after each corruption.
 
     Args:
-        detector: The detector.
-        annotated: Films that no member was trained on; that is not checked here.
-        corruptions: What is done to them.
+        judges: The detector and films that none of its members was trained on (that is not checked here); several where
+            each judges its own, from :func:`fold_judges`.
+        corruptions: What is done to the films.
         seed: Of the corruptions' draws and of the bootstrap.
         resamples: Of the bootstrap, by group.
         batch_size, workers: As for :meth:`fracture.detector.Detector.examine_many`.
@@ -91,42 +138,46 @@ def measure_robustness(
 
     Returns:
         JSON: ``films``, ``fractured``, ``groups``, the clean row and one row per corruption with ``auc``,
-        ``difference`` (paired, by group; corrupted minus clean), ``p_value`` (two-sided bootstrap), and sensitivity and
-        specificity at the card's high-sensitivity point with the annotated regions. The thresholds may stem from these
-        very films, so compare them between rows and not with the card's. The cropped row counts the fractured films
-        that lost every fracture's center; they stay in it.
+        ``difference`` (paired, by group; corrupted minus clean), ``p_value`` (two-sided bootstrap), sensitivity and
+        specificity at the card's high-sensitivity point with the annotated regions, and ``warned``, the share of films
+        with a warning. The thresholds may stem from these very films, so compare them between rows and not with the
+        card's. The cropped row counts the fractured films that lost every fracture's center; they stay in it.
 
     Raises:
-        DataError: One class only, or films that cannot be read, all named.
+        DataError: No judge, one class only, or films that cannot be read, all named.
     """
-    films = sorted(annotated, key=lambda film: (film.height, film.width, film.source))  # equal shapes share a batch
+    # Equal shapes share a batch.
+    order = [sorted(part, key=lambda film: (film.height, film.width, film.source)) for _, part in judges]
+    films = [film for part in order for film in part]
     labels = [film.fractured for film in films]
     if len(set(labels)) < 2:
-        raise DataError(f"{annotated.name} needs fractured and normal films", got=f"{sum(labels)} of {len(labels)}")
+        raise DataError("robustness needs fractured and normal films", got=f"{sum(labels)} of {len(labels)} fractured")
     groups = [film.group for film in films]
 
-    def scored(corruption: Corruption | None) -> tuple[list[float], list[bool]]:
-        scores, calls, faults = [], [], []
-        sources = _planes(annotated, films, corruption, seed)
-        for film, found in zip(
-            films, detector.examine_many(sources, batch_size=batch_size, workers=workers), strict=True
-        ):
-            if isinstance(found, Failure):
-                faults.append(f"{film.source}: {found.error}")
-                continue
-            scores.append(found.output.score)
-            calls.append(detector.judge(found).fractured)
-            if progress is not None:
-                progress(1)
+    def scored(corruption: Corruption | None) -> tuple[list[float], dict[str, Any]]:
+        scores, calls, warned, faults = [], [], 0, []
+        for (detector, annotated), part in zip(judges, order, strict=True):
+            sources = _planes(annotated, part, corruption, seed)
+            results = detector.examine_many(sources, batch_size=batch_size, workers=workers)
+            for film, found in zip(part, results, strict=True):
+                if isinstance(found, Failure):
+                    faults.append(f"{film.source}: {found.error}")
+                    continue
+                scores.append(found.output.score)
+                prediction = detector.judge(found)
+                calls.append(prediction.fractured)
+                warned += bool(prediction.warnings)
+                if progress is not None:
+                    progress(1)
         if faults:
             what = "as they are" if corruption is None else f"after {corruption.words}"
             raise DataError(f"{len(faults)} films cannot be read {what}", got="; ".join(faults[:5]))
-        return scores, calls
+        return scores, {**_calls(labels, calls), "warned": proportion(warned, len(films)).to_dict()}
 
-    clean, clean_calls = scored(None)
+    clean, clean_shares = scored(None)
     rows = []
     for corruption in corruptions:
-        scores, calls = scored(corruption)
+        scores, shares = scored(corruption)
         pair = paired_bootstrap(labels, scores, clean, "auc", groups=groups, seed=seed, resamples=resamples)
         row: dict[str, Any] = {
             "name": corruption.name,
@@ -134,23 +185,26 @@ def measure_robustness(
             "auc": pair.first.to_dict(),
             "difference": pair.difference.to_dict(),
             "p_value": pair.p_value,
-            **_calls(labels, calls),
+            **shares,
         }
         if corruption.name == "cropped":
             row["fractures_cut_away"] = sum(_lost(film) for film in films)
         rows.append(row)
     area = auc(labels, clean, groups=groups, seed=seed, resamples=resamples)
+    detector, annotated = judges[0]
     return {
         "format": FORMAT,
         "weights": detector.card.label,
         "precision": str(detector.ensemble.dtype).removeprefix("torch."),
         "fracture": __version__,
-        "set": annotated.name,
+        "set": annotated.name
+        if len(judges) == 1
+        else f"the held-out films of {len(judges)} folds, each judged by its own",
         "films": len(films),
         "fractured": sum(labels),
         "groups": len(set(groups)),
         "seed": seed,
-        "clean": {"auc": area.to_dict(), **_calls(labels, clean_calls)},
+        "clean": {"auc": area.to_dict(), **clean_shares},
         "rows": rows,
     }
 

@@ -101,6 +101,7 @@ def retrain(
     aims: str | Path | None = None,
     misses: str | Path | None = None,
     extras: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     method: Method = "empirical",
@@ -122,6 +123,7 @@ def retrain(
         texts: What the card says that training cannot know; the recipe's name alone where left out.
         init: Starting point by member, ``""`` for all others: ``random``, ``pretrained`` or a safetensors file.
         aims, misses, extras: Files for the model card, see :func:`fracture.reporting.model_card`.
+        cache: Folder for prepared films; the recipe's, or the user's own, where left out.
         device: Of training and calibration.
         precision: Of calibration, and so of the thresholds.
         method: Of the thresholds, ``"empirical"`` or ``"conformal"``.
@@ -135,6 +137,8 @@ def retrain(
         DataError: As for training and calibration.
     """
     loaded = _with_starts(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), init or {})
+    if cache is not None:
+        loaded = loaded.replace({"data": {"cache": str(cache)}})
     annotated = data if isinstance(data, AnnotatedSet) else read_annotations(data)
     written = texts or CardTexts()
     if not written.name:
@@ -331,6 +335,7 @@ def _make_page(
         aims=() if aims is None else read_aims(aims),
         misses="" if misses is None else Path(misses).read_text(encoding="utf-8"),
         split=Split.read(split) if split.is_file() else None,
+        sizes={path.name: path.stat().st_size for path in sorted(weights.glob("*.safetensors"))},
         command=shlex.join(["fracture", "retrain", job.recipe.name, "--data", job.annotated.name, "--out", "OUT"]),
     )
     path = job.folder / "model_card.md"

@@ -75,6 +75,37 @@ def test_metrics_of_a_later_kind_are_shown(card: Card) -> None:
     assert "| 0.032 |" in page
 
 
+def test_fast_subset_and_input_check(card: Card) -> None:
+    page = model_card(card)
+    assert "fast" not in page
+    assert "Input check" not in page
+    member = card.members[1]
+    film = {"all": {"films": 9, "fractured": 4, "auc": {"value": 0.77}}}
+    fast = {
+        "members": [{"file": member.file, "sha256": member.sha256}],
+        "operating_points": card.operating_points,
+        "boxes": card.boxes,
+        "metrics": {"film": film},
+        "loses": {"auc": {"value": -0.013, "interval": [-0.03, 0.004]}},
+    }
+    check = {
+        "file": "features.safetensors",
+        "sha256": "0" * 64,
+        "member": member.file,
+        "member_sha256": member.sha256,
+        "limit": 12.5,
+        "rule": "99 % of 670 films",
+        "false_alarms": {"held out": {"value": 0.01, "count": 2, "n": 200}},
+    }
+    more = Card.model_validate({**card.model_dump(mode="json"), "fast": fast, "input_check": check})
+    page = model_card(more)
+    assert "Members: resnet18_both; with thresholds" in page
+    assert "| auc | -0.013 (-0.030 to 0.004) |" in page
+    assert "| all | 9 | 4 | 0.770 |" in page
+    assert "| rule | 99 % of 670 films |" in page
+    assert "| held out | 0.010, 2/200 |" in page
+
+
 def test_the_split_beside_the_weights(card: Card, repository: Path) -> None:
     split = Split.read(repository / "weights" / DEFAULT_WEIGHTS / "split.json")
     assert "the one that every member's training names" in model_card(card, split=split)
@@ -111,13 +142,16 @@ def test_extras_in_their_order(card: Card) -> None:
         Aim(name="cost", at_most=4.0, source="cost", path=("rows", "predict", "ratio")),
         Aim(name="AUC", at_least=0.95, path=("metrics", "film", "all", "auc")),
         Aim(name="FROC", at_least=0.8, path=("metrics", "boxes", "froc sensitivity at 0.5*")),
+        Aim(name="size", at_most=50, digits=1, source="files", path=("megabytes",)),
         Aim(name="ECE", at_most=0.03, source="report", path=("headline", "All films", "result", "ece")),
     )
-    page = model_card(card, extras=[own, cost], aims=aims, misses="- a foot\n")
+    page = model_card(card, extras=[own, cost], aims=aims, misses="- a foot\n", sizes={"a": 30_000_000, "b": 250_000})
     assert page.index("## Tried") < page.index("## Cost") < page.index("looked at\n\n- a foot")
     assert "| predict | 150.0 | 3.00 (2.90–3.10) |" in page
     assert "| a\\|b | 0.900 |" in page
     assert "| cost | at most 4.00 | 3.001 (2.900–3.100) | reached |" in page
+    assert "| size | at most 50.0 | 30.2 | reached |" in page
+    assert "| size | 30.2 MB |" in page
     gap = 0.95 - card.metrics["film"]["all"]["auc"]["value"]
     assert f"missed by {gap:.3f} |" in page
     assert "| ECE | at most 0.03 |  | not measured (no report given) |" in page

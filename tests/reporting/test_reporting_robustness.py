@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import fracture
+from fracture.card import Card
 from fracture.data.records import AnnotatedSet
+from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.scores import auc
-from fracture.reporting import measure_robustness, sample_films
+from fracture.reporting import fold_judges, measure_robustness, sample_films
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption
 from fracture.reporting.result_sections import section
 
@@ -37,7 +39,7 @@ def result(detector: fracture.Detector, unannotated: AnnotatedSet) -> dict[str, 
     same = Corruption("same", "nothing at all", lambda pixels, _: pixels)
     blank = Corruption("blank", "everything but a line", _blank)
     chosen = (same, blank, *(c for c in CORRUPTIONS if c.name == "cropped"))
-    return measure_robustness(detector, unannotated, corruptions=chosen, resamples=RESAMPLES, workers=0)
+    return measure_robustness([(detector, unannotated)], corruptions=chosen, resamples=RESAMPLES, workers=0)
 
 
 def _blank(pixels: Any, _: np.random.Generator) -> Any:
@@ -79,6 +81,7 @@ def test_films_without_content_are_told_apart_by_nothing(result: dict[str, Any])
 
 def test_json_and_section(result: dict[str, Any]) -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["clean"]["warned"]["n"] == 12
     text = section(result)
     assert "border cut, 10% on each side" in text
     assert text.count("\n| ") == 5  # header, clean, three rows
@@ -104,4 +107,36 @@ def test_unreadable_films_are_named(detector: fracture.Detector, unannotated: An
     (tmp_path / "films" / "03.png").write_bytes(b"damaged")
     (tmp_path / "films" / "07.png").unlink()
     with pytest.raises(DataError, match=r"2 films cannot be read as they are.*03\.png.*07\.png"):
-        measure_robustness(detector, replace(unannotated, root=tmp_path / "films"), resamples=RESAMPLES)
+        measure_robustness([(detector, replace(unannotated, root=tmp_path / "films"))], resamples=RESAMPLES)
+
+
+def test_folds_judge_what_they_held_out(tiny_weights: Path, two_sites: AnnotatedSet, tmp_path: Path) -> None:
+    """Two folds with a member each: a film is scored by the member that did not see it, with the whole's thresholds."""
+    split = split_folds(two_sites, 3, seed=0)
+    card = Card.read(tiny_weights)
+    for fold, member in enumerate(card.members):
+        folder = tmp_path / f"fold{fold}"
+        shutil.copytree(tiny_weights, folder)
+        facts = {"split": {"sha256": split.checksum}, "config": {"split": {"fold": fold, "tune_fold": False}}}
+        one = member.model_copy(update={"training": facts})
+        card.model_copy(update={"name": f"fold{fold}", "members": (one,)}).write(folder)
+        split.write(folder / "split.json")
+    folders = [tmp_path / "fold0", tmp_path / "fold1"]
+    judges = fold_judges(tiny_weights, folders, two_sites, device="cpu", precision="float32")
+    for fold, (detector, films) in enumerate(judges):
+        assert {film.source for film in films} == set(split.parts[f"fold{fold}"])
+        assert [member.name for member in detector.ensemble.members] == [f"member_{fold}"]
+        assert detector.card.label == card.label
+        assert detector.operating_points.to_dict() == card.operating_points
+    same = Corruption("same", "nothing at all", lambda pixels, _: pixels)
+    few = [(d, films.select(lambda film: film.source < "16")) for d, films in judges]
+    result = measure_robustness(few, corruptions=(same,), resamples=RESAMPLES, workers=0)
+    assert result["films"] == sum(len(films) for _, films in few)
+    scores = [d.predict(films.image_path(f)).probability for d, films in few for f in films]
+    labels = [f.fractured for _, films in few for f in films]
+    assert result["clean"]["auc"]["value"] == pytest.approx(auc(labels, scores, resamples=10).value)
+    other = card.model_copy(update={"members": (card.members[0].model_copy(update={"sha256": "0" * 64}),)})
+    shutil.copytree(tiny_weights, tmp_path / "other")
+    other.write(tmp_path / "other")
+    with pytest.raises(DataError, match="not made of"):
+        fold_judges(tmp_path / "other", folders, two_sites)

@@ -23,7 +23,7 @@ from fracture.training.config import MemberConfig
 FILMS = 36
 RECIPE = {
     "name": "tiny",
-    "model": {"backbone": "resnet18", "stages": 1, "output_stride": 4, "norm": "group", "width": 0.25},
+    "model": {"backbone": "resnet18", "stages": 2, "output_stride": 8, "norm": "group"},
     "preprocess": {"size": 64, "shape": "stride"},
     "sampling": {"films_per_epoch": 4},
     "loop": {"epochs": 1, "batch": 4, "workers": 0, "overlays": 0, "maps": False, "threads": 1},
