@@ -1,6 +1,6 @@
 """Does the loader starve the model? Films per second of the loader, of the bare forward and backward pass, of the loop.
 
-    python benchmarks/loader.py [ANNOTATED_SET] [--films 64] [--size 480] [--threads 2]
+    python benchmarks/loader.py [ANNOTATED_SET] [--films 64] [--size 480] [--threads 2] [--crops]
 
 Without a set, films of FracAtlas' usual size are drawn. The network is that of the recipe small_public's smaller
 member (ResNet-18 to its third stage, map at stride 8, raw and LCN planes, bfloat16). Aim: the loader at least 3 times
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=64)
     parser.add_argument("--size", type=int, default=480)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--crops", action="store_true", help="an epoch of crops, as the first ones are, not of films")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as temporary:
@@ -72,6 +73,7 @@ def main() -> None:
                 "model": {"norm": "batch"},
                 "preprocess": {"size": arguments.size},
                 "sampling": {"balanced_epochs": 0, "later": "natural", "films_per_epoch": arguments.films},
+                "crops": {"epochs": int(arguments.crops)},
                 "loop": {"epochs": 1},
             }
         )
