@@ -36,6 +36,9 @@ def retrain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     precision: Annotated[str, typer.Option(help="Of calibration: auto, float32 or bfloat16.")] = "auto",
     method: Annotated[str, typer.Option(help="Of the thresholds: empirical or conformal.")] = "empirical",
+    calibrate_members: Annotated[
+        bool | None, typer.Option(help="Give each member a calibrator; default: as `fracture calibrate` decides.")
+    ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Of the report's bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of cross-fitting and bootstrap; training has its recipe's.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -60,6 +63,7 @@ def retrain(
         device=device,
         precision=cast("Precision", precision),
         method=cast("Method", method),
+        calibrate_members=calibrate_members,
         resamples=resamples,
         seed=seed,
         progress=not quiet,

@@ -74,6 +74,7 @@ class _Job:
     device: str
     precision: Precision
     method: Method
+    calibrate_members: bool | None
     resamples: int
     seed: int
     progress: bool
@@ -105,6 +106,7 @@ def retrain(
     device: str = "auto",
     precision: Precision = "auto",
     method: Method = "empirical",
+    calibrate_members: bool | None = None,
     resamples: int = 1000,
     seed: int = 0,
     progress: bool = True,
@@ -127,6 +129,7 @@ def retrain(
         device: Of training and calibration.
         precision: Of calibration, and so of the thresholds.
         method: Of the thresholds, ``"empirical"`` or ``"conformal"``.
+        calibrate_members: Whether each member's score gets a calibrator; ``None``: as calibration itself decides.
         resamples: Of the report's bootstrap.
         seed: Of the cross-fitting and of the bootstrap; the training's seeds are the recipe's.
         progress: Whether training shows a progress bar.
@@ -143,8 +146,13 @@ def retrain(
     written = texts or CardTexts()
     if not written.name:
         written = CardTexts.of({**written.model_dump(), "name": loaded.name}, source=f"the recipe's name {loaded.name}")
-    job = _Job(loaded, annotated, Path(out), written, device, precision, method, resamples, seed, progress)
+    job = _Job(
+        loaded, annotated, Path(out), written, device, precision, method, calibrate_members, resamples, seed, progress
+    )
     files = {"aims": aims, "misses": misses, **{f"extra {i}": path for i, path in enumerate(extras)}}
+    if aims is not None:
+        read_aims(aims)  # a misspelt key is told now, and not after the training
+    given = {name: checksum(Path(path)) for name, path in files.items() if path is not None}
     stages = Stages(job.folder)
     done: list[Stage] = []
 
@@ -161,7 +169,7 @@ def retrain(
         return Retrained(job.folder, tuple(done), finished=False)
     stage("weights", _weights_inputs(job), lambda: _make_weights(job))
     stage("report", _report_inputs(job), lambda: _make_report(job))
-    stage("card", _card_inputs(job, files), lambda: _make_page(job, aims, misses, extras))
+    stage("card", _card_inputs(job, given), lambda: _make_page(job, aims, misses, extras))
     return Retrained(job.folder, tuple(done))
 
 
@@ -211,6 +219,7 @@ def _weights_inputs(job: _Job) -> dict[str, Any]:
         "texts": job.texts.model_dump(),
         "precision": job.precision,
         "method": job.method,
+        "calibrate_members": job.calibrate_members,
         "seed": job.seed,
     }
 
@@ -227,6 +236,8 @@ def _make_weights(job: _Job) -> list[Path]:
         "precision": job.precision,
         "device": job.device,
     }
+    if job.calibrate_members is not None:
+        options["calibrate_members"] = job.calibrate_members
     turns = _turns(job)
     if len(turns) > 1:
         folders = []
@@ -314,12 +325,12 @@ def _make_report(job: _Job) -> list[Path]:
     return [page, page.with_name("report.json"), page.with_name("fractures.csv")]
 
 
-def _card_inputs(job: _Job, files: Mapping[str, str | Path | None]) -> dict[str, Any]:
+def _card_inputs(job: _Job, given: Mapping[str, str]) -> dict[str, Any]:
     return {
         "fracture": __version__,
         "card": checksum(job.folder / "weights" / CARD_FILE),
         "report": checksum(job.folder / "report" / "report.json"),
-        **{name: checksum(Path(path)) for name, path in files.items() if path is not None},
+        **given,
     }
 
 

@@ -145,8 +145,9 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "misses.md").write_text("Nobody looked.", encoding="utf-8")
     assert made(again(recipe, films, out, texts=texts, misses=tmp_path / "misses.md")) == ["card"]
-    (out / "report" / "report.json").write_text("{}", encoding="utf-8")
-    assert made(again(recipe, films, out, texts=texts, misses=tmp_path / "misses.md")) == ["report"]
+    result.page.write_text("typed by hand", encoding="utf-8")
+    assert made(again(recipe, films, out, texts=texts, misses=tmp_path / "misses.md")) == ["card"]
+    assert "Nobody looked." in result.page.read_text(encoding="utf-8")
 
     # Other settings or other films need another folder.
     recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 3"), encoding="utf-8")
@@ -202,6 +203,11 @@ def test_what_cannot_be_done_is_said_first(films: Path, recipe: Path, tmp_path: 
         again(recipe, films, tmp_path / "out", init={"three": "random"})
     with pytest.raises(ConfigurationError, match=r"faults; got name: .*licence: "):
         CardTexts.of({"name": "No Name", "licence": "x"})
+    (tmp_path / "aims.toml").write_text('[[aim]]\nnane = "AUC"\n')
+    with pytest.raises(ConfigurationError, match="aim 0: nane"):
+        again(recipe, films, tmp_path / "out", aims=tmp_path / "aims.toml")
+    with pytest.raises(ConfigurationError, match=r"misses\.md cannot be read"):
+        again(recipe, films, tmp_path / "out", misses=tmp_path / "misses.md")
     (tmp_path / "card.toml").write_text("name =")
     with pytest.raises(ConfigurationError, match="cannot be read as TOML"):
         CardTexts.read(tmp_path / "card.toml")
