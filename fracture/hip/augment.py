@@ -182,7 +182,7 @@ def contrast_curve(
     if kind == "contrast":
         mean = np.float32(pixels.mean())
         toned = mean + np.float32(_log_uniform(magnitudes.contrast, rng)) * (pixels - mean)
-        return np.clip(toned, 0, 1)
+        return np.asarray(np.clip(toned, 0, 1), np.float32)
     limit = float(rng.uniform(1.0, max(1.0, magnitudes.clip)))
     levels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
     equalized = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(levels)

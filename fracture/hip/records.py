@@ -25,6 +25,7 @@ __all__ = [
     "hips_of",
     "is_cross_table",
     "merge_sets",
+    "part_of_split",
     "read_hips",
     "split_hips",
 ]
@@ -180,6 +181,31 @@ def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *,
         DataError: Shares that do not sum to 1, or fewer groups than parts.
     """
     return split_parts(annotated, shares, seed=seed)
+
+
+def part_of_split(annotated: AnnotatedSet, split: Split, part: str) -> AnnotatedSet:
+    """The films of one part of a split that was made for this set alone or merged with others.
+
+    A merged set's films carry more of their path in front, so a film belongs to a part that lists its name, or one
+    that ends with it.
+
+    Raises:
+        DataError: No such part, a film that several parts could mean, or a part without any film of the set.
+    """
+    if part not in split.parts:
+        raise DataError(f"the split of {split.name} has no such part", got=part, allowed=split.parts)
+    listed = split.part_of()
+    kept = []
+    for film in annotated:
+        tail = f"/{film.source}"
+        parts = {place for source, place in listed.items() if source == film.source or source.endswith(tail)}
+        if len(parts) > 1:
+            raise DataError(f"{film.source}: several parts of the split could mean this film", got=sorted(parts))
+        if parts == {part}:
+            kept.append(film.source)
+    if not kept:
+        raise DataError(f"the part {part} of the split holds no film of {annotated.name}")
+    return annotated.subset(kept, name=f"{annotated.name}/{part}")
 
 
 def balance(annotated: AnnotatedSet, split: Split) -> dict[str, ChiSquare]:

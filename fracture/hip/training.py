@@ -1,4 +1,4 @@
-"""``train``: a recipe and annotated hips to a pair of networks with a card, in a run folder that can be gone on with."""
+"""``train``: a recipe and annotated hips to a pair of networks with a card, in a folder that can be gone on with."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fracture.data.seeds import derive_seed
 from fracture.errors import InputError, TrainingError
 from fracture.hip.training_config import StageConfig
-from fracture.hip.training_data import FilmPictures, HipPictures, Picture
+from fracture.hip.training_data import Picture
 from fracture.training.dataset import _ahead
 from fracture.training.loop import Loop, State
 from fracture.training.optim import Ema, build_optimizer, rate_at
@@ -32,8 +32,13 @@ __all__ = ["HipLoop", "Stage"]
 class Stage(Protocol):
     """What the loop needs to know of a stage."""
 
-    model: Any
-    pictures: FilmPictures | HipPictures
+    @property
+    def model(self) -> Any:
+        """The network."""
+
+    @property
+    def pictures(self) -> Any:
+        """The training part, with ``order``, ``make`` and ``collate``."""
 
     def losses(self, batch: Any, device: torch.device, layout: torch.memory_format) -> dict[str, Tensor]:
         """Terms of the loss, each the mean over the batch's pictures; their sum is what is minimized."""

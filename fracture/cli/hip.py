@@ -1,0 +1,266 @@
+"""``fracture hip``: predict, train, evaluate, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from fracture.cli.inputs import expand
+from fracture.cli.predict import _made, _output, _OverlayNames, _with_progress, _write_line
+from fracture.errors import ConfigurationError, FractureError
+
+if TYPE_CHECKING:
+    from fracture.data.records import AnnotatedSet
+    from fracture.ensemble import Precision
+
+__all__ = ["hip"]
+
+EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes on
+
+hip = typer.Typer(
+    name="hip",
+    help="Find hips, then read them in six classes (Krogue et al. 2020). Research use only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@hip.command("predict")
+def predict(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")],
+    weights: Annotated[str | None, typer.Option(help="Name of shipped hip networks, or a folder with a card.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT.jsonl", help="Write JSON lines here instead of stdout.")
+    ] = None,
+    overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a PNG with boxes for each film.")] = None,
+    heatmap: Annotated[bool, typer.Option("--heatmap", help="Show the label's heatmap on the overlays.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    window: Annotated[
+        str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")
+    ] = "auto",
+    frame: Annotated[int | None, typer.Option(help="Frame of multi-frame files, from 0.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Also accept this modality (CT, MR, ...); '*' accepts all.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that read ahead.")] = 2,
+) -> None:
+    """Find and read hips: one JSON line per input, in input order, with a list of hips (empty where there is none).
+
+    Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
+    be written.
+    """
+    files = expand(paths)
+    folder = _made(overlay) if overlay is not None else None
+    if heatmap and folder is None:
+        raise ConfigurationError("--heatmap is shown on overlays", hint="give --overlay DIR too")
+    from fracture.hip import load
+
+    reader = load(weights, device=device, precision=cast("Precision", precision))
+    results = reader.predict_many(
+        files,
+        workers=workers,
+        keep=folder is not None,
+        window=int(window) if window.isdecimal() else window,
+        frame=frame,
+        allow=tuple(allow or ()),
+    )
+    failed = unwritten = 0
+    names = _OverlayNames()
+    with _output(json_file) as out:
+        for result in _with_progress(cast(Any, results), len(files)):
+            _write_line(out, json.dumps(_line(result), ensure_ascii=False, allow_nan=False))
+            if not result.ok:
+                failed += 1
+                typer.echo(f"fracture: {type(result.error).__name__}: {result.error}", err=True)
+            elif folder is not None:
+                try:
+                    result.save_overlay(folder / names(result.source), show_heatmap=heatmap)
+                except FractureError as error:
+                    unwritten += 1
+                    typer.echo(f"fracture: {result.source}: no overlay: {error}", err=True)
+    if failed:
+        typer.echo(f"fracture: {failed} of {len(files)} inputs could not be read", err=True)
+    if unwritten:
+        typer.echo(f"fracture: {unwritten} overlays could not be written", err=True)
+    if failed or unwritten:
+        raise typer.Exit(1)
+
+
+def _line(result: Any) -> dict[str, Any]:
+    """A failure has the keys of a film's line, null but for source, seconds and error."""
+    if result.ok:
+        line: dict[str, Any] = result.to_dict()
+        return line
+    stated = result.to_dict()
+    keys = ("source", "width", "height", "hips", "model", "seconds", "error")
+    return {key: stated.get(key) for key in keys}
+
+
+@hip.command("train")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: krogue2020, small.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a folder with an unfinished run is gone on with.")],
+    data: Annotated[list[str], typer.Option(help="Annotated hips, divided into parts; may be repeated.")],
+    train_only: Annotated[
+        list[str] | None, typer.Option(help="Annotated hips that are trained on whole; may be repeated.")
+    ] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Train only this stage: localizer or classifier; may be repeated.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    init: Annotated[
+        list[str] | None,
+        typer.Option(help="Starting point: random or a safetensors file; STAGE=FILE for one stage."),
+    ] = None,
+    cache: Annotated[str | None, typer.Option(help="Folder for prepared films.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, as loop.epochs=3, or STAGE:loop.epochs=3; may be repeated."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train localizer and classifier. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
+    from fracture.hip.training import train as run
+    from fracture.hip.training_config import STAGES, load_hip_recipe
+    from fracture.training.cli import _put, _target, _value
+
+    changes: dict[str, dict[str, Any]] = {name: {} for name in STAGES}
+    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(set_ or [])]:
+        _put(changes, text)
+    for table in changes.values():
+        if cache is not None:
+            table.setdefault("loop", {})["cache"] = cache
+    loaded = load_hip_recipe(recipe).replace(changes)
+    result = run(
+        loaded,
+        data,
+        out=out,
+        train_only=tuple(train_only or ()),
+        stages=tuple(stage or STAGES),
+        device=device,
+        progress=not quiet,
+    )
+    for name in result.stages:
+        facts = json.loads((result.folder / f"{name}.json").read_text(encoding="utf-8"))["training"]
+        typer.echo(f"{name}: {result.folder / name}.safetensors {json.dumps(facts['results'])}")
+    if result.weights is not None:
+        typer.echo(f"weights: {result.weights}")
+    if not result.finished:
+        typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@hip.command("evaluate")
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for the report.")],
+    data: Annotated[list[str] | None, typer.Argument(metavar="[DATA]...", help="Folders of annotated hips.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Name of shipped hip networks, or a folder with a card.")] = None,
+    split: Annotated[Path | None, typer.Option(help="A split file: judge only one part of the films.")] = None,
+    part: Annotated[str, typer.Option(help="The part of the split that is judged.")] = "validation",
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option(help="cases.jsonl of earlier evaluations, pooled instead of judging films; may be repeated."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Of the probability of a fracture; the card's where left out.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    simulated_readers: Annotated[
+        bool, typer.Option("--simulated-readers", help="Add the reader-study table, on invented readers.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+) -> None:
+    """Judge both stages on annotated hips: report.json, report.txt, figures, and every judged hip.
+
+    Exit code 0: report written; 1: written, but some films could not be read; 2: wrong usage or unusable files.
+    """
+    from fracture.hip.evaluation import evaluate_hips
+    from fracture.hip.report import headline, save, study_lines
+
+    failed = 0
+    limit = threshold
+    if cases:
+        if data or split is not None:
+            raise ConfigurationError("--cases takes the place of films", got=", ".join(data or ["--split"]))
+        from fracture.hip.cases import read_cases
+
+        judged, extra = read_cases(cases)
+    else:
+        from fracture.hip.examine import examine
+        from fracture.hip.pipeline import load
+
+        films = _films(data or [], split, part)
+        reader = load(weights, device=device, precision=cast("Precision", precision))
+        limit = reader.card.fracture.threshold if threshold is None else threshold
+        from tqdm import tqdm
+
+        with tqdm(total=len(films), unit="film", disable=not sys.stderr.isatty()) as bar:
+            hips, boxes, failures = examine(reader, films, progress=bar.update)
+        judged, extra, failed = tuple(hips), tuple(boxes), len(failures)
+        for failure in failures:
+            typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
+    result = evaluate_hips(
+        judged, extra, threshold=0.5 if limit is None else limit, resamples=bootstrap, seed=seed, level=level
+    )
+    study = _study(judged, bootstrap, seed, level) if simulated_readers else ()
+    path = save(out, result, judged, extra, study)
+    for line in [*headline(result), *study_lines(study)]:
+        typer.echo(line)
+    typer.echo(f"report: {path}", err=True)
+    if failed:
+        typer.echo(f"{failed} films could not be read and are not in the report's numbers", err=True)
+        raise typer.Exit(1)
+
+
+@hip.command("verify")
+def verify(
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped hip networks, or a folder.")],
+) -> None:
+    """Check a card, both checksums, every tensor, and the answers on a fixed film.
+
+    Exit code 0: all is well; 1: a check failed; 2: no such networks.
+    """
+    from fracture.hip.store import find
+    from fracture.hip.verification import verify_hip_weights
+
+    folder = find(weights)
+    try:
+        for line in verify_hip_weights(folder):
+            typer.echo(f"ok  {line}")
+    except FractureError as error:
+        typer.echo(f"FAILED  {type(error).__name__}: {error}")
+        raise typer.Exit(1) from error
+
+
+def _films(data: list[str], split: Path | None, part: str) -> AnnotatedSet:
+    from fracture.data.splits import Split
+    from fracture.hip.records import merge_sets, part_of_split, read_hips
+
+    if not data:
+        raise ConfigurationError("no annotated hips", hint="give folders with annotations.json, or --cases")
+    films = merge_sets([read_hips(path) for path in data])
+    return films if split is None else part_of_split(films, Split.read(split), part)
+
+
+def _study(judged: Any, resamples: int, seed: int, level: float) -> tuple[Any, ...]:
+    import numpy as np
+
+    from fracture.hip.classes import CLASSES
+    from fracture.hip.readers import reader_study, simulate_readers
+
+    known = [case for case in judged if case.hip_class is not None and (case.automatic or case.manual)]
+    if not known:
+        raise ConfigurationError("a reader study needs hips of a known class", hint="leave --simulated-readers out")
+    truth = np.array([CLASSES.index(case.hip_class) for case in known])
+    p = np.array([case.automatic or case.manual for case in known])
+    readings = simulate_readers(truth, p, seed=seed)
+    groups = [case.group for case in known]
+    return reader_study(truth, p, readings, groups=groups, resamples=resamples, seed=seed, level=level)

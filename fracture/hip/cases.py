@@ -1,0 +1,136 @@
+"""One labelled hip with everything that was said about it: what evaluation takes. No torch, no pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fracture.errors import DataError
+from fracture.hip.classes import CLASSES, FRACTURES
+from fracture.hip.geometry import Box, box_iou
+
+__all__ = ["ExtraBox", "HipCase", "read_cases", "write_cases"]
+
+Probabilities = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraBox:
+    """A box on a side without a labelled hip.
+
+    Attributes:
+        source: The film.
+        side: The side that the localizer named.
+        box: In source pixels.
+        score: Of the box.
+    """
+
+    source: str
+    side: str
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class HipCase:
+    """One labelled hip.
+
+    Attributes:
+        source: Its film.
+        group: Patient or accession.
+        side: The patient's.
+        box: As labelled, in source pixels.
+        allowed: The classes that its label leaves possible; ``()`` where it has no place among the six.
+        findings: The label's own words.
+        found: The box that was found on this side, None where there is none.
+        found_score: Its score.
+        wrong_side: IoU of the labelled box with the box found on the other side.
+        manual: Probabilities of the six classes by the labelled box; None where not asked for.
+        automatic: The same by the box that was found; None where nothing was found.
+
+    Raises:
+        DataError: Probabilities that are not six.
+    """
+
+    source: str
+    group: str
+    side: str
+    box: Box
+    allowed: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    found: Box | None = None
+    found_score: float | None = None
+    wrong_side: float = 0.0
+    manual: Probabilities | None = None
+    automatic: Probabilities | None = None
+
+    def __post_init__(self) -> None:
+        for values in (self.manual, self.automatic):
+            if values is not None and len(values) != len(CLASSES):
+                raise DataError(f"{self.source}: probabilities of a hip", got=len(values), allowed=len(CLASSES))
+
+    @property
+    def iou(self) -> float:
+        """Of the labelled box and the box found on its side; 0 where there is none."""
+        return 0.0 if self.found is None else box_iou(self.box, self.found)
+
+    @property
+    def fractured(self) -> bool | None:
+        """Whether it is fractured; None where the label leaves that open, or has no place among the six."""
+        known = {name in FRACTURES for name in self.allowed}
+        return known.pop() if len(known) == 1 else None
+
+    @property
+    def hip_class(self) -> str | None:
+        """The class where exactly one is possible."""
+        return self.allowed[0] if len(self.allowed) == 1 else None
+
+
+def write_cases(path: str | Path, cases: Iterable[HipCase], extra: Iterable[ExtraBox] = ()) -> None:
+    """JSON lines: hips with ``"kind": "hip"``, boxes without a labelled hip with ``"kind": "extra"``.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    lines = [{"kind": "hip", **asdict(case)} for case in cases]
+    lines += [{"kind": "extra", **asdict(box)} for box in extra]
+    try:
+        Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: the cases cannot be written", got=error.strerror) from error
+
+
+def read_cases(paths: Sequence[str | Path]) -> tuple[tuple[HipCase, ...], tuple[ExtraBox, ...]]:
+    """Cases of one file or several (the folds of a cross-validation), in order.
+
+    Raises:
+        DataError: A file that cannot be read, or one hip in two files.
+    """
+    cases: list[HipCase] = []
+    extra: list[ExtraBox] = []
+    for path in paths:
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            for line in lines:
+                row = json.loads(line)
+                if row.pop("kind") == "hip":
+                    cases.append(_made(HipCase, row))
+                else:
+                    extra.append(_made(ExtraBox, row))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: not a file of judged hips", got=error) from error
+    keys = [(case.source, case.side) for case in cases]
+    if len(set(keys)) != len(keys):
+        double = sorted({key for key in keys if keys.count(key) > 1})[:5]
+        raise DataError("a hip is in two files", got=double, hint="give every fold's held-out part once")
+    return tuple(cases), tuple(extra)
+
+
+def _made(kind: Any, row: Mapping[str, Any]) -> Any:
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(set(row) - known):
+        raise DataError("unknown keys of a judged hip", got=", ".join(unknown), allowed=sorted(known))
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})

@@ -1,0 +1,400 @@
+"""The numbers of Krogue et al. 2020 for judged hips, from :mod:`fracture.evaluation`'s statistics. No torch.
+
+Localizer: IoU with mean, standard deviation and minimum, hips found, sides right. Classifier: binary and multiclass
+accuracy, sensitivity and specificity of each class against the rest, the normalized confusion matrix, ROC curves with
+bands by vertical averaging, the bootstrap of 2,000 iterations that first keeps one image of each patient, and the
+difference of kappas between labelled and found boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracture.errors import EvaluationError
+from fracture.evaluation.agreement import MARGIN, KappaComparison, compare_kappa
+from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.intervals import proportion
+from fracture.evaluation.resampling import Resampler, Statistic, bootstrap
+from fracture.evaluation.roc import OperatingRow, RocBand, nearest_corner, roc_band
+from fracture.evaluation.statistics import AreaUnderCurve, MeanOf, Ratio, confusion_statistics
+from fracture.hip.cases import ExtraBox, HipCase
+from fracture.hip.classes import CLASSES, FRACTURES, REGIONS
+
+__all__ = ["ClassRow", "HipEvaluation", "Localization", "Reading", "evaluate_hips", "evaluate_readings", "localization"]
+
+RESAMPLES: Final = 2000
+"""Krogue et al. 2020."""
+
+FOUND_IOU: Final = 0.5
+"""A hip counts as found where the box of its own side overlaps it this much. Ours; the paper's least IoU was 0.64."""
+
+Boxes = Literal["manual", "automatic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """How well hips were found.
+
+    Attributes:
+        hips: Labelled hips.
+        found: Share with a box of their side at an IoU of :data:`FOUND_IOU` or more, Wilson's interval.
+        side_right: Of the hips that any box overlaps at that IoU, the share whose box has the right side.
+        mean: Mean IoU over the hips with a box of their side, with a bootstrap interval by patient.
+        deviation: Standard deviation of these IoUs; None for fewer than two.
+        minimum: The least of them; None where there is none.
+        missed: (film, side) of the hips not found.
+        extra: Boxes on sides without a labelled hip.
+    """
+
+    hips: int
+    found: Estimate
+    side_right: Estimate
+    mean: Estimate
+    deviation: float | None
+    minimum: float | None
+    missed: tuple[tuple[str, str], ...]
+    extra: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "hips": self.hips,
+            "found": self.found.to_dict(),
+            "side_right": self.side_right.to_dict(),
+            "iou_mean": self.mean.to_dict(),
+            "iou_deviation": self.deviation,
+            "iou_minimum": self.minimum,
+            "missed": [list(one) for one in self.missed],
+            "extra_boxes": self.extra,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassRow:
+    """One class against the rest.
+
+    Attributes:
+        name: The class, or ``"fracture"``.
+        positives: Hips of the class.
+        sensitivity: By the most probable class (for ``"fracture"`` by the threshold).
+        specificity: Likewise.
+        auc: Of the class's probability.
+        ideal: The point of the ROC curve nearest to its corner; None where a class has no hips.
+        band: ROC band by vertical averaging; None likewise.
+    """
+
+    name: str
+    positives: int
+    sensitivity: Estimate
+    specificity: Estimate
+    auc: Estimate
+    ideal: OperatingRow | None
+    band: RocBand | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "name": self.name,
+            "positives": self.positives,
+            "sensitivity": self.sensitivity.to_dict(),
+            "specificity": self.specificity.to_dict(),
+            "auc": self.auc.to_dict(),
+            "ideal": None if self.ideal is None else self.ideal.to_dict(),
+            "band": None if self.band is None else self.band.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """How well hips were read, by one kind of box.
+
+    Attributes:
+        boxes: ``"manual"`` or ``"automatic"``.
+        binary: The row of fracture against none, over every hip that is known to be one or the other.
+        binary_accuracy: At the threshold.
+        known_accuracy: Share of hips whose most probable class is one that their label leaves possible.
+        multiclass_accuracy: Over hips of which exactly one class is known.
+        region_accuracy: Four groups (none, neck, trochanteric, hardware): for sets that know no displacement.
+        confusion: float64 (6, 6), row: true class, column: called; rows sum to 1, NaN for a class without hips.
+        counts: int (6,), hips per class of which exactly that class is known.
+        classes: One row per class, over the same hips.
+        not_judged: Labelled hips without a judgment (no box was found).
+    """
+
+    boxes: str
+    binary: ClassRow
+    binary_accuracy: Estimate
+    known_accuracy: Estimate
+    multiclass_accuracy: Estimate
+    region_accuracy: Estimate
+    confusion: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    classes: tuple[ClassRow, ...]
+    not_judged: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "boxes": self.boxes,
+            "binary": self.binary.to_dict(),
+            "binary_accuracy": self.binary_accuracy.to_dict(),
+            "known_accuracy": self.known_accuracy.to_dict(),
+            "multiclass_accuracy": self.multiclass_accuracy.to_dict(),
+            "region_accuracy": self.region_accuracy.to_dict(),
+            "confusion": [[None if np.isnan(v) else float(v) for v in row] for row in self.confusion],
+            "counts": dict(zip(CLASSES, self.counts.tolist(), strict=True)),
+            "classes": [row.to_dict() for row in self.classes],
+            "not_judged": self.not_judged,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HipEvaluation:
+    """Everything about judged hips.
+
+    Attributes:
+        localization: Stage one.
+        manual: Stage two by labelled boxes; None where not judged.
+        automatic: Both stages, by the boxes that were found; None where nothing was.
+        binary_kappas: Automatic minus manual boxes, Cohen's kappa against the labels, over hips judged both ways.
+        multiclass_kappas: The same over the hips of which one class is known.
+        settings: Resamples, seed, level, threshold.
+    """
+
+    localization: Localization
+    manual: Reading | None
+    automatic: Reading | None
+    binary_kappas: KappaComparison | None
+    multiclass_kappas: KappaComparison | None
+    settings: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        parts = {
+            "localization": self.localization,
+            "manual": self.manual,
+            "automatic": self.automatic,
+            "automatic_minus_manual_binary": self.binary_kappas,
+            "automatic_minus_manual_multiclass": self.multiclass_kappas,
+        }
+        return {
+            **{name: None if part is None else part.to_dict() for name, part in parts.items()},
+            "settings": dict(self.settings),
+        }
+
+
+def evaluate_hips(
+    cases: Sequence[HipCase],
+    extra: Sequence[ExtraBox] = (),
+    *,
+    threshold: float = 0.5,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    margin: float = MARGIN,
+) -> HipEvaluation:
+    """Judge a localizer and a classifier.
+
+    Args:
+        cases: Labelled hips, of :func:`fracture.hip.examine.examine` or :func:`fracture.hip.cases.read_cases`.
+        extra: Boxes without a labelled hip.
+        threshold: What the probability of a fracture must reach.
+        resamples: Iterations of the bootstrap.
+        seed: Of the draws.
+        level: Confidence level.
+        margin: Non-inferiority margin of the kappa difference.
+
+    Raises:
+        EvaluationError: No case.
+    """
+    if not cases:
+        raise EvaluationError("there is no hip to judge")
+    options: dict[str, Any] = {"threshold": threshold, "resamples": resamples, "seed": seed, "level": level}
+    readings = {
+        boxes: evaluate_readings(cases, boxes, **options) if any(_values(c, boxes) for c in cases) else None
+        for boxes in ("manual", "automatic")
+    }
+    both = [case for case in cases if case.manual and case.automatic]
+    draws: dict[str, Any] = {"resamples": resamples, "seed": seed, "level": level, "margin": margin}
+    return HipEvaluation(
+        localization(cases, extra, resamples=resamples, seed=seed, level=level),
+        readings["manual"],
+        readings["automatic"],
+        _binary_kappas([case for case in both if case.fractured is not None], threshold, draws),
+        _multiclass_kappas([case for case in both if case.hip_class is not None], draws),
+        {**options, "margin": margin, "found_iou": FOUND_IOU, "one_image_per_patient": True},
+    )
+
+
+def localization(
+    cases: Sequence[HipCase],
+    extra: Sequence[ExtraBox] = (),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Localization:
+    """How well hips were found; see :class:`Localization`."""
+    overlaps = np.array([case.iou for case in cases])
+    boxed = [case for case in cases if case.found is not None]
+    values = np.array([case.iou for case in boxed])
+    any_side = np.maximum(overlaps, [case.wrong_side for case in cases]) >= FOUND_IOU
+    right = any_side & (overlaps >= [case.wrong_side for case in cases])
+    if boxed:
+        resampler = _resampler(boxed, resamples, seed)
+        mean = bootstrap({"iou": MeanOf(values)}, resampler, level=level)["iou"]
+    else:
+        mean = proportion(0, 0, level, of="hips with a box")
+    return Localization(
+        hips=len(cases),
+        found=proportion(int((overlaps >= FOUND_IOU).sum()), len(cases), level, of="hips"),
+        side_right=proportion(int(right.sum()), int(any_side.sum()), level, of="hips with a box"),
+        mean=mean,
+        deviation=float(values.std(ddof=1)) if values.size > 1 else None,
+        minimum=float(values.min()) if values.size else None,
+        missed=tuple((case.source, case.side) for case in cases if case.iou < FOUND_IOU),
+        extra=len(extra),
+    )
+
+
+def evaluate_readings(
+    cases: Sequence[HipCase],
+    boxes: Boxes | str = "automatic",
+    *,
+    threshold: float = 0.5,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Reading:
+    """How well hips were read by one kind of box; see :class:`Reading`. Hips without a judgment are only counted.
+
+    Raises:
+        EvaluationError: An unknown kind of box, or no hip with a judgment and a known label.
+    """
+    if boxes not in ("manual", "automatic"):
+        raise EvaluationError("the boxes that hips were read by", got=boxes, allowed=("manual", "automatic"))
+    judged = [case for case in cases if _values(case, boxes) and case.allowed]
+    if not judged:
+        raise EvaluationError("no hip has both a label and a judgment", hint="see HipCase.allowed")
+    probabilities = np.array([_values(case, boxes) for case in judged])
+    called = probabilities.argmax(axis=1)
+    draws: dict[str, Any] = {"resamples": resamples, "seed": seed, "level": level}
+
+    known = np.array([CLASSES[c] in case.allowed for c, case in zip(called, judged, strict=True)])
+    region_of = {name: region for region, names in REGIONS.items() for name in names}
+    regions = [{region_of[name] for name in case.allowed} for case in judged]
+    in_region = np.array([region_of[CLASSES[c]] in names for c, names in zip(called, regions, strict=True)])
+    clear = np.array([len(names) == 1 for names in regions])
+
+    sided = np.array([case.fractured is not None for case in judged])
+    truth = np.array([bool(case.fractured) for case in judged])[sided]
+    fracture = np.clip(probabilities[:, [CLASSES.index(name) for name in FRACTURES]].sum(axis=1), 0, 1)[sided]
+    calls = fracture >= threshold
+    binary_cases = [case for case, good in zip(judged, sided, strict=True) if good]
+
+    exact = np.array([case.hip_class is not None for case in judged])
+    names = [case.hip_class for case in judged if case.hip_class is not None]
+    codes = np.array([CLASSES.index(name) for name in names], np.int64)
+    exact_cases = [case for case, good in zip(judged, exact, strict=True) if good]
+    confusion = np.zeros((len(CLASSES), len(CLASSES)))
+    np.add.at(confusion, (codes, called[exact]), 1)
+    counts = confusion.sum(axis=1)
+    normalized = np.full_like(confusion, np.nan)
+    np.divide(confusion, counts[:, None], out=normalized, where=counts[:, None] > 0)
+
+    def share(of: list[HipCase], right: NDArray[np.bool_]) -> Estimate:
+        return _share(of, right, **draws)
+
+    return Reading(
+        boxes=boxes,
+        binary=_row("fracture", binary_cases, truth, calls, fracture, **draws),
+        binary_accuracy=share(binary_cases, truth == calls),
+        known_accuracy=share(judged, known),
+        multiclass_accuracy=share(exact_cases, called[exact] == codes),
+        region_accuracy=share([c for c, good in zip(judged, clear, strict=True) if good], in_region[clear]),
+        confusion=normalized,
+        counts=counts.astype(np.int64),
+        classes=tuple(
+            _row(name, exact_cases, codes == k, called[exact] == k, probabilities[exact, k], **draws)
+            for k, name in enumerate(CLASSES)
+        ),
+        not_judged=sum(1 for case in cases if case.allowed and not _values(case, boxes)),
+    )
+
+
+def _row(
+    name: str,
+    cases: Sequence[HipCase],
+    truth: NDArray[np.bool_],
+    calls: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    *,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> ClassRow:
+    positives = int(truth.sum())
+    missing = f"there are no hips {'of' if positives == 0 else 'but of'} this class"
+    if positives in (0, len(truth)):
+        none = proportion(0, 0, level, of=f"hips to compare: {missing}")
+        return ClassRow(name, positives, none, none, none, None, None)
+    resampler = _resampler(cases, resamples, seed)
+    statistics: dict[str, Statistic] = confusion_statistics(truth, calls)
+    chosen = {key: statistics[key] for key in ("sensitivity", "specificity")}
+    found = bootstrap({**chosen, "auc": AreaUnderCurve(truth, scores)}, resampler, level=level)
+    try:
+        band = roc_band(
+            truth, scores, groups=[case.group for case in cases], resamples=resamples, seed=seed, level=level,
+            one_per_group=True,
+        )  # fmt: skip
+    except EvaluationError:  # too few resamples hold both classes: a rare class on few patients
+        band = None
+    ideal = nearest_corner(truth, scores, level)
+    return ClassRow(name, positives, found["sensitivity"], found["specificity"], found["auc"], ideal, band)
+
+
+def _share(cases: Sequence[HipCase], right: NDArray[np.bool_], *, resamples: int, seed: int, level: float) -> Estimate:
+    if not cases:
+        return proportion(0, 0, level, of="hips of which this is known")
+    statistic = Ratio(right, np.ones_like(right))
+    return bootstrap({"share": statistic}, _resampler(cases, resamples, seed), level=level)["share"]
+
+
+def _resampler(cases: Sequence[HipCase], resamples: int, seed: int) -> Resampler:
+    """One image per patient first, then patients with replacement."""
+    groups = [case.group for case in cases]
+    return Resampler.over(len(cases), groups, resamples=resamples, seed=seed, one_per_group=True)
+
+
+def _values(case: HipCase, boxes: str) -> tuple[float, ...] | None:
+    return case.manual if boxes == "manual" else case.automatic
+
+
+def _binary_kappas(cases: Sequence[HipCase], threshold: float, draws: Mapping[str, Any]) -> KappaComparison | None:
+    if not cases:
+        return None
+    truth = [int(bool(case.fractured)) for case in cases]
+
+    def calls(boxes: str) -> list[int]:
+        places = [CLASSES.index(name) for name in FRACTURES]
+        return [int(sum((_values(case, boxes) or ())[k] for k in places) >= threshold) for case in cases]
+
+    groups = [case.group for case in cases]
+    return compare_kappa(truth, calls("automatic"), calls("manual"), groups=groups, **draws)
+
+
+def _multiclass_kappas(cases: Sequence[HipCase], draws: Mapping[str, Any]) -> KappaComparison | None:
+    if not cases:
+        return None
+    truth = [CLASSES.index(case.hip_class or "") for case in cases]
+
+    def calls(boxes: str) -> list[int]:
+        return [int(np.argmax(_values(case, boxes) or ())) for case in cases]
+
+    groups = [case.group for case in cases]
+    return compare_kappa(truth, calls("automatic"), calls("manual"), groups=groups, **draws)
