@@ -11,20 +11,29 @@ import math
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fracture.errors import CardError, FractureError
 from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PreprocessSpec
 from fracture.regions import DEFAULT_TREE, RegionTree
 
-__all__ = ["CARD_FILE", "CARD_VERSION", "Calibration", "Card", "MemberCard"]
+__all__ = ["CARD_FILE", "CARD_VERSION", "Calibration", "Card", "FastCard", "FastMember", "InputCheckCard", "MemberCard"]
 
 CARD_FILE = "card.json"
 CARD_VERSION = 1
 _LARGEST_CARD = 4 * 2**20  # bytes; a card is text that people read
 
+
+def _inside_the_folder(value: str) -> str:
+    path = PurePosixPath(value)
+    if len(path.parts) != 1 or path.name in ("", ".", "..") or "\\" in value or path.suffix != ".safetensors":
+        raise ValueError("must be the plain name of a .safetensors file in the card's own folder")
+    return value
+
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, AfterValidator(_inside_the_folder)]
 
 
 class _Strict(BaseModel):
@@ -46,20 +55,12 @@ class Calibration(_Strict):
 class MemberCard(_Strict):
     """One network of the ensemble."""
 
-    file: str
+    file: FileName
     sha256: Sha256
     model: dict[str, Any]
     preprocess: dict[str, Any]
     calibration: Calibration | None = None
     training: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("file")
-    @classmethod
-    def _inside_the_folder(cls, value: str) -> str:
-        path = PurePosixPath(value)
-        if len(path.parts) != 1 or path.name in ("", ".", "..") or "\\" in value or path.suffix != ".safetensors":
-            raise ValueError("must be the plain name of a .safetensors file in the card's own folder")
-        return value
 
     @property
     def model_spec(self) -> ModelSpec:
@@ -77,6 +78,56 @@ class SelfTest(_Strict):
 
     probability: float = Field(ge=0, le=1)
     tolerance: float = Field(default=0.01, gt=0)
+
+
+class FastMember(_Strict):
+    """A member of the fast subset; its own calibration, since it was fitted for the subset.
+
+    The checksum is the member's: a subset whose thresholds were found with other tensors is refused.
+    """
+
+    file: FileName
+    sha256: Sha256
+    calibration: Calibration | None = None
+
+
+class FastCard(_Strict):
+    """What ``fast=True`` runs: some of the members, with thresholds and box rules of their own.
+
+    A subset's scores have another distribution than the ensemble's, so nothing of the card's may be reused.
+    ``metrics`` are the subset's own, as in ``Card.metrics``; ``loses`` holds the differences from the whole ensemble
+    on the same films, with intervals (:func:`fracture.calibration.fast.measure_loss`); both are for people.
+    """
+
+    members: tuple[FastMember, ...] = Field(min_length=1)
+    operating_points: dict[str, Any]
+    boxes: dict[str, Any]
+    region_cutoff: float = Field(default=0.5, ge=0, le=1)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    loses: dict[str, Any] = Field(default_factory=dict)
+    self_test: SelfTest | None = None
+
+
+class InputCheckCard(_Strict):
+    """Where the distribution of real films' features lies, and how far from it a picture is called no radiograph.
+
+    Attributes:
+        file: Safetensors file of the distribution (:class:`fracture.input_check.FeatureDistribution`).
+        sha256: Of that file.
+        member: The member whose features it describes.
+        member_sha256: Of the member's tensors: features of other tensors mean nothing here.
+        limit: A distance above it is warned of.
+        rule: How the limit was found, in words, with the films it comes from.
+        false_alarms: Measured on held-out films, for people.
+    """
+
+    file: FileName
+    sha256: Sha256
+    member: FileName
+    member_sha256: Sha256
+    limit: float = Field(gt=0)
+    rule: str
+    false_alarms: dict[str, Any] = Field(default_factory=dict)
 
 
 class Card(_Strict):
@@ -105,12 +156,32 @@ class Card(_Strict):
     metrics: dict[str, Any] = Field(default_factory=dict)
     self_test: SelfTest | None = None
     parent: dict[str, Any] | None = None
+    fast: FastCard | None = None
+    input_check: InputCheckCard | None = None
 
     @model_validator(mode="after")
     def _one_file_each(self) -> Card:
         files = [member.file for member in self.members]
         if len(set(files)) != len(files):
             raise ValueError("two members name the same file")
+        return self
+
+    @model_validator(mode="after")
+    def _sections_fit_the_members(self) -> Card:
+        checksums = {member.file: member.sha256 for member in self.members}
+        fast = [member.file for member in self.fast.members] if self.fast is not None else []
+        if self.fast is not None:
+            if len(set(fast)) != len(fast) or any(checksums.get(m.file) != m.sha256 for m in self.fast.members):
+                raise ValueError("fast: made for other members than the card's; calibrate the subset again")
+            if len(fast) == len(checksums):
+                raise ValueError("fast: names every member, and so is no subset")
+        if (check := self.input_check) is not None:
+            if checksums.get(check.member) != check.member_sha256:
+                raise ValueError("input_check: made for another member than the card's; make it again")
+            if check.file in checksums:
+                raise ValueError("input_check: its file is a member's")
+            if fast and check.member not in fast:
+                raise ValueError("input_check: its member is not in the fast subset, which would run unchecked")
         return self
 
     @property

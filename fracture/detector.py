@@ -17,10 +17,12 @@ from fracture.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.card import Card
 from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
 from fracture.errors import ConfigurationError, InputError
+from fracture.fast import FAST_SUFFIX, fast_view
+from fracture.input_check.rules import check_pixels, distance_warning
 from fracture.operating_points import OperatingPoints
 from fracture.prediction import HIGH_SENSITIVITY, Box, Failure, GridToSource, Prediction
 from fracture.reading import read
-from fracture.store import open_weights
+from fracture.store import Weights, open_weights
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
@@ -41,6 +43,7 @@ class _Film:
     radiograph: Radiograph
     prepared: PreparedFilm
     seconds: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +54,13 @@ class Examined:
         radiograph: The film.
         output: Score, map and regions.
         seconds: Time spent on it.
+        warnings: What the pixels say against its being a musculoskeletal radiograph.
     """
 
     radiograph: Radiograph
     output: EnsembleOutput
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 class Detector:
@@ -65,14 +70,16 @@ class Detector:
         ensemble: The networks.
         card: What the weights say of themselves: thresholds, box rules, region tree, name.
         folder: Where the weights lie, for :meth:`finetune`.
+        name: What predictions call the model; the card's name where left out.
 
     Raises:
         CardError: The card's operating points or box parameters are malformed.
     """
 
-    def __init__(self, ensemble: Ensemble, card: Card, *, folder: Path | None = None) -> None:
+    def __init__(self, ensemble: Ensemble, card: Card, *, folder: Path | None = None, name: str | None = None) -> None:
         self.ensemble = ensemble
         self.card = card
+        self.name = card.name if name is None else name
         self.folder = folder
         self.tree = card.region_tree
         self.operating_points = OperatingPoints.from_dict(card.operating_points)
@@ -85,11 +92,15 @@ class Detector:
         *,
         device: str = "auto",
         precision: Precision = "auto",
+        fast: bool = False,
     ) -> Detector:
         """Load weights by name or folder; see :func:`load`."""
         weights = open_weights(name_or_path)
+        name = weights.card.name
+        if fast:
+            weights, name = Weights(weights.folder, fast_view(weights.card)), name + FAST_SUFFIX
         ensemble = Ensemble.load(weights, device=device, precision=precision)
-        return cls(ensemble, weights.card, folder=weights.folder)
+        return cls(ensemble, weights.card, folder=weights.folder, name=name)
 
     def predict(
         self,
@@ -122,8 +133,10 @@ class Detector:
         start = time.perf_counter()
         radiograph = read(source, region=region, tree=self.tree, **reading)
         prepared = self.ensemble.prepare(radiograph)
+        warnings = check_pixels(radiograph)
         output = self.ensemble.run([prepared])[0]
-        result = self.judge(Examined(radiograph, output, 0.0), operating_point=operating_point, candidates=candidates)
+        examined = Examined(radiograph, output, 0.0, warnings)
+        result = self.judge(examined, operating_point=operating_point, candidates=candidates)
         return replace(result, seconds=time.perf_counter() - start)
 
     def predict_many(
@@ -207,16 +220,17 @@ class Detector:
                 if isinstance(film, Failure):
                     yield film
                 else:
-                    yield Examined(film.radiograph, outputs[id(film)], film.seconds + share)
+                    yield Examined(film.radiograph, outputs[id(film)], film.seconds + share, film.warnings)
 
     def _prepare(self, options: Mapping[str, Any], source: Source) -> _Film | Failure:
         start = time.perf_counter()
         try:
             radiograph = read(source, **options)
             prepared = self.ensemble.prepare(radiograph)
+            warnings = check_pixels(radiograph)
         except InputError as error:
             return Failure(_name(source), error, time.perf_counter() - start)
-        return _Film(radiograph, prepared, time.perf_counter() - start)
+        return _Film(radiograph, prepared, time.perf_counter() - start, warnings)
 
     def _check_request(
         self, region: str | Sequence[str] | None, operating_point: str, reading: Mapping[str, Any]
@@ -279,13 +293,18 @@ class Detector:
             member_scores=output.member_scores,
             probability_map=output.map,
             map_to_source=grid,
-            model=self.card.name,
+            model=self.name,
             model_version=self.card.version,
             spacing=radiograph.spacing,
             seconds=examined.seconds,
-            warnings=radiograph.warnings,
+            warnings=(*radiograph.warnings, *examined.warnings, *self._distance_warning(output)),
             radiograph=radiograph,
         )
+
+    def _distance_warning(self, output: EnsembleOutput) -> tuple[str, ...]:
+        if output.input_distance is None or self.card.input_check is None:
+            return ()
+        return distance_warning(output.input_distance, self.card.input_check.limit)
 
     def regions_of(self, radiograph: Radiograph, output: EnsembleOutput) -> tuple[tuple[str, ...], str | None]:
         """What the film shows, and who says so: the caller or the file, else the networks."""
@@ -332,12 +351,16 @@ class Detector:
 
 
 @functools.lru_cache(maxsize=2)
-def _shared(name_or_path: str | None, device: str, precision: Precision) -> Detector:
-    return Detector.load(name_or_path, device=device, precision=precision)
+def _shared(name_or_path: str | None, device: str, precision: Precision, fast: bool) -> Detector:
+    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    fast: bool = False,
 ) -> Detector:
     """Load a detector from shipped weights or a folder; nothing is fetched from the network.
 
@@ -346,14 +369,16 @@ def load(
             weights where left out.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+        fast: Run only the members that the card names for this, with operating points of their own; the card's
+            ``fast.loses`` says what that costs.
 
     Raises:
         WeightsNotFoundError: No such weights.
         CardError: The card does not follow the schema.
         WeightsIntegrityError: A weight file is not what its card describes.
-        ConfigurationError: An unknown device or precision.
+        ConfigurationError: An unknown device or precision, or ``fast`` with weights that have no fast subset.
     """
-    return Detector.load(name_or_path, device=device, precision=precision)
+    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
 
 
 def predict(
@@ -363,6 +388,7 @@ def predict(
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    fast: bool = False,
     operating_point: str = HIGH_SENSITIVITY,
     candidates: bool = False,
     **reading: Any,
@@ -372,7 +398,7 @@ def predict(
     The arguments are those of :meth:`Detector.predict` and :func:`load`; so are the errors.
     """
     key = None if weights is None else os.fspath(weights)
-    detector = _shared(key, device, precision)
+    detector = _shared(key, device, precision, fast)
     return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)
 
 

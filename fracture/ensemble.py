@@ -7,8 +7,9 @@ its score is calibrated before the average (our choice; the card says whether).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -17,11 +18,13 @@ import torch
 
 from fracture.card import Calibration, MemberCard
 from fracture.errors import ConfigurationError
+from fracture.input_check.distribution import FeatureDistribution
 from fracture.models import MAP_STRIDE, FractureModel, build_model
 from fracture.models.inference import fuse_for_inference
 from fracture.models.persistence import load_state
+from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
-from fracture.store import Weights, read_tensors
+from fracture.store import Weights, read_checked, read_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +79,9 @@ class EnsembleOutput:
         grid_to_source: (scale_x, scale_y, offset_x, offset_y): a point u in cells of ``map`` lies at
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
+        member_logits: Each member's logit by name, before calibration and before the sigmoid.
+        input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
+            where the weights have no input check.
     """
 
     score: float
@@ -84,6 +90,17 @@ class EnsembleOutput:
     map: NDArray[np.float32] | None
     grid_to_source: tuple[float, float, float, float] | None
     regions: dict[str, float]
+    member_logits: dict[str, float]
+    input_distance: float | None = None
+
+    def recalibrated(self, calibrations: Mapping[str, Calibration | None]) -> EnsembleOutput:
+        """The same output with other calibrators: the scores are made again from the members' logits.
+
+        Args:
+            calibrations: By member name; a member that is not named, or has ``None``, counts with its raw score.
+        """
+        score, raw, members = _combined(self.member_logits, calibrations)
+        return replace(self, score=score, raw_score=raw, member_scores=members)
 
 
 class Ensemble:
@@ -93,14 +110,23 @@ class Ensemble:
         members: In the order of the card.
         device: Where the models are.
         dtype: Precision of their arithmetic; heads and averages are float32 whatever it is.
+        real_films: Name of a member and the distribution of its features on real films, for the input check.
     """
 
-    def __init__(self, members: Sequence[Member], *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        real_films: tuple[str, FeatureDistribution] | None = None,
+    ) -> None:
         if not members:
             raise ConfigurationError("an ensemble needs at least one member", got=0)
         self.members = tuple(members)
         self.device = device
         self.dtype = dtype
+        self.real_films = real_films
         self.specs = tuple(dict.fromkeys(member.preprocess for member in members))
         self._spec_of = tuple(self.specs.index(member.preprocess) for member in members)
 
@@ -115,7 +141,7 @@ class Ensemble:
         where = resolve_device(device)
         dtype = resolve_precision(precision, where)
         members = [_load_member(weights, member, where, dtype) for member in weights.card.members]
-        return cls(members, device=where, dtype=dtype)
+        return cls(members, device=where, dtype=dtype, real_films=_load_distribution(weights, members))
 
     def prepare(self, radiograph: Radiograph) -> PreparedFilm:
         """Preprocess one film for all members (numpy and OpenCV only; safe to call from several threads).
@@ -135,11 +161,15 @@ class Ensemble:
             )
         with torch.inference_mode():
             inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
-            outputs = [member.model(*inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)]
+            judged = [
+                self._judge(member, *inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)
+            ]
+            outputs = [output for output, _ in judged]
+            distances = next((found for _, found in judged if found is not None), None)
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
             maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
-        return [
+        averaged = [
             self._average(
                 films[i],
                 scores[:, i],
@@ -148,6 +178,35 @@ class Ensemble:
             )
             for i in range(len(films))
         ]
+        if distances is None:
+            return averaged
+        return [replace(one, input_distance=float(d)) for one, d in zip(averaged, distances, strict=True)]
+
+    def features(self, films: Sequence[PreparedFilm], member: str) -> NDArray[np.float64]:
+        """What the input check looks at, of films whose ``shape_key`` is the same: (n, C) of one member's backbone.
+
+        C channels of the stride-8 tap, each averaged over the film's valid cells. The tap holds textures and edges,
+        which tell a photograph or a slice from a film better than the deepest features do: of two members, at the
+        same false alarms, the tap of the weaker one missed none of the slices of which its deepest features missed 3.
+
+        Raises:
+            ConfigurationError: No such member.
+        """
+        for index, own in zip(self._spec_of, self.members, strict=True):
+            if own.name == member:
+                with torch.inference_mode():
+                    planes, mask = self.tensors([film.inputs[index] for film in films])
+                    return _pooled(own.model.features(planes, mask).skip, mask)
+        raise ConfigurationError("no such member", got=member, allowed=[own.name for own in self.members])
+
+    def _judge(
+        self, member: Member, planes: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[ModelOutput, NDArray[np.float64] | None]:
+        """A member's output, and the films' distances where it is the one that the input check looks at."""
+        if self.real_films is None or self.real_films[0] != member.name:
+            return member.model(planes, mask), None
+        features = member.model.features(planes, mask)  # the two halves of the same forward pass
+        return member.model.decide(features), self.real_films[1].distance(_pooled(features.skip, mask))
 
     def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
         """Planes (B, C, H, W) and mask (B, 1, H, W) of equally shaped films, on the device and in its precision."""
@@ -170,20 +229,18 @@ class Ensemble:
         maps: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
     ) -> EnsembleOutput:
-        raw = [1.0 / (1.0 + np.exp(-np.clip(logit, -700, 700))) for logit in logits]
-        calibrated = [
-            float(p) if member.calibration is None else member.calibration(float(logit))
-            for member, logit, p in zip(self.members, logits, raw, strict=True)
-        ]
+        by_name = {member.name: float(logit) for member, logit in zip(self.members, logits, strict=True)}
+        score, raw, scores = _combined(by_name, {member.name: member.calibration for member in self.members})
         merged, grid = self._merge_maps(film, maps)
         names = dict.fromkeys(name for region in regions for name in region)
         return EnsembleOutput(
-            score=float(np.mean(calibrated)),
-            raw_score=float(np.mean(raw)),
-            member_scores={member.name: score for member, score in zip(self.members, calibrated, strict=True)},
+            score=score,
+            raw_score=raw,
+            member_scores=scores,
             map=merged,
             grid_to_source=grid,
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
+            member_logits=by_name,
         )
 
     def _merge_maps(
@@ -258,6 +315,36 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
     fused = fuse_for_inference(model).to(device=device, dtype=dtype)
     return Member(path.stem, fused, card.preprocess_spec, card.calibration)
+
+
+def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str, FeatureDistribution] | None:
+    check = weights.card.input_check
+    if check is None:
+        return None
+    path = weights.folder / check.file
+    name = PurePath(check.member).stem
+    (model,) = (member.model for member in members if member.name == name)  # the card's schema sees to it
+    tensors = read_checked(path, check.sha256)
+    return name, FeatureDistribution.from_tensors(tensors, size=model.backbone.skip_channels, source=str(path))
+
+
+def _pooled(features: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float64]:
+    """(B, C, H / 8, W / 8) and (B, 1, H, W) to the means over valid cells, (B, C), in float32 arithmetic."""
+    validity = cell_validity(mask, MAP_STRIDE)
+    total = validity.sum(dim=(2, 3)).clamp_min(torch.finfo(validity.dtype).tiny)
+    return ((features.float() * validity).sum(dim=(2, 3)) / total).cpu().double().numpy()
+
+
+def _combined(
+    logits: Mapping[str, float], calibrations: Mapping[str, Calibration | None]
+) -> tuple[float, float, dict[str, float]]:
+    """The ensemble's score, the one without calibrators, and each member's score, from the members' logits."""
+    raw = {name: float(1.0 / (1.0 + np.exp(-np.clip(logit, -700, 700)))) for name, logit in logits.items()}
+    scores = {
+        name: raw[name] if (calibration := calibrations.get(name)) is None else calibration(logit)
+        for name, logit in logits.items()
+    }
+    return float(np.mean(list(scores.values()))), float(np.mean(list(raw.values()))), scores
 
 
 def _regrid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,8 @@ def info(
         typer.echo(f"  {mark} {entry['name']} {entry['version']}  {entry['members']} members, {entry['megabytes']} MB")
         typer.echo(f"      {entry['description']}")
         typer.echo(f"      {entry['license']}; operating points at {', '.join(entry['operating_points'])}")
+        fast = ", ".join(entry["fast"]) or "none"
+        typer.echo(f"      fast subset: {fast}; input check: pixels{' and features' * entry['input_check']}")
     if not facts["weights"]:
         typer.echo("    none")
     typer.echo("\nregions: " + ", ".join(facts["regions"]))
@@ -52,17 +55,21 @@ def collect() -> dict[str, Any]:
     weights = []
     for name in available():
         opened = open_weights(name)
-        size = sum((opened.folder / member.file).stat().st_size for member in opened.card.members)
+        card = opened.card
+        files = [member.file for member in card.members] + ([card.input_check.file] if card.input_check else [])
+        size = sum((opened.folder / file).stat().st_size for file in files)
         weights.append(
             {
                 "name": name,
                 "default": name == DEFAULT_WEIGHTS,
-                "version": opened.card.version,
-                "description": opened.card.description,
-                "license": opened.card.license,
-                "members": len(opened.card.members),
+                "version": card.version,
+                "description": card.description,
+                "license": card.license,
+                "members": len(card.members),
                 "megabytes": round(size / 1e6, 1),
-                "operating_points": sorted(opened.card.operating_points.get("nodes", {})),
+                "operating_points": sorted(card.operating_points.get("nodes", {})),
+                "fast": [Path(member.file).stem for member in card.fast.members] if card.fast else [],
+                "input_check": card.input_check is not None,
             }
         )
     return {

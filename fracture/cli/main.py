@@ -9,6 +9,7 @@ import typer
 
 from fracture._version import __version__
 from fracture.calibration.cli import assemble, calibrate
+from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.predict import leave_stdout, predict
 from fracture.cli.simulate import simulate
@@ -17,6 +18,7 @@ from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, ve
 from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
 from fracture.finetune.cli import finetune
+from fracture.input_check.cli import input_check
 from fracture.reporting.cli import model_card
 from fracture.retraining.cli import retrain
 from fracture.training.cli import train
@@ -45,8 +47,10 @@ app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)
 app.command("calibrate")(calibrate)
+app.command("input-check")(input_check)
 app.command("model-card")(model_card)
 app.command("retrain")(retrain)
+app.add_typer(hip)
 
 
 def _version(value: bool) -> None:

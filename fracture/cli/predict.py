@@ -39,6 +39,9 @@ def predict(
     ] = "high_sensitivity",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Run only the members that the card names for this; it says what that loses.")
+    ] = False,
     window: Annotated[
         str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")
     ] = "auto",
@@ -59,7 +62,7 @@ def predict(
     folder = _made(overlay) if overlay is not None else None
     from fracture.detector import load
 
-    detector = load(weights, device=device, precision=cast("Precision", precision))
+    detector = load(weights, device=device, precision=cast("Precision", precision), fast=fast)
     results = detector.predict_many(
         files,
         region=region or None,

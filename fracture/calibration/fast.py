@@ -1,0 +1,184 @@
+"""Calibrate the fast subset of a set of weights, measure what it loses, and store both in the card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracture.calibration.cases import box_tables
+from fracture.card import Card
+from fracture.data.records import AnnotatedSet
+from fracture.errors import DataError
+from fracture.evaluation.comparison import paired_bootstrap
+from fracture.evaluation.detection import FrocSensitivity
+from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.matching import Criterion, match
+from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
+from fracture.fast import fast_card, with_fast
+from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY, Prediction
+from fracture.store import open_weights
+
+if TYPE_CHECKING:
+    from fracture.calibration.run import CalibrationResult
+    from fracture.evaluation.checks import FloatArray
+
+__all__ = ["calibrate_fast", "measure_loss", "write_subset"]
+
+_BESIDE = ("split.json",)  # what calibration looks for beside the weights
+_FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read, as in the card's metrics
+_FOUND = Criterion("iou_or_center", 0.3)
+
+
+def calibrate_fast(
+    weights: str | Path,
+    members: Sequence[str],
+    annotated: AnnotatedSet,
+    whole: Sequence[Prediction],
+    calibrate: Callable[[Path], CalibrationResult],
+    *,
+    seed: int = 0,
+) -> CalibrationResult:
+    """Calibrate some of the members as weights of their own, and store what is found as the card's ``fast``.
+
+    >>> whole = calibrate("weights/mine", films)
+    >>> calibrate_fast("weights/mine", ["resnet18"], films, whole.predictions, lambda folder: calibrate(folder, films))
+
+    Args:
+        weights: Folder or name of the weights; its card's ``fast`` is replaced, the rest of it kept.
+        members: File names or stems of the members that ``fast=True`` runs.
+        annotated: The films, with their annotations.
+        whole: The whole ensemble's cross-fitted predictions on these films, with candidates
+            (``CalibrationResult.predictions``).
+        calibrate: Calibrates the weights in a folder on these films: the same way as the whole ensemble was. It gets
+            a temporary folder (:func:`write_subset`).
+        seed: Of the bootstrap intervals.
+
+    Returns:
+        What ``calibrate`` gave, with the whole ensemble's new card.
+
+    Raises:
+        ConfigurationError: As for :func:`fracture.fast.fast_card`.
+        DataError: As for ``calibrate``; or the predictions are not of the same films.
+        WeightsError: The weights cannot be loaded.
+    """
+    opened = open_weights(weights)
+    with tempfile.TemporaryDirectory(prefix="fracture-fast-") as name:
+        folder = Path(name) / opened.folder.name
+        write_subset(opened.folder, members, folder)
+        found = calibrate(folder)
+    loses = measure_loss(annotated, whole, found.predictions, seed=seed)
+    card = with_fast(opened.card, found.card, loses=loses)
+    card.write(opened.folder)
+    return type(found)(card, found.predictions, found.metrics)
+
+
+def write_subset(weights: str | Path, members: Sequence[str], folder: Path) -> Card:
+    """Copy some members of weights into a folder with a card of their own (:func:`fracture.fast.fast_card`).
+
+    Raises:
+        ConfigurationError: As for :func:`fracture.fast.fast_card`.
+        WeightsError: The weights cannot be found.
+    """
+    opened = open_weights(weights)
+    card = fast_card(opened.card, members)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (*(member.file for member in card.members), *_BESIDE):
+        if (opened.folder / file).is_file():
+            shutil.copyfile(opened.folder / file, folder / file)
+    card.write(folder)
+    return card
+
+
+def measure_loss(
+    annotated: AnnotatedSet, whole: Sequence[Prediction], fast: Sequence[Prediction], *, seed: int = 0
+) -> dict[str, Any]:
+    """Differences, subset minus whole ensemble, on the same films: below 0 is lost.
+
+    Intervals are of the paired bootstrap by group: what the films have in common cancels. Thresholds of both are
+    cross-fitted, so their choice is part of what is measured.
+
+    Args:
+        annotated: The films, with their annotations.
+        whole: Predictions of the whole ensemble, with candidates, at the high-sensitivity point.
+        fast: Those of the subset.
+        seed: Of the bootstrap.
+
+    Returns:
+        Name to ``{"value", "interval", "whole", "fast", "method"}``: the AUC, sensitivity and specificity at both
+        operating points, and the FROC sensitivity at 0.5 false positives per film; ``"reason"`` where a value or an
+        interval is not defined.
+
+    Raises:
+        DataError: The predictions are not of the same films.
+    """
+    rows = {p.source: p for p in whole}, {p.source: p for p in fast}
+    sources = [film.source for film in annotated]
+    if any(set(row) != set(sources) for row in rows):
+        raise DataError(
+            "the whole ensemble and the subset are compared on the same films",
+            got=f"{len(rows[0])} and {len(rows[1])} predictions for {len(sources)} films",
+            hint="calibrate both on the same part",
+        )
+    first, second = ([row[source] for source in sources] for row in reversed(rows))  # fast, then whole
+    labels = [film.fractured for film in annotated]
+    groups = [film.group for film in annotated]
+    scores = [[p.probability for p in side] for side in (first, second)]
+    loses = {"auc": _row(*_paired(labels, scores, "auc", groups, seed))}
+    for point in (HIGH_SENSITIVITY, HIGH_SPECIFICITY):
+        calls = [[int(point in p.reached) for p in side] for side in (first, second)]
+        for metric in ("sensitivity", "specificity"):
+            loses[f"{metric}, {point}"] = _row(*_paired(labels, calls, metric, groups, seed))
+    loses[f"froc sensitivity at {_FALSE_POSITIVES:g} false positives per film"] = _row(
+        *_froc(annotated, (first, second), groups, seed)
+    )
+    return loses
+
+
+def _paired(
+    labels: Sequence[int], sides: Sequence[Sequence[float]], metric: str, groups: Sequence[str], seed: int
+) -> tuple[Estimate, float | None, float | None]:
+    found = paired_bootstrap(labels, sides[0], sides[1], metric, groups=groups, seed=seed)
+    return found.difference, found.first.value, found.second.value
+
+
+def _froc(
+    annotated: AnnotatedSet, sides: Sequence[Sequence[Prediction]], groups: Sequence[str], seed: int
+) -> tuple[Estimate, float | None, float | None]:
+    curves = []
+    for side in sides:
+        predicted, reference = box_tables(annotated.films, [p.candidates or () for p in side])
+        curves.append(FrocSensitivity(match(predicted, reference, _FOUND)))
+
+    def statistic(curve: FrocSensitivity) -> Callable[[FloatArray], FloatArray]:
+        def sensitivity(weights: FloatArray) -> FloatArray:
+            values: FloatArray = curve.at((_FALSE_POSITIVES,), weights)[:, 0]
+            return values
+
+        return sensitivity
+
+    statistics = {"fast": statistic(curves[0]), "whole": statistic(curves[1])}
+    resampler = Resampler.over(len(annotated), groups, seed=seed)
+    drawn = replicates(statistics, resampler)
+    fast, whole = (point_of(statistics[name], len(annotated)) for name in ("fast", "whole"))
+    difference = interval_of(
+        None if fast is None or whole is None else fast - whole,
+        np.asarray(drawn["fast"] - drawn["whole"]),
+        method=f"{resampler.method}, paired",
+        n=len(annotated),
+        clusters=resampler.clusters,
+    )
+    return difference, fast, whole
+
+
+def _row(difference: Estimate, fast: float | None, whole: float | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"value": difference.value, "whole": whole, "fast": fast, "method": difference.method}
+    if difference.has_interval:
+        row["interval"] = [difference.low, difference.high]
+    if difference.reason is not None:
+        row["reason"] = difference.reason
+    return row

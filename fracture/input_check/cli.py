@@ -1,0 +1,68 @@
+"""``fracture input-check``: measure where real films lie, so that weights can tell what is none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from fracture.data.records import AnnotatedSet
+    from fracture.ensemble import Precision
+
+__all__ = ["input_check"]
+
+
+def input_check(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Folder of weights; its card is rewritten.")],
+    data: Annotated[Path, typer.Option(help="The annotated set (folder or file).")],
+    split: Annotated[Path, typer.Option(help="The split file that the members were trained by.")],
+    seen: Annotated[list[str] | None, typer.Option(help="Part for the distribution; may be repeated.")] = None,
+    unseen: Annotated[list[str] | None, typer.Option(help="Part for the limit; may be repeated.")] = None,
+    films: Annotated[int, typer.Option(min=0, help="At most so many films of each, evenly spaced; 0: all.")] = 0,
+    member: Annotated[str | None, typer.Option(help="Whose features; the fast subset's first where left out.")] = None,
+    false_alarms: Annotated[float, typer.Option(help="Share of films of the same kind that may be warned of.")] = 0.01,
+    margin: Annotated[float, typer.Option(help="Factor on the limit, for films of other places.")] = 1.25,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+) -> None:
+    """Measure the features of real films, so that predictions warn of what is no musculoskeletal radiograph.
+
+    The distribution comes from the split's "train", the limit from "tune" and "validation" unless said otherwise.
+    Prints the card's new section as JSON on stdout.
+    """
+    from tqdm import tqdm
+
+    from fracture.data.readers import read_annotations
+    from fracture.data.splits import Split
+    from fracture.input_check.fit import make_input_check
+
+    annotated, made = read_annotations(data), Split.read(split)
+    fitted = tuple(seen or ["train"])
+    held = tuple(unseen or (name for name in ("tune", "validation") if name in made.parts))
+    parts = [_thinned(made.part(annotated, *names), films) for names in (fitted, held)]
+    words = ", ".join(
+        f"{what} {len(part)} films ({'+'.join(names)})"
+        for what, part, names in zip(("distribution:", "limit:"), parts, (fitted, held), strict=True)
+    )
+    with tqdm(total=sum(map(len, parts)), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        result = make_input_check(
+            weights,
+            *parts,
+            member=member,
+            false_alarms=false_alarms,
+            margin=margin,
+            precision=cast("Precision", precision),
+            device=device,
+            description=f"{words} of {made.name}, split {made.checksum[:12]} ({made.method})",
+            progress=bar.update,
+        )
+    typer.echo(result.section.model_dump_json(indent=2))
+
+
+def _thinned(annotated: AnnotatedSet, most: int) -> AnnotatedSet:
+    if most == 0 or len(annotated) <= most:
+        return annotated
+    return annotated.subset(annotated[k * len(annotated) // most].source for k in range(most))
