@@ -2,8 +2,10 @@
 
 >>> assemble("runs/mine", "weights/mine", name="mine", ...)      # members and a provisional card
 >>> calibrate("weights/mine", annotated, out="runs/mine/oof")   # operating points, box rules, metrics into the card
+>>> calibrate_out_of_fold("weights/all", annotated, ["weights/fold0", "weights/fold1", ...])   # by its folds' networks
 
-Calibration uses films that no member was trained on, at the precision and with the very tensors that ship.
+Calibration uses films that no member was trained on, at the precision and with the very tensors that ship, or, where
+every film was trained on by some member, the outputs of networks that each held some of them out.
 """
 
 from __future__ import annotations
@@ -13,11 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fracture.calibration.assembly import assemble
+    from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import CalibrationResult, calibrate
 
-__all__ = ["CalibrationResult", "assemble", "calibrate"]
+__all__ = ["CalibrationResult", "assemble", "calibrate", "calibrate_out_of_fold"]
 
-_HOMES = {"assemble": "assembly", "CalibrationResult": "run", "calibrate": "run"}
+_HOMES = {
+    "assemble": "assembly",
+    "CalibrationResult": "run",
+    "calibrate": "run",
+    "calibrate_out_of_fold": "out_of_fold",
+}
 
 
 def __getattr__(name: str) -> Any:

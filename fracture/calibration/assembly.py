@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fracture.boxes import BoxParameters
+from fracture.calibration.folds import SPLIT_FILE
 from fracture.card import Card, MemberCard
+from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
 from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
@@ -35,6 +37,8 @@ def assemble(
     limitations: Sequence[str] = (),
 ) -> Card:
     """Copy trained members into a folder and write a card with provisional thresholds (0.5, marked so).
+
+    The split of the films is copied too, as ``split.json``, where all members were trained by the same one.
 
     Args:
         run: A run folder of :func:`fracture.training.train`.
@@ -90,8 +94,18 @@ def assemble(
         operating_points=_provisional().to_dict(),
         boxes=BoxParameters().to_dict(),
     )
+    _copy_split([source / member / SPLIT_FILE for member in names], folder / SPLIT_FILE)
     card.write(folder)
     return card
+
+
+def _copy_split(splits: Sequence[Path], target: Path) -> None:
+    """Copy the one split of all members; a file from before goes where they have none, or several."""
+    present = [path for path in splits if path.is_file()]
+    if len(present) == len(splits) and len({Split.read(path).checksum for path in present}) == 1:
+        shutil.copyfile(present[0], target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def _facts(run: Path, member: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from fracture.prediction import Box, Failure
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Case", "box_tables", "examine_films"]
+    from fracture.card import Calibration, Card
+
+__all__ = ["Case", "box_tables", "examine_films", "recalibrated"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,13 @@ class Case:
         examined: The networks' output; the radiograph in it has the film's size and facts but blank pixels, and its
             regions are the annotated ones.
         told: Regions as the networks themselves would have named them.
+        judge: Card of the weights whose networks these were, where they are not the weights to be calibrated.
     """
 
     film: Film
     examined: Examined
     told: tuple[str, ...]
+    judge: Card | None = None
 
     @property
     def score(self) -> float:
@@ -75,9 +79,20 @@ def examine_films(
     return cases
 
 
-def box_tables(films: Sequence[Film], boxes: Sequence[Sequence[Box]]) -> tuple[BoxTable, BoxTable]:
-    """Predicted and reference boxes of the same films, as the matcher takes them."""
-    found = [(i, (b.x0, b.y0, b.x1, b.y1), b.score) for i, row in enumerate(boxes) for b in row]
+def recalibrated(cases: Sequence[Case], calibrators: Mapping[str, Calibration | None]) -> list[Case]:
+    """The same cases with scores made by other calibrators, given by member name."""
+    return [
+        replace(case, examined=replace(case.examined, output=case.examined.output.recalibrated(calibrators)))
+        for case in cases
+    ]
+
+
+def box_tables(
+    films: Sequence[Film], boxes: Sequence[Sequence[Box]], factors: Sequence[float] | None = None
+) -> tuple[BoxTable, BoxTable]:
+    """Predicted and reference boxes of the same films, as the matcher takes them; a film's factor is of its scores."""
+    by = [1.0] * len(films) if factors is None else factors
+    found = [(i, (b.x0, b.y0, b.x1, b.y1), by[i] * b.score) for i, row in enumerate(boxes) for b in row]
     truth = [(i, corners) for i, film in enumerate(films) for corners in film.boxes]
     predicted = box_table(
         [i for i, _, _ in found],

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from fracture.ensemble import Precision
-    from fracture.operating_points import Method
 
 __all__ = ["assemble", "calibrate"]
 
@@ -49,6 +45,21 @@ def calibrate(
     data: Annotated[Path, typer.Option(help="The annotated set (folder or file).")],
     split: Annotated[Path | None, typer.Option(help="A split file; only --part of it is used.")] = None,
     part: Annotated[list[str] | None, typer.Option(help="Part of the split; may be repeated.")] = None,
+    out_of_fold: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLD_WEIGHTS",
+            help="Weights that held out some of the films, with their split.json; repeat for every fold. "
+            "Each judges what it held out, in the place of WEIGHTS.",
+        ),
+    ] = None,
+    calibrate_members: Annotated[
+        bool | None,
+        typer.Option(
+            help="Give each member a calibrator (Platt scaling) before the average. Default: only with --out-of-fold, "
+            "where WEIGHTS is made of the folds' members.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,
     method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-fitting.")] = 5,
@@ -58,32 +69,63 @@ def calibrate(
 ) -> None:
     """Find operating points and box rules on annotated films that no member was trained on.
 
-    Without --part, the parts "tune" and "validation" of the split are used. Prints the metrics as JSON on stdout.
+    Without --part, the parts "validation" and "tune" of the split are used. Prints the metrics as JSON on stdout.
     """
     from tqdm import tqdm
 
-    from fracture.calibration import calibrate as run
+    from fracture.calibration.folds import HELD_OUT, read_fold, share_out
+    from fracture.calibration.out_of_fold import calibrate_out_of_fold
+    from fracture.calibration.run import calibrate as run
     from fracture.data.readers import read_annotations
     from fracture.data.splits import Split
+    from fracture.errors import ConfigurationError
 
     annotated = read_annotations(data)
-    words = f"{annotated.name}"
-    if split is not None:
+    options: dict[str, Any] = {
+        "out": out,
+        "method": method,
+        "folds": folds,
+        "seed": seed,
+        "precision": precision,
+        "device": device,
+    }
+    count = len(annotated)
+    if out_of_fold:
+        if split is not None:
+            raise ConfigurationError(
+                "--split and --out-of-fold exclude each other",
+                hint="each of the fold weights has its own split beside it",
+            )
+        parts = tuple(part or HELD_OUT)
+        count = sum(len(share) for share in share_out([read_fold(fold) for fold in out_of_fold], annotated, parts))
+    elif split is not None:
         made = Split.read(split)
         names = tuple(part or (name for name in ("tune", "validation") if name in made.parts))
         annotated = made.part(annotated, *names)
+        count = len(annotated)
         words = f"{'+'.join(names)} of {made.name}, split {made.checksum[:12]} ({made.method})"
-    with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        result = run(
-            weights,
-            annotated,
-            out=out,
-            method=cast("Method", method),
-            folds=folds,
-            seed=seed,
-            precision=cast("Precision", precision),
-            device=device,
-            description=f"{len(annotated)} films, {annotated.positives} fractured: {words}",
-            progress=bar.update,
-        )
+    else:
+        if part:
+            raise ConfigurationError("--part names a part of a split", hint="give --split or --out-of-fold too")
+        words = annotated.name
+    with tqdm(total=count, unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        if out_of_fold:
+            result = calibrate_out_of_fold(
+                weights,
+                annotated,
+                out_of_fold,
+                parts=parts,
+                calibrate_members=calibrate_members,
+                progress=bar.update,
+                **options,
+            )
+        else:
+            result = run(
+                weights,
+                annotated,
+                calibrate_members=bool(calibrate_members),
+                description=f"{len(annotated)} films, {annotated.positives} fractured: {words}",
+                progress=bar.update,
+                **options,
+            )
     typer.echo(json.dumps(result.metrics, indent=2))

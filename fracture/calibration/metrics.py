@@ -9,7 +9,7 @@ from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import average_precision_boxes, froc
 from fracture.evaluation.estimate import Estimate
 from fracture.evaluation.matching import Criterion
-from fracture.evaluation.scores import auc
+from fracture.evaluation.scores import auc, brier, calibration_error
 from fracture.intervals import wilson_interval
 from fracture.prediction import Prediction
 
@@ -19,7 +19,7 @@ __all__ = ["measure_all"]
 def measure_all(
     cases: Sequence[Case], sensitive: Sequence[Prediction], specific: Sequence[Prediction], *, seed: int = 0
 ) -> dict[str, Any]:
-    """Film, region and box level results of cross-fitted predictions, as JSON.
+    """Film, region and box level results of cross-fitted predictions and the calibration of their scores, as JSON.
 
     Args:
         cases: The films with their annotations.
@@ -28,8 +28,10 @@ def measure_all(
         seed: Of the bootstrap.
 
     Returns:
-        ``{"film": {cohort: {...}}, "boxes": {...}, "regions_right": {...}}``; cohorts are ``all``,
-        ``without hardware`` and each region.
+        ``{"film": {cohort: {...}}, "boxes": {...}, "regions_right": {...}, "prevalence": {...},
+        "calibration": {...}}``; cohorts are ``all``, ``without hardware`` and each region. ``calibration`` holds the
+        calibration error and the Brier score of the scores without any calibrator (``before``) and, where members have
+        one, of those that decided (``after``); these are probabilities at ``prevalence``, the share of fractured films.
     """
     cohorts: dict[str, list[int]] = {"all": list(range(len(cases)))}
     if any(case.film.hardware for case in cases):
@@ -41,6 +43,8 @@ def measure_all(
         "boxes": _box_level(cases, sensitive, seed),
         "flagged_films_with_a_box": _share([bool(p.boxes) for p in sensitive if p.fractured]),
         "regions_right": _regions_right(cases),
+        "prevalence": _share([bool(case.film.fractured) for case in cases]),
+        "calibration": _calibration(cases, sensitive, seed),
         "cross_fitted": True,
     }
 
@@ -53,7 +57,7 @@ def _film_level(
     seed: int,
 ) -> dict[str, Any]:
     labels = [cases[i].film.fractured for i in keep]
-    area = auc(labels, [cases[i].score for i in keep], groups=[cases[i].film.group for i in keep], seed=seed)
+    area = auc(labels, [sensitive[i].probability for i in keep], groups=[cases[i].film.group for i in keep], seed=seed)
     row: dict[str, Any] = {"films": len(keep), "fractured": sum(labels), "auc": _number(area)}
     for name, predictions in (("high_sensitivity", sensitive), ("high_specificity", specific)):
         calls = [predictions[i].fractured for i in keep]
@@ -62,6 +66,20 @@ def _film_level(
             "specificity": _share([not call for call, label in zip(calls, labels, strict=True) if not label]),
         }
     return row
+
+
+def _calibration(cases: Sequence[Case], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
+    labels, groups = [case.film.fractured for case in cases], [case.film.group for case in cases]
+
+    def errors(scores: Sequence[float]) -> dict[str, Any]:
+        return {
+            "ece": _number(calibration_error(labels, scores, groups=groups, seed=seed)),
+            "brier": _number(brier(labels, scores, groups=groups, seed=seed)),
+        }
+
+    before = [p.probability if p.raw_probability is None else p.raw_probability for p in predictions]
+    after = [p.probability for p in predictions]
+    return {"before": errors(before), **({"after": errors(after)} if after != before else {})}
 
 
 def _box_level(cases: Sequence[Case], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from fracture.boxes import BoxParameters
 from fracture.calibration.cases import Case, examine_films
+from fracture.calibration.fitting import Fitting, cross_fit
+from fracture.calibration.folds import check_unseen
 from fracture.calibration.metrics import measure_all
 from fracture.calibration.sweep import Sweep
 from fracture.card import Card, SelfTest
@@ -18,15 +19,17 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.detector import Detector
 from fracture.ensemble import Ensemble, Precision
-from fracture.errors import DataError
-from fracture.operating_points import Method, OperatingPoints, fit_operating_points
+from fracture.errors import ConfigurationError, DataError
+from fracture.operating_points import Method
 from fracture.prediction import Prediction
-from fracture.regions import RegionTree
 from fracture.store import Weights, open_weights, self_test_film
 
-__all__ = ["CalibrationResult", "calibrate"]
+__all__ = ["CalibrationResult", "calibrate", "check_request", "conclude", "require_fractures"]
 
-_FEWEST_BOXES = 40  # a node with fewer annotated fractures takes its parent's map threshold (our choice)
+# Other entries of ``card.metrics`` (``fine_tuning``) stay; these are ours and never outlive a calibration.
+_OURS = frozenset(
+    ("film", "boxes", "flagged_films_with_a_box", "regions_right", "prevalence", "calibration", "cross_fitted")
+) | {"precision", "films", "date", "out_of_fold"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class CalibrationResult:
 
     Attributes:
         card: The card as it was written.
-        predictions: One per film, each judged by thresholds and box rules that it did not help to find.
+        predictions: One per film, each judged by calibrators, thresholds and box rules that it did not help to find.
         metrics: What went into ``card.metrics``.
     """
 
@@ -48,6 +51,7 @@ def calibrate(
     weights: str | Path,
     annotated: AnnotatedSet,
     *,
+    calibrate_members: bool = False,
     out: str | Path | None = None,
     method: Method = "empirical",
     folds: int = 5,
@@ -60,11 +64,16 @@ def calibrate(
     """Find operating points and box rules on annotated films, measure them cross-fitted, and rewrite the card.
 
     What ships is fitted on all films given. What is reported is cross-fitted: the films are divided into ``folds`` by
-    group, and each is judged by thresholds and box rules found on the other folds.
+    group, and each is judged by thresholds, box rules and, with ``calibrate_members``, calibrators found on the other
+    folds; see :func:`fracture.calibration.fitting.cross_fit`. The networks examine every film once.
 
     Args:
         weights: Folder or name of the weights; its card is rewritten.
-        annotated: Films that no member was trained on. That is not checked here; the split file says which they are.
+        annotated: Films that no member was trained on. Where a ``split.json`` lies beside the weights and was made for
+            the set of this name, films of its training part are refused; without one nothing can be checked.
+        calibrate_members: Give each member a calibrator (Platt scaling) before the average. Without it calibrators
+            that the card has are left as they are, and so is their influence on the metrics: where they were fitted
+            on these very films, only thresholds and box rules are cross-fitted.
         out: Folder for ``predictions.jsonl`` (candidates included) for ``fracture evaluate``.
         method: ``"empirical"`` (the paper's rule) or ``"conformal"`` (with a finite-sample guarantee).
         folds: Parts of the cross-fitting.
@@ -74,86 +83,109 @@ def calibrate(
         progress: Called with 1 after each film.
 
     Raises:
-        DataError: Films that cannot be read, or fewer groups than folds.
+        DataError: Films that cannot be read or were trained on, too few of a class or fewer groups than folds, or a
+            member whose scores are not higher on fractured films (with ``calibrate_members``).
+        ConfigurationError: An unknown method, or predictions that cannot be written.
         WeightsError: The weights cannot be loaded.
     """
+    check_request(out, method)
     opened = open_weights(weights)
+    check_unseen(opened, annotated)
     ensemble = Ensemble.load(opened, device=device, precision=precision)
-    detector = Detector(ensemble, opened.card)
-    cases = examine_films(detector, annotated, progress=progress)
-    if not any(case.film.fractured for case in cases):
-        raise DataError(f"{annotated.name} has no fractured film", hint="thresholds need films of both classes")
-    sweep = Sweep.over(cases)
+    cases = examine_films(Detector(ensemble, opened.card), annotated, progress=progress)
+    require_fractures(cases, annotated.name)
     numbers = {case.film.source: i for i, case in enumerate(cases)}
-    everything = range(len(cases))
+    parts = [[numbers[source] for source in held] for held in split_folds(annotated, folds, seed=seed).parts.values()]
     data = description or f"{len(cases)} films of {annotated.name}"
+    fitting = Fitting(tuple(cases), Sweep.over(cases), opened.card, calibrate_members, method, data)
+    return conclude(opened, fitting, parts, ensemble, out=out, seed=seed)
 
-    predictions: dict[int, Prediction] = {}
-    strict: dict[int, Prediction] = {}
-    for held in split_folds(annotated, folds, seed=seed).parts.values():
-        inside = sorted(numbers[source] for source in held)
-        rest = [i for i in everything if i not in set(inside)]
-        judge = Detector(ensemble, _fitted(opened.card, cases, sweep, rest, method, data, detector.tree))
-        for i in inside:
-            predictions[i] = judge.judge(cases[i].examined, candidates=True).drop_pixels()
-            strict[i] = judge.judge(cases[i].examined, operating_point="high_specificity").drop_pixels()
 
-    card = _fitted(opened.card, cases, sweep, everything, method, data, detector.tree)
-    found = tuple(predictions[i] for i in everything)
-    metrics = measure_all(cases, found, tuple(strict[i] for i in everything), seed=seed)
+def conclude(
+    opened: Weights,
+    fitting: Fitting,
+    folds: Sequence[Sequence[int]],
+    ensemble: Ensemble,
+    *,
+    out: str | Path | None,
+    seed: int,
+    more: Mapping[str, Any] | None = None,
+) -> CalibrationResult:
+    """Cross-fit, measure, fit on all films, and write the card and the predictions.
+
+    Args:
+        opened: The weights whose card is rewritten.
+        fitting: How a card is fitted.
+        folds: Numbers of the cases in each part of the cross-fitting.
+        ensemble: The networks that examined the films, or some of them.
+        out: Folder for ``predictions.jsonl``, or ``None``.
+        seed: Of the bootstrap intervals.
+        more: Further entries of the card's metrics.
+
+    Raises:
+        ConfigurationError: The predictions cannot be written.
+        DataError: As for :func:`fracture.calibration.fitting.cross_fit`.
+    """
+    sensitive, specific = cross_fit(fitting, folds, ensemble)
+    metrics = measure_all(fitting.cases, sensitive, specific, seed=seed)
+    metrics["calibration"]["members"] = _words(fitting)
     metrics["precision"] = str(ensemble.dtype).removeprefix("torch.")
-    metrics["films"] = data
-    card = card.model_copy(update={"metrics": metrics, "self_test": _self_test(opened, card)})
-    card.write(opened.folder)
+    metrics["films"] = fitting.data
+    metrics["date"] = date.today().isoformat()
+    metrics.update(more or {})
+    card = fitting.on(range(len(fitting.cases))).card
+    kept = {key: value for key, value in opened.card.metrics.items() if key not in _OURS}
+    card = card.model_copy(update={"metrics": {**kept, **metrics}, "self_test": _self_test(opened, card)})
     if out is not None:
-        _write_lines(Path(out) / "predictions.jsonl", found)
-    return CalibrationResult(card, found, metrics)
+        _write_lines(Path(out) / "predictions.jsonl", sensitive)
+    card.write(opened.folder)
+    return CalibrationResult(card, sensitive, metrics)
 
 
-def _fitted(
-    card: Card,
-    cases: Sequence[Case],
-    sweep: Sweep,
-    keep: Sequence[int],
-    method: Method,
-    data: str,
-    tree: RegionTree,
-) -> Card:
-    """The card with thresholds and box rules found on some of the cases."""
-    chosen = [cases[i] for i in keep]
-    rules = sweep.best(keep)
-    points: OperatingPoints = fit_operating_points(
-        [case.score for case in chosen],
-        [case.film.fractured for case in chosen],
-        [case.film.regions or ("any",) for case in chosen],
-        method=method,
-        map_thresholds=_map_thresholds(sweep, keep, rules, tree),
-        map_threshold_source=f"highest mean of AP at IoU 0.3 and FROC sensitivity at 0.5 false alarms a film; {data}",
-        data=data,
-        date=date.today().isoformat(),
-        tree=tree,
-    )
-    return card.model_copy(update={"operating_points": points.to_dict(), "boxes": rules.to_dict()})
+def require_fractures(cases: Sequence[Case], name: str) -> None:
+    """Refuse films of which none is fractured.
+
+    Raises:
+        DataError: None is.
+    """
+    if not any(case.film.fractured for case in cases):
+        raise DataError(f"{name} has no fractured film", hint="thresholds need films of both classes")
 
 
-def _map_thresholds(sweep: Sweep, keep: Sequence[int], rules: BoxParameters, tree: RegionTree) -> dict[str, float]:
-    """A map threshold for each region node with enough annotated fractures, and for the root."""
-    thresholds = {"any": rules.threshold}
-    shown = sorted({region for i in keep for region in sweep.cases[i].film.regions})
-    for region in shown:
-        own = [i for i in keep if region in sweep.cases[i].film.regions]
-        if sum(len(sweep.cases[i].film.boxes) for i in own) >= _FEWEST_BOXES:
-            thresholds[tree.normalize(region)] = sweep.best(own, start=rules).threshold
-    return thresholds
+def _words(fitting: Fitting) -> str:
+    """How the members are calibrated, for people."""
+    if fitting.calibrate_members:
+        return "Platt scaling of each member, fitted on the films that it judged here; these numbers are cross-fitted"
+    if any(member.calibration for member in fitting.card.members):
+        return "calibrators as they were in the card; not cross-fitted"
+    return "none"
 
 
 def _self_test(opened: Weights, card: Card) -> SelfTest:
     """The score of the fixed film, in float32 on the CPU, whatever the thresholds were found with."""
-    detector = Detector(Ensemble.load(opened, device="cpu", precision="float32"), card)
-    return SelfTest(probability=detector.predict(self_test_film()).probability)
+    ensemble = Ensemble.load(Weights(opened.folder, card), device="cpu", precision="float32")
+    return SelfTest(probability=Detector(ensemble, card).predict(self_test_film()).probability)
+
+
+def check_request(out: str | Path | None, method: str) -> None:
+    """Make the folder of the predictions, and know the method, before the networks run for an hour.
+
+    Raises:
+        ConfigurationError: The folder cannot be made, or there is no such method.
+    """
+    if method not in (allowed := get_args(Method)):
+        raise ConfigurationError("unknown method for a threshold", got=repr(method), allowed=allowed)
+    if out is None:
+        return
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{out} cannot be made", got=error.strerror, hint="give another --out") from error
 
 
 def _write_lines(path: Path, predictions: Sequence[Prediction]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(p.to_dict(), ensure_ascii=False, allow_nan=False) for p in predictions)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written", got=error.strerror, hint="give another --out") from error

@@ -37,7 +37,8 @@ class Sweep:
     Attributes:
         cases: The films.
         grid: The parameter sets.
-        boxes: ``boxes[g][i]``: boxes of case i under parameter set g.
+        boxes: ``boxes[g][i]``: boxes of case i under parameter set g, with the peaks of the map as their scores; a
+            box's own score is the film's times the peak.
     """
 
     cases: tuple[Case, ...]
@@ -49,6 +50,10 @@ class Sweep:
         """Find all boxes."""
         return cls(tuple(cases), tuple(grid), tuple(tuple(_boxes(c, p) for c in cases) for p in grid))
 
+    def rescored(self, cases: Sequence[Case]) -> Sweep:
+        """The same boxes with other scores of the same films, without finding them again."""
+        return replace(self, cases=tuple(cases))
+
     def value(self, index: int, keep: Sequence[int]) -> float:
         """Mean of AP at IoU 0.3 and of the FROC sensitivity at 0.5 false positives per film; 0 without fractures.
 
@@ -57,7 +62,8 @@ class Sweep:
             keep: Which cases.
         """
         films = [self.cases[i].film for i in keep]
-        predicted, reference = box_tables(films, [self.boxes[index][i] for i in keep])
+        scores = [self.cases[i].score for i in keep]
+        predicted, reference = box_tables(films, [self.boxes[index][i] for i in keep], scores)
         if len(reference) == 0:
             return 0.0
         overlap = average_precision_boxes(predicted, reference, _OVERLAP)[0] or 0.0
@@ -85,6 +91,5 @@ def _boxes(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
         parameters,
         to_source=GridToSource(*output.grid_to_source),
         size=(radiograph.width, radiograph.height),
-        score=output.score,
         spacing=radiograph.spacing,
     )

@@ -1,0 +1,123 @@
+"""Platt scaling of each member's logit, fitted on films that the member was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fracture.calibration.cases import Case
+from fracture.card import Calibration, Card, MemberCard
+from fracture.errors import DataError
+
+__all__ = ["fit_members", "fit_platt", "member_name", "with_calibrators"]
+
+_STEPS = 100  # Newton needs about ten
+_TOLERANCE = 1e-12  # of the decrease that a further step promises, per film
+_RIDGE = 1e-12  # on the diagonal of the Hessian, for the solver only (Lin, Lin and Weng 2007)
+
+
+def fit_platt(logits: ArrayLike, labels: ArrayLike, *, name: str = "the member") -> Calibration:
+    """The sigmoid of slope * logit + intercept with the highest likelihood, without a penalty, on smoothed targets.
+
+    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2: a fractured film's target is
+    (N+ + 1) / (N+ + 2) and a normal one's 1 / (N- + 2), so that the optimum is finite even where the logits part the
+    classes. Found by Newton's method with backtracking (Lin, Lin and Weng 2007) on standardized logits: the
+    likelihood is strictly concave, so the scale of the logits and the order of the films make no difference.
+
+    The calibrated score is a probability at the prevalence of the films it was fitted on.
+
+    Args:
+        logits: Finite, shape (n,), as the member gives them.
+        labels: Bool or 0/1, shape (n,): 1 where a fracture is present.
+        name: What the error calls the member.
+
+    Raises:
+        DataError: Logits that are not finite or all equal, films of one class only, or logits that are not higher
+            on fractured films (a slope that is not positive would turn the member's opinion around).
+    """
+    z: NDArray[np.float64] = np.asarray(logits, dtype=np.float64)
+    present: NDArray[np.bool_] = np.asarray(labels).astype(np.bool_)
+    positives = int(present.sum())
+    negatives = present.size - positives
+    if not np.isfinite(z).all():
+        raise DataError(f"{name}: logits must be finite", got=f"{int((~np.isfinite(z)).sum())} that are not")
+    if not positives or not negatives:
+        raise DataError(
+            f"{name} cannot be calibrated on films of one class",
+            got=f"{positives} fractured, {negatives} without a fracture",
+            hint="calibrate on more films, or with fewer folds, or without the members' calibration",
+        )
+    spread = float(z.std())
+    if not spread > 1e-9 * max(1.0, float(np.abs(z).max())):
+        raise DataError(f"{name} gives all {z.size} films the same score", got=float(z[0]), hint="leave it out")
+    center = float(z.mean())
+    target = np.where(present, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    slope, intercept = _newton((z - center) / spread, target)
+    slope, intercept = slope / spread, intercept - slope / spread * center
+    if not slope > 0:
+        raise DataError(
+            f"{name} cannot be calibrated: its scores are not higher on fractured films",
+            got=f"slope {slope:.4g} on {positives} fractured and {negatives} other films",
+            allowed="a positive slope",
+            hint="leave the member out, calibrate on more films, or do without the members' calibration",
+        )
+    return Calibration(slope=slope, intercept=intercept)
+
+
+def fit_members(cases: Sequence[Case]) -> dict[str, Calibration]:
+    """A calibrator for every member that judged any of the cases, by name, on the cases that it judged.
+
+    Raises:
+        DataError: As for :func:`fit_platt`.
+    """
+    outputs = [case.examined.output.member_logits for case in cases]
+    fitted = {}
+    for name in dict.fromkeys(name for logits in outputs for name in logits):
+        own = [i for i, logits in enumerate(outputs) if name in logits]
+        labels = [cases[i].film.fractured for i in own]
+        fitted[name] = fit_platt([outputs[i][name] for i in own], labels, name=f"member {name}")
+    return fitted
+
+
+def member_name(member: MemberCard) -> str:
+    """What the ensemble calls a member: the stem of its file."""
+    return PurePosixPath(member.file).stem
+
+
+def with_calibrators(card: Card, calibrators: Mapping[str, Calibration | None]) -> Card:
+    """The card with the calibrators of the members that are named; the others keep theirs."""
+    members = tuple(
+        member.model_copy(update={"calibration": calibrators.get(member_name(member), member.calibration)})
+        for member in card.members
+    )
+    return card.model_copy(update={"members": members})
+
+
+def _newton(z: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept that minimize the mean cross-entropy against targets strictly inside (0, 1)."""
+    design = np.stack([z, np.ones_like(z)])
+    mean = float(target.mean())
+    theta = np.array([0.0, np.log(mean / (1 - mean))])
+
+    def loss(at: NDArray[np.float64]) -> float:
+        s = at @ design
+        return float(np.mean(np.logaddexp(0.0, s) - target * s))
+
+    value = loss(theta)
+    for _ in range(_STEPS):
+        p = 0.5 * (1.0 + np.tanh(0.5 * (theta @ design)))
+        gradient = design @ (p - target) / z.size
+        hessian = (design * (p * (1 - p))) @ design.T / z.size + _RIDGE * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        decrease = float(gradient @ step)
+        if decrease < _TOLERANCE:
+            theta = theta - step
+            break
+        size = 1.0
+        while (found := loss(theta - size * step)) > value - 1e-4 * size * decrease and size > 1e-6:
+            size *= 0.5
+        theta, value = theta - size * step, found
+    return float(theta[0]), float(theta[1])
