@@ -15,23 +15,67 @@ def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if it is not there.")],
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many films.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal films.")] = 0,
-    file_format: Annotated[str, typer.Option("--format", help="dicom, png or both.")] = "dicom",
-    fracture_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of films with a fracture.")] = 0.5,
+    kind: Annotated[str, typer.Option(help="films (of any region) or hips (pelvic films, six classes).")] = "films",
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="dicom (default), png or both; hips are png.")
+    ] = None,
+    fracture_rate: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of films with a fracture, 0.5 by default; not for hips."),
+    ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given more than once.")] = None,
+    size: Annotated[int | None, typer.Option(help="Height and width of hip films in pixels, 640 by default.")] = None,
+    mix: Annotated[
+        list[str] | None, typer.Option(help="For hips: CLASS=SHARE; may be given more than once, others are left out.")
+    ] = None,
 ) -> None:
     """Write simulated radiographs with their annotations (COCO) into a folder."""
     from tqdm import tqdm
 
-    from fracture.simulate import write_dataset
+    from fracture.errors import ConfigurationError
+    from fracture.simulate import write_dataset, write_hips
 
+    if kind not in ("films", "hips"):
+        raise ConfigurationError("unknown kind of data set", got=repr(kind), allowed=("films", "hips"))
+    hips = kind == "hips"
+    unused = {"--region": region, "--fracture-rate": fracture_rate} if hips else {"--size": size, "--mix": mix}
+    for option, value in unused.items():
+        if value:
+            raise ConfigurationError(f"{option} does not apply to --kind {kind}", got=value)
+    if hips and file_format not in (None, "png"):
+        raise ConfigurationError("hips are written as PNG", got=repr(file_format), hint="leave --format out")
     with tqdm(total=n, unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        write_dataset(
-            directory,
-            n,
-            seed=seed,
-            format=file_format,
-            fracture_rate=fracture_rate,
-            regions=region or None,
-            progress=lambda done, _total: bar.update(done - bar.n),
-        )
+
+        def progress(done: int, _total: int) -> None:
+            bar.update(done - bar.n)
+
+        if hips:
+            side = 640 if size is None else size
+            write_hips(directory, n, seed=seed, size=(side, side), mix=_mix(mix), progress=progress)
+        else:
+            write_dataset(
+                directory,
+                n,
+                seed=seed,
+                format=file_format or "dicom",
+                fracture_rate=0.5 if fracture_rate is None else fracture_rate,
+                regions=region or None,
+                progress=progress,
+            )
     typer.echo(f"fracture: {n} films and annotations.json in {directory}", err=True)
+
+
+def _mix(entries: list[str] | None) -> dict[str, float] | None:
+    """``CLASS=SHARE`` entries as a mapping."""
+    from fracture.errors import ConfigurationError
+
+    if not entries:
+        return None
+    shares: dict[str, float] = {}
+    for entry in entries:
+        name, _, share = entry.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            raise ConfigurationError("--mix needs CLASS=SHARE", got=repr(entry), hint="--mix normal=0.5") from None
+    return shares

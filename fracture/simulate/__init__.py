@@ -3,6 +3,9 @@
     film = simulate.radiograph(7, region="wrist", fracture_type="oblique")
     film.pixels, film.fractures[0].box, film.to_radiograph(), film.to_dicom()
     simulate.write_dataset("films", 100, seed=0, format="both")
+    film = simulate.pelvis(7, left="displaced_neck", right="sliding_hip_screw")
+    film.hip("left").box, film.hip("left").label, film.to_radiograph(), film.to_film().to_dicom()
+    simulate.write_hips("hips", 100, seed=0)
 
 Bones are implicit solids of cortex, trabecular bone and marrow in a soft-tissue envelope; fractures cut them in
 3D and move the pieces; parallel rays, Beer and Lambert, blur and quantum noise make a 12-bit film. They look like
@@ -14,16 +17,28 @@ from __future__ import annotations
 
 from fracture.simulate.dataset import Summary, write_dataset
 from fracture.simulate.fractures import KINDS
+from fracture.simulate.hip_dataset import write_hips
+from fracture.simulate.hip_fractures import HIP_CLASSES, VARIANTS
+from fracture.simulate.pelvis import HIP_MIX, PELVIS_VIEWS, pelvis
+from fracture.simulate.pelvis_record import SimulatedHip, SimulatedPelvis
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture
 from fracture.simulate.scene import REGIONS, path_lengths, radiograph
 
 __all__ = [
+    "HIP_CLASSES",
+    "HIP_MIX",
     "KINDS",
+    "PELVIS_VIEWS",
     "REGIONS",
+    "VARIANTS",
     "SimulatedFilm",
     "SimulatedFracture",
+    "SimulatedHip",
+    "SimulatedPelvis",
     "Summary",
     "path_lengths",
+    "pelvis",
     "radiograph",
     "write_dataset",
+    "write_hips",
 ]

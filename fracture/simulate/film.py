@@ -23,12 +23,16 @@ MAXIMUM = 4095
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Path lengths in mm, float32 (height, width): envelope and muscle of the soft tissue, bone, mineral."""
+    """Path lengths in mm, float32 (height, width): envelope and muscle of the soft tissue, bone, mineral.
+
+    ``metal`` is the optical thickness of implants at the exposure's energy, where there are any.
+    """
 
     envelope: Array
     muscle: Array
     bone: Array
     mineral: Array
+    metal: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ def line_integral(paths: Paths, energy: float) -> Array:
     marrow = np.maximum(paths.bone - paths.mineral, 0.0)
     total = muscle * np.float32(mu.soft) + fat * np.float32(mu.fat)
     total += paths.mineral * np.float32(mu.mineral) + marrow * np.float32(mu.marrow)
+    if paths.metal is not None:
+        total += paths.metal
     return np.asarray(total, dtype=np.float32)
 
 

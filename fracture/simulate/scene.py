@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["REGIONS", "Paths", "path_lengths", "radiograph"]
+__all__ = ["REGIONS", "Paths", "mark_fracture", "path_lengths", "radiograph"]
 
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8
@@ -319,7 +319,9 @@ def _fracture(
         materials = project(bodies, scene.camera, len(plan.breaks), offset=_offset(seed))
         found = []
         for number, entry in enumerate(plan.breaks):
-            record = _record(materials.surfaces[number] & field, scene.camera.spacing, plan, entry[0])
+            record = mark_fracture(
+                materials.surfaces[number] & field, scene.camera.spacing, plan.kind, plan.displaced, entry[0]
+            )
             if record is not None:
                 found.append(record)
         if found:
@@ -329,7 +331,9 @@ def _fracture(
     )
 
 
-def _record(surface: NDArray[np.bool_], spacing: float, plan: Plan, bone: str) -> SimulatedFracture | None:
+def mark_fracture(
+    surface: NDArray[np.bool_], spacing: float, kind: str, displaced: bool, bone: str
+) -> SimulatedFracture | None:
     """The convex outline of a fracture's rays as mask, polygon and box; ``None`` where it is not on the film."""
     rows, columns = np.nonzero(surface)
     if rows.size < 4:
@@ -353,7 +357,7 @@ def _record(surface: NDArray[np.bool_], spacing: float, plan: Plan, bone: str) -
         min(float(width), float(j.max()) + 1.0 + margin),
         min(float(height), float(i.max()) + 1.0 + margin),
     )
-    return SimulatedFracture(box, inside, polygon, plan.kind, plan.displaced, bone)
+    return SimulatedFracture(box, inside, polygon, kind, displaced, bone)
 
 
 def _paths(scene: _Scene, materials: Materials, plan: Plan | None) -> Paths:
