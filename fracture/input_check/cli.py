@@ -24,7 +24,7 @@ def input_check(
     films: Annotated[int, typer.Option(min=0, help="At most so many films of each, evenly spaced; 0: all.")] = 0,
     member: Annotated[str | None, typer.Option(help="Whose features; the fast subset's first where left out.")] = None,
     false_alarms: Annotated[float, typer.Option(help="Share of films of the same kind that may be warned of.")] = 0.01,
-    margin: Annotated[float, typer.Option(help="Factor on the limit, for films of other places.")] = 1.25,
+    margin: Annotated[float, typer.Option(help="Factor on the limit, for films of other places.")] = 1.5,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
 ) -> None:
