@@ -133,7 +133,7 @@ class Detector:
         start = time.perf_counter()
         radiograph = read(source, region=region, tree=self.tree, **reading)
         prepared = self.ensemble.prepare(radiograph)
-        warnings = check_pixels(radiograph)
+        warnings = check_pixels(radiograph, prepared.inputs[0].geometry.crop)
         output = self.ensemble.run([prepared])[0]
         examined = Examined(radiograph, output, 0.0, warnings)
         result = self.judge(examined, operating_point=operating_point, candidates=candidates)
@@ -227,7 +227,7 @@ class Detector:
         try:
             radiograph = read(source, **options)
             prepared = self.ensemble.prepare(radiograph)
-            warnings = check_pixels(radiograph)
+            warnings = check_pixels(radiograph, prepared.inputs[0].geometry.crop)
         except InputError as error:
             return Failure(_name(source), error, time.perf_counter() - start)
         return _Film(radiograph, prepared, time.perf_counter() - start, warnings)

@@ -28,7 +28,6 @@ from fracture.errors import ConfigurationError, DataError, InputError
 from fracture.input_check.distribution import FeatureDistribution
 from fracture.input_check.rules import check_pixels
 from fracture.intervals import wilson_interval
-from fracture.radiograph import Radiograph
 from fracture.reading import read
 from fracture.store import Weights, open_weights
 
@@ -165,8 +164,9 @@ def _features(
 
     def opened(film: Film) -> tuple[PreparedFilm, bool] | str:
         try:
-            radiograph: Radiograph = read(annotated.image_path(film))
-            return ensemble.prepare(radiograph), bool(check_pixels(radiograph))
+            radiograph = read(annotated.image_path(film))
+            prepared = ensemble.prepare(radiograph)
+            return prepared, bool(check_pixels(radiograph, prepared.inputs[0].geometry.crop))
         except InputError as error:
             return f"{film.source}: {error}"
 
