@@ -1,0 +1,193 @@
+"""Evaluation: numbers that can be counted by hand, kappas, the reader study, files of judged hips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fracture.cli.hip import hip as app
+from fracture.errors import DataError, EvaluationError
+from fracture.hip.cases import ExtraBox, HipCase, read_cases, write_cases
+from fracture.hip.classes import CLASSES
+from fracture.hip.evaluation import evaluate_hips, evaluate_readings, localization
+from fracture.hip.readers import Readings, compare_groups, margin_of, reader_study, reading_times, simulate_readers
+from fracture.hip.report import save, study_lines
+
+BOX = (0.0, 0.0, 100.0, 100.0)
+
+
+def sharp(name: str, p: float = 0.9) -> tuple[float, ...]:
+    return tuple(p if other == name else (1 - p) / 5 for other in CLASSES)
+
+
+def case(number: int, name: str, said: str, *, side: str = "left", shift: float = 0.0, **changes: object) -> HipCase:
+    values: dict[str, object] = {
+        "source": f"{number}.png",
+        "group": f"g{number // 2}",
+        "side": side,
+        "box": BOX,
+        "allowed": (name,),
+        "found": (shift, 0.0, 100.0 + shift, 100.0),
+        "found_score": 0.9,
+        "manual": sharp(said),
+        "automatic": sharp(said),
+    }
+    return HipCase(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cases() -> list[HipCase]:
+    rows = [case(i, CLASSES[i % 6], CLASSES[i % 6]) for i in range(48)]
+    rows += [case(100 + i, "nondisplaced_neck", "normal") for i in range(4)]
+    rows += [case(200 + i, "normal", "nondisplaced_neck") for i in range(2)]
+    return rows
+
+
+def test_localization_is_counted(cases: list[HipCase]) -> None:
+    moved = [
+        case(0, "normal", "normal", shift=10.0),  # IoU 90/110
+        case(1, "normal", "normal", shift=25.0),  # 75/125
+        case(2, "normal", "normal", found=None, found_score=None, automatic=None),
+        case(3, "normal", "normal", found=None, found_score=None, automatic=None, wrong_side=0.9),
+    ]
+    result = localization(moved, [ExtraBox("9.png", "right", BOX, 0.5)], resamples=200)
+    assert result.found.value == 0.5
+    assert result.mean.value == pytest.approx((90 / 110 + 75 / 125) / 2)
+    assert result.deviation == pytest.approx(np.std([90 / 110, 75 / 125], ddof=1))
+    assert result.minimum == pytest.approx(0.6)
+    assert result.side_right.value == pytest.approx(2 / 3)
+    assert result.missed == (("2.png", "left"), ("3.png", "left"))
+    assert result.extra == 1
+
+
+def test_readings_are_counted(cases: list[HipCase]) -> None:
+    result = evaluate_readings(cases, "manual", resamples=200)
+    assert result.multiclass_accuracy.value == pytest.approx(48 / 54)
+    assert result.binary_accuracy.value == pytest.approx(48 / 54)
+    rows = {row.name: row for row in result.classes}
+    assert rows["nondisplaced_neck"].sensitivity.value == pytest.approx(8 / 12)
+    assert rows["nondisplaced_neck"].specificity.value == pytest.approx(1 - 2 / 42)
+    assert rows["arthroplasty"].auc.value == 1.0
+    assert rows["arthroplasty"].band is not None
+    assert result.binary.sensitivity.value == pytest.approx(24 / 28)
+    assert result.binary.specificity.value == pytest.approx(24 / 26)
+    neck = CLASSES.index("nondisplaced_neck")
+    assert result.confusion[neck, 0] == pytest.approx(4 / 12)
+    np.testing.assert_allclose(result.confusion.sum(axis=1), 1)
+    assert result.binary.sensitivity.method == "bootstrap, one film per group, m = 200"
+
+
+def test_what_is_not_known_is_not_judged() -> None:
+    neck = ("displaced_neck", "nondisplaced_neck")
+    rows = [case(i, "normal", "normal") for i in range(10)]
+    rows += [case(20 + i, "displaced_neck", "nondisplaced_neck", allowed=neck) for i in range(6)]
+    rows += [case(40, "normal", "normal", allowed=())]
+    result = evaluate_readings(rows, "automatic", resamples=100)
+    assert result.counts.tolist() == [10, 0, 0, 0, 0, 0]
+    assert result.known_accuracy.value == 1.0
+    assert result.region_accuracy.n == 16
+    assert result.binary.positives == 6
+    assert result.classes[1].sensitivity.value is None
+    assert np.isnan(result.confusion[1]).all()
+
+
+def test_hardware_counts_as_no_fracture() -> None:
+    rows = [case(i, "arthroplasty", "arthroplasty") for i in range(6)]
+    rows += [case(20 + i, "intertrochanteric", "intertrochanteric") for i in range(6)]
+    result = evaluate_readings(rows, "manual", resamples=100)
+    assert result.binary.positives == 6
+    assert result.binary.auc.value == 1.0
+
+
+def test_labelled_and_found_boxes_are_compared(cases: list[HipCase]) -> None:
+    from dataclasses import replace
+
+    worse = [replace(c, automatic=sharp("normal")) if i % 3 == 0 else c for i, c in enumerate(cases)]
+    result = evaluate_hips(worse, resamples=300)
+    assert result.multiclass_kappas is not None
+    assert result.multiclass_kappas.difference.value is not None
+    assert result.multiclass_kappas.difference.value < -0.05
+    same = evaluate_hips(cases, resamples=300)
+    assert same.binary_kappas is not None
+    assert same.binary_kappas.observed == 0
+    json.dumps(result.to_dict(), allow_nan=False)
+    with pytest.raises(EvaluationError, match="no hip"):
+        evaluate_hips([])
+
+
+def test_cases_go_through_files(cases: list[HipCase], tmp_path: Path) -> None:
+    extra = [ExtraBox("9.png", "right", BOX, 0.5)]
+    write_cases(tmp_path / "a.jsonl", cases[:5], extra)
+    write_cases(tmp_path / "b.jsonl", cases[5:9])
+    found, boxes = read_cases([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+    assert list(found) == cases[:9]
+    assert list(boxes) == extra
+    with pytest.raises(DataError, match="two files"):
+        read_cases([tmp_path / "a.jsonl", tmp_path / "a.jsonl"])
+    (tmp_path / "c.jsonl").write_text('{"kind": "hip", "sauce": 1}\n')
+    with pytest.raises(DataError, match="sauce"):
+        read_cases([tmp_path / "c.jsonl"])
+
+
+def test_the_reader_study_on_simulated_readers() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 6, 200)
+    p = np.array([sharp(CLASSES[c if rng.random() < 0.93 else (c + 1) % 6]) for c in truth])
+    readings = simulate_readers(truth, p, seed=3)
+    assert {(r.group, r.condition) for r in readings} == {
+        (g, c) for g in ("experts", "residents") for c in ("model-quality", "full-quality", "aided")
+    }
+    rows = {(row.group, row.condition): row for row in reader_study(truth, p, readings, resamples=200, margin=0.103)}
+    poor = rows["residents", "model-quality"].multiclass
+    assert poor.verdict == "superior"
+    assert poor.difference.value > rows["residents", "aided"].multiclass.difference.value  # type: ignore[operator]
+    assert rows["residents", "model-quality"].binary.readers_below_band is True
+    by = {(r.group, r.condition): r for r in readings}
+    helped = compare_groups(truth, by["residents", "aided"], by["residents", "full-quality"], resamples=200)
+    assert helped.difference.low is not None
+    assert helped.difference.low > 0
+    margin = margin_of(truth, readings)
+    assert margin is not None
+    assert 0 < margin < 0.15
+    assert len(study_lines(list(rows.values()))) == 7
+    again = simulate_readers(truth, p, seed=3)
+    assert all(np.array_equal(a.calls, b.calls) for a, b in zip(readings, again, strict=True))
+
+
+def test_readings_that_cannot_be() -> None:
+    with pytest.raises(EvaluationError, match="condition"):
+        Readings("experts", "blind", np.zeros((1, 3), np.int64))
+    with pytest.raises(EvaluationError, match="classes of hips"):
+        Readings("experts", "aided", np.full((1, 3), 6))
+
+
+def test_reading_times_without_outliers() -> None:
+    times = reading_times([10, 11, 12, 13, 14, 15, 200])
+    assert times == {"n": 6, "left_out": 1, "mean": 12.5, "deviation": pytest.approx(1.8708, abs=1e-3),
+                     "minimum": 10.0, "maximum": 15.0}  # fmt: skip
+
+
+def test_a_report_folder(cases: list[HipCase], tmp_path: Path) -> None:
+    path = save(tmp_path / "report", evaluate_hips(cases, resamples=100), cases)
+    report = json.loads(path.read_text())
+    assert report["manual"]["multiclass_accuracy"]["value"] == pytest.approx(48 / 54)
+    assert {p.name for p in path.parent.iterdir()} == {
+        "report.json", "report.txt", "cases.jsonl", "roc.png", "confusion.png"
+    }  # fmt: skip
+
+
+def test_the_command_line(hip_weights: Path, toy_set: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    options = ["--bootstrap", "50", "--precision", "float32", "--weights", str(hip_weights)]
+    done = run.invoke(app, ["evaluate", str(toy_set), "--out", str(tmp_path / "one"), *options])
+    assert done.exit_code == 0, done.output
+    assert "hips found" in done.output
+    cases, _ = read_cases([tmp_path / "one" / "cases.jsonl"])
+    assert len(cases) == 32
+    pooled = ["evaluate", "--cases", str(tmp_path / "one" / "cases.jsonl"), "--out", str(tmp_path / "two")]
+    assert run.invoke(app, [*pooled, "--bootstrap", "50"]).exit_code == 0
+    assert run.invoke(app, [*pooled, str(toy_set)]).exit_code == 1  # a typed error, exit code 2 in `fracture`

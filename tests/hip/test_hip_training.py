@@ -1,0 +1,170 @@
+"""Training of both stages: recipes, presentations, patches, resuming to the last bit, the folder that comes out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import fracture
+from fracture.errors import ConfigurationError, DataError
+from fracture.hip.crops import CropSpec, crop_hip
+from fracture.hip.records import read_hips
+from fracture.hip.training import train
+from fracture.hip.training_config import HipRecipe, HipSampling, load_hip_recipe, recipe_names
+from fracture.hip.training_data import HipPictures, PatchCache, presentations
+from fracture.hip.training_loop import HipLoop
+from fracture.hip.verification import verify_hip_weights
+from tests.hip.conftest import write_set
+
+
+def recipe(cache: Path, **changes: Any) -> HipRecipe:
+    tables = {
+        "name": "tiny",
+        "loop": {"epochs": 2, "batch": 2, "workers": 0, "steps_per_epoch": 2, "cache": str(cache)},
+        "localizer": {
+            "model": {"body": "resnet18", "levels": [2], "channels": 16, "anchors": [32, 64, 128]},
+            "preprocess": {"size": 96},
+        },
+        "classifier": {
+            "model": {"trunk": "resnet18", "stages": 2},
+            "crop": {"size": 32},
+            "sampling": {"variants": 2, "fresh": True},
+        },
+    }
+    return HipRecipe.from_dict(tables).replace(changes)
+
+
+def test_the_shipped_recipes_say_what_the_paper_says() -> None:
+    assert recipe_names() == ("krogue2020", "small")
+    paper = load_hip_recipe("krogue2020")
+    one, two = paper.localizer, paper.classifier
+    assert one.model.body == "resnet50"
+    assert one.loop.batch == 16
+    assert one.loop.epochs * one.loop.steps_per_epoch == pytest.approx(25_000, rel=0.001)  # type: ignore[operator]
+    assert one.rules.iou == 0.3
+    assert one.augmentation.flip == 0
+    assert two.model.trunk == "densenet169"
+    assert two.model.se_reduction == 16
+    assert (two.crop.size, two.loop.batch, two.loop.patience) == (224, 25, 10)
+    assert (two.optimizer.lr, two.optimizer.decay, two.optimizer.name) == (1e-5, 0.9, "adam")
+    assert two.class_weighted
+    assert not two.sampling.balanced
+    assert two.split.shares == {"train": 0.6, "tune": 0.25, "validation": 0.15}
+    assert HipRecipe.from_dict(paper.to_dict()) == paper
+    small = load_hip_recipe("small")
+    assert HipRecipe.from_dict(small.to_dict()) == small
+
+
+def test_unknown_and_contradictory_settings() -> None:
+    with pytest.raises(ConfigurationError, match="epoch"):
+        HipRecipe.from_dict({"loop": {"epoch": 3}})
+    with pytest.raises(ConfigurationError, match="trunk"):
+        HipRecipe.from_dict({"classifier": {"model": {"trunk": "alexnet"}}})
+    with pytest.raises(ConfigurationError, match="fusion"):
+        HipRecipe.from_dict({"classifier": {"sampling": {"views": 2}}})
+    with pytest.raises(ConfigurationError, match="no such recipe"):
+        load_hip_recipe("krogue")
+
+
+def test_the_papers_epoch_shows_every_hip_fourteen_times() -> None:
+    shown = presentations([("", "normal")] * 5, HipSampling(), 14, seed=1, epoch=0)
+    assert Counter((p.item, p.form) for p in shown) == Counter({(i, f): 1 for i in range(5) for f in range(14)})
+    again = presentations([("", "normal")] * 5, HipSampling(), 14, seed=1, epoch=1)
+    assert {(p.item, p.form): p.seed for p in shown} == {(p.item, p.form): p.seed for p in again}
+    assert [p.item for p in shown] != [p.item for p in again]
+
+
+def test_balance_and_shares() -> None:
+    keys = [("real", "normal")] * 90 + [("real", "neck")] * 10 + [("sim", "neck")] * 300
+    sampling = HipSampling(balanced=True, shares={"real": 0.5}, variants=10, fresh=True)
+    shown = Counter(keys[p.item] for p in presentations(keys, sampling, 14, seed=1, epoch=0))
+    total = sum(shown.values())
+    assert total == 4000
+    assert shown["real", "normal"] / total == pytest.approx(0.25, abs=0.03)
+    assert shown["real", "neck"] / total == pytest.approx(0.25, abs=0.03)
+    assert shown["sim", "neck"] / total == pytest.approx(0.5, abs=0.03)
+    with pytest.raises(DataError, match="without training items"):
+        presentations(keys, HipSampling(shares={"other": 0.5}), 14, seed=1, epoch=0)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "square", "native"])
+def test_a_crop_of_a_patch_is_that_of_the_film(toy_set: Path, tmp_path: Path, fit: Any) -> None:
+    path = toy_set / "images" / "3.png"
+    spec = CropSpec(size=64, margin=1.3, fit=fit)
+    for side, box in (("right", (10.0, 30.0, 60.0, 110.0)), ("left", (100.5, 30.25, 150.0, 110.0))):
+        patch, inside = PatchCache(tmp_path).load(path, box, reach=1.4, least=64)
+        a = crop_hip(patch, inside, side, spec)
+        b = crop_hip(fracture.read(path).pixels, box, side, spec)
+        np.testing.assert_allclose(a.pixels, b.pixels, atol=2e-5)
+        np.testing.assert_array_equal(a.mask, b.mask)
+    target = next((tmp_path / "hips").glob("*.safetensors"))
+    target.write_bytes(b"damaged")
+    PatchCache(tmp_path).load(path, (10.0, 30.0, 60.0, 110.0), reach=1.4, least=64)
+    PatchCache(tmp_path).load(path, (100.5, 30.25, 150.0, 110.0), reach=1.4, least=64)
+    assert all(file.stat().st_size > 1000 for file in (tmp_path / "hips").glob("*.safetensors"))
+
+
+def test_training_and_inference_make_the_same_input(toy_set: Path, tmp_path: Path) -> None:
+    from fracture.hip.crops import rgb_input
+
+    config = recipe(tmp_path).classifier
+    pictures = HipPictures(read_hips(toy_set), PatchCache(tmp_path), config)
+    assert len(pictures.items) == 24  # a quarter of the 32 hips is dislocated
+    item = pictures.items[1]
+    crop = crop_hip(fracture.read(item.path).pixels, item.hip.box, item.hip.side, config.crop)
+    np.testing.assert_allclose(pictures.plain(item), rgb_input(crop.pixels, crop.mask), atol=1e-4)
+
+
+def test_a_run_from_films_to_weights_and_on_after_an_interruption(
+    toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run goes through; another is stopped after the first step of each epoch and ends with the same weights."""
+    extra = write_set(tmp_path / "sim", 3, classes=("arthroplasty", "internal_fixation"))
+    config = recipe(tmp_path / "cache")
+    whole = train(config, [toy_set], train_only=[extra], out=tmp_path / "whole", progress=False, device="cpu")
+    assert whole.finished
+    assert whole.weights is not None
+    assert any("self-test" in line for line in verify_hip_weights(whole.weights))
+    card = json.loads((whole.weights / "hip_card.json").read_text())
+    assert card["classes"]["arthroplasty"]["trained_on"] == "3 hips of this class"
+    assert card["data"]["balance"]["binary"]["p_value"] > 0.05
+    held = [json.loads(line) for line in (whole.folder / "classifier" / "predictions_validation.jsonl").open()]
+    split = json.loads((whole.folder / "classifier" / "split.json").read_text())
+    assert {row["source"] for row in held} <= set(split["parts"]["validation"])
+    assert not any("sim" in source for part in split["parts"].values() for source in part)
+
+    step = HipLoop._optimize
+
+    def stopping(self: HipLoop, made: Any) -> None:
+        step(self, made)
+        self.stop.asked = self.state.step == 1
+
+    monkeypatch.setattr(HipLoop, "_optimize", stopping)
+    parted = tmp_path / "parted"
+    turns = 0
+    while not (run := train(config, [toy_set], train_only=[extra], out=parted, progress=False, device="cpu")).finished:
+        turns += 1
+        assert turns < 6
+    assert turns == 4  # two stages of two epochs each
+    assert run.stages == ("localizer", "classifier")
+    for stage in run.stages:
+        a = safetensors.torch.load_file(whole.folder / f"{stage}.safetensors")
+        b = safetensors.torch.load_file(parted / f"{stage}.safetensors")
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+    with pytest.raises(ConfigurationError, match="other settings"):
+        train(config.replace({"classifier": {"seed": 5}}), [toy_set], train_only=[extra], out=parted, progress=False)
+
+
+def test_nothing_to_train_on(toy_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no annotated hips"):
+        train(recipe(tmp_path), [], out=tmp_path / "run", progress=False)
+    with pytest.raises(ConfigurationError, match="unknown stage"):
+        train(recipe(tmp_path), [toy_set], out=tmp_path / "run", stages=["detector"], progress=False)
