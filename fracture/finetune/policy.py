@@ -27,6 +27,8 @@ class FineTunePolicy:
         head_films: Film presentations of the first phase, in which the whole backbone is frozen: heads that do not
             fit yet would otherwise drive the features away. 0 leaves the phase out.
         thaw_films: Presentations of the second phase. 0 leaves it out: only heads are tuned.
+        passes: Neither phase presents a film more often than this on average. Twenty films that are presented sixty
+            times are learned by heart, and the old regions pay for it.
         thaw_stages: Stages of the backbone, counted from the output, that learn in the second phase. The early ones
             see edges and textures, which a new bone shares with the old ones.
         crop_share: Share of the second phase, at its beginning, that presents crops instead of whole films
@@ -36,18 +38,19 @@ class FineTunePolicy:
         keep: Share of the old weights in the result: ``keep * old + (1 - keep) * new``, tensor by tensor (Wortsman et
             al. 2022, "Robust fine-tuning of zero-shot models"). What was learned and what was known share a basin
             when the training is short, and their mean loses less on the old regions than the end of the training
-            does. Needs no old films. 0 keeps the end of the training.
+            does (measured, see docs/training.md). Needs no old films. 0 keeps the end of the training.
         validation: Share of the new films (by group) that are not trained on; they find the thresholds and measure.
         batch: Films per optimizer step.
     """
 
     head_films: int = 300
     thaw_films: int = 1200
+    passes: int = 20
     thaw_stages: int = 1
     crop_share: float = 0.5
     lr: float = 1e-4
     head_lr: float = 5e-4
-    keep: float = 0.3
+    keep: float = 0.5
     validation: float = 0.5
     batch: int = 8
 
@@ -55,7 +58,8 @@ class FineTunePolicy:
         for name in ("head_films", "thaw_films", "thaw_stages"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.head_films + self.thaw_films > 0, "head_films", 0, "above 0 where thaw_films is 0")
-        _require(self.batch >= 1, "batch", self.batch, "1 or more")
+        for name in ("batch", "passes"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("lr", "head_lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         _require(0 <= self.crop_share <= 1, "crop_share", self.crop_share, "0 .. 1")
@@ -83,11 +87,16 @@ class FineTunePolicy:
         films = {"heads": self.head_films, "thaw": self.thaw_films}
         return tuple(name for name in PHASES if films[name] > 0)
 
-    def config(self, phase: str, stages: int, base: MemberConfig, **changes: Any) -> MemberConfig:
+    def presentations(self, phase: str, films: int) -> int:
+        """Film presentations of a phase that has so many films to train on."""
+        return min(self.head_films if phase == "heads" else self.thaw_films, self.passes * films)
+
+    def config(self, phase: str, films: int, stages: int, base: MemberConfig, **changes: Any) -> MemberConfig:
         """The training configuration of one phase of one member.
 
         Args:
             phase: ``"heads"`` or ``"thaw"``.
+            films: Films to train on.
             stages: Stages of the member's backbone.
             base: The member's name, network, preprocessing, losses and augmentation.
             **changes: Sections to lay over everything (``data``, ``split``, ``loop``, ...).
@@ -95,9 +104,9 @@ class FineTunePolicy:
         Raises:
             ConfigurationError: Settings that do not fit the network.
         """
-        films = self.head_films if phase == "heads" else self.thaw_films
-        epoch = min(_EPOCH, films)
-        epochs = -(-films // epoch)
+        presentations = self.presentations(phase, films)
+        epoch = min(_EPOCH, presentations)
+        epochs = -(-presentations // epoch)
         frozen = stages if phase == "heads" else max(0, stages - self.thaw_stages)
         tables: dict[str, Any] = {
             "sampling": {"films_per_epoch": epoch, "balanced_epochs": 0},

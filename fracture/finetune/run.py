@@ -244,7 +244,7 @@ def _train(
         start.write(latest)
     facts: dict[str, Any] = {}
     for phase in policy.phases():
-        config = policy.config(phase, start.stages, start.config, init=str(latest), **settings)
+        config = policy.config(phase, len(films), start.stages, start.config, init=str(latest), **settings)
         result = train(config, films, out=runs / phase, device=device, progress=progress)
         if not result.finished:
             raise TrainingError(

@@ -250,3 +250,11 @@ def test_command(base: Path, tmp_path: Path) -> None:
     assert report["region"] == "scaphoid"
     assert report["policy"]["thaw_films"] == 4
     assert Card.read(tmp_path / "out").region_tree.ancestors("scaphoid")[0] == "wrist"
+
+
+def test_no_film_is_presented_too_often() -> None:
+    policy = FineTunePolicy()
+    assert policy.presentations("heads", 10) == 200
+    assert policy.presentations("thaw", 20) == 400
+    assert policy.presentations("heads", 1000) == policy.head_films
+    assert policy.presentations("thaw", 1000) == policy.thaw_films
