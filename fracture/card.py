@@ -133,7 +133,8 @@ class InputCheckCard(_Strict):
 class Card(_Strict):
     """The specification record of a set of weights.
 
-    ``operating_points`` and ``boxes`` are the dictionaries of ``OperatingPoints`` and ``BoxParameters``;
+    ``operating_points`` and ``boxes`` are the dictionaries of ``OperatingPoints`` and ``BoxParameters``; ``fast`` and
+    ``input_check`` are for weights that have a fast subset, or statistics of real films' features;
     ``data``, ``metrics`` and each member's ``training`` are for people and take any JSON.
     """
 

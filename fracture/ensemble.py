@@ -186,8 +186,9 @@ class Ensemble:
         """What the input check looks at, of films whose ``shape_key`` is the same: (n, C) of one member's backbone.
 
         C channels of the stride-8 tap, each averaged over the film's valid cells. The tap holds textures and edges,
-        which tell a photograph or a slice from a film better than the deepest features do: of two members, at the
-        same false alarms, the tap of the weaker one missed none of the slices of which its deepest features missed 3.
+        which tell a photograph or a slice from a film better than the deepest features do: at the same false alarms
+        (1 % of 300 held-out films) the tap of a ResNet-50 and of a ResNet-18 flagged 100 and 97 % of 68 such pictures,
+        their deepest features 97 and 71 %.
 
         Raises:
             ConfigurationError: No such member.

@@ -39,7 +39,12 @@ FALSE_ALARMS = 0.01
 """Share of new films of the same kind that may be warned of (our choice)."""
 
 MARGIN = 1.5
-"""Factor on the limit, for films of other places and machines (our choice, see ``benchmarks/input_check.py``)."""
+"""Factor on the limit, for films of other places and machines (our choice).
+
+Of 127 pelves of another source than the films that made the distribution, a ResNet-50's features flagged 47 % without
+it and 2 % with it, a ResNet-18's 13 and 3 %; of 68 photographs and slices it left 97 and 79 % flagged.
+``benchmarks/input_check.py`` measures both again.
+"""
 
 _BATCH = 8
 _FOLDS = 5
