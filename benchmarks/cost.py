@@ -89,7 +89,7 @@ def measure(weights: str | None, film: Path, repeats: int, *, warm: int = 3) -> 
     names = {"ResNet-50, channels last": torch.channels_last, "ResNet-50, contiguous": torch.contiguous_format}
     sides: dict[str, Callable[[], object]] = {name: resnet50(dtype, layout) for name, layout in names.items()}
     sides["predict"] = lambda: detector.predict(film)
-    if getattr(detector.card, "fast", None) is not None:
+    if detector.card.fast is not None:
         quick = fracture.load(weights, device="cpu", fast=True)
         sides["predict, fast"] = lambda: quick.predict(film)
     found = timed(sides, repeats, warm)

@@ -67,29 +67,23 @@ def performance(card: Card) -> str:
 
 def fast_subset(card: Card) -> str:
     """What ``fast=True`` runs, what it loses against all members, and how good it is itself."""
-    section = _mapping(card.model_dump(mode="json").get("fast"))
-    if not section:
+    if card.fast is None:
         return ""
-    names = ", ".join(str(_mapping(m).get("file", "")).removesuffix(".safetensors") for m in section["members"])
+    names = ", ".join(member.file.removesuffix(".safetensors") for member in card.fast.members)
     lines = [f"## The fast subset (`--fast`)\n\nMembers: {names}; with thresholds and box rules of their own."]
-    loses = _mapping(section.get("loses"))
-    rows = [(name, shown(value, counts=True) or _text(value)) for name, value in _leaves(loses)]
+    rows = [(name, shown(value, counts=True) or _text(value)) for name, value in _leaves(card.fast.loses)]
     lines.append(table(("against all members, on the same films", "difference"), rows))
-    lines += _metrics(_mapping(section.get("metrics")))
+    lines += _metrics(card.fast.metrics)
     return "\n\n".join(line for line in lines if line)
 
 
 def input_check(card: Card) -> str:
     """How pictures that are no radiographs are told apart, and what that costs."""
-    section = _mapping(card.model_dump(mode="json").get("input_check"))
-    if not section:
+    check = card.input_check
+    if check is None:
         return ""
-    rows = [
-        ("rule", section.get("rule")),
-        ("limit", f"{section.get('limit', 0):.4g}"),
-        ("member", section.get("member")),
-    ]
-    rows += [(name, shown(v, counts=True) or _text(v)) for name, v in _leaves(_mapping(section.get("false_alarms")))]
+    rows = [("rule", check.rule), ("limit", f"{check.limit:.4g}"), ("member", check.member)]
+    rows += [(name, shown(value, counts=True) or _text(value)) for name, value in _leaves(check.false_alarms)]
     return "## Input check\n\n" + table(("", ""), rows)
 
 
@@ -221,6 +215,7 @@ def _metrics(metrics: Mapping[str, Any]) -> list[str]:
     numbers = [(name, shown(value, counts=True)) for name, value in _leaves(metrics) if as_estimate(value) is not None]
     parts = [
         _measured_on(metrics),
+        _folders(_mapping(metrics.get("out_of_fold")).get("folders") or ()),
         _film_table(film) if isinstance(film, Mapping) and film else "",
         table(("boxes, regions, calibration and others", "measured"), numbers),
     ]
@@ -231,6 +226,22 @@ def _measured_on(metrics: Mapping[str, Any]) -> str:
     """The sentences among the metrics: which films, how fitted, at what precision."""
     facts = [(name, value) for name, value in _leaves(metrics) if as_estimate(value) is None]
     return "\n".join(f"- {name}: {_text(value)}" for name, value in facts if value not in (None, ""))
+
+
+def _folders(found: Sequence[Mapping[str, Any]]) -> str:
+    """Which weights judged which films, where each judged what it held out."""
+    rows = [
+        (
+            f"{folder.get('name')} {folder.get('version', '')}",
+            ", ".join(_mapping(folder.get("members"))),
+            folder.get("films"),
+            folder.get("fractured"),
+            folder.get("groups"),
+            str(folder.get("split_sha256", ""))[:12],
+        )
+        for folder in found
+    ]
+    return table(("judged by", "members", "films", "fractured", "groups", "split"), rows)
 
 
 def _film_table(film: Mapping[str, Any]) -> str:

@@ -82,7 +82,9 @@ def _same_weights(card: Card, report: Mapping[str, Any] | None, extras: Sequence
     named |= {str(model) for extra in extras for model in extra.get("models", ())}
     if report is not None:
         named |= {str(model) for model in report.get("cohort", {}).get("models", ())}
-    others = sorted(named - {card.label})
+    # Weights of folds whose networks judged, each what it held out, in the place of these.
+    folders = (card.metrics.get("out_of_fold") or {}).get("folders") or ()
+    others = sorted(named - {card.label} - {f"{folder['name']} {folder['version']}" for folder in folders})
     if others:
         raise ConfigurationError(
             "a result was measured on other weights", got=", ".join(others), allowed=card.label, hint="measure it again"

@@ -106,10 +106,7 @@ def fold_judges(
             )
         kept = tuple(own[digest] for digest in sums)
         # The subset for speed and the check of the input belong to the whole.
-        sections: dict[str, Any] = {
-            name: None for name in ("fast", "input_check") if name in type(opened.card).model_fields
-        }
-        card = opened.card.model_copy(update=sections | {"members": kept})
+        card = opened.card.model_copy(update={"members": kept, "fast": None, "input_check": None})
         ensemble = Ensemble.load(Weights(opened.folder, card), device=device, precision=precision)
         found.append((Detector(ensemble, card), share))
     return found

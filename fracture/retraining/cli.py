@@ -39,6 +39,10 @@ def retrain(
     calibrate_members: Annotated[
         bool | None, typer.Option(help="Give each member a calibrator; default: as `fracture calibrate` decides.")
     ] = None,
+    fast: Annotated[list[str] | None, typer.Option(help="Member that `--fast` runs; may be repeated.")] = None,
+    input_check: Annotated[
+        bool, typer.Option("--input-check", help="Learn to warn of what is no musculoskeletal radiograph.")
+    ] = False,
     resamples: Annotated[int, typer.Option(min=100, help="Of the report's bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of cross-fitting and bootstrap; training has its recipe's.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -64,6 +68,8 @@ def retrain(
         precision=cast("Precision", precision),
         method=cast("Method", method),
         calibrate_members=calibrate_members,
+        fast=tuple(fast or ()),
+        input_check=input_check,
         resamples=resamples,
         seed=seed,
         progress=not quiet,

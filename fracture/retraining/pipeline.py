@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fracture._version import __version__
-from fracture.calibration import assemble, calibrate, calibrate_out_of_fold
 from fracture.card import CARD_FILE, Card
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
-from fracture.errors import ConfigurationError, DataError
+from fracture.errors import ConfigurationError
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.report import Settings, evaluate
 from fracture.evaluation.tables import join, read_predictions, read_reference
 from fracture.reporting import model_card, read_aims
-from fracture.retraining.reference import write_reference
+from fracture.retraining.job import Job, check_fast, training_inputs, with_starts
 from fracture.retraining.stages import Stage, Stages, checksum
 from fracture.retraining.texts import CardTexts
+from fracture.retraining.weights import make_weights, weights_inputs
 from fracture.training import Recipe, load_recipe, train
-from fracture.training.config import MemberConfig
 
 if TYPE_CHECKING:
     from fracture.ensemble import Precision
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Retrained", "retrain"]
 
-_HELD_OUT = ("validation", "tune")
 _HIT = Criterion("iou_or_center", 0.3)
 
 
@@ -63,31 +60,6 @@ class Retrained:
         return self.folder / "model_card.md"
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Everything that the stages share."""
-
-    recipe: Recipe
-    annotated: AnnotatedSet
-    folder: Path
-    texts: CardTexts
-    device: str
-    precision: Precision
-    method: Method
-    calibrate_members: bool | None
-    resamples: int
-    seed: int
-    progress: bool
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
-
-    @property
-    def members(self) -> list[str]:
-        return [config.name for config in self.recipe.members]
-
-
 class _Stopped(Exception):  # noqa: N818 - no error: the training was asked to stop, and has saved
     """The training left early."""
 
@@ -107,6 +79,8 @@ def retrain(
     precision: Precision = "auto",
     method: Method = "empirical",
     calibrate_members: bool | None = None,
+    fast: Sequence[str] = (),
+    input_check: bool = False,
     resamples: int = 1000,
     seed: int = 0,
     progress: bool = True,
@@ -130,6 +104,8 @@ def retrain(
         precision: Of calibration, and so of the thresholds.
         method: Of the thresholds, ``"empirical"`` or ``"conformal"``.
         calibrate_members: Whether each member's score gets a calibrator; ``None``: as calibration itself decides.
+        fast: Members that ``fast=True`` runs; they are calibrated as weights of their own.
+        input_check: Measure where the features of the training films lie, to warn of what is no radiograph.
         resamples: Of the report's bootstrap.
         seed: Of the cross-fitting and of the bootstrap; the training's seeds are the recipe's.
         progress: Whether training shows a progress bar.
@@ -139,16 +115,29 @@ def retrain(
         ConfigurationError: Settings with faults, or a folder that was begun with others.
         DataError: As for training and calibration.
     """
-    loaded = _with_starts(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), init or {})
+    loaded = with_starts(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), init or {})
     if cache is not None:
         loaded = loaded.replace({"data": {"cache": str(cache)}})
     annotated = data if isinstance(data, AnnotatedSet) else read_annotations(data)
     written = texts or CardTexts()
     if not written.name:
         written = CardTexts.of({**written.model_dump(), "name": loaded.name}, source=f"the recipe's name {loaded.name}")
-    job = _Job(
-        loaded, annotated, Path(out), written, device, precision, method, calibrate_members, resamples, seed, progress
+    job = Job(
+        recipe=loaded,
+        annotated=annotated,
+        folder=Path(out),
+        texts=written,
+        device=device,
+        precision=precision,
+        method=method,
+        calibrate_members=calibrate_members,
+        fast=tuple(fast),
+        input_check=input_check,
+        resamples=resamples,
+        seed=seed,
+        progress=progress,
     )
+    check_fast(job)
     files = {"aims": aims, "misses": misses, **{f"extra {i}": path for i, path in enumerate(extras)}}
     if aims is not None:
         read_aims(aims)  # a misspelt key is told now, and not after the training
@@ -161,151 +150,26 @@ def retrain(
         say(f"{name}: {'made' if found.made else 'kept'}")
         done.append(found)
 
-    training = _training_inputs(job)
+    training = training_inputs(job)
     stages.begin("train", {key: value for key, value in training.items() if key != "fracture"})
     try:
         stage("train", training, lambda: _train(job))
     except _Stopped:
         return Retrained(job.folder, tuple(done), finished=False)
-    stage("weights", _weights_inputs(job), lambda: _make_weights(job))
+    stage("weights", weights_inputs(job), lambda: make_weights(job))
     stage("report", _report_inputs(job), lambda: _make_report(job))
     stage("card", _card_inputs(job, given), lambda: _make_page(job, aims, misses, extras))
     return Retrained(job.folder, tuple(done))
 
 
-def _with_starts(recipe: Recipe, init: Mapping[str, str]) -> Recipe:
-    names = [config.name for config in recipe.members]
-    if unknown := sorted(set(init) - {"", *names}):
-        raise ConfigurationError("the recipe has no such member", got=", ".join(unknown), allowed=names)
-    starts = {name: init.get(name, init.get("")) for name in names}
-    return Recipe(
-        recipe.name,
-        tuple(
-            config if starts[config.name] is None else config.replace({"init": starts[config.name]})
-            for config in recipe.members
-        ),
-    )
-
-
-def _training_inputs(job: _Job) -> dict[str, Any]:
-    """The set, and per member every setting that decides its weights and the bytes that it starts from."""
-    members = {}
-    for config in job.recipe.members:
-        start = Path(config.init)
-        settings = config.to_dict()
-        decisive = {
-            key: _at(settings, key) for key in config.differences(MemberConfig()) if key not in ("init", "name")
-        }
-        members[config.name] = {**decisive, "start": checksum(start) if start.is_file() else config.init}
-    return {
-        "fracture": __version__,
-        "set": job.annotated.fingerprint(),
-        **{f"member {name}": settings for name, settings in members.items()},
-    }
-
-
-def _train(job: _Job) -> list[Path]:
+def _train(job: Job) -> list[Path]:
     result = train(job.recipe, job.annotated, out=job.run, device=job.device, progress=job.progress)
     if not result.finished:
         raise _Stopped
     return [path for member in result.members for path in (member.weights, member.weights.with_suffix(".json"))]
 
 
-def _weights_inputs(job: _Job) -> dict[str, Any]:
-    return {
-        "fracture": __version__,
-        "set": job.annotated.fingerprint(),
-        "members": {name: checksum(job.run / f"{name}.safetensors") for name in job.members},
-        "texts": job.texts.model_dump(),
-        "precision": job.precision,
-        "method": job.method,
-        "calibrate_members": job.calibrate_members,
-        "seed": job.seed,
-    }
-
-
-def _make_weights(job: _Job) -> list[Path]:
-    """Assemble and calibrate beside the place, so that what lies in the place is always whole."""
-    draft, place, held_out = job.folder / "weights.part", job.folder / "weights", job.folder / "held_out"
-    shutil.rmtree(draft, ignore_errors=True)
-    _assemble(job, draft, job.texts.name, job.members)
-    options: dict[str, Any] = {
-        "out": held_out,
-        "method": job.method,
-        "seed": job.seed,
-        "precision": job.precision,
-        "device": job.device,
-    }
-    if job.calibrate_members is not None:
-        options["calibrate_members"] = job.calibrate_members
-    turns = _turns(job)
-    if len(turns) > 1:
-        folders = []
-        for turn, members in turns.items():
-            folder = job.folder / "folds" / f"fold{turn}"
-            shutil.rmtree(folder, ignore_errors=True)
-            _assemble(job, folder, f"{job.texts.name}-fold{turn}", members)
-            folders.append(folder)
-        result = calibrate_out_of_fold(draft, job.annotated, folders, **options)
-    else:
-        split = Split.read(draft / "split.json")
-        judged, words = _held_out(job, split)
-        result = calibrate(draft, judged, description=words, **options)
-    judged = job.annotated.subset([p.source for p in result.predictions])
-    write_reference(judged, held_out / "reference.json")
-    shutil.rmtree(place, ignore_errors=True)
-    draft.rename(place)
-    made = [place / CARD_FILE, *(place / f"{name}.safetensors" for name in job.members)]
-    made += [path for path in (place / "split.json",) if path.is_file()]
-    return [*made, held_out / "predictions.jsonl", held_out / "reference.json"]
-
-
-def _assemble(job: _Job, folder: Path, name: str, members: Sequence[str]) -> Card:
-    values = {key: value for key, value in job.texts.model_dump().items() if key != "name"}
-    values["description"] = values["description"] or f"trained with the recipe {job.recipe.name}"
-    return assemble(job.run, folder, name=name, members=members, **values)
-
-
-def _turns(job: _Job) -> dict[int, list[str]]:
-    """Members by the fold that they held out; one entry where all share a split.
-
-    Raises:
-        DataError: Members of different splits that are no turns of one.
-    """
-    splits = {name: Split.read(job.run / name / "split.json").checksum for name in job.members}
-    if len(set(splits.values())) > 1:
-        raise DataError(
-            "members were trained by different splits",
-            got=", ".join(f"{name} {digest[:12]}" for name, digest in splits.items()),
-            hint="use one split, or the folds of one (split.folds and split.fold)",
-        )
-    turns: dict[int, list[str]] = {}
-    for config in job.recipe.members:
-        folds = "train" not in Split.read(job.run / config.name / "split.json").parts
-        turns.setdefault(config.split.fold if folds else 0, []).append(config.name)
-    return turns
-
-
-def _held_out(job: _Job, split: Split) -> tuple[AnnotatedSet, str]:
-    """The films that no member was trained on, and which they are in words.
-
-    Raises:
-        DataError: The split holds nothing out.
-    """
-    config = job.recipe.members[0]
-    if "train" not in split.parts:
-        from fracture.training.run import make_split
-
-        _, split = make_split(job.annotated, config)
-    parts = [name for name in _HELD_OUT if split.parts.get(name)]
-    if not parts:
-        raise DataError("the split holds no film out", got=list(split.parts), allowed="a part validation or tune")
-    judged = split.part(job.annotated, *parts)
-    words = f"{'+'.join(parts)} of {job.annotated.name}, split {split.checksum[:12]} ({split.method})"
-    return judged, f"{len(judged)} films, {judged.positives} fractured: {words}"
-
-
-def _report_inputs(job: _Job) -> dict[str, Any]:
+def _report_inputs(job: Job) -> dict[str, Any]:
     held_out = job.folder / "held_out"
     return {
         "fracture": __version__,
@@ -316,7 +180,7 @@ def _report_inputs(job: _Job) -> dict[str, Any]:
     }
 
 
-def _make_report(job: _Job) -> list[Path]:
+def _make_report(job: Job) -> list[Path]:
     held_out = job.folder / "held_out"
     reference = read_reference(held_out / "reference.json", groups="group")
     cases = join(read_predictions(held_out / "predictions.jsonl", reference=reference), reference)
@@ -325,7 +189,7 @@ def _make_report(job: _Job) -> list[Path]:
     return [page, page.with_name("report.json"), page.with_name("fractures.csv")]
 
 
-def _card_inputs(job: _Job, given: Mapping[str, str]) -> dict[str, Any]:
+def _card_inputs(job: Job, given: Mapping[str, str]) -> dict[str, Any]:
     return {
         "fracture": __version__,
         "card": checksum(job.folder / "weights" / CARD_FILE),
@@ -335,7 +199,7 @@ def _card_inputs(job: _Job, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _make_page(
-    job: _Job, aims: str | Path | None, misses: str | Path | None, extras: Sequence[str | Path]
+    job: Job, aims: str | Path | None, misses: str | Path | None, extras: Sequence[str | Path]
 ) -> list[Path]:
     weights = job.folder / "weights"
     split = weights / "split.json"
@@ -362,11 +226,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} holds no JSON object", got=type(content).__name__)
     return cast("dict[str, Any]", content)
-
-
-def _at(settings: Mapping[str, Any], path: str) -> Any:
-    """The setting at ``section.key``; ``None`` where only the other side has it."""
-    found: Any = settings
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found

@@ -125,6 +125,18 @@ def test_results_of_other_weights_are_refused(card: Card) -> None:
         model_card(card, report={"format": "x"})
 
 
+def test_weights_of_folds_may_have_judged(card: Card) -> None:
+    folder = {"name": "f0", "version": "1", "members": {"a": "0" * 64}, "films": 9, "fractured": 4, "groups": 3}
+    told = {"folders": [{**folder, "split_sha256": "1" * 64}], "carried_over": "It has not been measured."}
+    folded = card.model_copy(update={"metrics": {**card.metrics, "out_of_fold": told}})
+    result = {"format": "fracture-sites/1", "models": ["f0 1"], "films": 9, "fractured": 4}
+    page = model_card(folded, extras=[{**result, "cells": [], "rows": [], "balanced": []}])
+    assert "| f0 1 | a | 9 | 4 | 3 | 111111111111 |" in page
+    assert "out of fold: carried over: It has not been measured." in page
+    with pytest.raises(ConfigurationError, match="measured on other weights; got f0 1"):
+        model_card(card, extras=[result])
+
+
 def test_extras_in_their_order(card: Card) -> None:
     cost = {
         "format": "fracture-cost/1", "weights": card.label, "film": "454 x 373", "precision": "bfloat16", "threads": 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fracture.cli import app
 from fracture.data.readers import read_annotations
 from fracture.errors import ConfigurationError
 from fracture.evaluation.tables import read_reference
+from fracture.input_check.fit import make_input_check
 from fracture.retraining import CardTexts, Retrained, retrain
 from fracture.retraining.reference import write_reference
 from fracture.retraining.stages import Stages
@@ -92,6 +94,9 @@ def again(recipe: Path, films: Path, out: Path, **more: Any) -> Retrained:
 def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     texts = CardTexts(name="simulated", version="7", description="from simulated films", limitations=("a toy",))
+    more: dict[str, Any] = {"texts": texts, "fast": ["two"], "input_check": True}
+    # One false alarm in a hundred needs a hundred films.
+    monkeypatch.setattr("fracture.retraining.weights.make_input_check", partial(make_input_check, false_alarms=0.05))
 
     # Asked to stop during the training: what was done is saved, and no later stage is begun.
     @contextmanager
@@ -100,7 +105,7 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr("fracture.training.run.stop_on_signals", asked)
-        stopped = again(recipe, films, out, texts=texts)
+        stopped = again(recipe, films, out, **more)
     assert not stopped.finished
     assert stopped.stages == ()
     assert (out / "run" / "one" / "latest.safetensors").exists()
@@ -108,12 +113,12 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
 
     # Killed while calibrating: the training is kept, the weights are not there.
     with monkeypatch.context() as patch:
-        patch.setattr("fracture.retraining.pipeline.calibrate", _killed)
+        patch.setattr("fracture.retraining.weights.calibrate", _killed)
         with pytest.raises(KeyboardInterrupt):
-            again(recipe, films, out, texts=texts)
+            again(recipe, films, out, **more)
     assert not (out / "weights").exists()
 
-    result = again(recipe, films, out, texts=texts)
+    result = again(recipe, films, out, **more)
     assert result.finished
     assert made(result) == ["weights", "report", "card"]
     assert not (out / "weights.part").exists()
@@ -129,8 +134,16 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
     prediction = detector.predict(annotated.image_path(annotated[0]))
     assert 0 <= prediction.probability <= 1
     assert prediction.model == "simulated"
+    assert card.fast is not None
+    assert [member.file for member in card.fast.members] == ["two.safetensors"]
+    assert card.input_check is not None
+    assert card.input_check.member == "two.safetensors"
+    quick = fracture.load(result.weights, device="cpu", precision="float32", fast=True)
+    assert list(quick.predict(annotated.image_path(annotated[0])).member_scores) == ["two"]
     page = result.page.read_text(encoding="utf-8")
     assert "# simulated 7" in page
+    assert "## The fast subset" in page
+    assert "## Input check" in page
     area = card.metrics["film"]["all"]["auc"]["value"]
     assert (
         f"| all | {facts['films']['validation']['films']} | {facts['films']['validation']['fractured']} | {area:.3f}"
@@ -141,18 +154,18 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
 
     # A second call does nothing; a change does what depends on it and no more.
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    assert made(again(recipe, films, out, texts=texts)) == []
+    assert made(again(recipe, films, out, **more)) == []
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "misses.md").write_text("Nobody looked.", encoding="utf-8")
-    assert made(again(recipe, films, out, texts=texts, misses=tmp_path / "misses.md")) == ["card"]
+    assert made(again(recipe, films, out, **more, misses=tmp_path / "misses.md")) == ["card"]
     result.page.write_text("typed by hand", encoding="utf-8")
-    assert made(again(recipe, films, out, texts=texts, misses=tmp_path / "misses.md")) == ["card"]
+    assert made(again(recipe, films, out, **more, misses=tmp_path / "misses.md")) == ["card"]
     assert "Nobody looked." in result.page.read_text(encoding="utf-8")
 
     # Other settings or other films need another folder.
     recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 3"), encoding="utf-8")
     with pytest.raises(ConfigurationError, match="other inputs; got different: member one, member two"):
-        again(recipe, films, out, texts=texts)
+        again(recipe, films, out, **more)
 
 
 def _killed(*_: Any, **__: Any) -> None:
@@ -165,6 +178,8 @@ def test_members_of_several_folds_are_calibrated_out_of_fold(films: Path, recipe
         'name = "two"', 'name = "two"\nsplit = { fold = 1 }\n[[member]]\nname = "three"\nsplit = { fold = 2 }'
     )
     recipe.write_text(text.replace("epochs = 2", "epochs = 1"), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="several folds"):
+        again(recipe, films, tmp_path / "out", fast=["two"])
     result = again(recipe, films, tmp_path / "out")
     card = Card.read(result.weights)
     assert len(card.members) == 3
@@ -201,6 +216,9 @@ def test_command(films: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.
 def test_what_cannot_be_done_is_said_first(films: Path, recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such member; got three"):
         again(recipe, films, tmp_path / "out", init={"three": "random"})
+    for wrong in (["three"], ["one", "two"], ["one", "one"]):
+        with pytest.raises(ConfigurationError, match="fast subset names some of the members"):
+            again(recipe, films, tmp_path / "out", fast=wrong)
     with pytest.raises(ConfigurationError, match=r"faults; got name: .*licence: "):
         CardTexts.of({"name": "No Name", "licence": "x"})
     (tmp_path / "aims.toml").write_text('[[aim]]\nnane = "AUC"\n')
