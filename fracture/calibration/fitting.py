@@ -106,15 +106,17 @@ def cross_fit(
 
     For each fold, the calibrators are fitted on the films of all other folds, their scores are made again with these
     calibrators, and thresholds and box rules are found on those same films and scores. The fold's own films are then
-    scored by the same calibrators and judged by the same thresholds. A film's label, regions and boxes thus have no
-    part in anything that decides about it.
+    scored by the same calibrators and judged by the same thresholds. A film's label and boxes thus have no part in
+    anything that decides about it, but for the folds themselves, which are stratified; its annotated regions only say
+    which node's thresholds it is judged by.
 
     Thresholds are found on scores of the films that the calibrators were fitted on, not on nested out-of-fold scores
     (our choice). A threshold must lie on the scale of the scores that it judges, and nested scores come from as many
-    scales as there are inner folds. Platt scaling is increasing: with one member the same films are flagged as without
-    any calibration, whatever the calibrator, so the conformal guarantee holds exactly as it would on raw scores. With
-    several members two numbers per member were fitted to the films that the threshold is found on; what that costs is
-    in the cross-fitted metrics, and was too small to be seen in simulations (``docs/calibration.md``).
+    scales as there are inner folds; in simulations they missed the target by more than they saved. Platt scaling is
+    increasing: with one member the same films are flagged as without any calibration, whatever the calibrator, so the
+    conformal guarantee holds exactly as it would on raw scores. With several members two numbers per member were
+    fitted to the films that the threshold is found on; what that costs is contained in the cross-fitted metrics, and
+    was up to 0.15 points of sensitivity or specificity in simulations (``docs/calibration.md``).
 
     Args:
         fitting: How a card is fitted.
