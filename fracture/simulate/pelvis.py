@@ -11,7 +11,7 @@ import numpy as np
 
 from fracture.errors import ConfigurationError
 from fracture.simulate.anatomy import Build, camera_pose
-from fracture.simulate.film import Exposure, Paths, draw_exposure, expose
+from fracture.simulate.film import Exposure, Paths, draw_exposure, expose, field_of_view
 from fracture.simulate.geometry import compose, inverse, rotation, transform, translation
 from fracture.simulate.hip_fractures import HIP_CLASSES, VARIANTS, Broken, break_hip, hip_class
 from fracture.simulate.implants import fit
@@ -59,6 +59,7 @@ class _Film:
     bone: Array
     mineral: Array
     metal: Array
+    open: NDArray[np.bool_]
 
 
 def pelvis(
@@ -94,7 +95,8 @@ def pelvis(
     camera = _camera(seed, person, missing, native)
     exposure = _exposure(np.random.default_rng([seed, 24]))
     shape = (camera.height, camera.width)
-    film = _Film(seed, person, camera, exposure.energy, *(np.zeros(shape, np.float32) for _ in range(3)))
+    bone, mineral, implants = (np.zeros(shape, np.float32) for _ in range(3))
+    film = _Film(seed, person, camera, exposure.energy, bone, mineral, implants, field_of_view(exposure, shape))
     warp = Warp(np.random.default_rng([seed, 25]))
     draw = np.random.default_rng([seed, 26])
     hips, knees = [], []
@@ -246,8 +248,9 @@ def _hip(
     )
     side.add_to(film.bone, film.mineral)
     at = transform(to_pelvis, knee(pose, person.scale))
-    planes = [_resized(p, size) for p in (proximal, metal_mask, surface)]
-    record = _record(planes, _SIDES[number], variant, broken, camera.spacing, _whole(here, bone, broken, size))
+    shown = float((proximal & film.open).sum()) / max(float(proximal.sum()), 1.0)  # not behind the collimator
+    planes = [_resized(p & film.open, size) for p in (proximal, metal_mask, surface)]
+    record = _record(planes, _SIDES[number], variant, broken, camera.spacing, _whole(here, bone, broken, size), shown)
     return record, at
 
 
@@ -330,15 +333,16 @@ def _record(
     broken: Broken,
     spacing: float,
     whole: tuple[float, float, float, float],
+    shown: float,
 ) -> SimulatedHip | None:
-    """The truth about a hip, or ``None`` where less than a third of it is on the film."""
+    """The truth about a hip, or ``None`` where less than a third of it is to be seen."""
     mask, implants, surface = planes
     height, width = mask.shape
     rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
     if rows.size < 8 or columns.size < 8:
         return None
     inside = max(0.0, min(whole[2], width) - max(whole[0], 0.0)) * max(0.0, min(whole[3], height) - max(whole[1], 0.0))
-    visible = inside / max((whole[2] - whole[0]) * (whole[3] - whole[1]), 1.0)
+    visible = shown * inside / max((whole[2] - whole[0]) * (whole[3] - whole[1]), 1.0)
     if visible < 1.0 / 3.0:
         return None
     margin = 1.5 / spacing

@@ -38,7 +38,8 @@ class SimulatedHip:
         mask: bool (height, width), read-only: all parts of the proximal femur and of its implants, from the head to
             62 mm (times the person's size) below the lesser trochanter, about where the boxes of the real set end.
         metal: bool (height, width), read-only: the implants, cup and distal parts included.
-        visible: Share of the mask's area that lies on the film, 0..1.
+        visible: About what share of the box of the whole proximal femur lies on the film and within the collimated
+            field, 0..1; what does not is in neither mask nor box.
         fracture: The fracture, where there is one and it lies on the film (also a line that a fixation left).
     """
 
