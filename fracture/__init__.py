@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fracture._version import __version__
 
 if TYPE_CHECKING:
-    from fracture import data, errors, evaluation, models, preprocess, regions, simulate, training
+    from fracture import data, errors, evaluation, hip, models, preprocess, regions, simulate, training
     from fracture.detector import Detector, load, predict
     from fracture.errors import FractureError, InputError
     from fracture.prediction import Box, Failure, Prediction
@@ -35,6 +35,7 @@ __all__ = [
     "data",
     "errors",
     "evaluation",
+    "hip",
     "load",
     "models",
     "predict",
@@ -57,7 +58,7 @@ _HOMES = {
     "predict": "fracture.detector",
     "read": "fracture.reading",
 }
-_ROOMS = ("data", "errors", "evaluation", "models", "preprocess", "regions", "simulate", "training")
+_ROOMS = ("data", "errors", "evaluation", "hip", "models", "preprocess", "regions", "simulate", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""``fracture hip``: predict, train, evaluate, verify."""
+"""``fracture hip``: predict, train, evaluate, assemble, verify."""
 
 from __future__ import annotations
 
@@ -218,6 +218,30 @@ def evaluate(
     if failed:
         typer.echo(f"{failed} films could not be read and are not in the report's numbers", err=True)
         raise typer.Exit(1)
+
+
+@hip.command("assemble")
+def assemble(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `fracture hip train`, both stages done.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: card and both networks.")],
+    card: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with fields of the card: name, version, description, thresholds, metrics, ..."),
+    ] = None,
+) -> None:
+    """Make a folder of hip networks with a card out of a run. Exit code 0: written; 2: it cannot be."""
+    import tomllib
+
+    from fracture.hip.assembly import assemble as make
+
+    facts: dict[str, Any] = {}
+    if card is not None:
+        try:
+            facts = tomllib.loads(card.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{card} is not a readable TOML file", got=error) from error
+    made = make(run, out, facts)
+    typer.echo(f"{made.label}: {out}")
 
 
 @hip.command("verify")

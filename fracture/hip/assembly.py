@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from fracture._version import __version__
-from fracture.errors import DataError, EvaluationError
+from fracture.errors import CardError, DataError, EvaluationError
 from fracture.evaluation.roc import nearest_corner
 from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, RulesCard, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
@@ -87,7 +88,7 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         "metrics": {name: facts_of["results"] for name, facts_of in training.items()},
         **dict(facts or {}),
     }
-    card = HipCard.model_validate(_checked(values))
+    card = _card(values)
     card = card.model_copy(update={"self_test": self_test(HipWeights(out, card))})
     card.write(out)
     return HipCard.read(out)
@@ -178,9 +179,10 @@ def _trained(name: str, hips: Mapping[str, int]) -> str:
     return text + "".join(f", {n} known to be {key.replace('|', ' or ')}" for key, n in sorted(open_.items()))
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    from fracture.errors import CardError
-
+def _card(values: dict[str, Any]) -> HipCard:
     if unknown := sorted(set(values) - set(HipCard.model_fields)):
         raise CardError("a hip card has no such fields", got=", ".join(unknown), allowed=sorted(HipCard.model_fields))
-    return values
+    try:
+        return HipCard.model_validate_json(json.dumps(values))
+    except (ValidationError, TypeError) as error:
+        raise CardError("the facts do not make a hip card", got=error) from error

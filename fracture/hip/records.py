@@ -166,12 +166,20 @@ def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
 
 
 def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
-    """One set as it is, several as one; groups get their set's name in front.
+    """One set as it is, several as one; groups get their set's name in front. A name that comes again gets a number.
 
     Raises:
-        DataError: No set, or two of one name.
+        DataError: No set, or one film in two sets.
     """
-    return sets[0] if len(sets) == 1 else AnnotatedSet.merge(sets, name="+".join(part.name for part in sets))
+    if len(sets) == 1:
+        return sets[0]
+    seen: Counter[str] = Counter()
+    named = []
+    for part in sets:
+        seen[part.name] += 1
+        again = seen[part.name] > 1
+        named.append(replace(part, name=f"{part.name}-{seen[part.name]}") if again else part)
+    return AnnotatedSet.merge(named, name="+".join(part.name for part in named))
 
 
 def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *, seed: int = 0) -> Split:

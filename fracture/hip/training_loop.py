@@ -37,6 +37,10 @@ class Stage(Protocol):
         """The network."""
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the loss's terms: a process without a picture in a step must know them too."""
+
+    @property
     def pictures(self) -> Any:
         """The training part, with ``order``, ``make`` and ``collate``."""
 
@@ -150,8 +154,8 @@ class HipLoop(Loop):
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + share * float(value.detach())
         self.world.sum_gradients(self.model)
-        names = sorted(sums)
-        values = dict(zip(names, self.world.summed([sums[name] for name in names]), strict=True))
+        names = self.stage.terms
+        values = dict(zip(names, self.world.summed([sums.get(name, 0.0) for name in names]), strict=True))
         limit = config.optimizer.clip_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         if not (math.isfinite(sum(values.values())) and math.isfinite(norm)):

@@ -36,6 +36,8 @@ class LocalizerStage:
         device: Of the model.
     """
 
+    terms = ("classes", "boxes")
+
     def __init__(
         self,
         model: LocalizerModel,
@@ -111,6 +113,8 @@ class ClassifierStage:
         tuning: The tuning part, or None.
         device: Of the model.
     """
+
+    terms = ("cross_entropy",)
 
     def __init__(
         self,

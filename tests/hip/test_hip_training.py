@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from typer.testing import CliRunner
 
 import fracture
-from fracture.errors import ConfigurationError, DataError
+from fracture.cli.hip import hip as app
+from fracture.errors import CardError, ConfigurationError, DataError
+from fracture.hip.assembly import assemble
 from fracture.hip.crops import CropSpec, crop_hip
 from fracture.hip.records import read_hips
 from fracture.hip.training import train
@@ -135,10 +138,19 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     card = json.loads((whole.weights / "hip_card.json").read_text())
     assert card["classes"]["arthroplasty"]["trained_on"] == "3 hips of this class"
     assert card["data"]["balance"]["binary"]["p_value"] > 0.05
-    held = [json.loads(line) for line in (whole.folder / "classifier" / "predictions_validation.jsonl").open()]
+    rows = (whole.folder / "classifier" / "predictions_validation.jsonl").read_text().splitlines()
+    held = [json.loads(row) for row in rows]
     split = json.loads((whole.folder / "classifier" / "split.json").read_text())
     assert {row["source"] for row in held} <= set(split["parts"]["validation"])
     assert not any("sim" in source for part in split["parts"].values() for source in part)
+
+    facts = tmp_path / "card.toml"
+    facts.write_text('name = "hip-toy"\nversion = "1"\nlimitations = ["toys only"]\n')
+    done = CliRunner().invoke(app, ["assemble", str(whole.folder), "--out", str(tmp_path / "w"), "--card", str(facts)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "w" / "hip_card.json").read_text())["limitations"] == ["toys only"]
+    with pytest.raises(CardError, match="nmae"):
+        assemble(whole.folder, tmp_path / "w", {"nmae": "x"})
 
     step = HipLoop._optimize
 
@@ -168,3 +180,26 @@ def test_nothing_to_train_on(toy_set: Path, tmp_path: Path) -> None:
         train(recipe(tmp_path), [], out=tmp_path / "run", progress=False)
     with pytest.raises(ConfigurationError, match="unknown stage"):
         train(recipe(tmp_path), [toy_set], out=tmp_path / "run", stages=["detector"], progress=False)
+
+
+@pytest.mark.slow
+def test_the_localizer_learns_hips_and_their_sides(toy_set: Path, tmp_path: Path) -> None:
+    config = recipe(
+        tmp_path / "cache",
+        loop={"batch": 4, "steps_per_epoch": 20, "patience": None},
+        optimizer={"lr": 2e-3, "clip_norm": 5.0},
+        localizer={
+            "model": {"levels": [3], "channels": 32, "anchors": [40, 64, 128], "ratios": [1.0, 1.6]},
+            "preprocess": {"size": 160},
+            "augmentation": {"rotation": 8.0, "crop": 0.3},
+            "sampling": {"fresh": True},
+            "rules": {"score": 0.02},
+            "split": {"shares": {"train": 0.8, "validation": 0.2}},
+        },
+    )
+    run = train(config, [toy_set], out=tmp_path / "run", stages=["localizer"], progress=False, device="cpu")
+    rows = (run.folder / "localizer" / "predictions_validation.jsonl").read_text().splitlines()
+    overlaps = [json.loads(row)["iou"] for row in rows]  # 0 where the side is wrong
+    assert len(overlaps) >= 4
+    assert min(overlaps) > 0.4
+    assert run.weights is None
