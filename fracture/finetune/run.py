@@ -156,6 +156,9 @@ def finetune(
             "parent": _parent(parents),
             "metrics": {},
             "self_test": None,
+            # Both were made for the old members' tensors.
+            "fast": None,
+            "input_check": None,
         }
     )
     draft.write(folder)
@@ -259,7 +262,7 @@ def _train(
 def _member_card(
     old: MemberCard, start: Start, file: str, digest: str, facts: Mapping[str, Any], policy: FineTunePolicy
 ) -> MemberCard:
-    """The member's card: its calibration goes, since its scores have moved."""
+    """The member's card. Its calibrator stays: the old regions' thresholds are on that scale."""
     last = facts[policy.phases()[-1]]
     kept = ("seed", "set", "attribution", "license", "films", "device", "threads", "begun", "finished", "versions")
     training = {
@@ -277,6 +280,7 @@ def _member_card(
         sha256=digest,
         model=start.config.model.to_dict(),
         preprocess=old.preprocess,
+        calibration=old.calibration,
         training=training,
     )
 

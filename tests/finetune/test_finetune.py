@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import fracture
-from fracture.card import Card
+from fracture.card import Calibration, Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.detector import Detector
@@ -49,7 +49,8 @@ def old_films(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSet:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "base"
-    write_weights(folder, sizes=(96,), channels=(("raw",),), maps=(True,), regions=REGIONS)
+    scale = Calibration(slope=1.5, intercept=-0.25)
+    write_weights(folder, sizes=(96,), channels=(("raw",),), maps=(True,), regions=REGIONS, calibration=scale)
     return folder
 
 
@@ -106,6 +107,7 @@ def test_other_regions_keep_their_thresholds(tuned: FineTuned, base: Path) -> No
     before, after = Card.read(base).operating_points, tuned.card.operating_points
     assert {node: after["nodes"][node] for node in before["nodes"]} == before["nodes"]
     assert set(after["nodes"]) == set(before["nodes"])
+    assert tuned.card.members[0].calibration == Card.read(base).members[0].calibration  # they are on its scale
 
 
 def test_the_report_measures_new_and_old(tuned: FineTuned) -> None:
