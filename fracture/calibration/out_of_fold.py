@@ -232,12 +232,12 @@ def _account(
         for judge, share in zip(judges, shares, strict=True)
     ]
     each = sorted({len(judge.weights.card.members) for judge in judges})
-    count = f"{each[0]}" if len(each) == 1 else f"{each[0]} to {each[-1]}"
+    count = "one member" if each == [1] else f"{'-'.join(map(str, dict.fromkeys((each[0], each[-1]))))} members"
     if kinship.same:
         carried = (
-            f"{card.name} averages {len(card.members)} members; each film here was judged by the {count} of the one "
-            f"folder that held it out. The mean of more members spreads less, so the points are expected to hold for "
-            f"{card.name}; it has not been measured, since it has no film that none of its members saw."
+            f"{card.name} averages {len(card.members)} members; each film here was judged by the {count} of the folder "
+            f"that held it out. The mean of more members spreads less, so the points are expected to hold for "
+            f"{card.name}; it has not been measured."
         )
     else:
         carried = (
