@@ -91,6 +91,7 @@ def again(recipe: Path, films: Path, out: Path, **more: Any) -> Retrained:
     return retrain(recipe, films, out=out, cache=out / "cache", **options)
 
 
+@pytest.mark.slow
 def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     texts = CardTexts(name="simulated", version="7", description="from simulated films", limitations=("a toy",))
@@ -172,6 +173,7 @@ def _killed(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_members_of_several_folds_are_calibrated_out_of_fold(films: Path, recipe: Path, tmp_path: Path) -> None:
     text = RECIPE.replace("shares = { train = 0.25, validation = 0.75 }", "folds = 3\ntune_fold = false")
     text = text.replace(

@@ -44,6 +44,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSet:
     return replace(plain, films=tuple(changed))
 
 
+@pytest.mark.slow
 def test_there_and_back(films: AnnotatedSet, tmp_path: Path) -> None:
     kept = torch.get_num_threads()
     recipe = Recipe("tiny", (MemberConfig.from_dict({**RECIPE, "data": {"cache": str(tmp_path / "cache")}}),))
