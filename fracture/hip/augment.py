@@ -184,9 +184,10 @@ def contrast_curve(
         toned = mean + np.float32(_log_uniform(magnitudes.contrast, rng)) * (pixels - mean)
         return np.asarray(np.clip(toned, 0, 1), np.float32)
     limit = float(rng.uniform(1.0, max(1.0, magnitudes.clip)))
-    levels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+    # 256 levels: with 65,536 bins a tile has fewer pixels than bins, and OpenCV's clip limit clips nothing.
+    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     equalized = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(levels)
-    return (equalized.astype(np.float32) / np.float32(65535)).astype(np.float32)
+    return (equalized.astype(np.float32) / np.float32(255)).astype(np.float32)
 
 
 def cutout(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from fracture.hip.augment import (
     HipAugmentation,
     augment_film,
     augment_hip,
+    contrast_curve,
     cutout,
     gaussian_mask,
     wiggle,
@@ -143,3 +144,14 @@ def test_a_film_without_hips() -> None:
     )
     assert found.shape == (0, 4)
     assert labels.shape == (0,)
+
+
+def test_the_three_contrast_changes_keep_the_picture() -> None:
+    rows, columns = np.mgrid[0:128, 0:128].astype(np.float32) / 127
+    hip = (0.2 + 0.4 * np.exp(-(((columns - 0.5) / 0.2) ** 2)) + 0.1 * rows).astype(np.float32)
+    for kind in ("gamma", "contrast", "equalized"):
+        for seed in range(10):
+            toned = contrast_curve(hip, kind, HipAugmentation(), np.random.default_rng(seed))
+            assert np.corrcoef(toned.ravel(), hip.ravel())[0, 1] > 0.8
+            assert toned.min() >= 0
+            assert toned.max() <= 1

@@ -116,3 +116,14 @@ def test_boxes() -> None:
     assert clip_box((-5, 2, -1, 4), (300, 200)) is None
     assert touched_edges((0, 50, 80, 199.8), (300, 200)) == ("left", "bottom")
     assert touched_edges((10, 50, 80, 150), (300, 200)) == ()
+
+
+def test_a_crop_of_its_own_tone_forgets_the_films() -> None:
+    spec = CropSpec(size=64, tone="crop")
+    dark = (0.1 + 0.2 * FILM).astype(np.float32)
+    a, b = (crop_hip(film, (-20, 30, 90, 150), "right", spec) for film in (FILM, dark))
+    np.testing.assert_allclose(a.pixels, b.pixels, atol=1e-4)
+    assert a.pixels[a.mask].max() == 1.0
+    assert (a.pixels[~a.mask] == 0).all()
+    flat = crop_hip(np.full((200, 300), 0.4, np.float32), (20, 30, 90, 150), "right", spec)
+    np.testing.assert_allclose(flat.pixels, 0.4, atol=1e-6)
