@@ -46,6 +46,7 @@ HIP_MIX: Mapping[str, float] = {
 
 _BELOW = 62.0  # mm below the lesser trochanter where a hip's box ends
 _SIDES = ("right", "left")
+_ROUND = ("cup", "head", "inner_head", "cement")  # implants without detail: a coarser grid serves them
 
 
 @dataclass(eq=False)
@@ -302,10 +303,11 @@ def _above(camera: Camera, bone: Femur, motion: NDArray[np.float64], window: tup
 def _metal(
     film: _Film, camera: Camera, bone: Femur, implants: tuple[tuple[Body, str], ...], proximal: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Draw the implants, at the film's own resolution; they count as parts of the proximal femur."""
+    """Draw the implants, slender ones at the film's own resolution; they count as parts of the proximal femur."""
     mask = np.zeros(film.bone.shape, np.bool_)
     for body, material in implants:
-        layer = trace(body, camera, grid=camera.spacing, step=max(0.5, 0.8 * camera.spacing))
+        grid = 1.3 if body.bone.name in _ROUND else camera.spacing
+        layer = trace(body, camera, grid=grid, step=1.0)
         if layer is None:
             continue
         window = (layer.rows, layer.columns)

@@ -77,6 +77,11 @@ def trace(body: Body, camera: Camera, *, grid: float = 2.0, step: float = 1.8) -
     w = np.linspace(low[2], high[2], nw, dtype=np.float32)
     field = _grid(body.bone, to_image, x, y, w)
     near = field.distance < np.float32(0.8 * stride * spacing + 0.5 * float(w[1] - w[0]))
+    if body.cut is not None and not body.cut.crack:
+        m = compose(body.cut.to_local, inverse(to_image)).astype(np.float32)
+        xs, ys, ws = x[None, None, :], y[None, :, None], w[:, None, None]
+        a, b, c = (m[k, 0] * xs + (m[k, 1] * ys + (m[k, 2] * ws + m[k, 3])) for k in range(3))
+        near &= body.cut.signed(a, b, c) < np.float32(grid + step + 2.0)
     if not near.any():
         return None
     ky, kx, kw = (np.nonzero(near.any(axis=axes))[0] for axes in ((0, 2), (0, 1), (1, 2)))

@@ -165,3 +165,13 @@ def test_command_line_refuses_what_does_not_apply(tmp_path: Path, options: list[
     done = CliRunner().invoke(app, ["simulate", str(tmp_path / "none"), "-n", "1", *options])
     assert done.exit_code != 0
     assert not (tmp_path / "none").exists()
+
+
+def test_the_hips_reader_reads_it(folder: tuple[Summary, dict[str, Any]]) -> None:
+    from fracture.hip.records import hips_of, read_hips
+
+    summary, coco = folder
+    read = read_hips(summary.directory)
+    found = [(hip.side, hip.allowed) for film in read for hip in hips_of(film)]
+    names = {c["id"]: c["name"].removesuffix("_hip") for c in coco["categories"]}
+    assert found == [(names[row["category_id"]], (row["hip_class"],)) for row in coco["annotations"]]
