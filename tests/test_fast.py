@@ -173,3 +173,23 @@ def test_the_view_is_a_card_of_its_own(made: Path) -> None:
     assert view.fast is None
     assert len(view.members) == 1
     assert Card.model_validate(view.model_dump(mode="json")) == view
+
+
+def test_calibrate_makes_the_subset_on_request(annotated: AnnotatedSet, made: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny"
+    write_weights(weights)
+    rows = ["image,group,region,view,fractured,x0,y0,x1,y1"]
+    for one in annotated:
+        box = ",".join(f"{value:g}" for value in one.boxes[0]) if one.boxes else ",,,"
+        rows.append(f"{annotated.image_path(one)},{one.group},{one.regions[0]},,{one.fractured},{box}")
+    table = annotated.root / "films.csv"
+    table.write_text("\n".join(rows).replace(f"{annotated.root}/", "") + "\n", encoding="utf-8")
+    command = ["calibrate", str(weights), "--data", str(table), "--precision", "float32", "--device", "cpu"]
+    result = CliRunner().invoke(app, [*command, "--fast", "member_1"])
+    assert result.exit_code == 0, result.output
+    fast, expected = Card.read(weights).fast, Card.read(made).fast
+    assert fast is not None
+    assert expected is not None
+    assert [member.file for member in fast.members] == ["member_1.safetensors"]
+    assert fast.self_test == expected.self_test
+    assert set(fast.loses) == set(expected.loses)

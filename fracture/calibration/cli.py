@@ -60,6 +60,10 @@ def calibrate(
             "where WEIGHTS is made of the folds' members.",
         ),
     ] = None,
+    fast: Annotated[
+        list[str] | None,
+        typer.Option(help="A member that --fast runs, with operating points of its own; may be repeated."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,
     method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-fitting.")] = 5,
@@ -73,6 +77,7 @@ def calibrate(
     """
     from tqdm import tqdm
 
+    from fracture.calibration.fast import calibrate_fast
     from fracture.calibration.folds import HELD_OUT, read_fold, share_out
     from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import calibrate as run
@@ -91,6 +96,11 @@ def calibrate(
     }
     count = len(annotated)
     if out_of_fold:
+        if fast:
+            raise ConfigurationError(
+                "--fast and --out-of-fold exclude each other",
+                hint="a fast subset is calibrated on films that no member of WEIGHTS was trained on",
+            )
         if split is not None:
             raise ConfigurationError(
                 "--split and --out-of-fold exclude each other",
@@ -120,12 +130,19 @@ def calibrate(
                 **options,
             )
         else:
-            result = run(
-                weights,
-                annotated,
-                calibrate_members=bool(calibrate_members),
-                description=f"{len(annotated)} films, {annotated.positives} fractured: {words}",
-                progress=bar.update,
+            settings = {
                 **options,
-            )
+                "calibrate_members": bool(calibrate_members),
+                "description": f"{len(annotated)} films, {annotated.positives} fractured: {words}",
+            }
+            result = run(weights, annotated, progress=bar.update, **settings)
+            if fast:
+                calibrate_fast(
+                    weights,
+                    fast,
+                    annotated,
+                    result.predictions,
+                    lambda folder: run(folder, annotated, **{**settings, "out": None}),
+                    seed=seed,
+                )
     typer.echo(json.dumps(result.metrics, indent=2))
