@@ -153,7 +153,13 @@ def test_assemble_then_calibrate(tmp_path: Path, annotated: AnnotatedSet) -> Non
             "sha256": member.sha256,
             "model": member.model,
             "preprocess": member.preprocess,
-            "training": {"seed": 1, "history": [1, 2], "attribution": "Somebody 2026", "start": {"loaded": ["a", "b"]}},
+            "training": {
+                "seed": 1,
+                "history": [1, 2],
+                "attribution": "Somebody 2026",
+                "start": {"loaded": ["a", "b"]},
+                "config": {"init": "/home/me/start.safetensors", "data": {"path": "/films", "cache": "/tmp/cache"}},
+            },
         }
         (run / f"{name}.json").write_text(json.dumps(facts))
     made_by_command = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "mine"), "--description", "d"])
@@ -164,6 +170,10 @@ def test_assemble_then_calibrate(tmp_path: Path, annotated: AnnotatedSet) -> Non
     assert card.attribution == ("Somebody 2026",)
     assert "history" not in card.members[0].training
     assert card.members[0].training["start"] == {"loaded": 2}
+    assert card.members[0].training["config"] == {
+        "init": "start.safetensors",
+        "data": {"path": None, "cache": None},
+    }
     p = fracture.load(tmp_path / "out", device="cpu").predict(film())
     assert p.threshold == 0.5
     calibrate(tmp_path / "out", annotated, precision="float32", device="cpu")

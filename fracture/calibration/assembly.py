@@ -63,10 +63,8 @@ def assemble(
         path = folder / f"{member}.safetensors"
         shutil.copyfile(source / path.name, path)
         training = {key: value for key, value in facts["training"].items() if key not in _LONG}
-        if isinstance(settings := training.get("config"), dict) and isinstance(settings.get("data"), dict):
-            # Folders of the machine that trained it mean nothing elsewhere.
-            places = {"path": None, "cache": None}
-            training["config"] = {**settings, "data": {**settings["data"], **places}}
+        if isinstance(settings := training.get("config"), dict):
+            training["config"] = _without_folders(settings)
         start = training.get("start")
         if isinstance(start, dict):  # lists of tensor names are for the run folder; their counts are for the card
             training["start"] = {k: len(v) if isinstance(v, (list, tuple)) else v for k, v in start.items()}
@@ -106,6 +104,18 @@ def _copy_split(splits: Sequence[Path], target: Path) -> None:
         shutil.copyfile(present[0], target)
     else:
         target.unlink(missing_ok=True)
+
+
+def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
+    """A training configuration without folders of the machine it ran on: they mean nothing elsewhere."""
+    kept = dict(settings)
+    if isinstance(kept.get("data"), dict):
+        kept["data"] = {**kept["data"], "path": None, "cache": None}
+    if isinstance(kept.get("init"), str):
+        kept["init"] = Path(kept["init"]).name
+    if isinstance(kept.get("split"), dict) and isinstance(kept["split"].get("file"), str):
+        kept["split"] = {**kept["split"], "file": Path(kept["split"]["file"]).name}
+    return kept
 
 
 def _facts(run: Path, member: str) -> dict[str, Any]:
