@@ -20,7 +20,7 @@ from fracture.card import Calibration, MemberCard
 from fracture.errors import ConfigurationError
 from fracture.input_check.distribution import FeatureDistribution
 from fracture.models import MAP_STRIDE, FractureModel, build_model
-from fracture.models.inference import fuse_for_inference
+from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
@@ -314,7 +314,7 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     model = build_model(card.model_spec)
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
-    fused = fuse_for_inference(model).to(device=device, dtype=dtype)
+    fused = in_precision(fuse_for_inference(model), dtype).to(device)
     return Member(path.stem, fused, card.preprocess_spec, card.calibration)
 
 
