@@ -61,7 +61,7 @@ def in_precision(model: FractureModel, dtype: torch.dtype) -> FractureModel:
 
     In float32 it stays as it is. In bfloat16, pooling, score and region head stay in float32 (a few thousand
     operations), and the weights of a convolution are rounded with feedback: along the taps that see one input channel,
-    the rounding error of one tap is carried to the next (our choice, after error diffusion). Neighboring taps see almost
+    the rounding error of one tap is carried to the next (our choice, after error diffusion). Neighboring taps see about
     the same values, so that their errors cancel where those of plain rounding add up: on 32 real films the largest
     change of a ResNet-50's calibrated score fell from 0.027 to 0.008, the root mean square of its logit's from 0.036 to
     0.025. What is left is the rounding of activations.
