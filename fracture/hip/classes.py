@@ -88,9 +88,12 @@ FINDINGS: Final[Mapping[str, tuple[str, ...] | None]] = MappingProxyType(
         "greater-trochanter": ("intertrochanteric",),
         "lesser-trochanter": ("intertrochanteric",),
         "dislocation": None,
+        "internal-fixation": ("internal_fixation",),
+        "arthroplasty": ("arthroplasty",),
     }
 )
 """Findings of the public hip set to the classes that they leave possible; None: the hip has no place among the six.
+The last two are the simulated hips' own: the public set has no word for hardware.
 
 Ours, and the reasons: a neck fracture of unknown displacement leaves both neck classes possible, and trains only that
 it is one of them. Subtrochanteric and isolated trochanter fractures are fractures, lie in the same box, and lead to

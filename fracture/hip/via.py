@@ -158,7 +158,7 @@ def _record(annotated: AnnotatedSet, film: Film) -> dict[str, Any]:
             },
             "region_attributes": {
                 "side": hip.side,
-                "hip_class": hip.hip_class if hip.hip_class and not hip.findings else "",
+                "hip_class": hip.hip_class or "",
                 "findings": "|".join(hip.findings) or ("" if hip.hip_class else "|".join(_words(hip))),
             },
         }

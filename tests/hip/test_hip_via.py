@@ -82,3 +82,19 @@ def test_other_files_are_refused(tmp_path: Path, toy_set: Path) -> None:
         read_via(tmp_path / "table.csv")
     with pytest.raises(DataError, match="JSON or CSV"):
         write_via(read_hips(toy_set), tmp_path / "project.xml")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_simulated_hips_come_back_with_class_and_words(tmp_path: Path, suffix: str) -> None:
+    """Displacement is in the class alone, hardware in words that the public set does not have."""
+    implant = rectangle(side="left", hip_class="internal_fixation", findings="internal-fixation")
+    broken = rectangle(side="right", hip_class="displaced_neck", findings="neck")
+    export = via([implant, broken])
+    (tmp_path / "in.json").write_text(json.dumps(export))
+    films = read_via(tmp_path / "in.json")
+    write_via(films, tmp_path / f"out{suffix}")
+    again = read_via(tmp_path / f"out{suffix}")
+    assert essentials(again) == essentials(films)
+    found = hips_of(again[0])
+    assert [hip.hip_class for hip in found] == ["internal_fixation", "displaced_neck"]
+    assert [hip.findings for hip in found] == [("internal-fixation",), ("neck",)]
