@@ -498,8 +498,11 @@ def scale_plane(plane: Plane, name: str, window: str | int = "auto") -> tuple[ND
             return unit.astype(np.float32), bits, notes
         else:
             notes.append(f"{pixels.dtype} pixels: a percentile window was applied")
-    if kind == "f" and window != "percentile":
-        notes.append("floating point pixels outside [0, 1]: a percentile window was applied")
+    if kind == "f":
+        if window != "percentile":
+            notes.append("floating point pixels outside [0, 1]: a percentile window was applied")
+        if max(-low, high) > np.finfo(pixels.dtype).max / 4:
+            pixels = pixels * pixels.dtype.type(0.25)  # so that no difference overflows; the window takes it out again
     return stretch(pixels, *percentile_limits(pixels), notes), bits, notes
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from fracture.boxes import BoxParameters
@@ -50,7 +50,10 @@ def test_a_film_s_own_annotation_has_no_part_in_its_judgment(index: int, method:
     film = cases[index].film
     other = replace(film, fractured=1 - film.fractured, boxes=() if film.boxes else ((0.0, 0.0, 9.0, 9.0),))
     flipped = tuple(replace(case, film=other) if case.film is film else case for case in cases)
-    again, strict = cross_fit(fitting(flipped, method=method), FOLDS, NO_ENSEMBLE)
+    try:
+        again, strict = cross_fit(fitting(flipped, method=method), FOLDS, NO_ENSEMBLE)
+    except DataError:  # a film of the highest score that is now called normal: no threshold lies above it
+        reject()
     mates = next(fold for fold in FOLDS if index in fold)
     for i in mates:  # nor in that of the other films of its fold
         assert inputs(again[i]) == inputs(sensitive[i])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -327,6 +327,9 @@ def test_damaged_images_end_in_one_of_our_errors(capfd: pytest.CaptureFixture[st
     ),
     st.sampled_from(["auto", "raw", "percentile"]),
 )
+@example(np.array([[1.79769313e308, -9.97920155e291]]), "auto")
+@example(np.array([[0.0, 1.79769313e308, -1.79769313e308]]), "percentile")
+@example(np.array([[3.4e38, -3.4e38, 1.0]], np.float32), "auto")
 @settings(max_examples=200, deadline=None)
 def test_scaling_keeps_order_and_range(pixels: np.ndarray, window: str) -> None:
     """Whatever the dtype: finite values in [0, 1], and a brighter pixel never becomes darker."""
