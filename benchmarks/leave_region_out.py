@@ -114,10 +114,21 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
                     if old_before is None:
                         old_before = scores(examine_films(before, held))
                     now = examine_films(detector, held)
+                    # Films that were replayed do not measure what replaying kept: their half of the groups is left out.
+                    unseen = {film.source for film in (_unseen(held, seed) if way == "replay" else held)}
+                    pairs = [(c, old) for c, old in zip(now, old_before, strict=True) if c.film.source in unseen]
                     row["old"] = paired_bootstrap(
-                        [c.film.fractured for c in now], scores(now), old_before, groups=[c.film.group for c in now]
+                        [c.film.fractured for c, _ in pairs],
+                        scores([c for c, _ in pairs]),
+                        [old for _, old in pairs],
+                        groups=[c.film.group for c, _ in pairs],
                     ).to_dict()
                 path.write_text(json.dumps(row), encoding="utf-8")
+
+
+def _unseen(held: AnnotatedSet, seed: int) -> AnnotatedSet:
+    """The half of the old films that :func:`fracture.finetune.finetune` measures with and never trains on."""
+    return split_parts(held, {"train": 0.5, "validation": 0.5}, seed=seed).part(held, "validation")
 
 
 def _tuned(
