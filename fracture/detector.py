@@ -6,13 +6,12 @@ import functools
 import inspect
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fracture.ahead import ahead, source_name
 from fracture.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.card import Card
 from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
@@ -208,7 +207,7 @@ class Detector:
         """
         options = {"region": region, "tree": self.tree, **reading}
         prepare = functools.partial(self._prepare, options)
-        for batch in _batches(_ahead(sources, prepare, workers, 2 * batch_size), batch_size):
+        for batch in _batches(ahead(sources, prepare, workers, 2 * batch_size), batch_size):
             start = time.perf_counter()
             films = [film for film in batch if isinstance(film, _Film)]
             outputs: dict[int, EnsembleOutput] = {}
@@ -229,7 +228,7 @@ class Detector:
             prepared = self.ensemble.prepare(radiograph)
             warnings = check_pixels(radiograph, prepared.inputs[0].geometry.crop)
         except InputError as error:
-            return Failure(_name(source), error, time.perf_counter() - start)
+            return Failure(source_name(source), error, time.perf_counter() - start)
         return _Film(radiograph, prepared, time.perf_counter() - start, warnings)
 
     def _check_request(
@@ -402,30 +401,6 @@ def predict(
     return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)
 
 
-def _ahead(
-    sources: Iterable[Source],
-    prepare: Callable[[Source], _Film | Failure],
-    workers: int,
-    depth: int,
-) -> Iterator[_Film | Failure]:
-    """Prepared films in order, at most ``depth`` ahead of the one that is asked for."""
-    if workers == 0:
-        yield from map(prepare, sources)
-        return
-    pending: deque[Future[_Film | Failure]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="fracture-read") as pool:
-        try:
-            for source in sources:
-                pending.append(pool.submit(prepare, source))
-                if len(pending) >= depth:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
 def _batches(films: Iterator[_Film | Failure], size: int) -> Iterator[list[_Film | Failure]]:
     batch: list[_Film | Failure] = []
     for film in films:
@@ -435,13 +410,3 @@ def _batches(films: Iterator[_Film | Failure], size: int) -> Iterator[list[_Film
             batch = []
     if batch:
         yield batch
-
-
-def _name(source: object) -> str:
-    """How results call a source: the path as it was given, or what kind of thing it was."""
-    if isinstance(source, (str, Path)) or hasattr(source, "__fspath__"):
-        return str(os.fspath(source))
-    name = getattr(source, "source", None)
-    if isinstance(name, str):
-        return name
-    return f"<{type(source).__name__}>"

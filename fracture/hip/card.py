@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from fracture.card import Sha256, _Strict
+from fracture.card import FileName, Sha256, _Strict
 from fracture.errors import CardError, FractureError
 from fracture.hip.classes import CLASSES
 from fracture.hip.crops import CropSpec
@@ -43,17 +43,10 @@ class RulesCard(_Strict):
 
 
 class _Stage(_Strict):
-    file: str
+    file: FileName
     sha256: Sha256
     model: dict[str, Any]
     training: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("file")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        if Path(value).name != value or "\\" in value or not value.endswith(".safetensors"):
-            raise ValueError("must be the plain name of a .safetensors file in the card's own folder")
-        return value
 
 
 class LocalizerCard(_Stage):

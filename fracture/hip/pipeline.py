@@ -14,9 +14,7 @@ import functools
 import inspect
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fracture.ahead import ahead, source_name
 from fracture.ensemble import Precision, resolve_device, resolve_precision
 from fracture.errors import ConfigurationError, InputError
 from fracture.hip.classes import CLASSES, SIDES
@@ -146,7 +145,7 @@ class HipReader:
 
         def results() -> Iterator[HipFilm | Failure]:
             prepare = functools.partial(self._prepare_or_fail, reading=reading)
-            for film in _ahead(sources, prepare, workers):
+            for film in ahead(sources, prepare, workers, depth=8):
                 if isinstance(film, Failure):
                     yield film
                 else:
@@ -221,7 +220,7 @@ class HipReader:
         try:
             return self._prepare(source, reading)
         except InputError as error:
-            return Failure(_name(source), error, time.perf_counter() - start)
+            return Failure(source_name(source), error, time.perf_counter() - start)
 
     def _judge(self, film: _Film) -> HipFilm:
         start = time.perf_counter()
@@ -339,33 +338,6 @@ def _findings(hips: Sequence[Hip], radiograph: Radiograph) -> tuple[str, ...]:
 def _check_options(reading: Mapping[str, Any]) -> None:
     if unknown := sorted(set(reading) - _READING):
         raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=sorted(_READING))
-
-
-def _ahead(sources: Iterable[Source], prepare: Any, workers: int, depth: int = 8) -> Iterator[_Film | Failure]:
-    """Prepared films in order, at most ``depth`` ahead of the one that is asked for."""
-    if workers == 0:
-        yield from map(prepare, sources)
-        return
-    pending: deque[Future[_Film | Failure]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="fracture-hip-read") as pool:
-        try:
-            for source in sources:
-                pending.append(pool.submit(prepare, source))
-                if len(pending) >= depth:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _name(source: object) -> str:
-    """How results call a source: the path as it was given, or what kind of thing it was."""
-    if isinstance(source, (str, os.PathLike)):
-        return str(os.fspath(source))
-    name = getattr(source, "source", None)
-    return name if isinstance(name, str) else f"<{type(source).__name__}>"
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,0 +1,48 @@
+"""Reading ahead: the next inputs are prepared in threads while the networks work on this one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["ahead", "source_name"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def ahead(sources: Iterable[A], prepare: Callable[[A], B], workers: int, depth: int) -> Iterator[B]:
+    """``prepare(source)`` for each source, in order.
+
+    Args:
+        sources: Consumed as results are asked for, at most ``depth`` ahead of the one that is.
+        prepare: Called in the threads; what it raises is raised here, in its turn.
+        workers: Threads; 0 prepares in the calling thread, when asked.
+        depth: Results that may wait, at least 1.
+    """
+    if workers == 0:
+        yield from map(prepare, sources)
+        return
+    pending: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="fracture-read") as pool:
+        try:
+            for source in sources:
+                pending.append(pool.submit(prepare, source))
+                if len(pending) >= depth:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def source_name(source: object) -> str:
+    """How results call a source: the path as it was given, or what kind of thing it was."""
+    if isinstance(source, (str, os.PathLike)):
+        return str(os.fspath(source))
+    name = getattr(source, "source", None)
+    return name if isinstance(name, str) else f"<{type(source).__name__}>"
