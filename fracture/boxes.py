@@ -10,10 +10,13 @@ choice.
    ``low = hysteresis * threshold``.
 3. Regions smaller than the minimum area are dropped (square millimeters where the spacing is known, else source
    pixels). The area is that of the region, not of its box.
-4. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
+4. Where the networks tell extents (how far the box around each cell reaches, see ``ModelSpec.extents``), a region's
+   box is the mean of the boxes that its cells tell, weighted by the square of the map there; of boxes that overlap more
+   than ``suppress`` (IoU) the one with the higher peak stays. Rule 5 is for networks without.
+5. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
    their common box, again and again until none do. Since growing a box never separates it from another,
    the outcome does not depend on the order, and merging twice changes nothing.
-5. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
+6. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
    of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
 
 Candidates continue the same list below the threshold: each further local maximum of the map, down to
@@ -63,6 +66,9 @@ class BoxParameters:
         min_area_mm2: Smallest region in square millimeters, used where the spacing is known: 4 is 2 mm x 2 mm.
         min_area_px: Smallest region in square source pixels, used where the spacing is unknown: 64 is one
             stride-8 cell of a film that is not resized.
+        use_extents: Whether boxes are sized by the networks' extents where they tell any, or always by the outline of
+            the region.
+        suppress: Overlap (IoU) above which the weaker of two boxes that are sized by extents is dropped, in [0, 1].
         merge_gap: Boxes within this many map cells of each other are merged: what the map hardly resolves.
             0 merges those that overlap or touch; a negative value merges none.
         upsample: Odd factor of the bilinear refinement, 1 for none.
@@ -80,6 +86,8 @@ class BoxParameters:
     hysteresis: float = 0.5
     min_area_mm2: float = 4.0
     min_area_px: float = 64.0
+    use_extents: bool = True
+    suppress: float = 0.3
     merge_gap: float = 1.0
     upsample: int = 3
     connectivity: int = 8
@@ -92,12 +100,18 @@ class BoxParameters:
         for name, value in asdict(self).items():
             if name == "candidate_rule":
                 continue
+            if name == "use_extents":
+                if not isinstance(value, bool):
+                    raise ConfigurationError("box parameter use_extents must be true or false", got=repr(value))
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
                 raise ConfigurationError(f"box parameter {name} must be a finite number", got=repr(value))
         for name in ("threshold", "hysteresis", "candidate_floor"):
             value = getattr(self, name)
             if not 0.0 < value <= 1.0:
                 raise ConfigurationError(f"box parameter {name} is out of range", got=value, allowed="above 0, up to 1")
+        if not 0.0 <= self.suppress <= 1.0:
+            raise ConfigurationError("box parameter suppress is out of range", got=self.suppress, allowed="0 to 1")
         for name in ("min_area_mm2", "min_area_px"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"box parameter {name} must not be negative", got=getattr(self, name))
@@ -154,10 +168,10 @@ class BoxParameters:
 class _Region(NamedTuple):
     """A region of the map: half-open box and area in up-sampled cells, highest value, and whether it is reported."""
 
-    x0: int
-    y0: int
-    x1: int
-    y1: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
     peak: float
     area: int
     strong: bool
@@ -172,6 +186,7 @@ def find_boxes(
     score: float = 1.0,
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
+    extents: NDArray[np.float32] | None = None,
 ) -> tuple[Box, ...]:
     """Boxes around the regions of a map that reach the map threshold.
 
@@ -185,18 +200,21 @@ def find_boxes(
         score: The film's probability in [0, 1], a factor of each box's score.
         spacing: Millimeters per source pixel, (row, column), or ``None`` where unknown.
         operating_point: Written into each box: the strictest point that the film reaches.
+        extents: float32, shape (4, h, w): distances in cells from the middle of each cell to the left, upper, right and
+            lower side of its box; ``None`` where the networks tell none.
 
     Returns:
         Boxes inside [0, width] x [0, height], highest score first, ties by position (top, then left); ``()``
         for a map that stays below the threshold.
 
     Raises:
-        ModelError: The map is not a finite two-dimensional float32 array.
+        ModelError: The map is not a finite two-dimensional float32 array, or the extents do not fit it.
     """
     chosen = parameters or BoxParameters()
     grid = _checked(probability_map)
-    found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing))
-    strong = _merged(found, chosen)
+    sized = _checked_extents(extents, grid, chosen)
+    found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing), sized)
+    strong = _merged(found, chosen) if sized is None else _suppressed(found, chosen)
     return _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_boxes]
 
 
@@ -209,6 +227,7 @@ def find_candidates(
     score: float = 1.0,
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
+    extents: NDArray[np.float32] | None = None,
 ) -> tuple[Box, ...]:
     """Every box of the map down to ``candidate_floor``, whatever the film's decision: what FROC and AP need.
 
@@ -220,10 +239,16 @@ def find_candidates(
     split = chosen.candidate_rule == "peaks"
     floor = min(chosen.candidate_floor, chosen.threshold)
     ceiling = 1.0 if split else chosen.threshold
-    found = _regions(grid, chosen, floor, ceiling, _min_area(chosen, to_source, spacing))
+    sized = _checked_extents(extents, grid, chosen)
+    found = _regions(grid, chosen, floor, ceiling, _min_area(chosen, to_source, spacing), sized)
     strong = [region for region in found if region.strong]
-    strong = _not_nested(strong) if split else _merged(strong, chosen)
-    weak = _not_nested([region for region in found if not region.strong], strong)
+    weak = [region for region in found if not region.strong]
+    if sized is not None:
+        strong = _suppressed(strong, chosen)
+        weak = _suppressed(weak, chosen, strong)
+    else:
+        strong = _not_nested(strong) if split else _merged(strong, chosen)
+        weak = _not_nested(weak, strong)
     boxes = _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_candidates]
     room = chosen.max_candidates - len(boxes)
     return _ordered([*boxes, *_to_boxes(weak, chosen, to_source, size, score, None)[:room]])
@@ -272,6 +297,22 @@ def _checked(probability_map: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(grid)
 
 
+def _checked_extents(
+    extents: NDArray[np.float32] | None, grid: NDArray[np.float32], parameters: BoxParameters
+) -> NDArray[np.float32] | None:
+    """The extents where they are to be used."""
+    if extents is None or not parameters.use_extents:
+        return None
+    found = np.asarray(extents)
+    if found.shape != (4, *grid.shape) or not np.isfinite(found.sum(dtype=np.float64)) or found.min() < 0:
+        raise ModelError(
+            "extents are distances in cells from each cell of the map",
+            got=f"{found.dtype} {found.shape}",
+            allowed=f"finite, at least 0, (4, {grid.shape[0]}, {grid.shape[1]})",
+        )
+    return found
+
+
 def _min_area(parameters: BoxParameters, to_source: GridToSource, spacing: tuple[float, float] | None) -> float:
     """Smallest region in up-sampled cells."""
     cell = to_source.scale_x * to_source.scale_y / parameters.upsample**2
@@ -293,7 +334,12 @@ def _upsampled(grid: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def _regions(
-    grid: NDArray[np.float32], parameters: BoxParameters, floor: float, ceiling: float, min_area: float
+    grid: NDArray[np.float32],
+    parameters: BoxParameters,
+    floor: float,
+    ceiling: float,
+    min_area: float,
+    extents: NDArray[np.float32] | None,
 ) -> list[_Region]:
     """Regions around local maxima >= ``floor``: all that reach the threshold, then the first ``max_candidates``.
 
@@ -342,9 +388,48 @@ def _regions(
             continue
         highest = float(fine[top : top + high, left : left + wide][new[1:-1, 1:-1]].max())
         strong = height >= threshold
-        found.append(_Region(left, top, left + wide, top + high, highest, int(area), strong))
+        corners = (float(left), float(top), float(left + wide), float(top + high))
+        if extents is not None:
+            corners = _told(grid, extents, new[1:-1, 1:-1], (left, top), factor)
+        found.append(_Region(*corners, highest, int(area), strong))
         weak += not strong
     return found
+
+
+def _told(
+    grid: NDArray[np.float32],
+    extents: NDArray[np.float32],
+    region: NDArray[np.bool_],
+    corner: tuple[int, int],
+    factor: int,
+) -> tuple[float, float, float, float]:
+    """The box that a region's cells tell, in up-sampled cells: their mean, weighted by the square of the map."""
+    half = factor // 2
+    rows, columns = np.nonzero(region)
+    rows, columns = rows + corner[1], columns + corner[0]
+    middles = (rows % factor == half) & (columns % factor == half)  # a region holds at least the cell of its peak
+    i, j = rows[middles] // factor, columns[middles] // factor
+    weight = grid[i, j].astype(np.float64) ** 2
+    left, up, right, down = (np.average(extents[k, i, j], weights=weight) for k in range(4))
+    x, y = np.average(j + 0.5, weights=weight), np.average(i + 0.5, weights=weight)
+    return (x - left) * factor, (y - up) * factor, (x + right) * factor, (y + down) * factor
+
+
+def _suppressed(regions: list[_Region], parameters: BoxParameters, others: Sequence[_Region] = ()) -> list[_Region]:
+    """Those, the highest peak first, whose box overlaps none that stays, nor any of ``others``, too much."""
+    kept: list[_Region] = []
+    for r in sorted(regions, key=lambda r: (-r.peak, r.y0, r.x0, r.y1, r.x1)):
+        if all(_iou(r, k) <= parameters.suppress for k in (*others, *kept)):
+            kept.append(r)
+    return kept
+
+
+def _iou(a: _Region, b: _Region) -> float:
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0)
+    return width * height / (areas - width * height)
 
 
 def _merged(regions: list[_Region], parameters: BoxParameters) -> list[_Region]:
@@ -356,7 +441,7 @@ def _merged(regions: list[_Region], parameters: BoxParameters) -> list[_Region]:
     for x0, y0, x1, y1 in merge_boxes([region[:4] for region in regions], float(gap)):
         inside = [r for r in regions if x0 <= r.x0 and y0 <= r.y0 and r.x1 <= x1 and r.y1 <= y1]
         peak, area = max(r.peak for r in inside), sum(r.area for r in inside)
-        merged.append(_Region(int(x0), int(y0), int(x1), int(y1), peak, area, strong=True))
+        merged.append(_Region(x0, y0, x1, y1, peak, area, strong=True))
     return merged
 
 

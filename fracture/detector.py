@@ -268,6 +268,7 @@ class Detector:
                 "spacing": radiograph.spacing,
                 "operating_point": film.strictest(output.score),
             }
+            arguments["extents"] = output.extents
             boxes = find_boxes(output.map, parameters, **arguments) if fractured else ()
             listed = find_candidates(output.map, parameters, **arguments) if candidates else None
         return Prediction(

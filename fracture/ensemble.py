@@ -76,6 +76,8 @@ class EnsembleOutput:
         member_scores: Each member's (calibrated) score by name.
         map: float32, (h, w), mean of the members' probability maps, 0 where the film is not; ``None`` where no
             member gives one.
+        extents: float32, (4, h, w), mean of the members' distances from the middle of each cell of ``map`` to the left,
+            upper, right and lower side of its box, in cells; ``None`` where no member tells them.
         grid_to_source: (scale_x, scale_y, offset_x, offset_y): a point u in cells of ``map`` lies at
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
@@ -92,6 +94,7 @@ class EnsembleOutput:
     regions: dict[str, float]
     member_logits: dict[str, float]
     input_distance: float | None = None
+    extents: NDArray[np.float32] | None = None
 
     def recalibrated(self, calibrations: Mapping[str, Calibration | None]) -> EnsembleOutput:
         """The same output with other calibrators: the scores are made again from the members' logits.
@@ -168,12 +171,14 @@ class Ensemble:
             distances = next((found for _, found in judged if found is not None), None)
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
             maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
+            extents = [_numpy(o.extents) if o.extents is not None else None for o in outputs]
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
         averaged = [
             self._average(
                 films[i],
                 scores[:, i],
                 [m if m is None else m[i, 0] for m in maps],
+                [e if e is None else e[i] for e in extents],
                 [{name: values[i] for name, values in region.items()} for region in regions],
             )
             for i in range(len(films))
@@ -228,11 +233,12 @@ class Ensemble:
         film: PreparedFilm,
         logits: NDArray[np.float64],
         maps: Sequence[NDArray[np.float32] | None],
+        extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
     ) -> EnsembleOutput:
         by_name = {member.name: float(logit) for member, logit in zip(self.members, logits, strict=True)}
         score, raw, scores = _combined(by_name, {member.name: member.calibration for member in self.members})
-        merged, grid = self._merge_maps(film, maps)
+        merged, sized, grid = self._merge_maps(film, maps, extents)
         names = dict.fromkeys(name for region in regions for name in region)
         return EnsembleOutput(
             score=score,
@@ -242,25 +248,38 @@ class Ensemble:
             grid_to_source=grid,
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
             member_logits=by_name,
+            extents=sized,
         )
 
     def _merge_maps(
-        self, film: PreparedFilm, maps: Sequence[NDArray[np.float32] | None]
-    ) -> tuple[NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
-        """Average maps on one grid in source coordinates: that of the member with the finest one."""
-        given = [(m, film.inputs[i]) for m, i in zip(maps, self._spec_of, strict=True) if m is not None]
+        self,
+        film: PreparedFilm,
+        maps: Sequence[NDArray[np.float32] | None],
+        extents: Sequence[NDArray[np.float32] | None],
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
+        """Average maps and extents on one grid in source coordinates: that of the member with the finest map."""
+        given = [(m, e, film.inputs[i]) for m, e, i in zip(maps, extents, self._spec_of, strict=True) if m is not None]
         if not given:
-            return None, None
-        target = min((p for _, p in given), key=lambda p: p.geometry.grid_to_source(MAP_STRIDE)[0])
+            return None, None, None
+        target = min((p for *_, p in given), key=lambda p: p.geometry.grid_to_source(MAP_STRIDE)[0])
         grid = target.geometry.grid_to_source(MAP_STRIDE)
         shape = (target.planes.shape[1] // MAP_STRIDE, target.planes.shape[2] // MAP_STRIDE)
         total = np.zeros(shape, np.float32)
-        for values, prepared in given:
-            total += _regrid(values, prepared.geometry.grid_to_source(MAP_STRIDE), grid, shape)
+        sized: list[NDArray[np.float32]] = []
+        for values, far, prepared in given:
+            own = prepared.geometry.grid_to_source(MAP_STRIDE)
+            total += _regrid(values, own, grid, shape)
+            if far is not None:
+                # A distance in one grid's cells is another number in another's.
+                scales = [own[axis] / grid[axis] for axis in (0, 1, 0, 1)]
+                sized.append(
+                    np.stack([_regrid(f, own, grid, shape) * np.float32(k) for f, k in zip(far, scales, strict=True)])
+                )
         total /= len(given)
+        mean = np.asarray(np.mean(sized, axis=0), np.float32) if sized else None
         # A cell belongs to the film where any of its pixels does.
         cells = target.mask.reshape(shape[0], MAP_STRIDE, shape[1], MAP_STRIDE).any(axis=(1, 3))
-        return total * cells, grid
+        return total * cells, mean, grid
 
 
 def resolve_device(device: str) -> torch.device:

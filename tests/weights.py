@@ -54,13 +54,16 @@ def write_weights(
     regions: tuple[str, ...] = REGIONS,
     thresholds: dict[str, tuple[float, float]] | None = None,
     calibration: Calibration | None = None,
+    extents: bool = False,
     **card: Any,
 ) -> Card:
     """A folder of random members with a card; the same every time."""
     folder.mkdir(parents=True, exist_ok=True)
     members = []
     for index, (size, planes, has_map) in enumerate(zip(sizes, channels, maps, strict=True)):
-        spec = ModelSpec(backbone="resnet18", stages=2, output_stride=8, inputs=planes, map=has_map, regions=regions)
+        spec = ModelSpec(
+            backbone="resnet18", stages=2, output_stride=8, inputs=planes, map=has_map, regions=regions, extents=extents
+        )
         preprocess = PreprocessSpec(size=size, shape="stride", enlarge=False, channels=planes)
         path = folder / f"member_{index}.safetensors"
         safetensors.torch.save_file(state_for_saving(build_model(spec, seed=index)), path)

@@ -17,7 +17,7 @@ __all__ = ["Features", "FractureModel", "ModelOutput", "build_backbone", "build_
 
 
 class ModelOutput(NamedTuple):
-    """What a model says about a batch of films; logits, float32, before any sigmoid.
+    """What a model says about a batch of films, float32; scores, maps and regions are logits, before any sigmoid.
 
     Attributes:
         score_logit: (B,), whether the film shows a fracture.
@@ -25,11 +25,14 @@ class ModelOutput(NamedTuple):
             pixels [8 j, 8 j + 8) x [8 i, 8 i + 8), in the pixel-edge convention.
         region_logits: (B, R), which of ``spec.regions`` are shown, each for itself; None for a model without
             them.
+        extents: (B, 4, H / 8, W / 8), distances in cells of the map, above 0, from the middle of each cell to the left,
+            upper, right and lower side of the box that the cell would lie in; None for a model without them.
     """
 
     score_logit: Tensor
     map_logits: Tensor | None
     region_logits: Tensor | None
+    extents: Tensor | None = None
 
 
 class Features(NamedTuple):

@@ -104,6 +104,9 @@ class ModelSpec:
             projection of the backbone's stride-8 stage (one step of a feature pyramid, Lin et al. 2017).
             Needs ``map`` and an ``output_stride`` above 8. Our addition, not in the paper: it gives the map
             its resolution back at a fraction of the price of dilation.
+        extents: Whether each cell of the map also says how far the box around its fracture reaches to the four sides
+            (as in FCOS, Tian et al. 2019). Needs ``map``. Our addition: the outline of a region of the map gives the
+            size of a box to a cell on each side only, and a fracture is four cells wide.
 
     Raises:
         ModelError: A value out of range, or a combination that no network has.
@@ -125,6 +128,7 @@ class ModelSpec:
     geometry: Geometry = "torchvision"
     stem_rgb: bool = False
     map_skip: bool = False
+    extents: bool = False
 
     def __post_init__(self) -> None:
         family = family_of(self.backbone)
@@ -133,7 +137,7 @@ class ModelSpec:
             if isinstance(value, str) or not isinstance(value, (tuple, list)):
                 raise ModelError(f"ModelSpec.{name} must be a tuple", got=repr(value))
             object.__setattr__(self, name, tuple(value))
-        for name in ("score", "map", "stem_rgb", "map_skip"):
+        for name in ("score", "map", "stem_rgb", "map_skip", "extents"):
             if not isinstance(getattr(self, name), bool):
                 raise ModelError(f"ModelSpec.{name} must be true or false", got=repr(getattr(self, name)))
         for name in ("attention_width", "stages", "output_stride"):
@@ -198,6 +202,10 @@ class ModelSpec:
         if family == "mobilenet" and self.norm != "batch":
             raise ModelError(
                 f"the normalization of {self.backbone} cannot be exchanged", got=self.norm, allowed="batch"
+            )
+        if self.extents and not self.map:
+            raise ModelError(
+                "ModelSpec.extents gives sizes to regions of the map, but map is false", hint="set map=True"
             )
         if self.map_skip and not self.map:
             raise ModelError("ModelSpec.map_skip decodes the map, but map is false", hint="set map=True")

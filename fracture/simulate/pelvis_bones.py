@@ -176,8 +176,10 @@ class Plane:
         return outer * np.float32(2.0), np.asarray(mineral * np.float32(2.0), dtype=np.float32)
 
     def add_to(self, bone: Array, mineral: Array) -> None:
-        """Add the window to planes of the whole film."""
+        """Add the window to planes of the whole film; a side of the pelvis that lies off the film adds nothing."""
         size = (self.columns.stop - self.columns.start, self.rows.stop - self.rows.start)
+        if min(size) <= 0:
+            return
         window = (self.rows, self.columns)
         bone[window] += cv2.resize(self.bone, size, interpolation=cv2.INTER_AREA)
         mineral[window] += cv2.resize(np.maximum(self.mineral, 0.0), size, interpolation=cv2.INTER_AREA)

@@ -148,6 +148,16 @@ class CropsConfig(_Section):
     )
 
 
+class ExtentsConfig(_Section):
+    """Epochs at the end in which the extent head learns alone, on parts of films as in :class:`CropsConfig`. All ours.
+
+    Everything else is then frozen, so that scores and maps stay what they were, and a step costs a forward pass.
+    """
+
+    epochs: int = Field(default=0, ge=0, description="0: none; needs model.extents")
+    lr: float = Field(default=1e-3, gt=0, description="a new head on features that stand")
+
+
 class LossConfig(_Section):
     """The joint loss; see :mod:`fracture.training.loss`."""
 
@@ -157,6 +167,11 @@ class LossConfig(_Section):
     classification: float | None = Field(default=None, ge=0, description="None: paper's 1 of 4, or 1 of 11")
     region: float = Field(
         default=0.1, ge=0, description="ours: the region head is easy and must not steer the features"
+    )
+    extent: float = Field(
+        default=0.0,
+        ge=0,
+        description="ours: weight of the extent head's loss; 0: it learns in [extents], or not at all",
     )
     map_loss: Literal["bce", "focal", "dice", "bce_dice"] = Field(
         default="bce", description="paper: per-pixel binary cross-entropy"
@@ -211,7 +226,7 @@ class OptimizerConfig(_Section):
 class LoopConfig(_Section):
     """Length, batches, precision, safety."""
 
-    epochs: int = Field(default=30, ge=1, description="paper: at most 30")
+    epochs: int = Field(default=30, ge=0, description="paper: at most 30; 0: only the epochs of [extents]")
     patience: int | None = Field(
         default=10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part"
     )
@@ -250,6 +265,7 @@ class MemberConfig(_Section):
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     crops: CropsConfig = CropsConfig()
+    extents: ExtentsConfig = ExtentsConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig = LoopConfig()
@@ -278,6 +294,12 @@ class MemberConfig(_Section):
                 got=f"{self.preprocess.channels} and {self.model.inputs}",
                 hint="leave preprocess.channels out",
             )
+        if self.extents.epochs and not self.model.extents:
+            raise ConfigurationError(
+                "[extents] trains a head that the model does not have", hint="model.extents = true"
+            )
+        if not self.loop.epochs and not self.extents.epochs:
+            raise ConfigurationError("loop.epochs = 0 trains nothing", hint="set extents.epochs, or more epochs")
         if self.preprocess.stride % self.model.size_multiple:
             raise ConfigurationError(
                 "films are padded to a multiple that the model cannot take",
@@ -285,6 +307,18 @@ class MemberConfig(_Section):
                 allowed=f"a multiple of {self.model.size_multiple}",
             )
         return self
+
+    def extents_stage(self) -> MemberConfig:
+        """The settings of the epochs in which the extent head learns alone."""
+        return self.replace(
+            {
+                "sampling": {"balanced": "natural", "later": "natural"},  # of films with boxes; no others say anything
+                "crops": {"epochs": self.extents.epochs, "elsewhere": 0.0},
+                "loss": {"localization": 0.0, "classification": 0.0, "region": 0.0, "extent": 1.0},
+                "optimizer": {"lr": self.extents.lr, "head_lr": None},
+                "loop": {"epochs": self.extents.epochs, "patience": None, "overlays": 0},
+            }
+        )
 
     @property
     def attention(self) -> bool:

@@ -33,7 +33,7 @@ __all__ = ["Interrupted", "Loop", "Progress", "State"]
 
 LATEST, BEST = "latest.safetensors", "best.safetensors"
 _LOG = logging.getLogger(__name__)
-_TERMS = ("loss", "localization", "classification", "region")
+_TERMS = ("loss", "localization", "classification", "region", "extent")
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the run was asked to leave and left
@@ -88,7 +88,10 @@ class Loop:
         progress: See :data:`Progress`.
         after_epoch: Called by the leading process after each epoch, with the state and the tuning films' outputs.
         identity: What a checkpoint must agree with to be gone on from (configuration, split, ...).
+        still: The model stays in evaluation mode: what is frozen keeps its batch statistics too.
     """
+
+    still = False
 
     def __init__(
         self,
@@ -104,8 +107,10 @@ class Loop:
         progress: Progress | None = None,
         after_epoch: Callable[[State, list[FilmOutput]], object] | None = None,
         identity: Mapping[str, str] | None = None,
+        still: bool = False,
     ) -> None:
         self.model, self.config, self.films, self.tuning = model, config, films, tuning
+        self.still = still
         self.folder, self.device = folder, device
         self.world = world or World()
         self.stop = stop or StopRequest()
@@ -154,7 +159,7 @@ class Loop:
     def _epoch(self) -> None:
         """The optimizer steps of one epoch that are still to be done."""
         state, config = self.state, self.config
-        self.model.train()
+        self.model.train(not self.still)
         steps = training_steps(
             self.films,
             state.epoch,
@@ -190,7 +195,7 @@ class Loop:
         state, config = self.state, self.config
         counts = Counts(*self.world.summed(step.counts))
         self.optimizer.zero_grad(set_to_none=True)
-        shares = torch.zeros(4, dtype=torch.float64, device=self.device)
+        shares = torch.zeros(len(_TERMS), dtype=torch.float64, device=self.device)
         for number, batch in enumerate(step.batches):
             place = (state.step * self.world.size + self.world.rank) * 1000 + number
             torch.manual_seed(derive_seed(config.seed, state.epoch, place, stream="dropout"))

@@ -1,12 +1,13 @@
-"""The joint loss (Jones et al. 2020, Methods): where, whether, and (ours) which part of the body.
+"""The joint loss (Jones et al. 2020, Methods): where, whether, and (ours) how large and which part of the body.
 
 For one optimizer step over a set of films, however it is divided into micro-batches and processes::
 
-    L = w_loc L_loc + w_cls L_cls + w_reg L_reg
+    L = w_loc L_loc + w_cls L_cls + w_reg L_reg + w_ext L_ext
 
     L_loc  mean over the films with a localized fracture of [mean over valid cells of BCE(map, boxes)]
     L_cls  mean over all films of BCE(score, fractured)
     L_reg  mean over the films of known region of [mean over regions of BCE(region logit, shown)]
+    L_ext  mean over the films with a localized fracture of [mean over cells inside a box of 1 - IoU(box, annotated)]
 
 The denominators are counts over the whole step, so that accumulating gradients over micro-batches or processes gives
 what one large batch would give (apart from batch statistics). The paper's ratio w_loc : w_cls is 3 : 1, and 10 : 1 for
@@ -27,7 +28,7 @@ from torch import Tensor
 from fracture.models import ModelOutput, ModelSpec
 from fracture.training.config import LossConfig
 
-__all__ = ["Counts", "JointLoss", "LossTerms", "Targets"]
+__all__ = ["Counts", "JointLoss", "LossTerms", "Targets", "extent_loss"]
 
 _SMOOTH = 1.0  # cells added to both sides of the Dice quotient (our choice): tiny boxes give no wild gradients
 
@@ -42,6 +43,8 @@ class Targets(NamedTuple):
         localized: float32 (B,), 1 for fractured films whose boxes are known.
         regions: float32 (B, R), 1 for regions that are shown.
         known: float32 (B,), 1 where the regions are known.
+        extents: float32 (B, 4, h, w), distances in cells from each cell's middle to the sides of its fracture's box.
+        inside: float32 (B, 1, h, w), 1 where a cell lies in a box.
     """
 
     fractured: Tensor
@@ -50,6 +53,8 @@ class Targets(NamedTuple):
     localized: Tensor
     regions: Tensor
     known: Tensor
+    extents: Tensor
+    inside: Tensor
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
@@ -87,12 +92,14 @@ class LossTerms(NamedTuple):
         localization: Detached share of L_loc before weighting; the same for the others.
         classification: Detached share of L_cls.
         region: Detached share of L_reg.
+        extent: Detached share of L_ext.
     """
 
     total: Tensor
     localization: Tensor
     classification: Tensor
     region: Tensor
+    extent: Tensor
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class JointLoss:
         """The micro-batch's share of the step's loss, in float32."""
         zero = output.score_logit.float().sum() * 0.0
         score = self._classification(output.score_logit.float(), targets.fractured) / max(counts.films, 1.0)
-        where = which = zero
+        where = which = far = zero
         if output.map_logits is not None and self.localization > 0:
             where = self._localization(output.map_logits.float(), targets, counts)
         if output.region_logits is not None:
@@ -134,8 +141,11 @@ class JointLoss:
                 output.region_logits.float(), targets.regions, reduction="none"
             ).mean(dim=1)
             which = (per_film * targets.known).sum() / max(counts.known, 1.0)
+        if output.extents is not None and self.config.extent > 0:
+            far = (extent_loss(output.extents.float(), targets) * targets.localized).sum() / max(counts.localized, 1.0)
         total = self.localization * where + self.classification * score + self.config.region * which
-        return LossTerms(total, where.detach(), score.detach(), which.detach())
+        total = total + self.config.extent * far
+        return LossTerms(total, where.detach(), score.detach(), which.detach(), far.detach())
 
     def _classification(self, logits: Tensor, fractured: Tensor) -> Tensor:
         smooth = self.config.label_smoothing
@@ -168,3 +178,18 @@ class JointLoss:
             extent = probability.sum(dim=(1, 2, 3)) + (target * valid).sum(dim=(1, 2, 3))
             film = film + 1 - (2 * overlap + _SMOOTH) / (extent + _SMOOTH)
         return film
+
+
+def extent_loss(extents: Tensor, targets: Targets) -> Tensor:
+    """(B,): 1 - IoU of the boxes that cells inside a fracture tell with those annotated, mean over these cells.
+
+    Two boxes around one cell always overlap, so that the plain IoU has a gradient everywhere (Yu et al. 2016, UnitBox,
+    there with a logarithm). 0 for a film without such a cell.
+    """
+    wanted = targets.extents
+    both = torch.minimum(extents, wanted)
+    overlap = (both[:, 0] + both[:, 2]) * (both[:, 1] + both[:, 3])
+    areas = [(e[:, 0] + e[:, 2]) * (e[:, 1] + e[:, 3]) for e in (extents, wanted)]
+    iou = overlap / (areas[0] + areas[1] - overlap).clamp_min(1e-6)
+    inside = targets.inside[:, 0] * targets.valid[:, 0]
+    return ((1 - iou) * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1.0)

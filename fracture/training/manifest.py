@@ -53,18 +53,29 @@ def before(
     }
 
 
-def results(state: State, outputs: Mapping[str, Sequence[FilmOutput]], faults: Sequence[Fault]) -> dict[str, Any]:
-    """What is known when it has ended: epochs, presentations, time, the log, AUC of the parts not trained on."""
+def results(
+    state: State, outputs: Mapping[str, Sequence[FilmOutput]], faults: Sequence[Fault], sized: State | None = None
+) -> dict[str, Any]:
+    """What is known when it has ended: epochs, presentations, time, the log, AUC of the parts not trained on; the same
+    of the epochs in which the extent head learned alone (``sized``)."""
+    extents = {} if sized is None else {"extents": _done(sized)}
     return {
         "unreadable": [*(fault.source for fault in faults), *state.skipped],
-        "epochs": state.epoch,
         "best_epoch": state.best_epoch or None,
+        **_done(state),
+        **extents,
+        "auc": {name: pooled_auc(found) for name, found in outputs.items()},
+        "finished": _now(),
+    }
+
+
+def _done(state: State) -> dict[str, Any]:
+    return {
+        "epochs": state.epoch,
         "presentations": sum(row["films"] for row in state.history),
         "optimizer_steps": state.steps,
         "seconds": round(state.seconds, 1),
         "history": state.history,
-        "auc": {name: pooled_auc(found) for name, found in outputs.items()},
-        "finished": _now(),
     }
 
 

@@ -12,7 +12,7 @@ from fracture.errors import ConfigurationError
 from fracture.models import FractureModel
 from fracture.training.config import OptimizerConfig
 
-__all__ = ["Ema", "build_optimizer", "freeze", "rate_at"]
+__all__ = ["Ema", "build_optimizer", "freeze", "learn_extents", "rate_at"]
 
 
 def freeze(model: FractureModel, stages: int) -> None:
@@ -28,6 +28,14 @@ def freeze(model: FractureModel, stages: int) -> None:
     for name in names[:stages]:
         for parameter in groups[name]:
             parameter.requires_grad_(False)
+
+
+def learn_extents(model: FractureModel, *, alone: bool) -> None:
+    """Let only the extent head learn (``alone``), or all but it."""
+    own = set() if model.heads.extent is None else {id(p) for p in model.heads.extent.parameters()}
+    for parameter in model.parameters():
+        if alone or id(parameter) in own:
+            parameter.requires_grad_(alone and id(parameter) in own)
 
 
 def build_optimizer(model: FractureModel, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -25,10 +25,10 @@ from fracture.training.checkpoint import write_atomic
 from fracture.training.config import MemberConfig, Recipe, load_recipe
 from fracture.training.dataset import Films
 from fracture.training.evaluate_tuning import FilmOutput, judge, write_maps, write_predictions
-from fracture.training.logs import EpochLog, ProgressBar, counting
-from fracture.training.loop import Interrupted, Loop
+from fracture.training.logs import EpochLog, ProgressBar, counting, write_csv
+from fracture.training.loop import Interrupted, Loop, State
 from fracture.training.manifest import before, results
-from fracture.training.optim import freeze
+from fracture.training.optim import freeze, learn_extents
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
 
@@ -184,6 +184,8 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
     start = initialize(model, config.init, seed=config.seed)
     model.backbone.set_checkpointing(model.backbone.stage_names[: config.loop.checkpoint_stages])
     freeze(model, config.optimizer.freeze_stages)
+    if config.loss.extent == 0:
+        learn_extents(model, alone=False)
     manifest = before(config, annotated, parts, base, split, start.to_dict(), device, world.size)
     manifest["identity"] = identity
     if world.leads:
@@ -214,6 +216,8 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
         if log is not None:
             log.close()
 
+    sized = _train_extents(model, config, films["train"], folder, setting, identity) if config.extents.epochs else None
+
     # What is judged below is what ships: the weights after rounding to half precision.
     shipped = state_for_saving(model)
     load_state(model, shipped)
@@ -224,7 +228,7 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
         "file": weights.name,
         "model": model.spec.to_dict(),
         "preprocess": config.preprocess.to_dict(),
-        "training": {**manifest, **results(state, outputs, faults)},
+        "training": {**manifest, **results(state, outputs, faults, sized)},
     }
     if world.leads:
         if log is not None:
@@ -240,6 +244,40 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
         _write_json(described, facts)
     world.wait()
     return MemberResult(config.name, weights, facts)
+
+
+def _train_extents(
+    model: FractureModel, config: MemberConfig, films: Films, folder: Path, setting: _Setting, identity: dict[str, str]
+) -> State:
+    """The last epochs, in which the extent head learns alone; with a checkpoint of their own in ``extents/``."""
+    own, world = config.extents_stage(), setting.world
+    localized = films.part.select(lambda film: bool(film.boxes))
+    if len(localized) == 0:
+        raise DataError(
+            "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
+        )
+    learn_extents(model, alone=True)
+    below = folder / "extents"
+    bar = ProgressBar(own) if setting.progress else None
+    loop = Loop(
+        model,
+        own,
+        Films(localized, films.cache, own, films.regions),
+        None,
+        below,
+        device=setting.device,
+        world=world,
+        stop=setting.stop,
+        progress=bar,
+        after_epoch=lambda state, _: write_csv(below / "log.csv", state.history),
+        identity=identity,
+        still=True,
+    )
+    try:
+        return loop.run()
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _same_run(folder: Path, config: MemberConfig, base: Split) -> None:

@@ -39,10 +39,11 @@ def run(
     Float32[Tensor, " b"],
     Float32[Tensor, "b 1 h//8 w//8"] | None,
     Float32[Tensor, "b r"] | None,
+    Float32[Tensor, "b 4 h//8 w//8"] | None,
 ]:
     """The forward pass with its promised shapes and dtypes checked."""
     out = model(planes, mask)
-    return out.score_logit, out.map_logits, out.region_logits
+    return out.score_logit, out.map_logits, out.region_logits, out.extents
 
 
 def films(spec: ModelSpec, batch: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
