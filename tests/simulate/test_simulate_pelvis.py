@@ -12,6 +12,7 @@ import pytest
 from fracture.errors import ConfigurationError
 from fracture.radiograph import Radiograph
 from fracture.simulate import HIP_CLASSES, VARIANTS, SimulatedHip, SimulatedPelvis, pelvis
+from fracture.simulate.dataset import film_seed
 from fracture.simulate.materials import attenuation, metal
 
 SMALL = (176, 176)
@@ -276,6 +277,15 @@ def test_tilt_is_the_fall_of_the_line_between_the_hips() -> None:
         right, left = both(film)
         fall = np.degrees(np.arctan2(left.box[1] - right.box[1], left.box[2] - right.box[2]))
         assert film.tilt == pytest.approx(fall, abs=4.0)
+
+
+def test_a_side_of_the_pelvis_may_lie_wholly_off_the_film() -> None:
+    """Film 272 of `fracture simulate --kind hips --seed 1000`: the film of a left hip, nothing of the right side on it.
+
+    The right half's window is empty, and was once resized all the same.
+    """
+    film = pelvis(film_seed(1000, 272), left="normal", right="normal", missing="right", stretch=1.235, size=(96, 96))
+    assert [hip.side for hip in film.hips] == ["left"]
 
 
 def test_a_class_drawn_is_a_class_given() -> None:
