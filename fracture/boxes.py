@@ -11,8 +11,8 @@ choice.
 3. Regions smaller than the minimum area are dropped (square millimeters where the spacing is known, else source
    pixels). The area is that of the region, not of its box.
 4. Where the networks tell extents (how far the box around each cell reaches, see ``ModelSpec.extents``), a region's
-   box is the mean of the boxes that its cells tell, weighted by the square of the map there; of boxes that overlap more
-   than ``suppress`` (IoU) the one with the higher peak stays. Rule 5 is for networks without.
+   box is the one that its highest cell tells (means over the region gave worse boxes: docs/experiments.md); of boxes
+   that overlap more than ``suppress`` (IoU) the one with the higher peak stays. Rule 5 is for networks without.
 5. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
    their common box, again and again until none do. Since growing a box never separates it from another,
    the outcome does not depend on the order, and merging twice changes nothing.
@@ -390,28 +390,16 @@ def _regions(
         strong = height >= threshold
         corners = (float(left), float(top), float(left + wide), float(top + high))
         if extents is not None:
-            corners = _told(grid, extents, new[1:-1, 1:-1], (left, top), factor)
+            corners = _told(extents, row, column, factor)
         found.append(_Region(*corners, highest, int(area), strong))
         weak += not strong
     return found
 
 
-def _told(
-    grid: NDArray[np.float32],
-    extents: NDArray[np.float32],
-    region: NDArray[np.bool_],
-    corner: tuple[int, int],
-    factor: int,
-) -> tuple[float, float, float, float]:
-    """The box that a region's cells tell, in up-sampled cells: their mean, weighted by the square of the map."""
-    half = factor // 2
-    rows, columns = np.nonzero(region)
-    rows, columns = rows + corner[1], columns + corner[0]
-    middles = (rows % factor == half) & (columns % factor == half)  # a region holds at least the cell of its peak
-    i, j = rows[middles] // factor, columns[middles] // factor
-    weight = grid[i, j].astype(np.float64) ** 2
-    left, up, right, down = (np.average(extents[k, i, j], weights=weight) for k in range(4))
-    x, y = np.average(j + 0.5, weights=weight), np.average(i + 0.5, weights=weight)
+def _told(extents: NDArray[np.float32], row: int, column: int, factor: int) -> tuple[float, float, float, float]:
+    """The box that a cell tells, in up-sampled cells."""
+    left, up, right, down = (float(v) for v in extents[:, row, column])
+    x, y = column + 0.5, row + 0.5
     return (x - left) * factor, (y - up) * factor, (x + right) * factor, (y + down) * factor
 
 

@@ -424,16 +424,13 @@ def test_extents_size_a_box_whatever_the_outline_of_its_region(upsample: int) ->
     assert edges(outline) == edges(find(grid, BoxParameters(upsample=upsample))[0])
 
 
-def test_the_mean_over_a_region_is_weighted_by_the_square_of_the_map() -> None:
+def test_a_region_has_the_box_of_its_highest_cell() -> None:
     grid = np.zeros((4, 6), np.float32)
-    grid[1, 2], grid[1, 3] = 0.9, 0.6
-    extents = np.zeros((4, 4, 6), np.float32)
-    extents[:, 1, 2], extents[:, 1, 3] = 1.0, 2.0
-    (box,) = sized(grid, extents, BoxParameters(upsample=1, min_area_px=0))
-    w = np.array([0.81, 0.36]) / 1.17
-    x, half = w @ [2.5, 3.5], w @ [1.0, 2.0]
-    expected = (x - half, max(0, 1.5 - half), x + half, 1.5 + half)
-    np.testing.assert_allclose(edges(box), [8 * v for v in expected], rtol=1e-5)
+    grid[1, 2], grid[1, 3] = 0.9, 0.8
+    extents = np.full((4, 4, 6), 3.0, np.float32)
+    extents[:, 1, 2] = 0.5, 1.0, 1.5, 2.0
+    (box,) = sized(grid, extents, BoxParameters(upsample=3, min_area_px=0))
+    assert edges(box) == (16, 4, 32, 28)
 
 
 def test_two_peaks_that_tell_one_box_are_one_box() -> None:
