@@ -164,8 +164,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _short(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The training facts without the log, and the starting point without its lists of names."""
+    """The training facts without the log, the starting point without its lists of names, and no folder of the machine
+    that it ran on: they mean nothing elsewhere."""
     kept = {key: value for key, value in training.items() if key not in ("history", "hips", "license", "attribution")}
+    config = kept["config"]
+    kept["config"] = {**config, "init": Path(config["init"]).name, "loop": {**config["loop"], "cache": None}}
     start = kept.get("start", {})
     kept["start"] = {key: value for key, value in start.items() if not isinstance(value, list)}
     return kept
