@@ -29,10 +29,10 @@ from fracture.hip.training_data import FilmPictures, HipPictures, PatchCache
 from fracture.hip.training_loop import HipLoop
 from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summary
 from fracture.models.persistence import load_state, state_for_saving
+from fracture.training.base_loop import Interrupted, State
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.checkpoint import write_atomic
 from fracture.training.logs import write_csv
-from fracture.training.loop import Interrupted, State
 from fracture.training.manifest import device_name, versions
 from fracture.training.run import _threads, _write_json, make_split
 from fracture.training.stop import StopRequest, stop_on_signals

@@ -15,11 +15,11 @@ from fracture.data.augment import AugmentSpec, augmented_sheet
 from fracture.data.records import Film
 from fracture.errors import MissingDependencyError
 from fracture.preprocess import Letterboxed
+from fracture.training.base_loop import State
 from fracture.training.checkpoint import write_atomic
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
 from fracture.training.evaluate_tuning import FilmOutput
-from fracture.training.loop import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,10 +12,10 @@ import torch
 from fracture._version import __version__
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
+from fracture.training.base_loop import State
 from fracture.training.cache import Fault
 from fracture.training.config import MemberConfig
 from fracture.training.evaluate_tuning import FilmOutput, pooled_auc
-from fracture.training.loop import State
 
 __all__ = ["before", "results", "versions"]
 

@@ -117,12 +117,13 @@ class ModelContract:
     def test_forward_gives_what_the_specification_says(self, model: FractureModel) -> None:
         planes, mask = films(self.spec, 2, 64, 96)
         with torch.no_grad():
-            score, map_logits, regions = run(model, planes, mask)
+            score, map_logits, regions, extents = run(model, planes, mask)
         assert (map_logits is not None) == self.spec.map
         assert (regions is not None) == bool(self.spec.regions)
         if regions is not None:
             assert regions.shape[1] == len(self.spec.regions)
-        for out in (score, map_logits, regions):
+        assert (extents is not None) == self.spec.extents
+        for out in (score, map_logits, regions, extents):
             assert out is None or torch.isfinite(out).all()
 
     def test_every_parameter_has_a_gradient(self) -> None:

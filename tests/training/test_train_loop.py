@@ -16,11 +16,12 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError, TrainingError, WeightsIntegrityError
 from fracture.models import FractureModel, build_model
 from fracture.training import loop as loops
+from fracture.training.base_loop import LATEST
 from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
-from fracture.training.loop import LATEST, Interrupted, Loop, State
+from fracture.training.loop import Interrupted, Loop, State
 from fracture.training.stop import StopRequest, stop_on_signals
 
 Build = Callable[..., MemberConfig]
