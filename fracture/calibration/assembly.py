@@ -62,7 +62,7 @@ def assemble(
         facts = _facts(source, member)
         path = folder / f"{member}.safetensors"
         shutil.copyfile(source / path.name, path)
-        training = {key: value for key, value in facts["training"].items() if key not in _LONG}
+        training = _short(facts["training"])
         if isinstance(settings := training.get("config"), dict):
             training["config"] = _without_folders(settings)
         start = training.get("start")
@@ -104,6 +104,14 @@ def _copy_split(splits: Sequence[Path], target: Path) -> None:
         shutil.copyfile(present[0], target)
     else:
         target.unlink(missing_ok=True)
+
+
+def _short(training: dict[str, Any]) -> dict[str, Any]:
+    """A training record without its rows per epoch, those of the extent head included."""
+    kept = {key: value for key, value in training.items() if key not in _LONG}
+    if isinstance(kept.get("extents"), dict):
+        kept["extents"] = _short(kept["extents"])
+    return kept
 
 
 def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
