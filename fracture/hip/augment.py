@@ -57,6 +57,8 @@ class HipAugmentation:
         gaussians: Most Gaussians of a mixture mask, at least 1. Ours, as is the whole recipe: the picture moves
             towards its mean by max_k a_k exp(-d_k^2 / 2) with amplitudes of 0.5 to 1 and axes of 5 to 20 % of the side.
         wiggle: How far each edge of the box moves at most, as a share of the box's side; uniform. Ours.
+        jitter: How far each edge of the box moves at most on top of every variant, as ``wiggle``: the localizer's boxes
+            are never the labelled ones. Ours, 0 in the paper.
         rotation: Degrees, uniform; on top of every variant. Ours, 0 in the paper.
         zoom: Largest factor, log-uniform, on top of every variant. Ours, 1 in the paper.
         shift: Largest translation over the side of the crop, on top of every variant. Ours, 0 in the paper.
@@ -69,6 +71,7 @@ class HipAugmentation:
     cutout: float = 0.25
     gaussians: int = 4
     wiggle: float = 0.1
+    jitter: float = 0.0
     rotation: float = 0.0
     zoom: float = 1.0
     shift: float = 0.0
@@ -82,6 +85,7 @@ class HipAugmentation:
             "cutout": 0 <= self.cutout <= 1,
             "gaussians": self.gaussians >= 1,
             "wiggle": 0 <= self.wiggle < 0.5,
+            "jitter": 0 <= self.jitter < 0.5,
             "rotation": 0 <= self.rotation <= 180,
             "zoom": self.zoom >= 1,
             "shift": 0 <= self.shift <= 0.5,
@@ -93,7 +97,7 @@ class HipAugmentation:
     @property
     def reach(self) -> float:
         """How far beyond the box any crop looks, as a factor on the box's sides; what a cache must keep."""
-        return max(self.margins) * (1 + 2 * self.wiggle)
+        return max(self.margins) * (1 + 2 * self.wiggle) * (1 + 2 * self.jitter)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -255,6 +259,8 @@ def augment_hip(
     if not 0 <= size < len(magnitudes.margins):
         raise ConfigurationError("which box size", got=size, allowed=f"0 to {len(magnitudes.margins) - 1}")
     rng = np.random.default_rng(seed)
+    if magnitudes.jitter:
+        box = wiggle(box, magnitudes.jitter, rng)
     if variant == "wiggle":
         box = wiggle(box, magnitudes.wiggle, rng)
     crop = crop_hip(pixels, box, side, dataclasses.replace(spec, margin=magnitudes.margins[size]))

@@ -24,12 +24,12 @@ from fracture.models.starting_points import IMAGENET_MEAN, IMAGENET_STD
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_hip", "rgb_input", "window_of"]
+__all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_box", "crop_hip", "rgb_input", "window_of"]
 
 CROP_VERSION: Final = 1
-Fit = Literal["stretch", "square", "native"]
+Fit = Literal["stretch", "square", "native", "top"]
 Tone = Literal["film", "crop"]
-_FITS: Final = ("stretch", "square", "native")
+_FITS: Final = ("stretch", "square", "native", "top")
 _TONES: Final = ("film", "crop")
 _PERCENTILES: Final = (0.5, 99.5)
 
@@ -45,10 +45,15 @@ class CropSpec:
         fit: ``"stretch"`` resizes the box's own window to the square, so that a film stretched along one axis gives
             the same crop (ours); ``"square"`` takes a square window around the box's middle, its side the longer one,
             and keeps the aspect; ``"native"`` takes a square window of ``size`` source pixels, without any
-            resampling, and a larger one only where the box would not fit.
+            resampling, and a larger one only where the box would not fit; ``"top"`` takes the box's top and width
+            alone, and ``ratio`` times the width for the height, and resizes that to the square (ours: where a box
+            ends on the shaft is the annotator's taste, and in the public hip set it tells the fractured hips from
+            the others).
         tone: ``"film"`` leaves the grays as the film was read (the paper says nothing of them); ``"crop"`` maps the
             crop's own 0.5th and 99.5th percentiles to 0 and 1 (ours), since films reach us dark, flat, and with bright
             letters.
+        ratio: Height over width of the window of ``"top"``, before the margin. Ours: 1.45 reaches about 4 cm below the
+            lesser trochanter.
 
     Raises:
         ConfigurationError: A value outside its limits.
@@ -58,6 +63,7 @@ class CropSpec:
     margin: float = 1.1
     fit: Fit = "stretch"
     tone: Tone = "film"
+    ratio: float = 1.45
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or not 32 <= self.size <= 1024 or self.size % 32:
@@ -66,6 +72,8 @@ class CropSpec:
             raise ConfigurationError("CropSpec.margin", got=self.margin, allowed="0.5 to 4")
         if self.fit not in _FITS:
             raise ConfigurationError("CropSpec.fit", got=self.fit, allowed=_FITS)
+        if not 0.5 <= self.ratio <= 4:
+            raise ConfigurationError("CropSpec.ratio", got=self.ratio, allowed="0.5 to 4")
         if self.tone not in _TONES:
             raise ConfigurationError("CropSpec.tone", got=self.tone, allowed=_TONES)
 
@@ -104,10 +112,17 @@ class Crop:
     geometry: CropGeometry
 
 
+def crop_box(box: Box, spec: CropSpec) -> Box:
+    """What a box comes to before its margin: for ``"top"`` its own lower edge counts for nothing, else it stays."""
+    if spec.fit != "top":
+        return box
+    return box[0], box[1], box[2], box[1] + spec.ratio * (box[2] - box[0])
+
+
 def window_of(box: Box, spec: CropSpec) -> tuple[int, int, int, int]:
     """The window of whole source pixels that is cut out for a box; it may reach beyond the film."""
-    x0, y0, x1, y1 = grow(box, spec.margin)
-    if spec.fit == "stretch":
+    x0, y0, x1, y1 = grow(crop_box(box, spec), spec.margin)
+    if spec.fit in ("stretch", "top"):
         left, top = math.floor(x0 + 0.5), math.floor(y0 + 0.5)
         return left, top, max(left + 2, math.floor(x1 + 0.5)), max(top + 2, math.floor(y1 + 0.5))
     side = max(2, math.ceil(max(x1 - x0, y1 - y0) - 1e-6))

@@ -20,7 +20,7 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError, UnreadableFileError
 from fracture.hip.augment import VARIANTS, augment_film, augment_hip
 from fracture.hip.classes import SIDES, stratum
-from fracture.hip.crops import crop_hip, rgb_input
+from fracture.hip.crops import crop_box, crop_hip, rgb_input
 from fracture.hip.geometry import Box, clip_box, grow
 from fracture.hip.records import HipLabel, hips_of
 from fracture.reading import read
@@ -189,7 +189,9 @@ class HipPictures:
         ]
         self.keys = [(item.name, stratum(item.allowed)) for item in self.items]
         self.forms = len(VARIANTS) * len(config.augmentation.margins)
-        self.reach = max(config.augmentation.reach, config.crop.margin)
+        # A window of "top" is as high as its width says: where augmentation widens the box, it ends further down.
+        deeper = 1.4 if config.crop.fit == "top" else 1.0
+        self.reach = deeper * max(config.augmentation.reach, config.crop.margin)
         self.least = config.crop.size if config.crop.fit == "native" else 0
 
     def order(self, epoch: int) -> list[Picture]:
@@ -197,8 +199,9 @@ class HipPictures:
         return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=epoch)
 
     def patch(self, item: HipItem) -> tuple[NDArray[np.float32], Box]:
-        """The native pixels around a hip and its box among them."""
-        return self.cache.load(item.path, item.hip.box, reach=self.reach, least=self.least)
+        """The native pixels around a hip and its box among them, as far as the box decides the crop."""
+        box = crop_box(item.hip.box, self.config.crop)
+        return self.cache.load(item.path, box, reach=self.reach, least=self.least)
 
     def make(self, picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Planes (3, size, size), or (views, 3, size, size), and the possible classes (6,)."""

@@ -44,6 +44,19 @@ def test_plain_is_what_inference_sees() -> None:
     np.testing.assert_array_equal(made.pixels, crop_hip(FILM, BOX, "left", SPEC).pixels)
 
 
+def test_jitter_moves_every_variants_box() -> None:
+    moved = HipAugmentation(jitter=0.2)
+    windows = {
+        augment_hip(FILM, BOX, "left", SPEC, moved, variant=variant, size=0, seed=seed).geometry.window
+        for variant in VARIANTS
+        for seed in range(5)
+    }
+    assert len(windows) > 8
+    assert moved.reach > HipAugmentation().reach
+    with pytest.raises(ConfigurationError, match="jitter"):
+        HipAugmentation(jitter=0.5)
+
+
 def test_the_same_seed_gives_the_same_picture() -> None:
     magnitudes = HipAugmentation(rotation=10, zoom=1.1, shift=0.05)
     for variant in VARIANTS:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import ConfigurationError, PixelValueError
-from fracture.hip.crops import CropSpec, crop_hip, rgb_input, window_of
+from fracture.hip.crops import CropSpec, crop_box, crop_hip, rgb_input, window_of
 from fracture.hip.geometry import CropGeometry, box_iou, clip_box, grow, touched_edges
 
 rng = np.random.default_rng(5)
@@ -74,7 +74,15 @@ def test_a_stretched_film_gives_the_same_stretched_crop() -> None:
     np.testing.assert_allclose(a.pixels, b.pixels, atol=1e-5)
 
 
-@pytest.mark.parametrize("fit", ["stretch", "square", "native"])
+def test_where_a_box_ends_on_the_shaft_does_not_matter_to_top() -> None:
+    spec = CropSpec(size=64, margin=1.0, fit="top", ratio=1.5)
+    assert window_of((20.0, 30.0, 60.0, 70.0), spec) == window_of((20.0, 30.0, 60.0, 110.0), spec) == (20, 30, 60, 90)
+    assert crop_box((20.0, 30.0, 60.0, 70.0), CropSpec()) == (20.0, 30.0, 60.0, 70.0)
+    with pytest.raises(ConfigurationError, match="ratio"):
+        CropSpec(ratio=0.1)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "square", "native", "top"])
 def test_beyond_the_film_pixels_are_invalid_and_no_rim_is_dark(fit: str) -> None:
     bright = np.full((200, 300), 0.8, np.float32)
     crop = crop_hip(bright, (-30.0, 120.0, 70.0, 230.0), "right", CropSpec(size=96, fit=fit))  # type: ignore[arg-type]

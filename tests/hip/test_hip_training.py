@@ -125,6 +125,21 @@ def test_training_and_inference_make_the_same_input(toy_set: Path, tmp_path: Pat
     np.testing.assert_allclose(pictures.plain(item), rgb_input(crop.pixels, crop.mask), atol=1e-4)
 
 
+def test_labelled_boxes_of_other_lengths_make_the_same_pictures(toy_set: Path, tmp_path: Path) -> None:
+    """With the crop "top", how far down the shaft somebody drew the box is not to be seen."""
+    config = recipe(tmp_path, classifier={"crop": {"fit": "top"}, "augmentation": {"jitter": 0.1}}).classifier
+    films = read_hips(toy_set)
+    longer = json.loads((toy_set / "annotations.json").read_text())
+    for annotation in longer["annotations"]:
+        annotation["bbox"][3] -= 10
+    (tmp_path / "annotations.json").write_text(json.dumps(longer))
+    (tmp_path / "images").symlink_to(toy_set / "images")
+    one = HipPictures(films, PatchCache(tmp_path / "cache"), config)
+    other = HipPictures(read_hips(tmp_path), PatchCache(tmp_path / "cache"), config)
+    for picture in one.order(1)[:6]:
+        np.testing.assert_array_equal(one.make(picture)[0], other.make(picture)[0])
+
+
 def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
