@@ -40,6 +40,14 @@ def info(
         typer.echo(f"      fast subset: {fast}; input check: pixels{' and features' * entry['input_check']}")
     if not facts["weights"]:
         typer.echo("    none")
+    typer.echo("\nhip networks (* default):")
+    for entry in facts["hip_weights"]:
+        mark = "*" if entry["default"] else " "
+        typer.echo(f"  {mark} {entry['name']} {entry['version']}  {entry['megabytes']} MB")
+        typer.echo(f"      {entry['description']}")
+        typer.echo(f"      {entry['license']}")
+    if not facts["hip_weights"]:
+        typer.echo("    none")
     typer.echo("\nregions: " + ", ".join(facts["regions"]))
     typer.echo("\npackages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     typer.echo("\nResearch use only; this is no medical device.")
@@ -79,9 +87,31 @@ def collect() -> dict[str, Any]:
         "device": str(device),
         "precision": str(resolve_precision("auto", device)).removeprefix("torch."),
         "weights": weights,
+        "hip_weights": _hip_weights(),
         "regions": list(DEFAULT_TREE.names),
         "packages": {name: _installed(name) for name in _PACKAGES},
     }
+
+
+def _hip_weights() -> list[dict[str, Any]]:
+    from fracture.hip.store import DEFAULT_HIP_WEIGHTS, available, open_weights
+
+    entries = []
+    for name in available():
+        opened = open_weights(name)
+        card = opened.card
+        size = sum((opened.folder / stage.file).stat().st_size for stage in (card.localizer, card.classifier))
+        entries.append(
+            {
+                "name": name,
+                "default": name == DEFAULT_HIP_WEIGHTS,
+                "version": card.version,
+                "description": card.description,
+                "license": card.license,
+                "megabytes": round(size / 1e6, 1),
+            }
+        )
+    return entries
 
 
 def _installed(name: str) -> str:
