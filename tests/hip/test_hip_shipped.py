@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fracture.cli.hip import hip as app
+from fracture.cli.info import collect
 from fracture.hip import CLASSES, load, predict
 from fracture.hip.card import HipCard
 from fracture.hip.geometry import box_iou
@@ -32,6 +33,13 @@ def test_they_are_found_by_name_and_small_enough(folder: Path) -> None:
     assert find().name == folder.name
     assert 0 < sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= LARGEST
     assert {path.name for path in folder.glob("*.safetensors")} == {"localizer.safetensors", "classifier.safetensors"}
+
+
+def test_info_lists_them(card: HipCard) -> None:
+    entry = next(one for one in collect()["hip_weights"] if one["name"] == DEFAULT_HIP_WEIGHTS)
+    assert entry["default"]
+    assert entry["version"] == card.version
+    assert 0 < entry["megabytes"] <= LARGEST / 1e6
 
 
 def test_they_compute_what_they_computed() -> None:
