@@ -169,13 +169,13 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     with pytest.raises(CardError, match="nmae"):
         assemble(whole.folder, tmp_path / "w", {"nmae": "x"})
 
-    step = HipLoop._optimize
+    step = HipLoop._step
 
     def stopping(self: HipLoop, made: Any) -> None:
         step(self, made)
         self.stop.asked = self.state.step == 1
 
-    monkeypatch.setattr(HipLoop, "_optimize", stopping)
+    monkeypatch.setattr(HipLoop, "_step", stopping)
     parted = tmp_path / "parted"
     turns = 0
     while not (run := train(config, [toy_set], train_only=[extra], out=parted, progress=False, device="cpu")).finished:
