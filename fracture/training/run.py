@@ -178,6 +178,10 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
 
     cache = FilmCache(config.data.cache or default_cache_folder(), config.preprocess, pixels=config.data.pixels)
     parts, faults = _prepare(annotated, split, config, cache, setting)
+    if config.extents.epochs and not any(film.boxes for film in parts["train"]):
+        raise DataError(
+            "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
+        )
     regions = config.model.regions if config.region_head == "model" else parts["train"].regions
     films = {name: Films(part, cache, config, regions) for name, part in parts.items()}
     model = build_model(config.model.replace(regions=regions), seed=config.seed)
@@ -252,10 +256,6 @@ def _train_extents(
     """The last epochs, in which the extent head learns alone; with a checkpoint of their own in ``extents/``."""
     own, world = config.extents_stage(), setting.world
     localized = films.part.select(lambda film: bool(film.boxes))
-    if len(localized) == 0:
-        raise DataError(
-            "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
-        )
     learn_extents(model, alone=True)
     below = folder / "extents"
     bar = ProgressBar(own) if setting.progress else None

@@ -108,3 +108,4 @@ def test_what_cannot_be_is_refused(small: Build, config: MemberConfig, drawn: An
     )
     with pytest.raises(DataError, match="boxes"):
         train(Recipe("one", (config,)), blind, out=tmp_path, progress=False)
+    assert not list(tmp_path.rglob("latest.safetensors"))  # told before hours of training
