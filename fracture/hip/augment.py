@@ -58,7 +58,7 @@ class HipAugmentation:
             towards its mean by max_k a_k exp(-d_k^2 / 2) with amplitudes of 0.5 to 1 and axes of 5 to 20 % of the side.
         wiggle: How far each edge of the box moves at most, as a share of the box's side; uniform. Ours.
         jitter: How far each edge of the box moves at most on top of every variant, as ``wiggle``: the localizer's boxes
-            are never the labelled ones. Ours, 0 in the paper.
+            are never the labeled ones. Ours, 0 in the paper.
         rotation: Degrees, uniform; on top of every variant. Ours, 0 in the paper.
         zoom: Largest factor, log-uniform, on top of every variant. Ours, 1 in the paper.
         shift: Largest translation over the side of the crop, on top of every variant. Ours, 0 in the paper.

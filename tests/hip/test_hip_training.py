@@ -125,7 +125,7 @@ def test_training_and_inference_make_the_same_input(toy_set: Path, tmp_path: Pat
     np.testing.assert_allclose(pictures.plain(item), rgb_input(crop.pixels, crop.mask), atol=1e-4)
 
 
-def test_labelled_boxes_of_other_lengths_make_the_same_pictures(toy_set: Path, tmp_path: Path) -> None:
+def test_labeled_boxes_of_other_lengths_make_the_same_pictures(toy_set: Path, tmp_path: Path) -> None:
     """With the crop "top", how far down the shaft somebody drew the box is not to be seen."""
     config = recipe(tmp_path, classifier={"crop": {"fit": "top"}, "augmentation": {"jitter": 0.1}}).classifier
     films = read_hips(toy_set)
