@@ -85,6 +85,7 @@ class LocalizerModel(HeldStatistics):
         net: Any = RetinaNet(_Pyramid(spec), len(SIDES), anchor_generator=generator)
         self.backbone: _Pyramid = net.backbone
         self.head: nn.Module = net.head
+        net.head.regression_head._loss_type = spec.box_loss  # torchvision's own switch has no argument
         self._matched = net.compute_loss  # a bound method of the torchvision model, kept out of the modules
         self._box_coder: Any = net.box_coder
         self._anchor_generator = generator
@@ -116,7 +117,7 @@ class LocalizerModel(HeldStatistics):
         return found[0]
 
     def loss(self, output: HeadOutput, targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Focal loss of the classes and L1 loss of the boxes, each over the anchors that a hip owns, mean over films.
+        """Focal loss of the classes and ``spec.box_loss`` of the boxes, each over the anchors that a hip owns, mean over films.
 
         Args:
             output: Of :meth:`forward`.
@@ -127,23 +128,33 @@ class LocalizerModel(HeldStatistics):
         losses: dict[str, Tensor] = self._matched([dict(target) for target in targets], heads, anchors)
         return losses
 
-    def candidates(self, output: HeadOutput, *, iou: float = NMS_IOU) -> list[list[tuple[int, float, Box]]]:
-        """Per film (side, score, box in network pixels), suppressed at ``iou`` within each side, best first."""
+    def candidates(
+        self, output: HeadOutput, *, iou: float = NMS_IOU, least: float = 0.0
+    ) -> list[list[tuple[int, float, Box]]]:
+        """Per film (side, score, box in network pixels), suppressed at ``iou`` within each side, best first.
+
+        Args:
+            output: Of :meth:`forward`.
+            iou: Boxes of one side that overlap a better one by more are dropped.
+            least: Least score. A worse box never suppresses a better one, so that the rest is the same with any value.
+        """
         coder = self._box_coder
         return [
             [
                 row
                 for side in range(len(SIDES))
-                for row in _suppressed(side, logits[:, side], deltas, output.anchors, coder, iou)
+                for row in _suppressed(side, logits[:, side], deltas, output.anchors, coder, iou, least)
             ]
             for logits, deltas in zip(output.class_logits, output.deltas, strict=True)
         ]
 
 
 def _suppressed(
-    side: int, logits: Tensor, deltas: Tensor, anchors: Tensor, coder: Any, iou: float
+    side: int, logits: Tensor, deltas: Tensor, anchors: Tensor, coder: Any, iou: float, least: float
 ) -> list[tuple[int, float, Box]]:
     scores, order = torch.sigmoid(logits).topk(min(_CANDIDATES, logits.numel()))
+    good = scores >= least
+    scores, order = scores[good], order[good]
     boxes = coder.decode_single(deltas[order], anchors[order])
     kept = nms(boxes, scores, iou)
     rows: list[tuple[int, float, Box]] = []

@@ -30,6 +30,8 @@ Inception-ResNet-v2."""
 
 Norm = Literal["batch", "group", "frozen"]
 _NORMS: Final = ("batch", "group", "frozen")
+BoxLoss = Literal["l1", "giou"]
+_BOX_LOSSES: Final = ("l1", "giou")
 _GEOMETRIES: Final = ("torchvision", "caffe")
 
 
@@ -76,6 +78,8 @@ class LocalizerSpec(_Spec):
         norm: ``"batch"``, ``"group"``, or ``"frozen"``: the body's stored statistics, for loaded weights and small
             batches.
         geometry: ``"caffe"`` for the MSRA weights of ResNet-50, see :class:`fracture.models.ModelSpec`.
+        box_loss: ``"l1"`` on the boxes' code (Lin et al. 2017, torchvision's default), or ``"giou"`` (Rezatofighi et
+            al. 2019), which grows with what an IoU loses and weighs all four edges by it.
 
     Raises:
         ModelError: A value outside its limits.
@@ -88,6 +92,7 @@ class LocalizerSpec(_Spec):
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     norm: Norm = "batch"
     geometry: Literal["torchvision", "caffe"] = "torchvision"
+    box_loss: BoxLoss = "l1"
 
     def __post_init__(self) -> None:
         _require(self.body in BODIES, "the localizer's body", self.body, BODIES)
@@ -111,6 +116,7 @@ class LocalizerSpec(_Spec):
         _require(
             self.geometry == "torchvision" or self.body == "resnet50", "the caffe geometry", self.body, "resnet50 alone"
         )
+        _require(self.box_loss in _BOX_LOSSES, "the box loss", self.box_loss, _BOX_LOSSES)
 
 
 @dataclass(frozen=True, slots=True)

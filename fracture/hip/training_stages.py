@@ -94,7 +94,7 @@ class LocalizerStage:
             planes = torch.from_numpy(rgb_input(boxed.pixels, boxed.mask))[None].to(self.device)
             with torch.inference_mode():
                 output = self.model(planes.to(memory_format=torch.channels_last))
-                candidates = self.model.candidates(output, iou=rules.iou)[0]
+                candidates = self.model.candidates(output, iou=rules.iou, least=rules.score)[0]
             boxes = boxed.geometry.boxes_to_source(np.array([box for *_, box in candidates]).reshape(-1, 4)).tolist()
             placed = [
                 (side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(candidates, boxes, strict=True)

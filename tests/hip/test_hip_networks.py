@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torchvision.ops import box_iou
 
 from fracture.errors import ConfigurationError, ModelError, WeightsIntegrityError
 from fracture.hip.classes import CLASSES
@@ -65,6 +68,41 @@ def test_the_localizer_learns_with_gradients_everywhere() -> None:
     sum(model.loss(output, targets).values()).backward()  # type: ignore[union-attr]
     missing = [name for name, p in model.named_parameters() if p.grad is None]
     assert not missing
+
+
+@pytest.mark.parametrize("kind", ["l1", "giou"])
+def test_the_box_loss_is_the_one_that_the_specification_names(kind: Literal["l1", "giou"]) -> None:
+    model = build_localizer(replace(LOCALIZER, box_loss=kind), seed=1).eval()
+    with torch.no_grad():
+        output = model(torch.randn(1, 3, 96, 128))
+    true = torch.tensor([[10.0, 20, 50, 70]])
+    moved = torch.tensor([[14.0, 20, 54, 70]])  # 36 of 44 columns are common, and no hull is larger than the union
+    exact, off = (model._box_coder.encode_single(b.expand_as(output.anchors), output.anchors) for b in (true, moved))
+    owners = box_iou(true, output.anchors)[0] >= 0.5
+    assert owners.any()
+    target = [{"boxes": true, "labels": torch.tensor([0])}]
+    losses = [
+        float(model.loss(HeadOutput(output.class_logits, deltas[None], output.anchors), target)["bbox_regression"])
+        for deltas in (exact, off)
+    ]
+    expected = 1 - 36 / 44 if kind == "giou" else float((exact - off)[owners].abs().sum(dim=1).mean())
+    np.testing.assert_allclose(losses, [0, expected], atol=1e-5)
+
+
+def test_the_box_loss_is_one_of_two() -> None:
+    with pytest.raises(ModelError, match="box loss"):
+        replace(LOCALIZER, box_loss="l2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("least", [0.2, 0.45, 0.51, 0.9])
+def test_candidates_from_a_score_on_are_the_same_ones(least: float) -> None:
+    model = build_localizer(LOCALIZER, seed=1).eval()
+    with torch.no_grad():
+        output = model(torch.randn(1, 3, 96, 128))
+    logits = torch.randn(output.class_logits.shape, generator=torch.Generator().manual_seed(3))
+    output = output._replace(class_logits=logits)
+    every = model.candidates(output)[0]
+    assert model.candidates(output, least=least)[0] == [row for row in every if row[1] >= least]
 
 
 def test_an_empty_film_teaches_that_nothing_is_there() -> None:
