@@ -242,7 +242,7 @@ class HipReader:
         with torch.inference_mode():
             output = self.localizer(self._tensor([film.planes]))
             candidates = self.localizer.candidates(output, iou=self.rules.iou, least=self.rules.score)[0]
-        boxes = film.geometry.boxes_to_source([box for _, _, box in candidates]).reshape(-1, 4).tolist()
+        boxes = film.geometry.boxes_to_source(np.array([box for _, _, box in candidates]).reshape(-1, 4)).tolist()
         placed = [
             (side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(candidates, boxes, strict=True)
         ]
