@@ -153,9 +153,11 @@ class LocalizerModel(HeldStatistics):
 def _suppressed(
     side: int, logits: Tensor, deltas: Tensor, anchors: Tensor, coder: Any, iou: float, least: float
 ) -> list[tuple[int, float, Box]]:
-    scores, order = torch.sigmoid(logits).topk(min(_CANDIDATES, logits.numel()))
-    good = scores >= least
-    scores, order = scores[good], order[good]
+    scores = torch.sigmoid(logits)
+    order = torch.nonzero(scores >= least)[:, 0]
+    if len(order) > _CANDIDATES:
+        order = order[scores[order].topk(_CANDIDATES).indices]
+    scores = scores[order]
     boxes = coder.decode_single(deltas[order], anchors[order])
     kept = nms(boxes, scores, iou)
     rows: list[tuple[int, float, Box]] = []

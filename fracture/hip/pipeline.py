@@ -300,7 +300,8 @@ class HipReader:
         return replace(best, probabilities=dict(zip(CLASSES, values.tolist(), strict=True)), views=len(seen))
 
     def _tensor(self, planes: Sequence[NDArray[np.float32]]) -> torch.Tensor:
-        batch = torch.from_numpy(np.stack(planes)).to(self.device, self.dtype)
+        stacked = planes[0][None] if len(planes) == 1 else np.stack(planes)  # one film's planes are not copied
+        batch = torch.from_numpy(stacked).to(self.device, self.dtype)
         return batch.to(memory_format=torch.channels_last)
 
 

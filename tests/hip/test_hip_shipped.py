@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_the_card_names_its_data_and_where_its_thresholds_are_from(card: HipCard
         assert threshold.date
     assert '"/' not in (folder / "hip_card.json").read_text()  # no path of the machine that trained them
     assert len(card.limitations) >= 4
+
+
+def test_the_card_holds_what_was_written_and_measured_for_it(card: HipCard, folder: Path) -> None:
+    facts = tomllib.loads((folder / "card.toml").read_text("utf-8"))
+    written = card.model_dump(mode="json")
+    for name in ("name", "version", "description", "license", "attribution", "limitations", "metrics"):
+        assert written[name] == facts[name], name
+    for name in ("fracture", "advise_imaging"):
+        assert facts[name].items() <= written[name].items()
 
 
 def test_the_documentation_quotes_the_card(card: HipCard, repository: Path) -> None:
