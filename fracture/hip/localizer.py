@@ -117,8 +117,8 @@ class LocalizerModel(HeldStatistics):
         return found[0]
 
     def loss(self, output: HeadOutput, targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Focal loss of the classes and ``spec.box_loss`` of the boxes, both over the anchors that a hip owns, mean over
-        the films.
+        """Focal loss of the classes and ``spec.box_loss`` of the boxes, both over the anchors that a hip owns, mean
+        over the films.
 
         Args:
             output: Of :meth:`forward`.
