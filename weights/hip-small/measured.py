@@ -43,12 +43,13 @@ def inline(rate: Rates) -> str:
 
 def percent(rate: Rates) -> str:
     """As in the table of docs/hip.md."""
-    return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}–{100 * rate['high']:.1f}) %"
+    interval = f" ({100 * rate['low']:.1f}–{100 * rate['high']:.1f})" if "low" in rate else ""
+    return f"{100 * rate['value']:.1f}{interval} %"
 
 
 def plain(rate: Rates) -> str:
     """As in the table of docs/hip.md."""
-    return f"{rate['value']:.3f} ({rate['low']:.3f}–{rate['high']:.3f})"
+    return f"{rate['value']:.3f}" + (f" ({rate['low']:.3f}–{rate['high']:.3f})" if "low" in rate else "")
 
 
 def threshold(table: str, found: Mapping[str, Any], positives: int, negatives: int, data: str, date: str) -> list[str]:
