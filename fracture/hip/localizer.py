@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
@@ -27,8 +28,9 @@ from fracture.hip.geometry import Box, box_iou, clip_box
 from fracture.hip.networks import HeldStatistics, check_start, feature_trunk, fill, parameter_groups
 from fracture.hip.spec import LocalizerSpec
 from fracture.models.starting_points import InitReport
+from fracture.preprocess import Geometry
 
-__all__ = ["NMS_IOU", "Found", "LocalizerModel", "Rules", "build_localizer", "choose", "initialize_localizer"]
+__all__ = ["NMS_IOU", "Found", "LocalizerModel", "Rules", "build_localizer", "choose", "initialize_localizer", "locate"]
 
 NMS_IOU: Final = 0.3
 """Krogue et al. 2020."""
@@ -271,3 +273,25 @@ def choose(candidates: Sequence[tuple[int, float, Box]], size: tuple[int, int], 
         if found.side not in chosen and all(box_iou(found.box, other.box) <= rules.overlap for other in others):
             chosen[found.side] = found
     return tuple(chosen[side] for side in ("right", "left") if side in chosen)
+
+
+def locate(model: LocalizerModel, planes: Tensor, geometry: Geometry, rules: Rules) -> tuple[Found, ...]:
+    """The hips of one film: the network, suppression, the rules. Training, evaluation and use all come through here.
+
+    Args:
+        model: In evaluation mode.
+        planes: (1, 3, H, W), on the model's device and in its precision; see :func:`fracture.hip.crops.rgb_input`.
+        geometry: From the film to the planes.
+        rules: Which candidates are hips.
+
+    Returns:
+        As :func:`choose`, in source pixels.
+
+    Raises:
+        ModelError: Planes of another shape.
+    """
+    with torch.inference_mode():
+        found = model.candidates(model(planes), iou=rules.iou, least=rules.score)[0]
+    boxes = geometry.boxes_to_source(np.array([box for *_, box in found]).reshape(-1, 4)).tolist()
+    placed = [(side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(found, boxes, strict=True)]
+    return choose(placed, geometry.source_size, rules)

@@ -31,7 +31,7 @@ from fracture.hip.crops import Crop, crop_hip, rgb_input
 from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import Fusion, fuse
 from fracture.hip.geometry import Box, touched_edges
-from fracture.hip.localizer import Found, LocalizerModel, build_localizer, choose
+from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
 from fracture.models.persistence import load_state
@@ -239,14 +239,7 @@ class HipReader:
         )
 
     def _localize(self, film: _Film) -> tuple[Found, ...]:
-        with torch.inference_mode():
-            output = self.localizer(self._tensor([film.planes]))
-            candidates = self.localizer.candidates(output, iou=self.rules.iou, least=self.rules.score)[0]
-        boxes = film.geometry.boxes_to_source(np.array([box for _, _, box in candidates]).reshape(-1, 4)).tolist()
-        placed = [
-            (side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(candidates, boxes, strict=True)
-        ]
-        return choose(placed, film.geometry.source_size, self.rules)
+        return locate(self.localizer, self._tensor([film.planes]), film.geometry, self.rules)
 
     def _hips(self, film: _Film) -> list[tuple[Hip, torch.Tensor]]:
         """Each hip with its last map."""

@@ -15,7 +15,7 @@ from fracture.hip.classes import CLASSES
 from fracture.hip.classifier import ClassifierModel, allowed_mask, class_weights, hip_loss
 from fracture.hip.crops import rgb_input
 from fracture.hip.geometry import box_iou
-from fracture.hip.localizer import Found, LocalizerModel, Rules, choose
+from fracture.hip.localizer import Found, LocalizerModel, Rules, locate
 from fracture.hip.records import hips_of
 from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 from fracture.hip.training_data import FilmPictures, HipPictures
@@ -92,14 +92,7 @@ class LocalizerStage:
         for film in pictures.part:
             boxed = pictures.cache.load(pictures.part.image_path(film))
             planes = torch.from_numpy(rgb_input(boxed.pixels, boxed.mask))[None].to(self.device)
-            with torch.inference_mode():
-                output = self.model(planes.to(memory_format=torch.channels_last))
-                candidates = self.model.candidates(output, iou=rules.iou, least=rules.score)[0]
-            boxes = boxed.geometry.boxes_to_source(np.array([box for *_, box in candidates]).reshape(-1, 4)).tolist()
-            placed = [
-                (side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(candidates, boxes, strict=True)
-            ]
-            yield film, choose(placed, boxed.geometry.source_size, rules)
+            yield film, locate(self.model, planes.to(memory_format=torch.channels_last), boxed.geometry, rules)
         self.model.train()
 
 

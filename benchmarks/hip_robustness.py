@@ -1,6 +1,6 @@
 """Boxes of hips on held-out films that were turned, shrunken, cut, stretched or toned: mean IoU and hips found.
 
-    python benchmarks/hip_sturdiness.py HIP --weights runs/fold0/weights --split runs/fold0/classifier/split.json \
+    python benchmarks/hip_robustness.py HIP --weights runs/fold0/weights --split runs/fold0/classifier/split.json \
         [--weights runs/fold1/weights --split runs/fold1/classifier/split.json ...]
 
 Films of each split's validation part are judged by the weights given with it; what is shown is all of them together.
@@ -25,7 +25,7 @@ from fracture.hip.augment import FilmAugmentation, augment_film
 from fracture.hip.classes import SIDES
 from fracture.hip.crops import rgb_input
 from fracture.hip.geometry import box_iou
-from fracture.hip.localizer import choose
+from fracture.hip.localizer import locate
 from fracture.hip.records import hips_of, part_of_split, read_hips
 from fracture.preprocess import letterbox
 
@@ -50,10 +50,9 @@ def overlaps(reader: HipReader, part: AnnotatedSet, change: Mapping[str, float])
         sides = np.array([SIDES.index(hip.side) for hip in hips], np.int64)
         pixels, mask, boxes, sides = augment_film(boxed.pixels, boxed.mask, boxes, sides, magnitudes, seed=place)
         planes = torch.from_numpy(rgb_input(pixels, mask))[None].to(reader.device, reader.dtype)
-        with torch.inference_mode():
-            output = reader.localizer(planes.to(memory_format=torch.channels_last))
-            candidates = reader.localizer.candidates(output, iou=reader.rules.iou, least=reader.rules.score)[0]
-        found = {one.side: one.box for one in choose(candidates, (pixels.shape[1], pixels.shape[0]), reader.rules)}
+        planes = planes.to(memory_format=torch.channels_last)
+        found = {one.side: one.box for one in locate(reader.localizer, planes, boxed.geometry, reader.rules)}
+        boxes = boxed.geometry.boxes_to_source(boxes)
         for (x0, y0, x1, y1), side in zip(boxes.tolist(), sides.tolist(), strict=True):
             box = found.get(SIDES[side])
             yield 0.0 if box is None else box_iou((x0, y0, x1, y1), box)
