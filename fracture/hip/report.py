@@ -146,7 +146,7 @@ def confusion_figure(reading: Reading) -> Figure:
         axes = figure.subplots()
         axes.imshow(np.nan_to_num(reading.confusion), cmap="Blues", vmin=0, vmax=1)
         names = [name.replace("_", "\n") for name in CLASSES]
-        axes.set_xticks(range(len(CLASSES)), names, fontsize=7)
+        axes.set_xticks(range(len(CLASSES)), names, fontsize=7, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(
             range(len(CLASSES)), [f"{n}\n({c})" for n, c in zip(names, reading.counts, strict=True)], fontsize=7
         )
