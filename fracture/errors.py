@@ -19,6 +19,7 @@ The tree::
     ├── ConfigurationError          an unknown or contradictory setting
     ├── DataError                   an annotated set, split or prediction file with faults
     ├── EvaluationError             a statistic that is asked for where it is not defined
+    ├── OutputError                 a result cannot be written: disk full, read-only, or in use by another process
     ├── TrainingError               training stopped for a reason that more training will not cure
     └── MissingDependencyError      an optional extra is not installed
 
@@ -41,6 +42,7 @@ __all__ = [
     "ModelError",
     "MultiFrameError",
     "NotARadiographError",
+    "OutputError",
     "PixelValueError",
     "RegionError",
     "TrainingError",
@@ -165,6 +167,10 @@ class DataError(FractureError):
 
 class EvaluationError(FractureError):
     """A statistic that is not defined for what was given."""
+
+
+class OutputError(FractureError):
+    """A file cannot be written: disk full, read-only, or in use by another process; what stood there still does."""
 
 
 class TrainingError(FractureError):

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
+from fracture.atomic import write_text
 from fracture.calibration.cases import Case, examine_films
 from fracture.calibration.fitting import Fitting, cross_fit
 from fracture.calibration.folds import check_unseen
@@ -186,6 +187,6 @@ def check_request(out: str | Path | None, method: str) -> None:
 def _write_lines(path: Path, predictions: Sequence[Prediction]) -> None:
     lines = (json.dumps(p.to_dict(), ensure_ascii=False, allow_nan=False) for p in predictions)
     try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(lines) + "\n")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written", got=error.strerror, hint="give another --out") from error

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracture.atomic import write_text
+
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
 
@@ -23,7 +25,7 @@ _Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the reader, such as region=wrist."),
 ]
-_Split = Annotated[Path | None, typer.Option("--split", help="Split file made by `fracture split`.")]
+_Split = Annotated[Path | None, typer.Option("--split", help="Split file made by `fracture split-data`.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
 
 
@@ -58,7 +60,7 @@ def verify_data(
         report = verify_set(annotated, divided, files=files, near=near, progress=advance)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(report.to_json() + "\n", encoding="utf-8")
+        write_text(json_file, report.to_json() + "\n")
     typer.echo(report.to_text(limit=limit))
     if report.exit_code or (strict and report.warnings):
         raise typer.Exit(1)
@@ -108,7 +110,7 @@ def sample_test(
     annotated = _read(data, file_format, option)
     sample = sample_test_set(annotated, per_region=per_region, fractures_per_region=fractures, seed=seed)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text("".join(f"{film.source}\n" for film in sample.films), encoding="utf-8")
+    write_text(output, "".join(f"{film.source}\n" for film in sample.films))
     for region, row in sample.regions.items():
         typer.echo(f"{region}: {row['films']} films, {row['fractured']} fractured")
     for line in sample.shortfalls:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 
@@ -86,19 +85,12 @@ class Split:
         }
 
     def write(self, path: str | Path) -> None:
-        """Write the split as JSON with its checksum, atomically."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        content = {**self._content(), "sha256": self.checksum}
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(content, stream, indent=1)
-                stream.write("\n")
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """Write the split as JSON with its checksum, atomically.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        write_json(path, {**self._content(), "sha256": self.checksum})
 
     @staticmethod
     def read(path: str | Path) -> Split:

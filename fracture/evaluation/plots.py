@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fracture.atomic import write_text
 from fracture.evaluation.checks import FloatArray
 from fracture.evaluation.cohorts import CohortRow
 from fracture.evaluation.estimate import Estimate
@@ -70,7 +71,7 @@ def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
             out = io.StringIO()
             FigureCanvasSVG(figure).print_figure(out, metadata={"Date": None})
         texts[name] = out.getvalue()
-        (folder / f"{name}.svg").write_text(texts[name], encoding="utf-8")
+        write_text(folder / f"{name}.svg", texts[name])
     return texts
 
 

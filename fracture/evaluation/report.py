@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fracture.atomic import write_text
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.agreement import cohen_kappa
 from fracture.evaluation.checks import BoolArray
@@ -298,12 +299,12 @@ class EvaluationReport:
         place = Path(folder)
         (place / "plots").mkdir(parents=True, exist_ok=True)
         content = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        (place / "report.json").write_text(content + "\n", encoding="utf-8")
-        (place / "fractures.csv").write_text(self.fractures_csv(), encoding="utf-8")
+        write_text(place / "report.json", content + "\n")
+        write_text(place / "fractures.csv", self.fractures_csv())
         pictures = draw_all(self, place / "plots")
         films = {} if images is None else thumbnails(self, Path(images))
         page = place / "report.html"
-        page.write_text(render(self, pictures, films, images_given=images is not None), encoding="utf-8")
+        write_text(page, render(self, pictures, films, images_given=images is not None))
         return page
 
 

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fracture.atomic import write_atomic
 from fracture.card import MemberCard
 from fracture.errors import FractureError
 from fracture.models import build_model
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.spec import ModelSpec
 from fracture.store import Weights, read_tensors
-from fracture.training.checkpoint import write_atomic
 from fracture.training.config import LossConfig, MemberConfig
 
 __all__ = ["Start", "mix", "start_member"]
@@ -46,7 +46,6 @@ class Start:
 
     def write(self, path: Path) -> None:
         """The tensors as a safetensors file, for ``init``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, lambda draft: save_file(dict(self.tensors), str(draft)))
 
 
@@ -121,6 +120,5 @@ def mix(start: Start, trained: Path, keep: float, out: Path) -> str:
         merged[name] = blend
     model = build_model(start.config.model)
     load_state(model, merged, source=trained.name)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, lambda draft: save_file(state_for_saving(model), str(draft)))
     return hashlib.sha256(out.read_bytes()).hexdigest()

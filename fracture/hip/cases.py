@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fracture.atomic import write_text
 from fracture.errors import DataError
 from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.hip.geometry import Box, box_iou
@@ -98,7 +99,7 @@ def write_cases(path: str | Path, cases: Iterable[HipCase], extra: Iterable[Extr
     lines = [{"kind": "hip", **asdict(case)} for case in cases]
     lines += [{"kind": "extra", **asdict(box)} for box in extra]
     try:
-        Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     except OSError as error:
         raise DataError(f"{path}: the cases cannot be written", got=error.strerror) from error
 

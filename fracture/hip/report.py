@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fracture.atomic import write_text
 from fracture.errors import DataError
 from fracture.evaluation.plots import BLUE, GREEN, ORANGE, _style
 from fracture.hip.cases import ExtraBox, HipCase, write_cases
@@ -44,9 +45,9 @@ def save(
         if study:
             content["simulated_readers"] = [row.to_dict() for row in study]
         text = json.dumps(content, indent=1, allow_nan=False)
-        (target / "report.json").write_text(text + "\n", encoding="utf-8")
+        write_text(target / "report.json", text + "\n")
         lines = [*headline(evaluation), *study_lines(study)]
-        (target / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(target / "report.txt", "\n".join(lines) + "\n")
         reading = evaluation.automatic or evaluation.manual
         if reading is not None:
             for name, figure in (("roc", roc_figure(reading)), ("confusion", confusion_figure(reading))):

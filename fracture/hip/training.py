@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from fracture.atomic import write_atomic, write_json, write_text
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.ensemble import resolve_device
@@ -31,10 +32,9 @@ from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summar
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.training.base_loop import Interrupted, State
 from fracture.training.cache import FilmCache, default_cache_folder
-from fracture.training.checkpoint import write_atomic
 from fracture.training.logs import write_csv
 from fracture.training.manifest import device_name, versions
-from fracture.training.run import _threads, _write_json, make_split
+from fracture.training.run import _threads, make_split
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
 
@@ -164,9 +164,9 @@ def _train_stage(
     if weights.exists() and described.exists():
         return
     if world.leads:
-        write_atomic(folder / "split.json", split.write)
-        write_atomic(folder / "base_split.json", base.write)
-        _write_json(folder / "config.json", config.to_dict())
+        split.write(folder / "split.json")
+        base.write(folder / "base_split.json")
+        write_json(folder / "config.json", config.to_dict())
     parts = _parts(annotated, divided, split)
     made, start = _stage(stage, config, parts, setting)
     model: Any = made.model
@@ -189,7 +189,7 @@ def _train_stage(
         "versions": versions(),
     }
     if world.leads:
-        _write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", manifest)
     bar = _Bar(stage, config.loop.epochs) if setting.progress else None
     loop = HipLoop(
         made,
@@ -224,7 +224,7 @@ def _train_stage(
         write_atomic(weights, lambda path: save_file(shipped, str(path), metadata={"format": FORMAT, "name": stage}))
         with weights.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        _write_json(described, {"format": FORMAT, "stage": stage, "sha256": digest, "training": manifest})
+        write_json(described, {"format": FORMAT, "stage": stage, "sha256": digest, "training": manifest})
     world.wait()
 
 
@@ -286,12 +286,8 @@ def _judge_rest(
             right = [max(row["probabilities"], key=row["probabilities"].get) in row["allowed"] for row in rows]
             results[name] = {"hips": len(rows), "accuracy": sum(right) / len(right) if right else None}
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_atomic(folder / f"predictions_{name}.jsonl", _writer(text))
+        write_text(folder / f"predictions_{name}.jsonl", text)
     return results
-
-
-def _writer(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(text, encoding="utf-8")
 
 
 def _balance(divided: AnnotatedSet, split: Split) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import safetensors
 import torch
 from safetensors.numpy import save_file
 
+from fracture.atomic import write_atomic
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError, UnreadableFileError
@@ -25,7 +26,6 @@ from fracture.hip.geometry import Box, clip_box, grow
 from fracture.hip.records import HipLabel, hips_of
 from fracture.reading import read
 from fracture.training.cache import FilmCache
-from fracture.training.checkpoint import write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from fracture.atomic import write_text
 from fracture.data._common import film_size, load_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.hip.classes import CLASSES, FINDINGS, SIDES, allowed_classes
 from fracture.hip.records import HipLabel, as_film, hips_of
-from fracture.training.checkpoint import write_atomic
 
 __all__ = ["read_via", "write_via"]
 
@@ -58,7 +58,7 @@ def write_via(annotated: AnnotatedSet, path: str | Path) -> None:
 
     Raises:
         DataError: Another suffix, or a film without annotated hips.
-        TrainingError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     file = Path(path)
     if file.suffix.lower() not in (".json", ".csv"):
@@ -67,7 +67,7 @@ def write_via(annotated: AnnotatedSet, path: str | Path) -> None:
     text = (
         _to_csv(records) if file.suffix.lower() == ".csv" else json.dumps(_project(annotated.name, records), indent=1)
     )
-    write_atomic(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def _film(file: Path, root: Path, record: Mapping[str, Any]) -> Film:

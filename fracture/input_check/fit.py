@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracture.atomic import write_atomic
 from fracture.card import Card, InputCheckCard
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds
@@ -244,9 +245,7 @@ def _write(path: Path, distribution: FeatureDistribution) -> str:
     from safetensors.numpy import save
 
     content: bytes = save(distribution.tensors())
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(content)
-    draft.replace(path)
+    write_atomic(path, lambda draft: draft.write_bytes(content), size=len(content))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fracture.atomic import write_text
 from fracture.errors import ConfigurationError
 
 __all__ = ["model_card"]
@@ -53,7 +54,7 @@ def model_card(
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
+        write_text(out, page)
     except OSError as error:
         raise ConfigurationError(f"{out} cannot be written", got=error.strerror) from error
     typer.echo(f"fracture: {opened.card.label}, model card in {out}", err=True)

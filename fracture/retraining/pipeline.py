@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fracture._version import __version__
+from fracture.atomic import write_text
 from fracture.card import CARD_FILE, Card
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
@@ -214,7 +215,7 @@ def _make_page(
         command=shlex.join(["fracture", "retrain", job.recipe.name, "--data", job.annotated.name, "--out", "OUT"]),
     )
     path = job.folder / "model_card.md"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return [path]
 
 

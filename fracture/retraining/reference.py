@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
 
 __all__ = ["write_reference"]
@@ -30,7 +30,7 @@ def write_reference(annotated: AnnotatedSet, path: Path) -> None:
         "annotations": annotations,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _image(film: Film, number: int) -> dict[str, Any]:

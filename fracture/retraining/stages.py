@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
 
 __all__ = ["Stage", "Stages", "checksum"]
@@ -90,11 +91,7 @@ class Stages:
         return record if whole else None
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps({"format": FORMAT, **content}, indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_json(self._path(name), {"format": FORMAT, **content})
 
     def _unchanged(self, outputs: Mapping[str, str]) -> bool:
         return all(

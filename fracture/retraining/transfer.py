@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from fracture._version import __version__
+from fracture.atomic import write_json
 from fracture.calibration import assemble
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
@@ -106,7 +106,7 @@ def site_transfer(
         "training sets differ in size, too.",
         "directions": directions,
     }
-    (folder / "transfer.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / "transfer.json", result)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from fracture._version import __version__
+from fracture.atomic import write_json
 from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate.scene import REGIONS, radiograph
 
@@ -141,7 +141,7 @@ def write_dataset(
         if progress is not None:
             progress(index + 1, n)
     annotations = folder / "annotations.json"
-    annotations.write_text(json.dumps(coco, indent=1) + "\n", encoding="utf-8")
+    write_json(annotations, coco)
     return Summary(folder, annotations, tuple(files), n, int(broken.sum()), len(coco["annotations"]))
 
 

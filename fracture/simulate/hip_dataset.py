@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture._version import __version__
+from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
 from fracture.simulate.dataset import Summary, film_seed, png_bytes
 from fracture.simulate.hip_fractures import HIP_CLASSES
@@ -105,7 +105,7 @@ def write_hips(
         if progress is not None:
             progress(index + 1, n)
     annotations = folder / "annotations.json"
-    annotations.write_text(json.dumps(coco, indent=1) + "\n", encoding="utf-8")
+    write_json(annotations, coco)
     return Summary(folder, annotations, tuple(files), n, fractured, len(coco["annotations"]))
 
 

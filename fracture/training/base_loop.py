@@ -139,7 +139,8 @@ class BaseLoop(ABC, Generic[S, T]):
 
         Raises:
             Interrupted: A stop was asked for; everything is saved.
-            TrainingError: The loss is not finite, a film cannot be read any more, or the disk is full.
+            TrainingError: The loss is not finite, or a film cannot be read any more.
+            OutputError: The disk is full.
             ConfigurationError: The folder's checkpoint is of another run.
         """
         self._resume()
@@ -247,7 +248,7 @@ class BaseLoop(ABC, Generic[S, T]):
         """Write the checkpoint that the run goes on from; with ``wait``, until all processes are here.
 
         Raises:
-            TrainingError: It cannot be written; the one before is whole.
+            OutputError: It cannot be written; the one before is whole.
         """
         if self.world.leads:
             if self.ema is not None:

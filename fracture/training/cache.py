@@ -27,10 +27,10 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from fracture.atomic import write_atomic, write_json
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
 from fracture.radiograph import Radiograph
-from fracture.training.checkpoint import write_atomic
 
 __all__ = ["Fault", "FilmCache", "default_cache_folder"]
 
@@ -74,7 +74,7 @@ class FilmCache:
         note = self.folder / "README.json"
         if not note.exists():
             about = {"what": "films prepared by fracture; safe to delete", "pixels": pixels, "key": spec.letterbox_key}
-            write_atomic(note, lambda path: path.write_text(json.dumps(about) + "\n", encoding="utf-8"))
+            write_json(note, about, indent=None)
         self._digests: dict[str, str] = {}
         self._index = Path(folder) / "files.json"  # (size, time, digest) per file, so that a start reads no film twice
         self._known: dict[str, list[Any]] = {}
@@ -99,7 +99,7 @@ class FilmCache:
             The films that cannot be prepared, in order, each with its reason; empty where all went well.
 
         Raises:
-            TrainingError: The cache cannot be written (the disk is full).
+            OutputError: The cache cannot be written (the disk is full).
         """
 
         def one(item: tuple[str, Path]) -> Fault | None:
@@ -115,8 +115,7 @@ class FilmCache:
 
         with ThreadPoolExecutor(max(1, threads)) as pool:
             faults = [fault for fault in pool.map(one, films) if fault is not None]
-        text = json.dumps(self._known, separators=(",", ":"))
-        write_atomic(self._index, lambda path: path.write_text(text, encoding="utf-8"))
+        write_json(self._index, self._known, indent=None)
         return faults
 
     def load(self, path: Path) -> Letterboxed:

@@ -1,17 +1,12 @@
 """Checkpoints: one safetensors file holds tensors and, as JSON in its header, everything else. Nothing is pickled.
 
-A file is written beside its target, flushed to the disk and renamed, so that whatever happens there is a whole
-checkpoint: the new one or the one before.
+They are written by :mod:`fracture.atomic`: whatever happens there is a whole checkpoint, the new one or the one before.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fracture.errors import TrainingError, WeightsIntegrityError
+from fracture.atomic import write_atomic
+from fracture.errors import WeightsIntegrityError
 from fracture.training.optim import Ema
 
-__all__ = ["gather", "read_checkpoint", "restore", "write_atomic", "write_checkpoint"]
+__all__ = ["gather", "read_checkpoint", "restore", "write_checkpoint"]
 
 FORMAT = "fracture-checkpoint/1"
 
@@ -84,7 +80,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
         state: Anything that JSON knows.
 
     Raises:
-        TrainingError: The disk is full or cannot be written; the checkpoint before is untouched.
+        OutputError: The disk is full or cannot be written; the checkpoint before is untouched.
     """
     header = {"format": FORMAT, "state": json.dumps(state)}
 
@@ -92,46 +88,6 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
         save_file(dict(tensors), str(temporary), metadata=header)
 
     write_atomic(path, fill, size=sum(t.numel() * t.element_size() for t in tensors.values()))
-
-
-def write_atomic(path: Path, fill: Callable[[Path], object], *, size: int | None = None) -> None:
-    """Let ``fill(temporary path)`` write a file, then rename it to ``path``.
-
-    Raises:
-        TrainingError: The file cannot be written (disk full, read-only, gone); whatever stood at ``path`` still does.
-    """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what the umask gives; some writers make files that only their owner reads
-        fill(temporary)
-        temporary.chmod(mode)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        _discard(temporary)
-        raise _cannot_write(path, error, size) from error
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
-def _cannot_write(path: Path, error: Exception, size: int | None) -> TrainingError:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    kept = "the one before is whole" if path.exists() else "there was none before"
-    room = f"free at least {max(1, 2 * size // 2**20)} MiB" if size is not None else "free some room"
-    return TrainingError(
-        f"{path}: " + ("the disk is full" if full else "the file cannot be written") + f"; {kept}",
-        got=error,
-        hint=f"{room if full else 'make the folder writable'} and run the same command again: it goes on from there",
-    )
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

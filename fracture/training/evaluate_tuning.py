@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.stats import rankdata
 
+from fracture.atomic import write_atomic, write_text
 from fracture.data.records import Film
 from fracture.models import FractureModel
 from fracture.models.spec import MAP_STRIDE
 from fracture.preprocess import Geometry
-from fracture.training.checkpoint import write_atomic
 from fracture.training.dataset import Films, evaluation_batches
 from fracture.training.world import World
 
@@ -118,10 +118,10 @@ def write_predictions(path: Path, outputs: Sequence[FilmOutput], *, model: str, 
     does not exist yet.
 
     Raises:
-        TrainingError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     lines = [json.dumps(_line(output, model=model, part=part), allow_nan=False) for output in outputs]
-    write_atomic(path, lambda temporary: temporary.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _line(output: FilmOutput, *, model: str, part: str) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def write_maps(path: Path, outputs: Sequence[FilmOutput]) -> None:
     map's cells back to source pixels.
 
     Raises:
-        TrainingError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     tensors = {o.film.source: np.ascontiguousarray(o.map) for o in outputs if o.map is not None}
     geometries = {o.film.source: o.geometry.to_dict() for o in outputs if o.map is not None}

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from fracture.atomic import write_atomic, write_text
 from fracture.data.augment import AugmentSpec, augmented_sheet
 from fracture.data.records import Film
 from fracture.errors import MissingDependencyError
 from fracture.preprocess import Letterboxed
 from fracture.training.base_loop import State
-from fracture.training.checkpoint import write_atomic
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
 from fracture.training.evaluate_tuning import FilmOutput
@@ -131,13 +131,13 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """One line per epoch: loss terms (means over the steps), learning rate, tuning AUC, seconds, films per second.
 
     Raises:
-        TrainingError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    write_text(path, text.getvalue())
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> Figure:

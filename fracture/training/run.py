@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from fracture.atomic import write_atomic, write_json
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds, split_parts
@@ -21,7 +22,6 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.models import FractureModel, build_model, initialize
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.training.cache import Fault, FilmCache, default_cache_folder
-from fracture.training.checkpoint import write_atomic
 from fracture.training.config import MemberConfig, Recipe, load_recipe
 from fracture.training.dataset import Films
 from fracture.training.evaluate_tuning import FilmOutput, judge, write_maps, write_predictions
@@ -106,6 +106,7 @@ def train(
     Raises:
         ConfigurationError: Unknown or contradictory settings, or a folder with another run.
         DataError: Faults of the set or its split; unreadable films, all at once.
+        OutputError: The disk is full, or another process trains in the folder.
         TrainingError: Training cannot go on: see :meth:`fracture.training.loop.Loop.run`.
     """
     if isinstance(recipe, MemberConfig):
@@ -173,8 +174,8 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
     if weights.exists() and described.exists():
         return MemberResult(config.name, weights, json.loads(described.read_text(encoding="utf-8")))
     if world.leads:
-        write_atomic(folder / "split.json", base.write)
-        _write_json(folder / "config.json", config.to_dict())
+        base.write(folder / "split.json")
+        write_json(folder / "config.json", config.to_dict())
 
     cache = FilmCache(config.data.cache or default_cache_folder(), config.preprocess, pixels=config.data.pixels)
     parts, faults = _prepare(annotated, split, config, cache, setting)
@@ -193,7 +194,7 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
     manifest = before(config, annotated, parts, base, split, start.to_dict(), device, world.size)
     manifest["identity"] = identity
     if world.leads:
-        _write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", manifest)
 
     log = EpochLog(folder, config, films.get("tune")) if world.leads else None
     if log is not None:
@@ -245,7 +246,7 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
         write_atomic(weights, lambda path: save_file(shipped, str(path), metadata=header))
         with weights.open("rb") as stream:
             facts["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-        _write_json(described, facts)
+        write_json(described, facts)
     world.wait()
     return MemberResult(config.name, weights, facts)
 
@@ -357,8 +358,3 @@ def _threads(number: int | None) -> Iterator[None]:
     finally:
         if number is not None:
             torch.set_num_threads(kept)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fracture import read
-from fracture.errors import ConfigurationError, TrainingError, UnreadableFileError
+from fracture.errors import ConfigurationError, OutputError, UnreadableFileError
 from fracture.preprocess import PreprocessSpec, letterbox
 from fracture.training.cache import FilmCache, default_cache_folder
 
@@ -99,7 +99,7 @@ def test_a_full_disk_is_told(film: Path, tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fracture.training.cache.save_file", full)
-    with pytest.raises(TrainingError, match="the disk is full"):
+    with pytest.raises(OutputError, match="the disk is full"):
         cache.load(film)
     assert list(cache.folder.glob("*.part")) == []
 

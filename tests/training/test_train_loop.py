@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fracture.data.records import AnnotatedSet
-from fracture.errors import ConfigurationError, TrainingError, WeightsIntegrityError
+from fracture.errors import ConfigurationError, OutputError, TrainingError, WeightsIntegrityError
 from fracture.models import FractureModel, build_model
 from fracture.training import loop as loops
 from fracture.training.base_loop import LATEST
@@ -236,7 +236,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_whole(
         original(tensors, path, metadata=metadata)  # type: ignore[arg-type]
 
     monkeypatch.setattr(checkpoint, "save_file", filling)
-    with pytest.raises(TrainingError, match=r"the disk is full; the one before is whole.*MiB.*same command"):
+    with pytest.raises(OutputError, match=r"the disk is full; the one before is whole.*MiB.*same command"):
         loop.run()
     assert [p.name for p in (tmp_path / "run").iterdir()] == [LATEST]
     resumed = make(config, tune=False)
@@ -268,7 +268,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(WeightsIntegrityError, match="cannot be read"):
         read_checkpoint(tmp_path / "broken.safetensors")
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_checkpoint(tmp_path / "file" / "x.safetensors", {"a": torch.zeros(1)}, {})
 
 
