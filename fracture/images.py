@@ -88,6 +88,11 @@ _MAGIC = (
     (b"BM", "BMP"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"BZh", "bzip2"),
     (b"\x93NUMPY", "NumPy"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -110,6 +115,8 @@ def sniff(data: bytes) -> str:
             return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
+    if data[257:262] == b"ustar":
+        return "tar"
     if data[:4] in (b"\\\x01\x00\x00", b"\x00\x00\x01\\") and data[344:347] in (b"n+1", b"ni1"):
         return "NIfTI"
     return ""

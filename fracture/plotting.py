@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from fracture.errors import ConfigurationError
+from fracture.marks import PNG_MARK
 from fracture.prediction import HIGH_SENSITIVITY, Box, Prediction
 from fracture.radiograph import Radiograph
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["plot_prediction", "render_overlay", "save_overlay"]
+__all__ = ["plot_prediction", "render_overlay", "save_overlay", "write_picture"]
 
 ORANGE = (255, 159, 28)
 BLUE = (86, 180, 233)
@@ -116,18 +118,30 @@ def save_overlay(
     show_map: bool = False,
     show_candidates: bool = False,
 ) -> None:
-    """``render_overlay`` written to ``path`` as PNG, without metadata.
+    """``render_overlay`` written to ``path`` as PNG, by :func:`write_picture`.
 
     Raises:
         ConfigurationError: As for ``render_overlay``, or the file cannot be written.
     """
     picture = render_overlay(prediction, image=image, show_map=show_map, show_candidates=show_candidates)
-    target = Path(path)
+    write_picture(picture, path)
+
+
+def write_picture(picture: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
+    """Write a picture (height, width, 3) as PNG. Its only metadata says that it is ours, so that no scan takes it for a
+    film, and no run replaces another program's file.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    mark = PngInfo()
+    for key, text in PNG_MARK.items():
+        mark.add_text(key, text)
     try:
-        Image.fromarray(picture).save(target, format="PNG", compress_level=4)
+        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4, pnginfo=mark)
     except OSError as error:
         raise ConfigurationError(
-            f"the overlay cannot be written to {target}",
+            f"the overlay cannot be written to {Path(path)}",
             got=error.strerror or type(error).__name__,
             hint="give a file in a folder that exists and can be written to",
         ) from error

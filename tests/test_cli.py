@@ -13,9 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fracture.cli import app
-from fracture.cli.inputs import expand
-from fracture.cli.predict import _OverlayNames
-from fracture.errors import ConfigurationError, FractureError
+from fracture.errors import FractureError
 from tests.test_detector import film
 
 KEYS = {
@@ -57,7 +55,7 @@ def test_one_line_per_film_in_order(folder: Path, tiny_weights: Path) -> None:
 
 
 def test_a_failed_input_keeps_its_place_and_gives_exit_code_1(folder: Path, tiny_weights: Path) -> None:
-    (folder / "1.png").write_bytes(b"damaged")
+    (folder / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     result = run("predict", str(folder), str(folder / "missing.dcm"), "--weights", str(tiny_weights))
     assert result.exit_code == 1
     rows = lines(result.stdout)
@@ -65,7 +63,8 @@ def test_a_failed_input_keeps_its_place_and_gives_exit_code_1(folder: Path, tiny
     assert rows[1]["probability"] is None
     assert rows[1]["error"]["type"] == "UnreadableFileError"
     assert set(rows[1]) >= KEYS
-    assert "2 of 4 inputs" in result.stderr
+    assert "4 films, " in result.stderr
+    assert ", 2 failed, 1 left out, " in result.stderr
 
 
 def test_json_file_and_overlays(folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
@@ -190,32 +189,17 @@ def test_an_overlay_that_cannot_be_written_loses_no_line(folder: Path, tiny_weig
 def test_a_progress_bar_on_a_terminal_only(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    from fracture.cli.predict import _with_progress
+    from fracture.cli.run import _told
 
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(sys, "stderr", stderr)
-    assert list(_with_progress(iter(range(3)), 3)) == [0, 1, 2]  # type: ignore[arg-type, comparison-overlap]
+    assert list(_told(iter(range(3)), 3)) == [0, 1, 2]
     assert bool(stderr.getvalue()) is terminal
 
 
 def test_version() -> None:
     assert run("--version").stdout.startswith("fracture ")
-
-
-def test_paths_expand_in_order(folder: Path) -> None:
-    files = expand([str(folder / "2.png"), str(folder), str(folder / "[01].png"), "missing.dcm"])
-    names = [Path(f).name for f in files]
-    assert names == ["2.png", "0.png", "1.png", "2.png", "0.png", "1.png", "missing.dcm"]
-    with pytest.raises(ConfigurationError, match="no radiographs"):
-        expand([str(folder / "*.dcm")])
-
-
-def test_overlay_names_are_unique_and_plain() -> None:
-    names = _OverlayNames()
-    made = [names("a/1.dcm"), names("b/1.dcm"), names("c/ü b?.png"), names("/")]
-    assert len(set(made)) == 4
-    assert all("/" not in name and "?" not in name for name in made)
 
 
 def test_nothing_heavy_is_imported_early() -> None:

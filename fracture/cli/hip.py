@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from fracture.cli.inputs import expand
-from fracture.cli.predict import _made, _output, _OverlayNames, _with_progress, _write_line
+from fracture.cli import options as opt
 from fracture.errors import ConfigurationError, FractureError
 
 if TYPE_CHECKING:
+    from fracture.cli.run import Task
     from fracture.data.records import AnnotatedSet
     from fracture.ensemble import Precision
 
@@ -31,64 +31,47 @@ hip = typer.Typer(
 
 @hip.command("predict")
 def predict(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")],
+    paths: opt.Paths,
     weights: Annotated[str | None, typer.Option(help="Name of shipped hip networks, or a folder with a card.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT.jsonl", help="Write JSON lines here instead of stdout.")
-    ] = None,
-    overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a PNG with boxes for each film.")] = None,
+    json_file: opt.Json = None,
+    overlay: opt.Overlay = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    dry_run: opt.DryRun = False,
     heatmap: Annotated[bool, typer.Option("--heatmap", help="Show the label's heatmap on the overlays.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    window: Annotated[
-        str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")
-    ] = "auto",
-    frame: Annotated[int | None, typer.Option(help="Frame of multi-frame files, from 0.")] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="Also accept this modality (CT, MR, ...); '*' accepts all.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Threads that read ahead.")] = 2,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+    window: opt.Window = "auto",
+    frame: opt.Frame = None,
+    allow: opt.Allow = None,
+    workers: opt.Workers = 2,
 ) -> None:
     """Find and read hips: one JSON line per input, in input order, with a list of hips (empty where there is none).
 
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.
     """
-    files = expand(paths)
-    folder = _made(overlay) if overlay is not None else None
-    if heatmap and folder is None:
-        raise ConfigurationError("--heatmap is shown on overlays", hint="give --overlay DIR too")
-    from fracture.hip import load
+    from fracture.cli.run import Task, request_of, run
+    from fracture.runs.outputs import Outputs
 
-    reader = load(weights, device=device, precision=cast("Precision", precision))
-    results = reader.predict_many(
-        files,
-        workers=workers,
-        keep=folder is not None,
-        window=int(window) if window.isdecimal() else window,
-        frame=frame,
-        allow=tuple(allow or ()),
-    )
-    failed = unwritten = 0
-    names = _OverlayNames()
-    with _output(json_file) as out:
-        for result in _with_progress(cast(Any, results), len(files)):
-            _write_line(out, json.dumps(_line(result), ensure_ascii=False, allow_nan=False))
-            if not result.ok:
-                failed += 1
-                typer.echo(f"fracture: {type(result.error).__name__}: {result.error}", err=True)
-            elif folder is not None:
-                try:
-                    result.save_overlay(folder / names(result.source), show_heatmap=heatmap)
-                except FractureError as error:
-                    unwritten += 1
-                    typer.echo(f"fracture: {result.source}: no overlay: {error}", err=True)
-    if failed:
-        typer.echo(f"fracture: {failed} of {len(files)} inputs could not be read", err=True)
-    if unwritten:
-        typer.echo(f"fracture: {unwritten} overlays could not be written", err=True)
-    if failed or unwritten:
-        raise typer.Exit(1)
+    if heatmap and overlay is None:
+        raise ConfigurationError("--heatmap is shown on overlays", hint="give --overlay DIR too")
+    options: dict[str, Any] = {"window": opt.window_of(window), "frame": frame, "allow": tuple(allow or ())}
+
+    def task() -> Task:
+        from fracture.hip.pipeline import load
+
+        reader = load(weights, device=device, precision=cast("Precision", precision))
+        return Task(
+            request=request_of(
+                "hip predict", reader.card, reader.device, reader.dtype, {**options, "heatmap": heatmap}
+            ),
+            results=lambda films: reader.predict_many(films, workers=workers, keep=overlay is not None, **options),
+            draw=lambda result, path: result.save_overlay(path, show_heatmap=heatmap),
+            line=_line,
+        )
+
+    run(paths, Outputs(json_file=json_file, overlay=overlay, resume=resume, overwrite=overwrite, dry_run=dry_run), task)
 
 
 def _line(result: Any) -> dict[str, Any]:
@@ -175,8 +158,8 @@ def evaluate(
     simulated_readers: Annotated[
         bool, typer.Option("--simulated-readers", help="Add the reader-study table, on invented readers.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
 ) -> None:
     """Judge both stages on annotated hips: report.json, report.txt, figures, and every judged hip.
 

@@ -11,8 +11,9 @@ from fracture._version import __version__
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.hip import hip
 from fracture.cli.info import info
-from fracture.cli.predict import leave_stdout, predict
+from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
+from fracture.cli.streams import leave_stdout, prepare_streams
 from fracture.cli.verify import verify
 from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
 from fracture.errors import FractureError
@@ -70,6 +71,7 @@ def _common(
 
 def main() -> None:
     """Entry point of the console script."""
+    prepare_streams()
     try:
         app()
     except FractureError as error:
@@ -80,3 +82,8 @@ def main() -> None:
         # The reader of our output left (`fracture predict ... | head`): leave quietly.
         leave_stdout()
         sys.exit(1)
+    except OSError as error:
+        # Standard output that is closed or full, a folder that cannot be read: the system's word, not our fault.
+        leave_stdout()
+        typer.echo(f"fracture: {error}", err=True)
+        sys.exit(2)

@@ -93,7 +93,7 @@ _SOP_CLASSES = {
     "104.1": "DOC",
     "88.59": "KO",
 }
-_NO_IMAGE = ("SR", "PR", "KO", "DOC", "REG", "RTPLAN", "RTSTRUCT", "ECG")
+NO_IMAGE = ("SR", "PR", "KO", "DOC", "REG", "RTPLAN", "RTSTRUCT", "ECG")
 
 
 def radiograph_from_bytes(
@@ -221,14 +221,18 @@ def _radiograph(
     )
 
 
+def modality_of_class(uid: str) -> str:
+    """The modality that a storage class stands for, ``""`` where it is a radiograph's or unknown."""
+    tail = uid.removeprefix(_STORAGE)
+    return _SOP_CLASSES.get(tail, "SR" if tail.startswith("88.") else "PR" if tail.startswith("11.") else "")
+
+
 def _check_modality(dataset: Attributes, name: str, allow: Collection[str]) -> None:
     """Refuse what is not a plain radiograph; the message says what it is, in our words."""
     modality = text(dataset, "Modality")
-    uid = text(dataset, "SOPClassUID")
-    tail = uid.removeprefix(_STORAGE)
-    stored_as = _SOP_CLASSES.get(tail, "SR" if tail.startswith("88.") else "PR" if tail.startswith("11.") else "")
+    stored_as = modality_of_class(text(dataset, "SOPClassUID"))
     kind = modality if modality in _MODALITIES or modality not in ("", "OT") else stored_as or modality
-    if kind in _NO_IMAGE and "PixelData" not in dataset:
+    if kind in NO_IMAGE and "PixelData" not in dataset:
         raise NotARadiographError(f"{name}: {_MODALITIES[kind]}, a DICOM file without pixels", hint="give the image")
     if "*" in allow or kind in allow or kind in ACCEPTED:
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError
 from fracture.hip.classes import LABELS
-from fracture.plotting import BLUE, ORANGE
+from fracture.plotting import BLUE, ORANGE, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,16 +118,12 @@ def render_overlay(film: HipFilm, *, show_heatmap: bool = False, min_side: int =
 
 
 def save_overlay(film: HipFilm, path: str | os.PathLike[str], *, show_heatmap: bool = False) -> None:
-    """:func:`render_overlay` written to ``path`` as PNG, without metadata.
+    """:func:`render_overlay` written to ``path`` as PNG, by :func:`fracture.plotting.write_picture`.
 
     Raises:
         ConfigurationError: As for :func:`render_overlay`, or the file cannot be written.
     """
-    picture = render_overlay(film, show_heatmap=show_heatmap)
-    try:
-        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4)
-    except OSError as error:
-        raise ConfigurationError(f"the overlay cannot be written to {Path(path)}", got=error.strerror) from error
+    write_picture(render_overlay(film, show_heatmap=show_heatmap), path)
 
 
 def _film_of(hips: Sequence[Hip]) -> NDArray[np.float32]:

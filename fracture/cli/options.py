@@ -1,0 +1,51 @@
+"""Options that several commands have, in one wording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Allow",
+    "Device",
+    "DryRun",
+    "Frame",
+    "Json",
+    "Overlay",
+    "Overwrite",
+    "Paths",
+    "PrecisionName",
+    "Resume",
+    "Window",
+    "Workers",
+    "window_of",
+]
+
+Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="OUT.jsonl", help="Write JSON lines here instead of stdout.")
+]
+Overlay = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write a PNG with boxes for each film, in the films' own folders below DIR."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run that wrote --json; films that are done are not done again.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run in --json.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the films that would be read, and what is left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")]
+PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Window = Annotated[
+    str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")
+]
+Frame = Annotated[int | None, typer.Option(help="Frame of multi-frame files, from 0.")]
+Allow = Annotated[list[str] | None, typer.Option(help="Also accept this modality (CT, MR, ...); '*' accepts all.")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that read ahead.")]
+
+
+def window_of(text: str) -> str | int:
+    """A window's name, or the number of one of the file's windows."""
+    return int(text) if text.isdecimal() else text

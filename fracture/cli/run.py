@@ -1,0 +1,251 @@
+"""A run over many films: what ``fracture predict`` and ``fracture hip predict`` do alike."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from fracture._version import __version__
+from fracture.ahead import ahead
+from fracture.cli.streams import check_stdout, leave_stdout
+from fracture.errors import ConfigurationError, FractureError, OutputError
+from fracture.runs.inputs import Inputs, collect
+from fracture.runs.journal import Entry, Journal, encode, journaled, sha256_of, writing
+from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
+
+if TYPE_CHECKING:
+    import torch
+    from pydantic import BaseModel
+
+__all__ = ["Task", "request_of", "run"]
+
+_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
+_HASHING = 2  # threads that find out whether films changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is done with the films.
+
+    Attributes:
+        request: What decides the results, JSON-able: weights, device, options. A run is gone on with only by an equal
+            one.
+        results: One result for each film, in order; consumes films as results are asked for.
+        draw: Writes a result's overlay to a path.
+        line: A result or a failure as the JSON line that is written.
+    """
+
+    request: Mapping[str, Any]
+    results: Callable[[Iterable[str]], Iterator[Any]]
+    draw: Callable[[Any, str], None]
+    line: Callable[[Any], dict[str, Any]]
+
+
+def request_of(
+    command: str, card: BaseModel, device: torch.device, dtype: torch.dtype, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides the results of a command: the library, the weights (the card holds their checksums), the options."""
+    checksum = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+    return {
+        "command": command,
+        "fracture": __version__,
+        "weights": f"{getattr(card, 'label', '')} (card {checksum})",
+        "device": device.type,
+        "precision": str(dtype).removeprefix("torch."),
+        **options,
+    }
+
+
+def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
+    """Read the films at some paths, write a line for each, and tell at the end what came of it.
+
+    Everything that can be wrong with the request is found out before the first film is read and before anything is
+    written.
+
+    Args:
+        paths: Files, folders, patterns.
+        outputs: Where to write.
+        make: Loads the weights; called when all else is in order.
+
+    Raises:
+        ConfigurationError: No films, outputs that are inputs, results of before that are not gone on with.
+        OutputError: Results that cannot be written, or that another run writes.
+        typer.Exit: Code 1, if a film failed or an overlay could not be written.
+    """
+    start = time.perf_counter()
+    inputs = collect(paths)
+    overlays = overlay_paths(outputs.overlay, inputs.films, inputs.root) if outputs.overlay is not None else {}
+    check_outputs(outputs, inputs.films, overlays)
+    if told := inputs.told():
+        _say(told)
+    if outputs.dry_run:
+        for film in inputs.films:
+            typer.echo(film.encode("utf-8", "backslashreplace").decode())
+        for path, kind in inputs.left_out:
+            _say(f"left out: {path}: {kind}")
+        _say(f"{len(inputs.films)} films would be read, {len(inputs.left_out)} left out")
+        return
+    if outputs.json_file is None:
+        check_stdout()
+    task = make()
+    task.results(())  # tells what is wrong with the options
+    overlay = None if outputs.overlay is None else os.fspath(outputs.overlay)
+    with _sink(outputs, {**task.request, "overlay": overlay}) as sink:
+        counts = _run(task, inputs, overlays, sink)
+        unwritten = counts.pop("unwritten")
+        counts["left out"] = len(inputs.left_out)
+        seconds = time.perf_counter() - start
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        sink.end({**counts, "left_out_by_kind": inputs.counts, "seconds": round(seconds, 3), "ended": ended})
+    if unwritten:
+        _say(f"{unwritten} overlays could not be written")
+    _say(", ".join(f"{count} {what}" for what, count in counts.items()) + f", {seconds:.1f} seconds")
+    if counts["failed"] or unwritten:
+        raise typer.Exit(1)
+
+
+def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal | _Stream) -> dict[str, int]:
+    films = inputs.films
+    kept = _kept(sink.before, inputs, overlays)
+    wanted = [film for film in films if film not in kept]
+    done = next((k for k, film in enumerate(films) if film not in kept), len(films))
+    sink.begin([kept[film].line for film in films[:done]])
+    checksums: dict[str, str | None] = {}
+    results = _told(task.results(_feed(wanted, checksums) if isinstance(sink, Journal) else wanted), len(wanted))
+    flagged = failed = unwritten = 0
+    try:
+        for index, film in enumerate(films):
+            if (entry := kept.get(film)) is None:
+                result = next(results)
+                line = task.line(result)
+                if overlays:
+                    line["overlay"] = _drawn(task, result, overlays[film]) if result.ok else None
+                    unwritten += result.ok and line["overlay"] is None
+                if not result.ok:
+                    failed += 1
+                    _say(f"{type(result.error).__name__}: {result.error}")
+                entry = Entry(checksums.get(film), line)
+            if index >= done:
+                sink.add(entry)
+            flagged += _flagged(entry.line)
+    except KeyboardInterrupt:
+        if isinstance(sink, Journal):
+            _say("interrupted; what was computed is written, and the same command with --resume goes on")
+        raise
+    return {"films": len(films), "flagged": flagged, "failed": failed, "unwritten": unwritten}
+
+
+def _kept(before: Mapping[str, Entry], inputs: Inputs, overlays: Mapping[str, str]) -> dict[str, Entry]:
+    """Results of before that still stand: films that were read, whose bytes and overlays are what they were."""
+    if not before:
+        return {}
+    films = dict.fromkeys(inputs.films)
+    left_out = {path for path, _ in inputs.left_out}
+    others = [source for source in before if source not in films]
+    if strange := [source for source in others if source not in left_out and os.path.lexists(source)]:
+        raise ConfigurationError(
+            "--resume: there are results of films that are not among the paths now",
+            got=f"{strange[0]}" + f" and {len(strange) - 1} more" * (len(strange) > 1),
+            hint="give the same paths as before (films may be added), or another --json",
+        )
+    if others:
+        _say(f"results of {len(others)} films that are gone are dropped")
+    known = [film for film in films if film in before and before[film].line["error"] is None]
+    kept = {}
+    for film, checksum in zip(known, ahead(known, sha256_of, _HASHING, 4 * _HASHING), strict=True):
+        entry = before[film]
+        drawn = not overlays or (entry.line["overlay"] == overlays[film] and os.path.isfile(overlays[film]))  # noqa: PTH113
+        if checksum is not None and checksum == entry.sha256 and drawn:
+            kept[film] = entry
+    again = sum(film in before for film in films) - len(kept)
+    _say(f"going on: {len(kept)} of {len(films)} films are done" + f", {again} are done again" * bool(again))
+    return kept
+
+
+def _feed(films: list[str], checksums: dict[str, str | None]) -> Iterator[str]:
+    """The films, each after its checksum was taken: one that changes while it is read is computed again later."""
+    for film, checksum in zip(films, ahead(films, sha256_of, _HASHING, 8 * _HASHING), strict=True):
+        checksums[film] = checksum
+        yield film
+
+
+def _drawn(task: Task, result: Any, path: str) -> str | None:
+    """Where the overlay is, None where it could not be written, which costs no line and no other film."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        task.draw(result, path)
+    except (FractureError, OSError) as error:
+        _say(f"{result.source}: no overlay: {error}")
+        return None
+    return path
+
+
+def _flagged(line: Mapping[str, Any]) -> bool:
+    return bool(line.get("fractured")) or any(hip["fractured"] for hip in line.get("hips") or ())
+
+
+class _Stream:
+    """Results to standard output, or to a pipe or device: nothing to go on with."""
+
+    before: Mapping[str, Entry] = {}
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def begin(self, lines: list[dict[str, Any]]) -> None:
+        """Nothing was before."""
+
+    def add(self, entry: Entry) -> None:
+        """One line at a time and flushed: what was computed is not lost if something stops the run."""
+        with writing():
+            self._stream.write(encode(entry.line).decode())
+            self._stream.flush()
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """The lines are all that is written."""
+
+
+@contextlib.contextmanager
+def _sink(outputs: Outputs, request: Mapping[str, Any]) -> Iterator[Journal | _Stream]:
+    if (regular := outputs.regular) is not None:
+        with journaled(regular, request, resume=outputs.resume, overwrite=outputs.overwrite) as journal:
+            yield journal
+    elif outputs.json_file is not None:
+        with writing(), outputs.json_file.open("w", encoding="ascii") as stream:
+            yield _Stream(stream)
+    else:
+        try:
+            yield _Stream(sys.stdout)
+        except OutputError:
+            leave_stdout()
+            raise
+
+
+def _told(results: Iterator[Any], total: int) -> Iterator[Any]:
+    """A bar on a terminal; elsewhere a line a minute, so that a log shows where a long run is."""
+    from tqdm import tqdm
+
+    if sys.stderr.isatty():
+        yield from tqdm(results, total=total, unit="film", file=sys.stderr)
+        return
+    start = last = time.monotonic()
+    for number, result in enumerate(results, 1):
+        yield result
+        if (now := time.monotonic()) - last >= _EVERY and number < total:
+            last = now
+            left = (now - start) / number * (total - number) / 60
+            _say(f"{number} of {total} films, about {left:.0f} minutes to go")
+
+
+def _say(text: str) -> None:
+    typer.echo(f"fracture: {text}", err=True)

@@ -1,0 +1,59 @@
+"""Standard output and standard error of a process whose caller may have closed them, or may read another encoding."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+from fracture.errors import OutputError
+
+__all__ = ["check_stdout", "leave_stdout", "prepare_streams"]
+
+
+def prepare_streams() -> None:
+    """Let no name and no closed stream stop a command.
+
+    A character that the encoding of the stream lacks (a cp1252 pipe, a name that is no UTF-8) is written as a
+    backslash escape. A stream that the caller closed (``>&-``) takes its number again, so that no file that is opened
+    later gets what was meant for it; writing to a closed standard output then fails as it does in other programs, and
+    what was meant for a closed standard error is dropped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is given, which is this one.
+            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_stdout() -> None:
+    """Find out before any work whether results can be written to standard output.
+
+    Raises:
+        OutputError: It is closed.
+    """
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):  # a stream without a file behind it
+        return
+    try:
+        os.write(number, b"")
+    except OSError as error:
+        raise OutputError(
+            "standard output is closed", got=error.strerror, hint="redirect it, or give --json OUT.jsonl"
+        ) from error
+
+
+def leave_stdout() -> None:
+    """Send what is left in standard output's buffer nowhere, so that the interpreter does not fail on it at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
