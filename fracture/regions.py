@@ -15,8 +15,9 @@ FDA summary K193417 of the same group, foot is in the paper's text, and finger, 
 A data set's own groups are nodes with names of their own: FracAtlas' "hand" holds wrist, forearm and elbow
 too, so it is ``fracatlas_hand``, never ``hand``. Its ``covers`` tuple says for which nodes it can stand.
 
-A tree is immutable. ``RegionTree.with_region`` returns a new one with a further region, and
-``to_dict``/``from_dict`` carry a tree through JSON, so that a model card can hold its own tree.
+A tree is immutable. ``RegionTree.with_region`` returns a new one with a further region (a bone that was a spelling
+of the region around it, such as patella of knee, becomes one of its own), and ``to_dict``/``from_dict`` carry a tree
+through JSON, so that a model card can hold its own tree.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from fracture.errors import RegionError
 
 __all__ = [
     "DEFAULT_TREE",
+    "PARTS",
     "REGIONS",
     "Lookup",
     "Region",
@@ -265,7 +267,7 @@ class RegionTree:
     def with_region(
         self,
         name: str,
-        parent: str,
+        parent: str | None = None,
         *,
         body_parts: Iterable[str] = (),
         codes: Iterable[str] = (),
@@ -275,20 +277,40 @@ class RegionTree:
     ) -> RegionTree:
         """A new tree that also holds ``name`` below ``parent``; this tree stays as it is.
 
+        A name that was an alias or a Body Part Examined of another region (``scapula`` of shoulder) means the new
+        region from then on, as an alias and as a body part. Codes stay where they are: a film that only a code calls
+        a scapula is judged as a shoulder, as before.
+
+        Args:
+            name: The new region.
+            parent: The region above it; where left out, the one that the name was an alias or a body part of so far,
+                else ``any``.
+            body_parts, codes, aliases, covers, source: As in :class:`Region`.
+
         Raises:
             RegionError: The name is malformed or taken, or the parent is not in the tree.
         """
+        part = _compact(name)
+        owner = self._spellings.get(name) or next((r.name for r in self.regions if part in r.body_parts), None)
+        others = tuple(
+            replace(
+                other,
+                aliases=tuple(alias for alias in other.aliases if _spelling(alias) != name),
+                body_parts=tuple(word for word in other.body_parts if word != part),
+            )
+            for other in self.regions
+        )
         region = Region(
             name=name,
-            parent=self.normalize(parent),
+            parent=self.normalize(parent or owner or ROOT),
             kind="custom",
-            body_parts=tuple(_compact(item) for item in body_parts),
+            body_parts=tuple(dict.fromkeys((*([part] if owner else []), *(_compact(item) for item in body_parts)))),
             codes=tuple(codes),
             aliases=tuple(aliases),
             covers=tuple(self.normalize(item) for item in covers),
             source=source,
         )
-        return RegionTree((*self.regions, region))
+        return RegionTree((*others, region))
 
     def from_dicom(self, body_part: str | None = None, codes: Iterable[str] = ()) -> tuple[str, ...]:
         """Regions that a DICOM header names.
@@ -404,6 +426,9 @@ _NODES = _nodes()
 
 DEFAULT_TREE = RegionTree(_NODES)
 """The shipped tree: sixteen regions, four groups, FracAtlas' four groups, and the root ``any``."""
+
+PARTS: frozenset[str] = frozenset(["calcaneus", "fibula", "patella", "radius", "scapula", "thumb", "tibia", "ulna"])
+"""Aliases that name a part of their region, not the region itself: what can become a region of its own (our list)."""
 
 REGIONS: tuple[str, ...] = tuple(sorted(region.name for region in _NODES if region.kind == "region"))
 """The sixteen regions in alphabetical order."""

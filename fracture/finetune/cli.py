@@ -24,7 +24,9 @@ def finetune(
     weights: Annotated[
         str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones where left out.")
     ] = None,
-    parent: Annotated[str | None, typer.Option(help="Region that the new one is a part of; any if left out.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Region that the new one is a part of; knee for patella, any for a new name.")
+    ] = None,
     old: Annotated[Path | None, typer.Option(help="Films of the old regions, to keep and to measure them.")] = None,
     old_split: Annotated[Path | None, typer.Option(help="A split file; only --old-part of it is used.")] = None,
     old_part: Annotated[str, typer.Option(help="The part of it that no member was trained on.")] = "validation",
@@ -49,20 +51,25 @@ def finetune(
     from fracture.data.splits import Split
     from fracture.finetune import FineTunePolicy
     from fracture.finetune import finetune as tune
+    from fracture.finetune.run import checked_names
+    from fracture.store import open_weights
 
+    parents = open_weights(weights)
+    checked_names(parents.card, region, parent, name=name, version=version, method=method)
+    policy = FineTunePolicy.from_dict(_settings(set_ or []))
     before = None
     if old is not None:
         before = read_annotations(old)
         if old_split is not None:
             before = Split.read(old_split).part(before, old_part)
     result = tune(
-        weights,
+        parents,
         data,
         region=region,
         out=out,
         parent=parent,
         old=before,
-        policy=FineTunePolicy.from_dict(_settings(set_ or [])),
+        policy=policy,
         split=split,
         method=cast("Method", method),
         name=name,

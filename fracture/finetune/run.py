@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from fracture.calibration.cases import Case, examine_films
 from fracture.card import Card, MemberCard, SelfTest
@@ -16,16 +19,16 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.data.splits import Split, split_parts
 from fracture.detector import Detector
 from fracture.ensemble import Ensemble, Precision, resolve_device, resolve_precision
-from fracture.errors import ConfigurationError, DataError, TrainingError
+from fracture.errors import ConfigurationError, DataError, RegionError, TrainingError
 from fracture.finetune.measure import compare, thresholds_for
 from fracture.finetune.members import Start, mix, start_member
 from fracture.finetune.policy import FineTunePolicy
 from fracture.operating_points import Method, OperatingPoints
-from fracture.regions import RegionTree
+from fracture.regions import PARTS, RegionTree
 from fracture.store import Weights, open_weights, self_test_film
 from fracture.training.run import train
 
-__all__ = ["FineTuned", "finetune"]
+__all__ = ["FineTuned", "checked_names", "finetune", "tree_with"]
 
 _FEWEST_REPLAYED = 30  # old films beside the new ones, where there are any (our choice)
 
@@ -80,10 +83,12 @@ def finetune(
     Args:
         weights: Folder or name of the old weights; ``None`` for the default ones.
         data: Films of the new region. Their own region names are kept beside ``region`` where the weights know them.
-        region: Name of the region; a new one is added to the weights' region tree below ``parent``.
+        region: Name of the region; a new one is added to the weights' region tree below ``parent``. So is a bone
+            that was so far a spelling of the region around it: scapula, patella, calcaneus, radius, ulna, tibia,
+            fibula, thumb.
         out: Folder of the new weights.
-        parent: Region that the new one is a part of; where left out, the root ``any``, or what the tree says for a
-            region that it already holds.
+        parent: Region that the new one is a part of; where left out, what the tree says for a region or a bone that
+            it knows, else the root ``any``.
         old: Films of the old regions that the old weights were not trained on. Half of their groups is measured
             before and after; from the other half as many films as there are new ones (at least 30) are trained on
             beside the new ones, so that the networks learn to tell the new region from the old. Without them the new
@@ -102,7 +107,7 @@ def finetune(
         progress: Progress bars on standard error.
 
     Raises:
-        ConfigurationError: ``out`` is the folder of the old weights, or an illegal setting.
+        ConfigurationError: ``out`` is the folder of the old weights, or an illegal name or setting.
         RegionError: The region's name is malformed, or the parent is not in the tree.
         DataError: Too few films or groups, no fractured film to train on, unreadable films.
         WeightsError: The old weights cannot be loaded.
@@ -113,7 +118,7 @@ def finetune(
     folder = Path(out)
     if folder.resolve() == parents.folder.resolve():
         raise ConfigurationError("out is the folder of the old weights", got=str(out), hint="give another folder")
-    tree, region = _tree_with(parents.card.region_tree, region, parent)
+    tree, region, named = checked_names(parents.card, region, parent, name=name, version=version, method=method)
     known = {r for member in parents.card.members for r in member.model_spec.regions}
     annotated = _showing(_read(data), region, known)
     made = _split(annotated, split, policy, seed)
@@ -147,7 +152,7 @@ def finetune(
 
     draft = parents.card.model_copy(
         update={
-            "name": name or f"{parents.card.name}-{region.replace('_', '-')}"[:64],
+            "name": named,
             "version": version,
             "created": date.today().isoformat(),
             "description": f"{parents.card.label} fine-tuned on {region}: {len(training)} films of {annotated.name}",
@@ -285,19 +290,57 @@ def _member_card(
     )
 
 
-def _tree_with(tree: RegionTree, region: str, parent: str | None) -> tuple[RegionTree, str]:
-    if region in tree:
-        name = tree.normalize(region)
-        if parent is not None and tree.normalize(parent) not in tree.ancestors(name):
-            raise ConfigurationError(
-                f"{name} is in the weights' region tree already, elsewhere",
-                got=f"parent={parent!r}",
-                allowed=tree.ancestors(name),
-                hint="leave parent out, or give the region another name",
-            )
-        return tree, name
-    grown = tree.with_region(region, parent or "any", source="fine-tuning")
-    return grown, grown.normalize(region)
+def checked_names(
+    card: Card, region: str, parent: str | None, *, name: str | None, version: str, method: str
+) -> tuple[RegionTree, str, str]:
+    """Everything about a request that can be checked before a film is read or a network is built.
+
+    Returns:
+        The tree with a place for the region, the region's name in it, the name of the new weights.
+
+    Raises:
+        RegionError, ConfigurationError: As :func:`finetune`.
+    """
+    tree, region = tree_with(card.region_tree, region, parent)
+    named = name or f"{card.name}-{region.replace('_', '-')}"[:64]
+    try:
+        Card.model_validate({**card.model_dump(), "name": named, "version": version})
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        raise ConfigurationError(
+            "the new weights cannot be called so", got=f"name {named!r}, version {version!r} ({faults})"
+        ) from None
+    if method not in get_args(Method):
+        raise ConfigurationError("how thresholds are found", got=repr(method), allowed=get_args(Method))
+    return tree, region, named
+
+
+def tree_with(tree: RegionTree, region: str, parent: str | None = None) -> tuple[RegionTree, str]:
+    """The tree with a place for a region, and its name there, before anything is read.
+
+    A region of the tree, in any spelling of it, stays where it is. A bone that is only a spelling of the region around
+    it (:data:`fracture.regions.PARTS`), any alias that comes with a parent, and every new name become a region of
+    their own.
+
+    Raises:
+        RegionError: The name is malformed, or the parent is not in the tree.
+        ConfigurationError: The region is in the tree, but not below this parent.
+    """
+    name = re.sub(r"[\s\-]+", "_", region.strip().lower())
+    try:
+        known = tree.normalize(region)
+    except RegionError:
+        known = None
+    if known is None or (name != known and (name in PARTS or parent is not None)):
+        return tree.with_region(name, parent, source="fine-tuning"), name
+    if parent is not None and tree.normalize(parent) not in tree.ancestors(known):
+        raise ConfigurationError(
+            f"{known} is in the weights' region tree already, elsewhere",
+            got=f"parent {parent}",
+            allowed=tree.ancestors(known),
+            hint="leave the parent out, or give the region another name",
+        )
+    return tree, known
 
 
 def _read(data: AnnotatedSet | str | Path) -> AnnotatedSet:

@@ -16,9 +16,11 @@ from fracture.card import Calibration, Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.detector import Detector
-from fracture.errors import ConfigurationError, DataError, RegionError
+from fracture.errors import ConfigurationError, DataError, FractureError, RegionError
 from fracture.finetune import FineTuned, FineTunePolicy, finetune
 from fracture.finetune.members import start_member
+from fracture.finetune.run import tree_with
+from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.store import open_weights
 from fracture.verification import verify_weights
 from tests.training.conftest import draw_film
@@ -131,7 +133,7 @@ def test_old_films_teach_the_region_head(tuned: FineTuned, base: Path, films: An
     assert abs(float(with_old[-1]) + 6.0) > 1e-3
     assert alone.report["old regions"]["measured"] is False
     assert "not measured" in alone.card.limitations[-1]
-    assert alone.card.region_tree.ancestors("scaphoid")[0] == "any"
+    assert alone.card.region_tree.ancestors("scaphoid")[0] == "wrist"  # whose Body Part Examined it was
 
 
 def test_enough_films_give_thresholds_of_their_own(base: Path, tmp_path: Path) -> None:
@@ -243,15 +245,62 @@ def test_command(base: Path, tmp_path: Path) -> None:
         box = ",".join(f"{v:g}" for v in film.boxes[0]) if film.boxes else ",,,"
         rows.append(f"images/{n}.png,{film.group},,frontal,{film.fractured},{box}")
     (data / "films.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    command = ["finetune", str(base), "--data", str(data / "films.csv"), "--region", "scaphoid", "--parent", "wrist"]
+    command = ["finetune", str(base), "--data", str(data / "films.csv"), "--region", "Scapula"]
     command += ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--quiet"]
     command += ["--set", "head_films=4", "--set", "thaw_films=4", "--set", "batch=4"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["region"] == "scaphoid"
+    assert report["region"] == "scapula"
     assert report["policy"]["thaw_films"] == 4
-    assert Card.read(tmp_path / "out").region_tree.ancestors("scaphoid")[0] == "wrist"
+    tree = Card.read(tmp_path / "out").region_tree
+    assert tree.ancestors("scapula")[0] == "shoulder"
+    assert tree.from_dicom("SCAPULA") == ("scapula",)
+
+
+@pytest.mark.parametrize(
+    ("region", "parent", "above"),
+    [
+        ("scapula", None, "shoulder"),
+        ("patella", None, "knee"),
+        ("calcaneus", "foot", "foot"),
+        ("Radius", None, "forearm"),
+        ("ulna", "wrist", "wrist"),
+        ("distal radius", None, "any"),
+        ("heel", "foot", "foot"),
+    ],
+)
+def test_a_bone_inside_a_region_becomes_one_of_its_own(region: str, parent: str | None, above: str) -> None:
+    tree, name = tree_with(DEFAULT_TREE, region, parent)
+    assert name == region.lower().replace(" ", "_")
+    assert tree.ancestors(name)[0] == above
+    assert tree.normalize(region) == name
+    assert RegionTree.from_dict(tree.to_dict()) == tree
+
+
+@pytest.mark.parametrize(("region", "means"), [("Hips", "hip"), ("lower leg", "tibia_fibula"), ("wrist", "wrist")])
+def test_another_spelling_of_a_region_is_that_region(region: str, means: str) -> None:
+    assert tree_with(DEFAULT_TREE, region) == (DEFAULT_TREE, means)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--region", "7th rib!"], "lower-case identifier"),
+        (["--region", "patella", "--parent", "kneee"], "did you mean 'knee'"),
+        (["--region", "wrist", "--parent", "foot"], "leave the parent out"),
+        (["--region", "patella", "--name", "My Weights"], "name 'My Weights'"),
+        (["--region", "patella", "--method", "magic"], "conformal"),
+        (["--region", "patella", "--set", "keeps=1"], "keeps"),
+    ],
+)
+def test_names_are_checked_before_anything_is_read(base: Path, tmp_path: Path, wrong: list[str], told: str) -> None:
+    """Neither --data nor --old is there: what is told is the name."""
+    places = ["--data", str(tmp_path / "no"), "--old", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["finetune", str(base), *places, *wrong])
+    assert isinstance(result.exception, FractureError)
+    assert told in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_film_is_presented_too_often() -> None:
