@@ -86,7 +86,8 @@ def calibrate(
     Raises:
         DataError: Films that cannot be read or were trained on, too few of a class or fewer groups than folds, or a
             member whose scores are not higher on fractured films (with ``calibrate_members``).
-        ConfigurationError: An unknown method, or predictions that cannot be written.
+        ConfigurationError: An unknown method.
+        OutputError: Predictions or card cannot be written; the card is as it was.
         WeightsError: The weights cannot be loaded.
     """
     check_request(out, method)
@@ -124,7 +125,7 @@ def conclude(
         more: Further entries of the card's metrics.
 
     Raises:
-        ConfigurationError: The predictions cannot be written.
+        OutputError: Predictions or card cannot be written.
         DataError: As for :func:`fracture.calibration.fitting.cross_fit`.
     """
     sensitive, specific = cross_fit(fitting, folds, ensemble)
@@ -186,7 +187,4 @@ def check_request(out: str | Path | None, method: str) -> None:
 
 def _write_lines(path: Path, predictions: Sequence[Prediction]) -> None:
     lines = (json.dumps(p.to_dict(), ensure_ascii=False, allow_nan=False) for p in predictions)
-    try:
-        write_text(path, "\n".join(lines) + "\n")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written", got=error.strerror, hint="give another --out") from error
+    write_text(path, "\n".join(lines) + "\n")

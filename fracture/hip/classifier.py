@@ -2,7 +2,6 @@
 
 Krogue et al. 2020, Model Architecture: DenseNet-169 with a squeeze-and-excitation block (Hu et al. 2018) at its end
 and a softmax of six outputs; compared with VGG-19, Inception-v3 and Inception-ResNet-v2 under the same conditions.
-Weights are never downloaded.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from fracture.errors import ModelError
 from fracture.hip.classes import CLASSES
 from fracture.hip.fusion import ViewAttention
-from fracture.hip.networks import HeldStatistics, bare_trunk, check_start, feature_trunk, fill, parameter_groups
+from fracture.hip.networks import bare_trunk, feature_trunk, parameter_groups, start
 from fracture.hip.spec import ClassifierSpec
 from fracture.models.starting_points import InitReport
 
@@ -50,7 +49,7 @@ class SqueezeExcitation(nn.Module):
         return torch.sigmoid(self.fc2(F.relu(self.fc1(pooled))))
 
 
-class ClassifierModel(HeldStatistics):
+class ClassifierModel(nn.Module):
     """The network; get one from :func:`build_classifier`. Its input is :func:`fracture.hip.crops.rgb_input`'s.
 
     Args:
@@ -60,7 +59,6 @@ class ClassifierModel(HeldStatistics):
     def __init__(self, spec: ClassifierSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.held = spec.norm == "frozen"
         kinds: dict[str, Any] = {"geometry": spec.geometry, "norm": spec.norm}
         self.cut = spec.is_resnet and spec.stages < 4
         if self.cut:
@@ -129,18 +127,8 @@ def build_classifier(spec: ClassifierSpec, *, seed: int | None = None) -> Classi
 
 
 def initialize_classifier(model: ClassifierModel, init: str | Path | Mapping[str, Tensor] = "random") -> InitReport:
-    """Set the start: ``"random"`` leaves the weights as built; a safetensors file, named as timm or torchvision name
-    the trunk's tensors or as this library names all of them, fills what it fits.
-
-    Raises:
-        ModelError: ``norm = "frozen"`` with a random start.
-        WeightsNotFoundError: No such file.
-        WeightsIntegrityError: A file that does not fit.
-    """
-    check_start(model.spec.norm, init)
-    if isinstance(init, str) and init == "random":
-        return InitReport(source="random")
-    return fill(model, init, prefixes=("trunk.",))
+    """Set the start, see :func:`fracture.hip.networks.start`."""
+    return start(model, init, network=model.spec.trunk, trunk="trunk.")
 
 
 def allowed_mask(allowed: Sequence[Sequence[str]]) -> Tensor:

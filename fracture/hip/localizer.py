@@ -2,7 +2,7 @@
 
 Krogue et al. 2020, Bounding Box Detection: single-shot detector on ResNet-50-FPN, classes left and right hip, at most
 one box per class and film after non-maximum suppression at an IoU of 0.3. Score threshold and plausibility rules are
-ours. Weights are never downloaded.
+ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from fracture.errors import ConfigurationError, ModelError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, box_iou, clip_box
-from fracture.hip.networks import HeldStatistics, check_start, feature_trunk, fill, parameter_groups
+from fracture.hip.networks import feature_trunk, parameter_groups, start
 from fracture.hip.spec import LocalizerSpec
 from fracture.models.starting_points import InitReport
 from fracture.preprocess import Geometry
@@ -69,7 +69,7 @@ class HeadOutput(NamedTuple):
     anchors: Tensor
 
 
-class LocalizerModel(HeldStatistics):
+class LocalizerModel(nn.Module):
     """The network; get one from :func:`build_localizer`. Its input is :func:`fracture.hip.crops.rgb_input`'s.
 
     torchvision's own resizing is not used: films come letterboxed, with their exact geometry.
@@ -81,7 +81,6 @@ class LocalizerModel(HeldStatistics):
     def __init__(self, spec: LocalizerSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.held = spec.norm == "frozen"
         sizes = tuple(tuple(round(side * 2 ** (k / 3)) for k in range(3)) for side in spec.anchors)
         generator = AnchorGenerator(sizes, (spec.ratios,) * len(sizes))
         net: Any = RetinaNet(_Pyramid(spec), len(SIDES), anchor_generator=generator)
@@ -183,18 +182,9 @@ def build_localizer(spec: LocalizerSpec, *, seed: int | None = None) -> Localize
 
 
 def initialize_localizer(model: LocalizerModel, init: str | Path | Mapping[str, Tensor] = "random") -> InitReport:
-    """Set the start: ``"random"`` leaves the weights as built; a safetensors file fills the body, and pyramid and
-    heads too where they are named as torchvision's RetinaNet and have its shapes.
-
-    Raises:
-        ModelError: ``norm = "frozen"`` with a random start.
-        WeightsNotFoundError: No such file.
-        WeightsIntegrityError: A file that does not fit.
-    """
-    check_start(model.spec.norm, init)
-    if isinstance(init, str) and init == "random":
-        return InitReport(source="random")
-    return fill(model, init, prefixes=("backbone.body.", "backbone."))
+    """Set the start, see :func:`fracture.hip.networks.start`; torchvision's RetinaNet fills pyramid and heads too where
+    they have its shapes."""
+    return start(model, init, network=model.spec.body, trunk="backbone.body.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from fracture.atomic import write_atomic, write_json, write_text
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.ensemble import resolve_device
-from fracture.errors import ConfigurationError, DataError
+from fracture.errors import DataError
 from fracture.hip.assembly import assemble
 from fracture.hip.classifier import build_classifier, initialize_classifier
 from fracture.hip.localizer import build_localizer, initialize_localizer
@@ -30,17 +31,20 @@ from fracture.hip.training_data import FilmPictures, HipPictures, PatchCache
 from fracture.hip.training_loop import HipLoop
 from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summary
 from fracture.models.persistence import load_state, state_for_saving
+from fracture.models.starting_points import check_start
 from fracture.training.base_loop import Interrupted, State
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.logs import write_csv
 from fracture.training.manifest import device_name, versions
-from fracture.training.run import _threads, make_split
+from fracture.training.run import make_split, own_folder, same_run, threads_for
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
 
 __all__ = ["HipRun", "train"]
 
 FORMAT = "fracture-hip-stage/1"
+_RATE_FROM_NOISE = 1e-4  # below it a random start hardly moves (ours); Adam's own default is 1e-3
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,25 @@ def train(
     """
     loaded = load_hip_recipe(recipe)
     for stage in stages:
-        loaded.stage(stage)
+        config = loaded.stage(stage)
+        if (Path(out) / f"{stage}.json").exists():  # a finished one needs its start no more
+            continue
+        check_start(config.model.norm, config.init)
+        if config.init == "random" and config.optimizer.lr < _RATE_FROM_NOISE:
+            _LOG.warning(
+                "%s: a training from random numbers at a rate of %g, which is meant for pretrained weights; "
+                "give --init, or a higher optimizer.lr",
+                stage,
+                config.optimizer.lr,
+            )
     annotated, divided, left_out = _sets(data, train_only)
     place = local_device(resolve_device(device))
     done: list[str] = []
-    with joined(place) as world, stop_on_signals() as stop:
+    with joined(place) as world, stop_on_signals() as stop, own_folder(Path(out), world):
         setting = _Setting(Path(out), place, world, stop, progress and world.leads)
         for stage in [name for name in STAGES if name in stages]:
             config = loaded.stage(stage)
-            with _threads(config.loop.threads if place.type == "cpu" else None):
+            with threads_for(config.loop.threads if place.type == "cpu" else None):
                 try:
                     _train_stage(stage, config, annotated, divided, left_out, setting, loaded.name)
                 except Interrupted:
@@ -160,7 +174,7 @@ def _train_stage(
     # make_split reads nothing of a member's configuration but its split.
     base, split = make_split(divided, cast(Any, SimpleNamespace(split=config.split)))
     identity = {"split": base.checksum, "set": annotated.fingerprint()}
-    _same_run(folder, config, base)
+    same_run(folder, config, base, "base_split.json")
     if weights.exists() and described.exists():
         return
     if world.leads:
@@ -235,10 +249,10 @@ def _stage(
     folder = Path(config.loop.cache) if config.loop.cache else default_cache_folder()
     tune = parts.get("tune")
     if isinstance(config, LocalizerConfig):
+        localizer = build_localizer(config.model, seed=config.seed)
+        start = initialize_localizer(localizer, config.init)  # what does not fit is told before films are prepared
         cache = FilmCache(folder, config.preprocess)
         _checked(cache, parts, setting)
-        localizer = build_localizer(config.model, seed=config.seed)
-        start = initialize_localizer(localizer, config.init)
         pictures = FilmPictures(parts["train"], cache, config)
         tuning = None if tune is None else FilmPictures(tune, cache, config)
         return LocalizerStage(localizer, config, pictures, tuning, setting.device), start
@@ -303,23 +317,6 @@ def _even(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with the same columns: epochs without a look at the tuning part lack some."""
     columns = list(Counter(key for row in rows for key in row))
     return [{key: row.get(key) for key in columns} for row in rows]
-
-
-def _same_run(folder: Path, config: LocalizerConfig | ClassifierConfig, base: Split) -> None:
-    """A folder is gone on with by the configuration and the split it was begun with, or not at all."""
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    begun = type(config).from_dict(json.loads(path.read_text(encoding="utf-8")))
-    changed = config.differences(cast(Any, begun))
-    if (folder / "base_split.json").exists() and Split.read(folder / "base_split.json").checksum != base.checksum:
-        changed.append("the split of the films")
-    if changed:
-        raise ConfigurationError(
-            f"{folder} holds a run with other settings",
-            got=f"different: {', '.join(changed)}",
-            hint="give another folder, or the settings that the run was begun with",
-        )
 
 
 class _Bar:

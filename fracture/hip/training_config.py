@@ -8,7 +8,6 @@ field's description.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from fracture.hip.crops import CropSpec
 from fracture.hip.localizer import Rules
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
-from fracture.training.config import OptimizerConfig, SplitConfig
+from fracture.training.config import OptimizerConfig, SplitConfig, flat_table, merge_tables, read_recipe
 
 __all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "StageConfig", "load_hip_recipe", "recipe_names"]
 
@@ -123,7 +122,7 @@ class StageConfig(_Section):
 
     def differences(self, other: Self) -> list[str]:
         """Settings that decide the weights and differ, as ``section.key``."""
-        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        mine, others = flat_table(self.to_dict()), flat_table(other.to_dict())
         return sorted(key for key in {*mine, *others} - _FREE if mine.get(key) != others.get(key))
 
 
@@ -207,16 +206,6 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and key != "shares":
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 @dataclass(frozen=True)
 class HipRecipe:
     """Both stages' configurations.
@@ -253,6 +242,9 @@ class HipRecipe:
             ConfigurationError: Unknown keys or illegal values.
         """
         shared = {key: value for key, value in data.items() if key not in ("name", *STAGES)}
+        for stage in STAGES:
+            if not isinstance(data.get(stage, {}), Mapping):
+                raise ConfigurationError(f"{stage} is a table of settings", got=data[stage], allowed=f"[{stage}]")
         tables = {stage: merge_tables(shared, data.get(stage, {})) for stage in STAGES}
         title = str(data.get("name", name))
         try:
@@ -285,30 +277,10 @@ def load_hip_recipe(source: HipRecipe | str | Path | Mapping[str, Any]) -> HipRe
         return source
     if isinstance(source, Mapping):
         return HipRecipe.from_dict(source)
-    path = Path(source)
-    if not path.is_file():
-        path = RECIPES / f"{source}.toml"
-    if not path.is_file():
-        raise ConfigurationError(
-            "no such recipe for hips", got=str(source), allowed=f"a TOML file, or {', '.join(recipe_names())}"
-        )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name} is not a TOML file", got=error) from error
-    return HipRecipe.from_dict(values, name=path.stem)
+    values, name = read_recipe(source, RECIPES)
+    return HipRecipe.from_dict(values, name=name)
 
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that are shipped."""
     return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
-
-
-def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables with changes laid over them; shares are one setting and are replaced whole."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "shares"
-        merged[key] = merge_tables(old, value) if nested else value  # type: ignore[arg-type]
-    return merged

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -127,14 +127,26 @@ def _without_updates(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
             m.num_batches_tracked = count
 
 
-class FixedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization by its stored statistics, in training too; scale and shift learn."""
+class _Fixed(nn.Module):
+    """Stays in evaluation mode: stored statistics are used, in training too; scale and shift learn."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch gives it
-        """(B, C, H, W) to the same shape."""
-        return F.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - whatever is asked for
+        """Evaluation mode."""
+        return super().train(False)
+
+
+class FixedBatchNorm2d(_Fixed, nn.BatchNorm2d):
+    """Batch normalization by its stored statistics."""
+
+
+_FIXED: dict[type[nn.BatchNorm2d], type[nn.BatchNorm2d]] = {nn.BatchNorm2d: FixedBatchNorm2d}
+
+
+def _fixed(kind: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
+    """The same of a layer of timm's that holds the activation too."""
+    if kind not in _FIXED:
+        _FIXED[kind] = type(f"Fixed{kind.__name__}", (_Fixed, kind), {})
+    return _FIXED[kind]
 
 
 def group_count(channels: int) -> int:
@@ -143,21 +155,28 @@ def group_count(channels: int) -> int:
 
 
 def convert_norm(module: nn.Module, norm: Norm) -> None:
-    """Replace every ``BatchNorm2d`` below ``module`` by the chosen kind, in place, keeping scale and shift.
+    """Replace every batch normalization below ``module`` by the chosen kind, in place, keeping scale and shift.
 
-    The names of the parameters stay the same, so that weights for one kind load into another.
+    timm's layers that hold the activation too stay such layers. The names of the parameters stay the same, so that
+    weights for one kind load into another.
     """
     if norm == "batch":
         return
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is not nn.BatchNorm2d:
+            if not isinstance(child, nn.BatchNorm2d):
                 continue
-            new: nn.Module
             if norm == "frozen":
-                new = FixedBatchNorm2d(child.num_features, eps=child.eps)
-                new.load_state_dict(child.state_dict())
+                child.__class__ = _fixed(type(child))
+                child.eval()
+                continue
+            groups, channels = group_count(child.num_features), child.num_features
+            new: Any
+            if type(child) is nn.BatchNorm2d:
+                new = nn.GroupNorm(groups, channels, eps=child.eps)
             else:
-                new = nn.GroupNorm(group_count(child.num_features), child.num_features, eps=child.eps)
-                new.load_state_dict({"weight": child.weight.data, "bias": child.bias.data})
+                layers: Any = importlib.import_module("timm.layers")
+                new = layers.GroupNormAct(channels, groups, eps=child.eps)
+                new.drop, new.act = child.drop, child.act
+            new.load_state_dict({"weight": child.weight.data, "bias": child.bias.data})
             setattr(parent, name, new)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from fracture.errors import ModelError, WeightsIntegrityError
+from fracture.errors import ModelError
 from fracture.models.drn import DrnClassifier
 from fracture.models.multitask import FractureModel
 from fracture.models.persistence import load_state
@@ -45,18 +46,4 @@ def load_published_drn(model: DrnClassifier | FractureModel, source: str | Path 
     if model.spec.family != "drn":
         raise ModelError("the model's backbone is no DRN", got=model.spec.backbone)
     report = initialize(model, alive, stem="rgb")
-    missing = [key for key in report.missing if key.startswith("backbone.")]
-    if missing:
-        raise WeightsIntegrityError(
-            f"{name} lacks tensors of {model.spec.backbone}",
-            got=f"{len(missing)} missing, the first {missing[0].removeprefix('backbone.')}",
-        )
-    return InitReport(
-        name,
-        loaded=report.loaded,
-        missing=report.missing,
-        unexpected=(*report.unexpected, *dead),
-        adapted=report.adapted,
-        fraction=report.fraction,
-        backbone_fraction=report.backbone_fraction,
-    )
+    return replace(report, source=name, unexpected=(*report.unexpected, *dead))

@@ -10,7 +10,7 @@ from torch import nn
 from fracture.models.backbone import Backbone
 from fracture.models.spec import Geometry
 
-__all__ = ["ResNetBackbone"]
+__all__ = ["ResNetBackbone", "to_caffe"]
 
 
 class ResNetBackbone(Backbone):
@@ -54,7 +54,7 @@ class ResNetBackbone(Backbone):
             zero_init_last=False,
         )
         if geometry == "caffe":
-            _to_caffe(net)
+            to_caffe(net)
         self.conv1 = cast(nn.Module, net.conv1)
         self.bn1 = cast(nn.Module, net.bn1)
         self.act1 = cast(nn.Module, net.act1)
@@ -72,12 +72,14 @@ class ResNetBackbone(Backbone):
         )
 
 
-def _to_caffe(net: Any) -> None:
-    for layer in (net.layer2, net.layer3, net.layer4):
-        first, second = layer[0], layer[1]
-        first.conv1.stride, first.conv2.stride = first.conv2.stride, (1, 1)
-        # The subsampling now comes before the 3 x 3, which must spread with the stage where dilation replaces
-        # it.
-        first.conv2.dilation = second.conv2.dilation
-        first.conv2.padding = second.conv2.padding
+def to_caffe(net: Any) -> None:
+    """The MSRA geometry in place, for the stages that ``net`` has: a stage's stride in its first 1 x 1 convolution,
+    pooling without padding."""
+    for name in ("layer2", "layer3", "layer4"):
+        if hasattr(net, name):
+            first, second = getattr(net, name)[:2]
+            first.conv1.stride, first.conv2.stride = first.conv2.stride, (1, 1)
+            # The subsampling now comes before the 3 x 3, which must spread with the stage where dilation replaces it.
+            first.conv2.dilation = second.conv2.dilation
+            first.conv2.padding = second.conv2.padding
     net.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)

@@ -7,21 +7,30 @@ else here is our addition. Nothing is unpickled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import safetensors
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.models.multitask import FractureModel, build_model
 from fracture.models.spec import ModelSpec
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InitReport", "initialize", "read_tensors"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "InitReport",
+    "check_start",
+    "fill",
+    "initialize",
+    "pretrained_tensors",
+    "read_tensors",
+]
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
@@ -32,6 +41,8 @@ _BACKBONE: Final = "backbone."
 _HEADS: Final = "heads."
 _IGNORED: Final = "num_batches_tracked"
 _OLD_DENSENET: Final = re.compile(r"\b(norm|conv)\.([12])\.")
+_OLD_PYRAMID: Final = re.compile(r"\b((?:inner|layer)_blocks\.\d)\.(weight|bias)$")
+_OLD_HEADS: Final = re.compile(r"\b((?:classification|regression)_head\.conv)\.(\d)\.(weight|bias)$")
 _STEMS: Final = ("auto", "rgb", "planes")
 
 # timm's name of the weights: those of torchvision where there are, the ones with the plain training recipe.
@@ -43,6 +54,7 @@ _TIMM_NAMES: Final = {
     "densenet121": "densenet121.tv_in1k",
     "densenet169": "densenet169.tv_in1k",
     "mobilenetv2_100": "mobilenetv2_100.ra_in1k",
+    "vgg19": "vgg19.tv_in1k",
 }
 
 
@@ -131,7 +143,7 @@ def initialize(
     if isinstance(init, str) and init == "random":
         return _random(model, seed)
     if isinstance(init, str) and init == "pretrained":
-        name, tensors, rgb_mean, rgb_std = _from_timm(model.spec)
+        name, tensors, rgb_mean, rgb_std = pretrained_tensors(model.spec.backbone, model.spec.geometry)
     elif isinstance(init, Mapping):
         name, tensors = "tensors", dict(init)
     else:
@@ -147,12 +159,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         WeightsIntegrityError: Not a safetensors file, or a damaged one.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsNotFoundError(
-            "no such weight file",
-            got=str(path),
-            hint="give 'random', 'pretrained', or the path of a .safetensors file",
-        )
+    check_start("batch", path)
     try:
         return dict(load_file(path))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -163,35 +170,42 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def _random(model: FractureModel, seed: int | None) -> InitReport:
-    if model.spec.norm == "frozen":
-        raise ModelError(
-            "norm='frozen' needs stored statistics, and a random start has none",
-            hint="use norm='batch' or 'group', or load weights",
-        )
+    check_start(model.spec.norm, "random")
     fresh = build_model(model.spec, seed=seed)
     model.load_state_dict(fresh.state_dict())
     return InitReport(source="random", missing=tuple(_wanted(model)))
 
 
-def _from_timm(
-    spec: ModelSpec,
+def pretrained_tensors(
+    network: str, geometry: str = "torchvision"
 ) -> tuple[str, dict[str, Tensor], tuple[float, float, float], tuple[float, float, float]]:
+    """ImageNet weights through timm, from the hub's cache or fetched: timm's name, tensors, mean and deviation of RGB.
+
+    Args:
+        network: One of timm's names for ResNet, DenseNet, MobileNet or VGG.
+        geometry: Of the network that is to take them.
+
+    Raises:
+        ModelError: timm has no such weights, or of another geometry.
+        WeightsNotFoundError: They are not in the cache and could not be fetched.
+        WeightsIntegrityError: What was fetched is no safetensors file.
+    """
     import timm
     from huggingface_hub import hf_hub_download
 
-    if spec.backbone not in _TIMM_NAMES:
+    if network not in _TIMM_NAMES:
         raise ModelError(
-            f"timm has no weights for {spec.backbone}",
+            f"no weights for {network} are known here",
             allowed=tuple(_TIMM_NAMES),
-            hint="published DRN checkpoints are pickles: convert one to safetensors and give its path",
+            hint="give a safetensors file; pickles (as of the DRN authors) must be converted to one",
         )
-    if spec.geometry == "caffe":
+    if geometry == "caffe":
         raise ModelError(
             "timm's weights have torchvision's geometry",
             got="geometry='caffe'",
             hint="use geometry='torchvision', or give the path of MSRA weights",
         )
-    name = _TIMM_NAMES[spec.backbone]
+    name = _TIMM_NAMES[network]
     config: Any = timm.models.get_pretrained_cfg(name)
     repository = config.hf_hub_id if "/" in config.hf_hub_id else f"timm/{name}"
     try:
@@ -207,8 +221,109 @@ def _from_timm(
     return name, read_tensors(path), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
-def _wanted(model: FractureModel) -> dict[str, Tensor]:
-    return {k: v for k, v in model.state_dict().items() if not k.endswith(_IGNORED)}
+def check_start(norm: str, init: object, *, frozen_stages: int = 0) -> None:
+    """What can be said of a starting point before any film is read or any network is built.
+
+    Args:
+        norm: The network's normalization.
+        init: As in :func:`initialize`.
+        frozen_stages: Stages that will not learn.
+
+    Raises:
+        ModelError: A random start for ``norm = "frozen"`` or for stages that never learn.
+        WeightsNotFoundError: No such file.
+    """
+    if init == "random":
+        if norm == "frozen":
+            raise ModelError(
+                "norm='frozen' needs stored statistics, and a random start has none",
+                hint="load weights (--init pretrained or --init FILE), or train from random numbers with "
+                "--set model.norm=group" + " --set optimizer.freeze_stages=0" * bool(frozen_stages),
+            )
+        if frozen_stages:
+            raise ModelError(
+                f"a random start with optimizer.freeze_stages = {frozen_stages} would keep random numbers for good",
+                hint="load weights (--init), or --set optimizer.freeze_stages=0",
+            )
+    elif isinstance(init, str | Path) and init != "pretrained" and not Path(init).is_file():
+        raise WeightsNotFoundError(
+            "no such weight file",
+            got=str(init),
+            hint="give 'random', 'pretrained', or the path of a .safetensors file",
+        )
+
+
+def fill(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    *,
+    network: str,
+    trunk: str,
+    homes: Sequence[str],
+    adapt: Callable[[str, Tensor], Tensor] | None = None,
+) -> InitReport:
+    """Set a module's weights from tensors that may be named otherwise: what every network of this library starts by.
+
+    A trunk is filled whole or not at all; heads are filled where they are there and of the same shape.
+
+    Args:
+        module: Changed in place, and only where nothing is raised.
+        tensors: Named as by timm, torchvision (its older releases too) or this library, with or without a prefix.
+        source: What to call them.
+        network: What to call the trunk.
+        trunk: Prefix of the module's tensors that must be filled, such as ``"backbone."``.
+        homes: Prefixes of the module's names that the tensors' names may lack.
+        adapt: Changes a tensor on its way to the name that is given first.
+
+    Raises:
+        WeightsIntegrityError: The trunk is not filled, or has other shapes.
+    """
+    wanted = _wanted(module)
+    named = _renamed({_modern(k): v for k, v in tensors.items() if not k.endswith(_IGNORED)}, wanted, homes)
+    needed = {k for k in wanted if k.startswith(trunk)}
+    if missing := sorted(needed - named.keys()):
+        raise WeightsIntegrityError(
+            f"{source} does not hold a {network}: it fills {len(needed) - len(missing)} of its {len(needed)} tensors, "
+            f"and not {missing[0].removeprefix(trunk)}",
+            got=", ".join(sorted(tensors)[:3]) or "no tensors",
+            hint="tensors must be named as in timm or torchvision, and be of the trunk that the recipe names",
+        )
+    found: dict[str, Tensor] = {}
+    unexpected: list[str] = []
+    for key, value in named.items():
+        if key not in wanted:
+            unexpected.append(key.removeprefix(trunk))
+            continue
+        value = value.detach().to(torch.float32)
+        if adapt is not None:
+            value = adapt(key, value)
+        if value.shape == wanted[key].shape:
+            found[key] = value
+        elif key in needed:
+            raise WeightsIntegrityError(
+                f"{source}: {key.removeprefix(trunk)} has another shape than in {network}",
+                got=tuple(value.shape),
+                allowed=str(tuple(wanted[key].shape)),
+            )
+        else:  # heads of another task or size start anew
+            unexpected.append(key)
+    state = module.state_dict()
+    state.update({k: v.to(state[k].dtype) for k, v in found.items()})
+    module.load_state_dict(state)
+    parameters = {k: p.numel() for k, p in module.named_parameters()}
+    return InitReport(
+        source=source,
+        loaded=tuple(found),
+        missing=tuple(k for k in wanted if k not in found),
+        unexpected=tuple(unexpected),
+        fraction=_share(parameters, found),
+        backbone_fraction=_share({k: n for k, n in parameters.items() if k.startswith(trunk)}, found),
+    )
+
+
+def _wanted(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in module.state_dict().items() if not k.endswith(_IGNORED)}
 
 
 def _load(
@@ -219,69 +334,46 @@ def _load(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> InitReport:
-    wanted = _wanted(model)
-    given = {k: v for k, v in tensors.items() if not k.endswith(_IGNORED)}
-    if model.spec.family == "densenet":  # torchvision's first releases wrote norm.1 for norm1
-        given = {_OLD_DENSENET.sub(r"\1\2.", k): v for k, v in given.items()}
-    named = _renamed(given, wanted)
     if stem == "auto":
-        stem = "planes" if any(key.startswith(_HEADS) for key in named) else "rgb"
-    found: dict[str, Tensor] = {}
-    adapted: list[str] = []
-    unexpected: list[str] = []
+        stem = "planes" if any(f".{_HEADS}" in f".{key}" for key in tensors) else "rgb"
     conv = f"{_BACKBONE}{model.backbone.stem_conv}.weight"
-    constant: Tensor | None = None
-    for key, value in named.items():
-        if key not in wanted:
-            unexpected.append(key.removeprefix(_BACKBONE))
-            continue
-        shape = wanted[key].shape
-        value = value.detach().to(torch.float32)
-        if key == conv:
-            value, constant, note = _adapt_stem(value, shape, model.spec, stem, mean, std)
-            if note:
-                adapted.append(note)
-        if value.shape != shape:
-            if key.startswith(_HEADS):  # heads of another task or size start anew
-                unexpected.append(key)
-                continue
-            raise WeightsIntegrityError(
-                f"{source}: {key.removeprefix(_BACKBONE)} has another shape than in {model.spec.backbone}",
-                got=tuple(value.shape),
-                allowed=(str(tuple(shape)),),
-            )
-        found[key] = value
-    loaded_backbone = [k for k in found if k.startswith(_BACKBONE)]
-    if conv not in found or len(loaded_backbone) < 2:
-        raise WeightsIntegrityError(
-            f"{source} does not hold a {model.spec.backbone}: no first convolution by the name "
-            f"{model.backbone.stem_conv}.weight",
-            got=", ".join(sorted(tensors)[:3]) or "no tensors",
-            hint="tensors must be named as in timm or torchvision",
-        )
-    if constant is not None:
-        adapted.append(_absorb_constant(constant, found, model))
-    state = model.state_dict()
-    state.update({k: v.to(state[k].dtype) for k, v in found.items()})
-    model.load_state_dict(state)
-    parameters = {k: p.numel() for k, p in model.named_parameters()}
-    backbone = {k: n for k, n in parameters.items() if k.startswith(_BACKBONE)}
-    return InitReport(
-        source=source,
-        loaded=tuple(found),
-        missing=tuple(k for k in wanted if k not in found),
-        unexpected=tuple(unexpected),
-        adapted=tuple(adapted),
-        fraction=_share(parameters, found),
-        backbone_fraction=_share(backbone, found),
+    norm = f"{_BACKBONE}{model.backbone.stem_norm}.running_mean"
+    adapted: list[str] = []
+    constants: list[Tensor] = []
+
+    def adapt(key: str, value: Tensor) -> Tensor:
+        if key != conv:
+            return value
+        value, constant, note = _adapt_stem(value, model.state_dict()[conv].shape, model.spec, stem, mean, std)
+        adapted.extend([note] if note else [])
+        constants.extend([] if constant is None else [constant])
+        return value
+
+    report = fill(
+        model, tensors, source, network=model.spec.backbone, trunk=_BACKBONE, homes=("", _BACKBONE), adapt=adapt
     )
+    for constant in constants:
+        if norm in report.loaded:
+            model.get_buffer(norm).sub_(constant)
+            adapted.append(f"{model.backbone.stem_norm}: running mean took the constant part of the normalization")
+        else:
+            adapted.append("first convolution: the constant part of the normalization was dropped (no running mean)")
+    return replace(report, adapted=tuple(adapted))
 
 
 def _share(sizes: Mapping[str, int], found: Mapping[str, Tensor]) -> float:
-    return sum(n for k, n in sizes.items() if k in found) / sum(sizes.values())
+    return sum(n for k, n in sizes.items() if k in found) / max(1, sum(sizes.values()))
 
 
-def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _modern(key: str) -> str:
+    """A name of torchvision's first releases (DenseNet, feature pyramid, RetinaNet's heads) as it is now."""
+    if ".denselayer" in key:
+        return _OLD_DENSENET.sub(r"\1\2.", key)
+    key = _OLD_PYRAMID.sub(r"\1.0.\2", key)
+    return _OLD_HEADS.sub(lambda found: f"{found[1]}.{int(found[2]) // 2}.0.{found[3]}", key)
+
+
+def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor], homes: Sequence[str]) -> dict[str, Tensor]:
     """The source's tensors under our names: drop the prefix, or none, that makes the most names match."""
     prefixes = {""}
     for key in tensors:
@@ -290,7 +382,7 @@ def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
     best: dict[str, Tensor] = {}
     most = -1
     for old in sorted(prefixes, key=len):
-        for new in ("", _BACKBONE):
+        for new in homes:
             names = {new + k.removeprefix(old) if k.startswith(old) else k: v for k, v in tensors.items()}
             matches = sum(k in wanted for k in names)
             if matches > most:
@@ -338,11 +430,3 @@ def _adapt_stem(
         got=channels,
         allowed=(1, 3, shape[1]),
     )
-
-
-def _absorb_constant(constant: Tensor, found: dict[str, Tensor], model: FractureModel) -> str:
-    key = f"{_BACKBONE}{model.backbone.stem_norm}.running_mean"
-    if key not in found:
-        return "first convolution: the constant part of the normalization was dropped (no running mean)"
-    found[key] = found[key] - constant
-    return f"{model.backbone.stem_norm}: running mean took the constant part of the normalization"

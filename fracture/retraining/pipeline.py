@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fracture._version import __version__
-from fracture.atomic import write_text
+from fracture.atomic import hold, write_text
 from fracture.card import CARD_FILE, Card
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
@@ -115,6 +115,7 @@ def retrain(
     Raises:
         ConfigurationError: Settings with faults, or a folder that was begun with others.
         DataError: As for training and calibration.
+        OutputError: The disk is full, or another process works in the folder; the same call goes on.
     """
     loaded = with_starts(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), init or {})
     if cache is not None:
@@ -151,15 +152,16 @@ def retrain(
         say(f"{name}: {'made' if found.made else 'kept'}")
         done.append(found)
 
-    training = training_inputs(job)
-    stages.begin("train", {key: value for key, value in training.items() if key != "fracture"})
-    try:
-        stage("train", training, lambda: _train(job))
-    except _Stopped:
-        return Retrained(job.folder, tuple(done), finished=False)
-    stage("weights", weights_inputs(job), lambda: make_weights(job))
-    stage("report", _report_inputs(job), lambda: _make_report(job))
-    stage("card", _card_inputs(job, given), lambda: _make_page(job, aims, misses, extras))
+    with hold(job.folder / ".lock", f"the folder {job.folder}"):
+        training = training_inputs(job)
+        stages.begin("train", {key: value for key, value in training.items() if key != "fracture"})
+        try:
+            stage("train", training, lambda: _train(job))
+        except _Stopped:
+            return Retrained(job.folder, tuple(done), finished=False)
+        stage("weights", weights_inputs(job), lambda: make_weights(job))
+        stage("report", _report_inputs(job), lambda: _make_report(job))
+        stage("card", _card_inputs(job, given), lambda: _make_page(job, aims, misses, extras))
     return Retrained(job.folder, tuple(done))
 
 

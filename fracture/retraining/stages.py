@@ -87,8 +87,8 @@ class Stages:
             record = json.loads(self._path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        whole = isinstance(record, dict) and record.get("format") == FORMAT and {"inputs", "outputs"} <= record.keys()
-        return record if whole else None
+        whole = isinstance(record, dict) and record.get("format") == FORMAT
+        return record if whole and all(isinstance(record.get(key), dict) for key in ("inputs", "outputs")) else None
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         write_json(self._path(name), {"format": FORMAT, **content})

@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 RECIPES = Path(__file__).parent / "recipes"
+_LARGEST_RECIPE = 2**20  # bytes; a recipe is text that people write
 
 
 class _Section(BaseModel):
@@ -280,7 +281,7 @@ class MemberConfig(_Section):
         preprocess = values.get("preprocess", {})
         if isinstance(model, Mapping):
             model = ModelSpec.from_dict(model)
-        if isinstance(preprocess, Mapping):
+        if isinstance(preprocess, Mapping) and isinstance(model, ModelSpec):
             preprocess = {"channels": list(model.inputs), "version": PREPROCESS_VERSION, **preprocess}
             preprocess = PreprocessSpec.from_dict(preprocess)
         values["model"], values["preprocess"] = model, preprocess
@@ -361,11 +362,11 @@ class MemberConfig(_Section):
 
     def replace(self, changes: Mapping[str, Any]) -> MemberConfig:
         """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""
-        return self.from_dict(_merge(self.to_dict(), _renewed(changes)))
+        return self.from_dict(merge_tables(self.to_dict(), _renewed(changes)))
 
     def differences(self, other: MemberConfig) -> list[str]:
         """Settings that decide the weights and differ, as ``section.key``; a run goes on only where there are none."""
-        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        mine, others = flat_table(self.to_dict()), flat_table(other.to_dict())
         free = {f"{section}.{name}" for section, names in _FREE.items() for name in names}
         changed = {key for key in {*mine, *others} if mine.get(key) != others.get(key)}
         return sorted(changed - free - {"recipe"})
@@ -429,7 +430,7 @@ class Recipe:
             own = {"name": f"member{number}", **member}
             if "seed" not in own and isinstance(seed, int):
                 own["seed"] = seed + number  # members differ in their draws too
-            built.append(MemberConfig.from_dict({**_merge(base, own), "recipe": title}))
+            built.append(MemberConfig.from_dict({**merge_tables(base, own), "recipe": title}))
         return cls(title, tuple(built))
 
 
@@ -441,18 +442,30 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     """
     if isinstance(source, Mapping):
         return Recipe.from_dict(source)
+    values, name = read_recipe(source, RECIPES)
+    return Recipe.from_dict(values, name=name)
+
+
+def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]:
+    """The tables of a TOML file, or of the recipe of that name in the folder ``shipped``; and the recipe's name.
+
+    Raises:
+        ConfigurationError: No such file or name, not a text of up to 1 MiB, or not TOML.
+    """
+    known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
     path = Path(source)
-    if not path.is_file():
-        path = RECIPES / f"{source}.toml"
-    if not path.is_file():
-        raise ConfigurationError(
-            "no such training recipe", got=str(source), allowed=f"a TOML file, or {', '.join(recipe_names())}"
-        )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name} is not a TOML file", got=error) from error
-    return Recipe.from_dict(values, name=path.stem)
+        if not path.is_file():
+            path = shipped / f"{source}.toml"
+        if not path.is_file():
+            raise ConfigurationError("no such training recipe", got=str(source), allowed=f"a TOML file, or {known}")
+        if path.stat().st_size > _LARGEST_RECIPE:
+            raise ConfigurationError(f"{path} is too large for a recipe", allowed=f"{_LARGEST_RECIPE} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")), path.stem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path.name} is not a TOML file", got=str(error) or type(error).__name__) from error
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise ConfigurationError(f"the recipe {source} cannot be read", got=error) from error
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -460,11 +473,12 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_table(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, ``{"section.key": value}``; shares are one setting."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and key != "shares":
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_table(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
@@ -479,11 +493,11 @@ def _renewed(changes: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables with changes laid over them; shares are one setting and are replaced whole."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        # Shares of a split are one setting, not a table of settings.
         both = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "shares"
-        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        merged[key] = merge_tables(old, value) if both else value  # type: ignore[arg-type]
     return merged

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from fracture.atomic import write_atomic, write_json
+from fracture.atomic import hold, write_atomic, write_json
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds, split_parts
@@ -21,6 +21,7 @@ from fracture.ensemble import resolve_device
 from fracture.errors import ConfigurationError, DataError
 from fracture.models import FractureModel, build_model, initialize
 from fracture.models.persistence import load_state, state_for_saving
+from fracture.models.starting_points import check_start
 from fracture.training.cache import Fault, FilmCache, default_cache_folder
 from fracture.training.config import MemberConfig, Recipe, load_recipe
 from fracture.training.dataset import Films
@@ -32,7 +33,16 @@ from fracture.training.optim import freeze, learn_extents
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
 
-__all__ = ["MemberResult", "TrainingRun", "make_split", "train"]
+__all__ = [
+    "MemberResult",
+    "TrainingRun",
+    "make_split",
+    "own_folder",
+    "read_record",
+    "same_run",
+    "threads_for",
+    "train",
+]
 
 FORMAT = "fracture-member/1"
 _SHOWN_FAULTS = 10
@@ -105,6 +115,7 @@ def train(
 
     Raises:
         ConfigurationError: Unknown or contradictory settings, or a folder with another run.
+        ModelError, WeightsError: A starting point that cannot be used, told before any film is read or prepared.
         DataError: Faults of the set or its split; unreadable films, all at once.
         OutputError: The disk is full, or another process trains in the folder.
         TrainingError: Training cannot go on: see :meth:`fracture.training.loop.Loop.run`.
@@ -114,12 +125,15 @@ def train(
     elif not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     chosen = recipe.select(members) if members else recipe
+    for config in chosen.members:
+        if not (Path(out) / f"{config.name}.json").exists():  # a finished one needs its start no more
+            check_start(config.model.norm, config.init, frozen_stages=config.optimizer.freeze_stages)
     place = local_device(resolve_device(device))
     done: list[MemberResult] = []
-    with joined(place) as world, stop_on_signals() as stop:
+    with joined(place) as world, stop_on_signals() as stop, own_folder(Path(out), world):
         setting = _Setting(Path(out), place, world, stop, progress and world.leads)
         for config in chosen.members:
-            with _threads(config.loop.threads if place.type == "cpu" else None):
+            with threads_for(config.loop.threads if place.type == "cpu" else None):
                 try:
                     done.append(_train_member(config, _annotated(config, data), setting))
                 except Interrupted:
@@ -170,23 +184,23 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
     weights, described = run / f"{config.name}.safetensors", run / f"{config.name}.json"
     base, split = make_split(annotated, config)
     identity = {"split": base.checksum, "set": annotated.fingerprint()}
-    _same_run(folder, config, base)
+    same_run(folder, config, base, "split.json")
     if weights.exists() and described.exists():
-        return MemberResult(config.name, weights, json.loads(described.read_text(encoding="utf-8")))
+        return MemberResult(config.name, weights, read_record(described))
     if world.leads:
         base.write(folder / "split.json")
         write_json(folder / "config.json", config.to_dict())
 
+    regions = config.model.regions if config.region_head == "model" else split.part(annotated, "train").regions
+    model = build_model(config.model.replace(regions=regions), seed=config.seed)
+    start = initialize(model, config.init, seed=config.seed)  # what does not fit is told before films are prepared
     cache = FilmCache(config.data.cache or default_cache_folder(), config.preprocess, pixels=config.data.pixels)
     parts, faults = _prepare(annotated, split, config, cache, setting)
     if config.extents.epochs and not any(film.boxes for film in parts["train"]):
         raise DataError(
             "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
         )
-    regions = config.model.regions if config.region_head == "model" else parts["train"].regions
     films = {name: Films(part, cache, config, regions) for name, part in parts.items()}
-    model = build_model(config.model.replace(regions=regions), seed=config.seed)
-    start = initialize(model, config.init, seed=config.seed)
     model.backbone.set_checkpointing(model.backbone.stage_names[: config.loop.checkpoint_stages])
     freeze(model, config.optimizer.freeze_stages)
     if config.loss.extent == 0:
@@ -281,8 +295,14 @@ def _train_extents(
             bar.close()
 
 
-def _same_run(folder: Path, config: MemberConfig, base: Split) -> None:
+def same_run(folder: Path, config: Any, base: Split, split_file: str) -> None:
     """A folder is gone on with by the configuration and the split it was begun with, or not at all.
+
+    Args:
+        folder: Of the member or stage.
+        config: Its configuration, with ``from_dict`` and ``differences``.
+        base: Its split.
+        split_file: Where the split lies in the folder.
 
     Raises:
         ConfigurationError: It was begun with others; the settings that differ are named.
@@ -290,9 +310,8 @@ def _same_run(folder: Path, config: MemberConfig, base: Split) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
-    begun = MemberConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    changed = config.differences(begun)
-    if (folder / "split.json").exists() and Split.read(folder / "split.json").checksum != base.checksum:
+    changed = config.differences(type(config).from_dict(read_record(path)))
+    if (folder / split_file).exists() and Split.read(folder / split_file).checksum != base.checksum:
         changed.append("the split of the films")
     if changed:
         raise ConfigurationError(
@@ -347,8 +366,39 @@ def _judge_rest(
     }
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object that a run left in its folder.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be read", got=error, hint="give another run folder") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} is no record of a run", got=type(content).__name__, allowed="a JSON object")
+    return content
+
+
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def own_folder(folder: Path, world: World) -> Iterator[None]:
+    """The run folder held against other trainings by the leading process; what a killed one left half-written goes.
+
+    Raises:
+        OutputError: Another process trains there.
+    """
+    if not world.leads:
+        yield
+        return
+    with hold(folder / ".lock", f"the run folder {folder}"):
+        for rest in folder.rglob(".*.part"):
+            rest.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def threads_for(number: int | None) -> Iterator[None]:
     """``number`` torch threads for a while."""
     kept = torch.get_num_threads()
     if number is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 from torchvision.ops import box_iou
 
 from fracture.errors import ConfigurationError, ModelError, WeightsIntegrityError
@@ -298,8 +300,74 @@ def test_held_statistics_stay(tmp_path: Path) -> None:
 def test_a_start_that_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"conv1.weight": torch.zeros(8, 3, 7, 7), "bn1.weight": torch.zeros(8)}, path)
-    with pytest.raises(WeightsIntegrityError, match="does not fit"):
+    with pytest.raises(WeightsIntegrityError, match=r"does not hold a resnet18: it fills 2 of its \d+ tensors"):
         initialize_localizer(build_localizer(LOCALIZER, seed=1), path)
+
+
+def test_torchvision_s_own_names_fill_the_paper_s_classifier() -> None:
+    """Its first releases, whose files are still the ones that are downloaded, write norm.1 for norm1."""
+    import torchvision
+
+    model = build_classifier(ClassifierSpec(), seed=0)
+    given = torchvision.models.densenet169().state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", k): v for k, v in given.items()}
+    assert sum(k not in given for k in old) > 800
+    report = initialize_classifier(model, old)
+    assert report.backbone_fraction == 1.0
+    assert torch.equal(model.trunk.features.denseblock3.denselayer7.conv2.weight,
+                       given["features.denseblock3.denselayer7.conv2.weight"])  # fmt: skip
+    before = model.state_dict()["trunk.features.conv0.weight"].clone()
+    few = {k: torch.zeros_like(v) for k, v in given.items() if "denselayer" not in k}
+    with pytest.raises(WeightsIntegrityError, match=r"it fills 24 of its 844 tensors, and not features\.denseblock1"):
+        initialize_classifier(model, few)
+    assert torch.equal(model.state_dict()["trunk.features.conv0.weight"], before)
+
+
+def test_torchvision_s_detector_fills_pyramid_and_heads_too() -> None:
+    import torchvision
+
+    model = build_localizer(LocalizerSpec(), seed=0)
+    given = torchvision.models.detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    old = {re.sub(r"(_blocks\.\d)\.0\.", r"\1.", k): v for k, v in given.items()}
+    old = {re.sub(r"(_head\.conv)\.(\d)\.0\.", lambda m: f"{m[1]}.{2 * int(m[2])}.", k): v for k, v in old.items()}
+    assert sum(k not in given for k in old) > 20
+    report = initialize_localizer(model, old)
+    assert report.backbone_fraction == 1.0
+    assert {name.rsplit(".", 1)[0] for name in report.missing} == {"head.classification_head.cls_logits"}
+    assert torch.equal(model.head.classification_head.conv[2][0].weight,
+                       given["head.classification_head.conv.2.0.weight"])  # fmt: skip
+
+
+def test_the_shared_code_asks_timm_for_imagenet_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    spec = ClassifierSpec(trunk="resnet18", stages=2, norm="frozen")
+    source = {k.removeprefix("trunk."): v for k, v in build_classifier(spec, seed=5).state_dict().items()}
+    safetensors.torch.save_file(source, tmp_path / "model.safetensors")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
+    model = build_classifier(spec, seed=6)
+    report = initialize_classifier(model, "pretrained")
+    assert report.source == "resnet18.tv_in1k"
+    assert torch.equal(model.trunk.conv1.weight, source["conv1.weight"])
+    with pytest.raises(ModelError, match="no weights for inception_v3"):
+        initialize_classifier(build_classifier(ClassifierSpec(trunk="inception_v3"), seed=1), "pretrained")
+
+
+def test_statistics_that_hold_the_activation_are_held_or_replaced_too() -> None:
+    trunk = "mobilenetv2_100"
+    frozen = build_classifier(ClassifierSpec(trunk=trunk, norm="frozen"), seed=1).train()
+    plain = build_classifier(ClassifierSpec(trunk=trunk), seed=1).eval()
+    norms = [m for m in frozen.trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert not any(m.training for m in norms)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(frozen.eval()(x), plain(x))
+    groups = build_classifier(ClassifierSpec(trunk=trunk, norm="group"), seed=1)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in groups.modules())
+    assert sum(isinstance(m, nn.GroupNorm) for m in groups.modules()) == len(norms)
+    with torch.no_grad():
+        assert groups(x).shape == (1, 6)
 
 
 def test_real_starting_points(shared_pretrained: Path) -> None:

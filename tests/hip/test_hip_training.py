@@ -14,8 +14,9 @@ import torch
 from typer.testing import CliRunner
 
 import fracture
+from fracture.atomic import hold
 from fracture.cli.hip import hip as app
-from fracture.errors import CardError, ConfigurationError, DataError
+from fracture.errors import CardError, ConfigurationError, DataError, ModelError, OutputError, WeightsNotFoundError
 from fracture.hip.assembly import assemble
 from fracture.hip.crops import CropSpec, crop_hip
 from fracture.hip.records import read_hips
@@ -50,7 +51,9 @@ def test_the_shipped_recipes_say_what_the_paper_says() -> None:
     one, two = paper.localizer, paper.classifier
     assert one.model.body == "resnet50"
     assert one.loop.batch == 16
-    assert one.loop.epochs * one.loop.steps_per_epoch == pytest.approx(25_000, rel=0.001)  # type: ignore[operator]
+    assert (one.loop.epochs, one.loop.steps_per_epoch) == (347, 72)  # 24,984 of the paper's 25,000 iterations
+    assert (one.augmentation.crop, one.sampling.fresh) == (1.0, True)  # every film is cropped, anew each time
+    assert (one.init, two.init) == ("pretrained", "pretrained")
     assert one.rules.iou == 0.3
     assert one.augmentation.flip == 0
     assert two.model.trunk == "densenet169"
@@ -59,6 +62,8 @@ def test_the_shipped_recipes_say_what_the_paper_says() -> None:
     assert (two.optimizer.lr, two.optimizer.decay, two.optimizer.name) == (1e-5, 0.9, "adam")
     assert two.class_weighted
     assert not two.sampling.balanced
+    assert not two.sampling.fresh  # the 14 images of a hip are made once
+    assert len(two.augmentation.margins) == 2
     assert two.split.shares == {"train": 0.6, "tune": 0.25, "validation": 0.15}
     assert HipRecipe.from_dict(paper.to_dict()) == paper
     small = load_hip_recipe("small")
@@ -72,7 +77,7 @@ def test_unknown_and_contradictory_settings() -> None:
         HipRecipe.from_dict({"classifier": {"model": {"trunk": "alexnet"}}})
     with pytest.raises(ConfigurationError, match="fusion"):
         HipRecipe.from_dict({"classifier": {"sampling": {"views": 2}}})
-    with pytest.raises(ConfigurationError, match="no such recipe"):
+    with pytest.raises(ConfigurationError, match="no such training recipe"):
         load_hip_recipe("krogue")
 
 
@@ -190,6 +195,23 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
 
     with pytest.raises(ConfigurationError, match="other settings"):
         train(config.replace({"classifier": {"seed": 5}}), [toy_set], train_only=[extra], out=parted, progress=False)
+
+
+def test_starts_are_checked_before_anything_is_read(toy_set: Path, tmp_path: Path, caplog: Any) -> None:
+    nowhere = tmp_path / "none"
+    with pytest.raises(WeightsNotFoundError, match="no such weight file"):
+        train(recipe(tmp_path, classifier={"init": str(nowhere)}), [nowhere], out=tmp_path / "a", progress=False)
+    with pytest.raises(ModelError, match=r"--set model\.norm=group"):
+        train("small", [nowhere], out=tmp_path / "a", progress=False)
+    assert not caplog.records
+    with pytest.raises(DataError):
+        train(recipe(tmp_path, optimizer={"lr": 1e-5}), [], out=tmp_path / "a", progress=False)
+    assert "from random numbers at a rate of 1e-05" in caplog.text
+
+
+def test_two_trainings_in_one_folder(toy_set: Path, tmp_path: Path) -> None:
+    with hold(tmp_path / "run" / ".lock", "it"), pytest.raises(OutputError, match="is in use; got process"):
+        train(recipe(tmp_path), [toy_set], out=tmp_path / "run", progress=False)
 
 
 def test_nothing_to_train_on(toy_set: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
+from fracture.hip.spec import TRUNKS
 from fracture.models import BACKBONES, ModelSpec, build_model, initialize, state_for_saving
-from fracture.models.starting_points import _TIMM_NAMES, IMAGENET_MEAN, IMAGENET_STD, read_tensors
+from fracture.models.starting_points import _TIMM_NAMES, IMAGENET_MEAN, IMAGENET_STD, check_start, read_tensors
 
 SPEC = ModelSpec(backbone="resnet18", stages=3, output_stride=16)
 
@@ -189,6 +190,24 @@ def test_random_is_repeatable_and_refused_for_frozen_statistics() -> None:
         initialize(build_model(SPEC.replace(norm="frozen")), "random")
 
 
+def test_a_trunk_is_filled_whole_or_not_at_all() -> None:
+    _, state = timm_state()
+    del state["layer3.1.conv2.weight"]
+    with pytest.raises(WeightsIntegrityError, match=r"it fills 74 of its 75 tensors, and not layer3\.1\.conv2\.weight"):
+        initialize(build_model(SPEC), state)
+
+
+def test_what_can_be_said_before_a_film_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"--set model\.norm=group --set optimizer\.freeze_stages=0"):
+        check_start("frozen", "random", frozen_stages=2)
+    with pytest.raises(ModelError, match="random numbers for good"):
+        check_start("batch", "random", frozen_stages=2)
+    with pytest.raises(WeightsNotFoundError, match="no such weight file"):
+        check_start("batch", str(tmp_path / "none.safetensors"))
+    check_start("frozen", "pretrained", frozen_stages=2)
+    check_start("group", "random")
+
+
 def test_pretrained_goes_through_the_hub_and_reads_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, state = timm_state()
     save_file(state, tmp_path / "model.safetensors")
@@ -270,7 +289,7 @@ def test_reading_keeps_every_tensor(tmp_path: Path) -> None:
 
 def test_timm_knows_every_name_that_pretrained_asks_for() -> None:
     for backbone, name in _TIMM_NAMES.items():
-        assert backbone in BACKBONES
+        assert backbone in (*BACKBONES, *TRUNKS)
         config = timm.models.get_pretrained_cfg(name)
         assert config is not None
         assert config.hf_hub_id == f"timm/{name}"

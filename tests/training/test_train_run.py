@@ -52,7 +52,9 @@ def test_files(run: TrainingRun) -> None:
             "/best.safetensors", "/log.csv", "/curves.png", "/predictions_tune.jsonl",
             "/predictions_validation.jsonl", "/overlays/epoch_001.png", "/augmentation.png",
         )
-    } | {"both/maps_tune.safetensors", "both/maps_validation.safetensors", "both/overlays/epoch_002.png"}  # fmt: skip
+    } | {
+        ".lock", "both/overlays/epoch_002.png", "both/maps_tune.safetensors", "both/maps_validation.safetensors",
+    }  # fmt: skip
 
 
 def test_facts(run: TrainingRun, drawn: AnnotatedSet) -> None:
