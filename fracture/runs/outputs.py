@@ -1,0 +1,153 @@
+"""Where a run may write: never over an input, nor over a file that is not the library's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fracture.errors import ConfigurationError
+from fracture.marks import is_own_picture, is_results
+from fracture.runs.journal import record_files
+from fracture.runs.kinds import read_head
+
+__all__ = ["Outputs", "Protected", "check_output", "overlay_paths"]
+
+_LONGEST = 255  # bytes of a file's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What a run writes, and what may be there already.
+
+    Attributes:
+        json_file: JSON lines; to stdout where None.
+        overlay: Folder for pictures, or None.
+        resume: Go on with the run that wrote ``json_file``.
+        overwrite: Replace results of an earlier run.
+        dry_run: List the films, and write nothing.
+    """
+
+    json_file: Path | None = None
+    overlay: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
+    @property
+    def regular(self) -> Path | None:
+        """``json_file`` where it is, or will be, a regular file; None for stdout, devices and pipes."""
+        path = self.json_file
+        return None if path is None or (path.exists() and not path.is_file() and not path.is_dir()) else path
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """Files that must stay as they are, known by name and by what they are on the disk (links)."""
+
+    names: frozenset[str]
+    identities: frozenset[tuple[int, int]] = field(default=frozenset())
+
+    @classmethod
+    def of(cls, paths: Iterable[str | os.PathLike[str]]) -> Protected:
+        """Of some paths, which need not exist."""
+        names = [os.path.abspath(path) for path in paths]  # noqa: PTH100
+        return cls(frozenset(names), frozenset(one for name in names if (one := _identity(name)) is not None))
+
+    def holds(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a path is one of them, by its own name or by another."""
+        return os.path.abspath(path) in self.names or _identity(path) in self.identities  # noqa: PTH100
+
+
+def check_output(
+    path: str | os.PathLike[str], inputs: Protected, *, option: str, own: Callable[[bytes], bool] | None = None
+) -> None:
+    """Refuse to write over an input or over a file of somebody else; called before anything is written.
+
+    Args:
+        path: A file that will be written.
+        inputs: Files that are read.
+        option: How the user chose it (``--json``).
+        own: Whether a file that begins so is the library's own and may be replaced; an empty file always may. None:
+            any file but an input.
+
+    Raises:
+        ConfigurationError: It is an input, or it exists and is not our own.
+    """
+    if inputs.holds(path):
+        raise ConfigurationError(
+            f"{option} would replace an input",
+            got=os.fspath(path),
+            hint=f"give another {option}; nothing was written",
+        )
+    if own is None or not os.path.isfile(path):  # noqa: PTH113
+        return
+    try:
+        head = read_head(os.fspath(path))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{option}: a file is there that cannot be opened", got=f"{os.fspath(path)} ({error.strerror})"
+        ) from error
+    if head and not own(head):
+        raise ConfigurationError(
+            f"{option} would replace a file that fracture did not write",
+            got=os.fspath(path),
+            hint=f"choose another {option}, or move that file away; nothing was written",
+        )
+
+
+def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str, str]) -> None:
+    """``check_output`` for all that a run will write, and contradictory options.
+
+    Raises:
+        ConfigurationError: As ``check_output``; a folder for a file, or options that exclude each other.
+    """
+    if outputs.resume and outputs.regular is None:
+        raise ConfigurationError("--resume goes on with a file of results", hint="give --json OUT.jsonl, a plain file")
+    if outputs.resume and outputs.overwrite:
+        raise ConfigurationError("--resume keeps the results of before, --overwrite drops them", hint="give one")
+    inputs = Protected.of(films)
+    if outputs.json_file is not None:
+        if outputs.json_file.is_dir():
+            raise ConfigurationError("--json is a folder", got=outputs.json_file, hint="give a file's name")
+        check_output(outputs.json_file, inputs, option="--json", own=is_results)
+        for beside in record_files(outputs.json_file):
+            check_output(beside, inputs, option="--json")
+        if os.path.abspath(outputs.json_file) in {os.path.abspath(path) for path in overlays.values()}:  # noqa: PTH100
+            raise ConfigurationError("--json and an overlay are the same file", got=outputs.json_file)
+    if outputs.overlay is not None and outputs.overlay.exists() and not outputs.overlay.is_dir():
+        raise ConfigurationError("--overlay is a file", got=outputs.overlay, hint="give a folder")
+    for path in overlays.values():
+        check_output(path, inputs, option="--overlay", own=is_own_picture)
+
+
+def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, str]:
+    """Where each film's overlay goes: the films' own folders below ``folder``, each name with ``.png`` added.
+
+    Args:
+        folder: For all overlays.
+        films: Paths of films.
+        root: The folder that the films' folders are mirrored from; see :class:`fracture.runs.inputs.Inputs`.
+
+    Returns:
+        Film to path. A film's overlay is the same whatever other films there are and in whatever order.
+    """
+    made = {}
+    for film in films:
+        place = os.path.abspath(film)  # noqa: PTH100
+        below = os.path.relpath(place, root) if root else os.path.splitdrive(place)[1].lstrip(os.sep)
+        parent, name = os.path.split(below)
+        if len(os.fsencode(name)) > _LONGEST - 4:
+            name = name[:40] + "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        made[film] = os.path.join(folder, parent, f"{name}.png")  # noqa: PTH118
+    return made
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
