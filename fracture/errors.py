@@ -4,7 +4,8 @@ The tree::
 
     FractureError
     ├── InputError                  one input cannot be used; a batch goes on with the others
-    │   ├── UnreadableFileError     missing, empty, truncated, damaged, or of an unknown format
+    │   ├── UnreadableFileError     empty, truncated, damaged, or of an unknown format
+    │   │   └── MissingFileError    no such file; a FileNotFoundError too
     │   ├── UnsupportedError        well-formed, but a kind the reader does not decode (transfer syntax, layout)
     │   ├── NotARadiographError     CT or MR slice, color photograph, presentation state, no pixels
     │   ├── MultiFrameError         several frames and none was chosen
@@ -39,6 +40,7 @@ __all__ = [
     "ImageSizeError",
     "InputError",
     "MissingDependencyError",
+    "MissingFileError",
     "ModelError",
     "MultiFrameError",
     "NotARadiographError",
@@ -111,6 +113,10 @@ class InputError(FractureError):
 
 class UnreadableFileError(InputError):
     """The file is missing, empty, truncated, damaged, or of a format that the reader does not know."""
+
+
+class MissingFileError(UnreadableFileError, FileNotFoundError):
+    """There is no such file. ``except FileNotFoundError`` catches it as well."""
 
 
 class UnsupportedError(InputError):

@@ -1,4 +1,4 @@
-"""Paths and bytes to a file's content, within a byte limit and unpacked from gzip."""
+"""Paths, file objects and bytes to a file's content, within a byte limit and unpacked from gzip."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import stat
 import zlib
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from fracture.errors import UnreadableFileError
+from fracture.errors import MissingFileError, PixelValueError, UnreadableFileError
 from fracture.images import sniff
 
 __all__ = ["MAX_BYTES", "open_bytes"]
@@ -16,23 +19,36 @@ MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
 
 
-def open_bytes(source: str | os.PathLike[str] | bytes | bytearray | memoryview, max_bytes: int) -> tuple[bytes, str]:
+MAX_MEMBERS = 1 << 16
+"""Limit of the members of a gzip file (our choice: bgzip makes one per 64 KiB, so 16 times those of ``MAX_BYTES``)."""
+
+
+def open_bytes(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], max_bytes: int
+) -> tuple[bytes, str]:
     """A file's content, unpacked from gzip, and how errors call the file.
 
     Args:
-        source: A path (never fetched from the network), or the content itself.
+        source: A path or ``file://`` address (never fetched from the network), a file object opened in binary mode,
+            read from where it stands and not closed, or the content itself.
         max_bytes: Limit of the size, also once inflated.
 
     Raises:
-        UnreadableFileError: Missing, not a regular file, empty, too large, or damaged gzip.
+        MissingFileError: No such file.
+        UnreadableFileError: Not a regular file, empty, too large, or damaged gzip.
+        PixelValueError: A file object that gives text.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data, name = bytes(source), "<bytes>"
         if not data:
             raise UnreadableFileError(f"{name}: the file is empty")
-    else:
+        if len(data) > max_bytes:
+            raise _too_large(name, len(data), max_bytes)
+    elif isinstance(source, str | os.PathLike):
         name = str(os.fspath(source))
         data = _load(name, max_bytes)
+    else:
+        data, name = _from_object(source, max_bytes)
     if sniff(data) == "gzip":
         data = _gunzip(data, name, max_bytes)
         if sniff(data) == "gzip":
@@ -40,29 +56,60 @@ def open_bytes(source: str | os.PathLike[str] | bytes | bytearray | memoryview, 
     return data, name
 
 
+def _from_object(file: IO[bytes], max_bytes: int) -> tuple[bytes, str]:
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else "<file>"
+    try:
+        data = file.read(max_bytes + 1)
+    except (OSError, ValueError):  # closed, or not opened for reading
+        raise UnreadableFileError(f"{name}: the file object cannot be read", hint="open it in mode 'rb'") from None
+    if not isinstance(data, bytes):
+        raise PixelValueError(
+            f"{name}: a file object must give bytes", got=type(data).__name__, hint="open it in mode 'rb'"
+        )
+    if not data:
+        raise UnreadableFileError(f"{name}: the file object gives no bytes", hint="is it read already? seek(0) first")
+    if len(data) > max_bytes:
+        raise _too_large(name, None, max_bytes)
+    return data, name
+
+
+def _too_large(name: str, size: int | None, max_bytes: int) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"{name}: the file is larger than the limit",
+        got=None if size is None else f"{size} bytes",
+        allowed=f"at most {max_bytes} bytes",
+        hint="raise max_bytes if the file is trusted",
+    )
+
+
+def _local(name: str) -> str:
+    """The path that a name means: its own, or that of a ``file://`` address."""
+    if "://" not in name[:16] or Path(name).exists():
+        return name
+    address = urlsplit(name)
+    if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
+        return url2pathname(address.path)
+    raise UnreadableFileError(
+        f"{name}: an address on the network is not fetched", hint="download the file and give its path"
+    )
+
+
 def _load(name: str, max_bytes: int) -> bytes:
     """The bytes of a regular file within the limit."""
-    if "://" in name[:16] and not Path(name).exists():
-        raise UnreadableFileError(
-            f"{name}: an address on the network is not fetched", hint="download the file and give its path"
-        )
     try:
+        path = _local(name)
         # A named pipe without a writer would block for ever.
-        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableFileError(f"{name}: not a regular file", hint="give the path of one file")
             if status.st_size > max_bytes:
-                raise UnreadableFileError(
-                    f"{name}: the file is larger than the limit",
-                    got=f"{status.st_size} bytes",
-                    allowed=f"at most {max_bytes} bytes",
-                    hint="raise max_bytes if the file is trusted",
-                )
+                raise _too_large(name, status.st_size, max_bytes)
             data: bytes = file.read(status.st_size)
     except FileNotFoundError:
-        raise UnreadableFileError(f"{name}: no such file") from None
+        raise MissingFileError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise UnreadableFileError(f"{name}: a folder, not a file", hint="give the files in it one by one") from None
     except (OSError, ValueError) as error:
@@ -74,24 +121,43 @@ def _load(name: str, max_bytes: int) -> bytes:
 
 
 def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
-    """Inflate gzip through the cap; content of no known format is refused after its first bytes."""
-    inflate = zlib.decompressobj(31)
-    try:
-        head = inflate.decompress(data, 4096)
-        kind = sniff(head)
-        if kind and kind not in ("dicom", "jpeg", "png", "tiff", "gzip"):
-            raise UnreadableFileError(f"{name}: a gzipped file of a format that is not read here", got=kind)
-        body = inflate.decompress(inflate.unconsumed_tail, max_bytes + 1 - len(head))
-    except zlib.error:
-        raise UnreadableFileError(f"{name}: the gzip data is damaged", hint="copy the file again") from None
-    if len(head) + len(body) > max_bytes:
-        raise UnreadableFileError(
-            f"{name}: the file inflates to more than the limit",
-            allowed=f"at most {max_bytes} bytes",
-            hint="raise max_bytes if the file is trusted",
-        )
-    if not inflate.eof:
-        raise UnreadableFileError(f"{name}: the gzip data is truncated", hint="copy the file again")
-    if not head:
+    """Inflate the members of a gzip file (RFC 1952 2.2) through the cap, a piece at a time.
+
+    Content of no known format is refused after its first bytes. What follows the last member and is none (padding)
+    is left out, as gzip does.
+    """
+    body = bytearray()
+    at, known = 0, False
+    view = memoryview(data)
+    for _ in range(MAX_MEMBERS):
+        if bytes(view[at : at + 2]) != b"\x1f\x8b":
+            break
+        inflate = zlib.decompressobj(31)
+        while not inflate.eof:
+            piece = view[at : at + _PIECE]
+            if not piece:
+                raise UnreadableFileError(f"{name}: the gzip data is truncated", hint="copy the file again")
+            try:
+                body += inflate.decompress(piece, max(1, min(max_bytes + 1 - len(body), 64 * _PIECE)))
+            except zlib.error:
+                raise UnreadableFileError(f"{name}: the gzip data is damaged", hint="copy the file again") from None
+            at += len(piece) - len(inflate.unconsumed_tail) - len(inflate.unused_data)
+            if len(body) > max_bytes:
+                raise UnreadableFileError(
+                    f"{name}: the file inflates to more than the limit",
+                    allowed=f"at most {max_bytes} bytes",
+                    hint="raise max_bytes if the file is trusted",
+                )
+            if not known and len(body) >= 512:
+                known = True
+                kind = sniff(bytes(body[:512]))
+                if kind and kind not in ("dicom", "jpeg", "png", "tiff", "gzip"):
+                    raise UnreadableFileError(f"{name}: a gzipped file of a format that is not read here", got=kind)
+    else:
+        raise UnreadableFileError(f"{name}: more gzip members than the limit", allowed=f"at most {MAX_MEMBERS}")
+    if not body:
         raise UnreadableFileError(f"{name}: the file is empty")
-    return head + body
+    return bytes(body)
+
+
+_PIECE = 1 << 16

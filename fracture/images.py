@@ -1,5 +1,8 @@
 """PNG, JPEG and TIFF to one grey plane, and the scaling of a plane to [0, 1].
 
+One rule for a path, bytes, a file object and a PIL image: the pixels of an image that Pillow opened and has not
+decoded yet come from its file, as if that had been given.
+
 Pillow decodes, because it stays quiet on damaged files: OpenCV's codecs are 8 % faster on FracAtlas' JPEGs but
 write to stderr from C. OpenCV serves only 16-bit color, which Pillow would cut to 8 bits, after Pillow has
 found the file sound.
@@ -13,12 +16,12 @@ from __future__ import annotations
 
 import io
 import struct
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracture import tiff
 from fracture.errors import (
     FractureError,
     ImageSizeError,
@@ -28,16 +31,20 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
+from fracture.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
 from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
     from PIL.Image import Image
 
 __all__ = [
     "MAX_PIXELS",
     "Plane",
     "apply_orientation",
+    "by_rows",
     "check_size",
     "decode_image",
     "grey_plane",
@@ -122,18 +129,19 @@ def sniff(data: bytes) -> str:
     return ""
 
 
-def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image by its declared size.
+def check_size(name: str, width: int, height: int, max_pixels: int, *, samples: int = 1) -> None:
+    """Refuse an image by its declared size; a color pixel counts as its samples, which is what it costs.
 
     Raises:
         ImageSizeError: More than ``max_pixels`` pixels, or no pixels at all.
     """
     if width < 1 or height < 1:
         raise ImageSizeError(f"{name}: the image has no pixels", got=f"{width} x {height}")
-    if width * height > max_pixels:
+    if width * height * samples > max_pixels:
+        color = f" of {samples} samples" if samples > 1 else ""
         raise ImageSizeError(
             f"{name}: the image is larger than the limit",
-            got=f"{width} x {height} = {width * height} pixels",
+            got=f"{width} x {height} = {width * height} pixels{color}",
             allowed=f"at most {max_pixels} pixels",
             hint="raise max_pixels if the file is trusted",
         )
@@ -188,47 +196,49 @@ def _decode_jpeg(data: bytes, name: str, frame: int | None, max_pixels: int) -> 
     from PIL.JpegImagePlugin import JpegImageFile
 
     _only_frame(name, frame)
-    _check_jpeg_process(data, name)
-    with quiet() if b"Exif\0" in data[:65536] else nullcontext():  # Pillow warns of damaged EXIF only
-        image = JpegImageFile(io.BytesIO(data))
-    check_size(name, *image.size, max_pixels)
-    orientation, notes = _exif_orientation(image) if "exif" in image.info else (1, ())
-    plane = _plane(image, name)
+    header = jpeg_header(data)
+    bare = plain(data)
+    if header is not None and (header.precision != 8 or header.process not in ("baseline", "extended", "progressive")):
+        raise UnsupportedError(
+            f"{name}: a JPEG variant that is not read outside DICOM",
+            got=f"{header.process} JPEG, {header.precision} bits",
+            allowed="baseline, extended or progressive with 8 bits",
+            hint="convert it to PNG",
+        )
+    if header is None or bare is None:
+        raise UnreadableFileError(
+            f"{name}: the JPEG data is truncated or damaged",
+            got="no image within the limits",
+            allowed=f"at most {MAX_SCANS} scans",
+            hint="export or copy the file again",
+        )
+    check_size(name, header.columns, header.rows, max_pixels, samples=header.samples)
+
+    def decode(stream: bytes) -> NDArray[Any]:
+        image = JpegImageFile(io.BytesIO(stream))
+        image.load()  # type: ignore[no-untyped-call, unused-ignore]
+        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+    orientation, notes = _orientation_of(exif_block(data))
+    plane = plane_from_array(whole(bare, decode), name)
     return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
 
 
-def _check_jpeg_process(data: bytes, name: str) -> None:
-    """Name the JPEG processes that Pillow cannot decode, instead of calling the file damaged."""
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            precision = data[at + 4]
-            if precision != 8 or marker not in (0xC0, 0xC1, 0xC2):
-                raise UnsupportedError(
-                    f"{name}: a JPEG variant that is not read outside DICOM",
-                    got=f"process SOF{marker - 0xC0}, {precision} bits",
-                    allowed="baseline, extended or progressive with 8 bits",
-                    hint="convert it to PNG",
-                )
-            return
-        if marker == 0xDA:
-            return
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-
-
-def _exif_orientation(image: Image) -> tuple[int, tuple[str, ...]]:
+def _orientation_of(block: bytes) -> tuple[int, tuple[str, ...]]:
+    """The orientation in an EXIF block, and what is wrong with it."""
+    if not block:
+        return 1, ()
     try:
-        with quiet():
-            value = int(image.getexif().get(0x0112, 1))
-    except FAULTS:
+        value = tiff.exif_orientation(block.removeprefix(b"Exif\0\0"))
+    except (FractureError, *FAULTS):
         return 1, ("the EXIF block is damaged; the pixels are taken as stored",)
-    if value in range(1, 9):
+    return _checked_orientation(value, "EXIF")
+
+
+def _checked_orientation(value: object, what: str) -> tuple[int, tuple[str, ...]]:
+    if isinstance(value, int) and value in range(1, 9):
         return value, ()
-    return 1, ("the EXIF orientation is not one of 1 to 8; the pixels are taken as stored",)
+    return 1, (f"the {what} orientation is not one of 1 to 8; the pixels are taken as stored",)
 
 
 def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -263,42 +273,87 @@ def _decode_png(data: bytes, name: str, frame: int | None, max_pixels: int) -> P
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise UnreadableFileError(f"{name}: the PNG header is truncated or damaged")
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
-    check_size(name, width, height, max_pixels)
+    samples = {0: 1, 3: 1, 4: 2}.get(color, 3)
+    check_size(name, width, height, max_pixels, samples=samples)
+    data, exif = _plain_png(data, name)
     with quiet():
         image = PngImageFile(io.BytesIO(data))
-        _choose_page(image, name, frame)
+        _choose_frame(image, name, frame, lambda frames: check_size(name, width, height * frames, max_pixels))
     image.load()  # type: ignore[no-untyped-call, unused-ignore]
-    if depth == 16 and color in (2, 4, 6):
-        return _deep_color(data, name)
-    orientation, notes = _exif_orientation(image) if "exif" in image.info else (1, ())
-    plane = _plane(image, name)
+    orientation, notes = _orientation_of(exif)
+    deep = depth == 16 and color in (2, 4, 6)
+    plane = _deep_color(data, name) if deep else _plane(image, name)
     pixels = apply_orientation(plane.pixels, orientation)
     return Plane(pixels, depth if color == 0 else plane.bits, (*plane.warnings, *notes))
 
 
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND")
+_MAX_CHUNKS = 100_000  # of a PNG file (our choice: 256 MB in the chunks of 8 KiB that libpng writes, three times over)
+_MAX_EXIF = 1 << 16  # bytes of an EXIF block, as in JPEG
+
+
+def _plain_png(data: bytes, name: str) -> tuple[bytes, bytes]:
+    """A PNG file of the chunks that hold pixels alone, and its EXIF block."""
+    kept, exif, at = [data[:8]], b"", 8
+    for _ in range(_MAX_CHUNKS):
+        if at >= len(data):
+            return b"".join(kept), exif
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if kind in _PNG_CHUNKS:
+            kept.append(data[at:end])
+        elif kind == b"eXIf" and not exif and end - at <= _MAX_EXIF:
+            exif = data[at + 8 : end - 4]
+        if kind == b"IEND":
+            return b"".join(kept), exif
+        at = end
+    raise UnreadableFileError(f"{name}: more PNG chunks than the limit", allowed=f"at most {_MAX_CHUNKS}")
+
+
 def _decode_tiff(data: bytes, name: str, frame: int | None, max_pixels: int) -> Plane:
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    image = TiffImageFile(io.BytesIO(data))
-    check_size(name, *image.size, max_pixels)
-    _choose_page(image, name, frame)
-    check_size(name, *image.size, max_pixels)
-    tags = image.tag_v2
-    bits = tags.get(258, (1,))
-    white_is_zero = tags.get(262) == 0 and image.mode not in ("1", "L", "P")  # Pillow inverts these itself
-    image.load()
-    if max(bits) == 16 and len(bits) > 1:
-        return _deep_color(data, name)
-    plane = _plane(image, name)
-    pixels = plane.pixels
-    if white_is_zero:
-        pixels = _inverted(pixels, int(bits[0]))
-    return Plane(pixels, int(bits[0]) if len(bits) == 1 else plane.bits, plane.warnings)
+    page = tiff.choose_page(tiff.pages(data, name), name, frame)
+    check_size(name, *page.size, max_pixels, samples=min(page.samples, 3))
+    orientation, notes = _checked_orientation(page.orientation, "TIFF")
+    stored = tiff.layout_pixels(page, name)
+    plane = _plane(tiff.pillow_image(page, name), name) if stored is None else _tiff_plane(stored, page, name)
+    return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
 
 
-def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+def _tiff_plane(stored: NDArray[Any], page: tiff.Page, name: str) -> Plane:
+    """Samples of a TIFF page to grey: white-is-zero turned round, palette, color and opacity resolved."""
+    bits, photometric = page.bits, page.one(262, 1)
+    color = 3 if photometric == 2 else 1
+    if stored.shape[2] < color:
+        raise ValueError("samples")
+    if stored.dtype.kind == "u" and bits not in (8, 16, 32, 64):
+        if bits < 8 and photometric != 3:
+            stored = (stored.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
+            bits = 1 if bits == 1 else 8
+        elif color == 3:
+            stored = stored << (8 * stored.dtype.itemsize - bits)
+    grey = stored[..., :color]
+    if photometric == 3:
+        palette = np.array(page.values(320, limit=3 << 16), np.uint16).reshape(3, -1).T
+        levels = palette >> 8 if int(palette.max()) > 255 else palette
+        grey = levels.astype(np.uint8)[np.minimum(grey[..., 0], len(levels) - 1)]
+        bits = 8
+    if photometric == 0:
+        grey = inverted(grey, 8 if page.bits < 8 else bits)
+    # ExtraSamples (TIFF 6.0, section 18): 2 is opacity; 1 is opacity that the colors are multiplied with already.
+    if page.values(338)[:1] == (2,) and stored.shape[2] == color + 1 and photometric != 3:
+        grey = np.concatenate([*[grey] * (3 // color), stored[..., color:]], axis=2)
+    plane = plane_from_array(grey, name)
+    return Plane(plane.pixels > 0 if bits == 1 else plane.pixels, bits, plane.warnings)
+
+
+def inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """A plane whose zero is white with its scale turned round."""
     if pixels.dtype.kind == "u":
-        return np.asarray((1 << bits) - 1 - pixels, dtype=pixels.dtype)
+        return np.asarray(pixels.dtype.type((1 << bits) - 1) - pixels)
+    if pixels.dtype.kind == "i":
+        return ~pixels
+    if pixels.dtype.kind == "b":
+        return ~pixels
     return np.asarray(pixels.max() + pixels.min() - pixels)
 
 
@@ -307,7 +362,7 @@ def _only_frame(name: str, frame: int | None) -> None:
         raise MultiFrameError(f"{name}: the file holds one frame", got=f"frame {frame}", allowed="frame 0 or none")
 
 
-def _choose_page(image: Any, name: str, frame: int | None) -> None:
+def _choose_frame(image: Any, name: str, frame: int | None, check: Callable[[int], None]) -> None:
     count = int(getattr(image, "n_frames", 1))
     if count > 1 and frame is None:
         raise MultiFrameError(f"{name}: the file holds {count} frames", hint="choose one with frame=0, 1, ...")
@@ -317,6 +372,7 @@ def _choose_page(image: Any, name: str, frame: int | None) -> None:
         raise MultiFrameError(
             f"{name}: no such frame", got=f"frame {frame}", allowed=f"0 to {count - 1}", hint="choose another frame"
         )
+    check(frame + 1)  # all frames before it are decoded too
     image.seek(frame)
 
 
@@ -343,10 +399,13 @@ def _plane(image: Image, name: str) -> Plane:
     return plane_from_array(np.asarray(image.convert("RGB")), name)
 
 
-def plane_from_pil(image: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> Plane:
-    """A PIL image as one grey plane, its EXIF orientation applied.
+def plane_from_pil(
+    image: Image, name: str, *, frame: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int
+) -> Plane:
+    """A PIL image as one grey plane, as the file it was opened from, or, once it is decoded, as the pixels it holds.
 
     Raises:
+        InputError: As :func:`decode_image`.
         UnreadableFileError: The image is lazily loaded from a damaged file.
         ImageSizeError: The image is over the size limit.
         NotARadiographError: A color picture.
@@ -355,14 +414,41 @@ def plane_from_pil(image: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> 
     from PIL.Image import DecompressionBombError
 
     try:
-        orientation, notes = _exif_orientation(image)
+        data = _file_of(image, max_bytes)
+        if data is not None:
+            count = int(getattr(image, "n_frames", 1))
+            return decode_image(data, name, frame=image.tell() if frame is None and count > 1 else frame)
         with quiet():
+            image.load()
+            orientation, notes = _checked_orientation(image.getexif().get(0x0112, 1), "EXIF")  # a TIFF is upright now
             plane = _plane(image, name)
+        if _white_is_zero(image):
+            plane = Plane(inverted(plane.pixels, plane.bits), plane.bits, plane.warnings)
     except FractureError:
         raise
     except (*FAULTS, DecompressionBombError):
         raise UnreadableFileError(f"{name}: the image's file is truncated or damaged") from None
     return Plane(apply_orientation(plane.pixels, orientation), plane.bits, (*plane.warnings, *notes))
+
+
+def _file_of(image: Any, max_bytes: int) -> bytes | None:
+    """The bytes of the file that an image was opened from, if it was not decoded (or drafted) yet."""
+    file = getattr(image, "fp", None)
+    if file is None or not getattr(image, "tile", None) or getattr(image, "decoderconfig", ()) not in ((), (0, 0)):
+        return None
+    if file.closed or not file.seekable():
+        return None
+    where = file.tell()
+    file.seek(0)
+    data: bytes = file.read(max_bytes + 1)
+    file.seek(where)
+    return data if len(data) <= max_bytes and sniff(data).upper() == image.format else None
+
+
+def _white_is_zero(image: Any) -> bool:
+    """Whether a decoded TIFF image still has its scale the wrong way round: Pillow turns only some modes."""
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and tags.get(262) == 0 and image.mode not in ("1", "L", "P")
 
 
 def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
@@ -386,6 +472,7 @@ def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
         )
     if pixels.dtype.kind not in "buif" or pixels.dtype.itemsize > 8:
         raise PixelValueError(f"{name}: pixels must be boolean, integer or floating point", got=f"dtype {pixels.dtype}")
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     bits = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
     if pixels.ndim == 2:
         return Plane(pixels, bits)
@@ -395,12 +482,15 @@ def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
     if pixels.shape[2] == 3:
         return Plane(plane, bits)
     top = 1.0 if pixels.dtype.kind in "fb" else float(np.iinfo(pixels.dtype).max)
-    opacity = pixels[..., 3].astype(np.float64) / top
-    if bool((opacity == 1.0).all()):
+    opacity = pixels[..., 3]
+    if bool((opacity == top).all()):
         return Plane(plane, bits)
-    blended = plane * opacity
-    blended = blended if pixels.dtype.kind == "f" else np.rint(blended)
-    return Plane(blended.astype(pixels.dtype), bits, ("transparent pixels were laid on black",))
+
+    def laid(grey: NDArray[Any], opaque: NDArray[Any]) -> NDArray[Any]:
+        blended = grey * (opaque.astype(np.float64) / top)
+        return blended if pixels.dtype.kind == "f" else np.rint(blended)
+
+    return Plane(by_rows(laid, plane, opacity, dtype=pixels.dtype), bits, ("transparent pixels were laid on black",))
 
 
 def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
@@ -419,9 +509,12 @@ def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
     first = color[..., 0]
     if np.array_equal(first, color[..., 1]) and np.array_equal(first, color[..., 2]):
         return np.ascontiguousarray(first)
-    wide = color if color.dtype.kind == "f" else color.astype(np.int64)
-    spread = wide.max(axis=2) - wide.min(axis=2)
+    second, third = color[..., 1], color[..., 2]
+    lesser, greater = np.minimum(first, second), np.maximum(first, second)
+    low, high = np.minimum(lesser, third), np.maximum(greater, third)
     top = 1.0 if color.dtype.kind in "fb" else float(np.iinfo(color.dtype).max)
+    wide = np.float64 if color.dtype.kind == "i" else np.uint8 if color.dtype.kind == "b" else color.dtype
+    spread = np.subtract(high, low, dtype=wide)
     share = float(np.count_nonzero(~(spread <= GREY_TOLERANCE * top))) / spread.size
     if share > GREY_EXCEPTIONS:
         raise NotARadiographError(
@@ -430,8 +523,20 @@ def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
             allowed="grey, or color channels that agree",
             hint="if it is a radiograph with colored marks, convert it to grey first",
         )
-    median: NDArray[Any] = np.median(color, axis=2).astype(color.dtype)
+    median: NDArray[Any] = np.maximum(lesser, np.minimum(greater, third))
     return median
+
+
+def by_rows(
+    function: Callable[..., NDArray[Any]], *planes: NDArray[Any], dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """A function of planes pixel by pixel, in blocks of rows, so that what it needs in between stays small."""
+    height, width = planes[0].shape
+    out = np.empty((height, width), dtype)
+    step = max(1, (1 << 20) // width)
+    for first in range(0, height, step):
+        out[first : first + step] = function(*(plane[first : first + step] for plane in planes))
+    return out
 
 
 def percentile_limits(pixels: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
@@ -501,8 +606,8 @@ def scale_plane(plane: Plane, name: str, window: str | int = "auto") -> tuple[ND
             notes.append(f"16-bit pixels that use {bits} bits: a percentile window was applied")
         elif window == "raw":
             span = np.iinfo(pixels.dtype)
-            unit = (pixels.astype(np.float64) - float(span.min)) / (float(span.max) - float(span.min))
-            return unit.astype(np.float32), bits, notes
+            low, width = float(span.min), float(span.max) - float(span.min)
+            return by_rows(lambda part: (part.astype(np.float64) - low) / width, pixels), bits, notes
         else:
             notes.append(f"{pixels.dtype} pixels: a percentile window was applied")
     if kind == "f":
@@ -521,8 +626,10 @@ def stretch(pixels: NDArray[Any], low: float, high: float, notes: list[str]) -> 
         notes.append("all pixels have the same value")
         return np.zeros(pixels.shape, np.float32)
     exact = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-    unit: NDArray[Any] = np.subtract(pixels, exact(low), dtype=exact)
-    unit /= exact(high - low)
-    np.clip(unit, 0.0, 1.0, out=unit)
-    scaled: NDArray[np.float32] = unit.astype(np.float32, copy=False)
-    return scaled
+
+    def unit(part: NDArray[Any]) -> NDArray[Any]:
+        scaled: NDArray[Any] = np.subtract(part, exact(low), dtype=exact)
+        scaled /= exact(high - low)
+        return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+    return by_rows(unit, pixels)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +14,29 @@ from fracture.errors import PixelValueError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Radiograph"]
+__all__ = ["ASPECT_LIMITS", "SPACING_LIMITS", "Radiograph", "plausible_aspect", "plausible_spacing"]
+
+SPACING_LIMITS = (0.01, 10.0)
+"""Plausible millimeters per pixel (our choice: from a tenth of the finest detectors to a thumbnail's)."""
+
+ASPECT_LIMITS = (0.1, 10.0)
+"""Plausible height of a pixel by its width (our choice)."""
+
+
+def plausible_spacing(spacing: Sequence[Any]) -> bool:
+    """Whether a (row, column) spacing is two numbers within ``SPACING_LIMITS`` that make plausible pixels."""
+    low, high = SPACING_LIMITS
+    numbers = len(spacing) == 2 and all(_number(one) and low <= one <= high for one in spacing)
+    return numbers and plausible_aspect(spacing[0] / spacing[1])
+
+
+def plausible_aspect(aspect: object) -> bool:
+    """Whether an aspect ratio lies within ``ASPECT_LIMITS``."""
+    return _number(aspect) and ASPECT_LIMITS[0] <= float(aspect) <= ASPECT_LIMITS[1]  # type: ignore[arg-type]
+
+
+def _number(one: object) -> bool:
+    return isinstance(one, int | float | np.integer | np.floating) and math.isfinite(one)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +52,17 @@ class Radiograph:
         laterality: ``"left"``, ``"right"``, ``"bilateral"`` or ``None``.
         spacing: Millimeters per pixel at the object, (row, column), or ``None`` where unknown.
         spacing_source: Which attribute ``spacing`` comes from, ``None`` where unknown.
+        aspect: Height of a pixel divided by its width: that of ``spacing`` where it is known, else what the file says
+            (PixelAspectRatio); 1 where it says nothing.
+        orientation: Which way rows and columns run in the patient, as DICOM's PatientOrientation says: ``("L", "F")``
+            is a frontal film as usual, its rows to the patient's left and its columns to the feet. ``None`` where
+            unknown.
         bits: Significant bits of the stored pixels.
         warnings: Findings of the reader that a user should see (an illegal window, a spacing of zero, ...).
 
     Raises:
-        PixelValueError: ``pixels`` is not a finite float32 plane in [0, 1].
+        PixelValueError: ``pixels`` is not a finite float32 plane in [0, 1], or ``spacing`` or ``aspect`` is
+            implausible.
     """
 
     pixels: NDArray[np.float32]
@@ -43,15 +73,17 @@ class Radiograph:
     laterality: str | None = None
     spacing: tuple[float, float] | None = None
     spacing_source: str | None = None
+    aspect: float = 1.0
+    orientation: tuple[str, str] | None = None
     bits: int = 8
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         pixels = self.pixels
-        if pixels.dtype != np.float32 or pixels.ndim != 2 or pixels.size == 0:
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.float32 or pixels.ndim != 2 or pixels.size == 0:
             raise PixelValueError(
                 f"{self.source}: a Radiograph holds one plane",
-                got=f"{pixels.dtype} {pixels.shape}",
+                got=f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}".strip(),
                 allowed="float32 (height, width)",
                 hint="use fracture.read() to convert files and arrays",
             )
@@ -63,7 +95,33 @@ class Radiograph:
                 allowed="[0, 1]",
                 hint="use fracture.read() to scale an array",
             )
+        if self.spacing is not None:
+            try:
+                spacing = tuple(self.spacing)
+            except TypeError:
+                spacing = ()
+            if not plausible_spacing(spacing):
+                low, high = SPACING_LIMITS
+                raise PixelValueError(
+                    f"{self.source}: an implausible spacing",
+                    got=self.spacing,
+                    allowed=f"(row, column) in millimeters per pixel, each {low:g} to {high:g}, or None",
+                    hint="leave it out where it is unknown",
+                )
+            object.__setattr__(self, "spacing", (float(spacing[0]), float(spacing[1])))
+            object.__setattr__(self, "aspect", float(spacing[0]) / float(spacing[1]))
+        if not plausible_aspect(self.aspect):
+            raise PixelValueError(
+                f"{self.source}: an implausible pixel aspect ratio",
+                got=self.aspect,
+                allowed=f"height by width, {ASPECT_LIMITS[0]:g} to {ASPECT_LIMITS[1]:g}",
+            )
         pixels.flags.writeable = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the film says that its rows run to the patient's right: the usual view in a mirror."""
+        return self.orientation is not None and self.orientation[0].startswith("R")
 
     @property
     def height(self) -> int:

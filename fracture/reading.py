@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fracture import regions as region_names
-from fracture.errors import ConfigurationError, UnsupportedError
+from fracture.errors import ConfigurationError, PixelValueError, UnsupportedError
 from fracture.files import MAX_BYTES, open_bytes
 from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, scale_plane, sniff
+from fracture.quiet import FAULTS
 from fracture.radiograph import Radiograph
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from fracture.images import Plane
 
-    Source = str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image | Dataset | Radiograph
+    Source = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "read"]
 
@@ -56,9 +57,10 @@ def read(
     is fetched from the network.
 
     Args:
-        source: A path to a DICOM, PNG, JPEG or TIFF file (each also gzipped), such a file's bytes, an array of shape
-            (height, width) or (height, width, 1, 3 or 4), a PIL image, a pydicom ``Dataset``, or a ``Radiograph``
-            (returned as it is, with ``region`` applied).
+        source: A path (or ``file://`` address) of a DICOM, PNG, JPEG or TIFF file (each also gzipped), such a file's
+            bytes, a file object opened in binary mode (``io.BytesIO`` too; read from where it stands, not closed), an
+            array of shape (height, width) or (height, width, 1, 3 or 4), a PIL image, a pydicom ``Dataset``, or a
+            ``Radiograph`` (returned as it is, with ``region`` applied).
         region: The anatomical region or regions shown, in any accepted spelling; goes before what DICOM says.
         frame: Frame of a multi-frame file, from 0.
         window: ``"auto"`` takes DICOM's own VOI LUT or window, else a percentile window; images and arrays are
@@ -74,7 +76,8 @@ def read(
         Pixels float32 in [0, 1], bright = dense, at native resolution, with what the file says about itself.
 
     Raises:
-        UnreadableFileError: Missing, empty, truncated, damaged, or of an unknown format.
+        MissingFileError: No such file; it is a ``FileNotFoundError`` too.
+        UnreadableFileError: Empty, truncated, damaged, or of an unknown format.
         UnsupportedError: Well-formed, but of a kind that no permissively licensed decoder here reads.
         NotARadiographError: A CT or MR slice, a color picture, or a file without pixels.
         MultiFrameError: Several frames and none chosen, or no such frame.
@@ -100,7 +103,9 @@ def read(
         return _from_array(source, options)
     # A data set or an image can only be given by a caller who has imported its library already.
     if (pil := sys.modules.get("PIL.Image")) is not None and isinstance(source, pil.Image):
-        plane = plane_from_pil(source, "<image>", max_pixels=options.max_pixels)
+        plane = plane_from_pil(
+            source, "<image>", frame=options.frame, max_pixels=options.max_pixels, max_bytes=options.max_bytes
+        )
         return _finish(plane, "<image>", options)
     if (pydicom := sys.modules.get("pydicom.dataset")) is not None and isinstance(source, pydicom.Dataset):
         from fracture.dicom import radiograph_from_dataset
@@ -115,12 +120,31 @@ def read(
             max_pixels=options.max_pixels,
             tree=tree,
         )
+    if hasattr(source, "read"):
+        data, name = open_bytes(cast("IO[bytes]", source), options.max_bytes)
+        return _from_bytes(data, name, options, tree)
     if hasattr(source, "__array__"):
-        return _from_array(np.asarray(source), options)
+        try:
+            array = np.asarray(source)
+        except FAULTS as error:  # a tensor that requires grad, or lies on another device
+            raise PixelValueError(
+                "<array>: the object gives no NumPy array",
+                got=f"{type(source).__name__} ({error})",
+                hint="convert it first: tensor.detach().cpu().numpy()",
+            ) from None
+        return _from_array(array, options)
     raise UnsupportedError(
         "a source of an unknown type",
         got=type(source).__name__,
-        allowed=("a path", "bytes", "numpy array", "PIL image", "pydicom Dataset", "Radiograph"),
+        allowed=(
+            "a path",
+            "bytes",
+            "a file opened in mode 'rb'",
+            "numpy array",
+            "PIL image",
+            "pydicom Dataset",
+            "Radiograph",
+        ),
     )
 
 

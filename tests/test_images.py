@@ -283,7 +283,7 @@ def test_other_formats_are_named() -> None:
 def test_jpeg_variants_without_a_decoder_are_named() -> None:
     data = bytearray(encoded(Image.fromarray(film()), "JPEG"))
     data[data.find(b"\xff\xc0") + 1] = 0xC3
-    with pytest.raises(UnsupportedError, match="SOF3"):
+    with pytest.raises(UnsupportedError, match="lossless JPEG"):
         read(bytes(data))
 
 

@@ -5,8 +5,8 @@ Each codestream goes to one decoder, named here, never to whichever plugin happe
 ====================================  ===========================================================  ==============
 transfer syntaxes                     decoder                                                      licence
 ====================================  ===========================================================  ==============
-native, deflated, RLE                 NumPy, zlib                                                  BSD, zlib
-JPEG with 8 bits                      Pillow (libjpeg-turbo)                                       MIT-CMU
+native, deflated                      NumPy, zlib                                                  BSD, zlib
+JPEG with 8 bits, RLE                 Pillow (libjpeg-turbo, its PackBits)                         MIT-CMU
 JPEG with 12 bits, lossless JPEG      GDCM                                                         BSD
 JPEG-LS                               pyjpegls (CharLS)                                            MIT, BSD
 JPEG 2000, HTJ2K                      pylibjpeg-openjpeg (OpenJPEG)                                MIT, BSD
@@ -20,16 +20,19 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.dicom.codestream import Codestream, jpeg2000_header, jpeg_header, sound_jpeg
-from fracture.dicom.header import Layout, layout
-from fracture.dicom.parse import EXPLICIT_BE, parse
+from fracture.dicom.codestream import jpeg2000_header, jpeg2000_start
+from fracture.dicom.header import EXPLICIT_BE, Layout, layout
+from fracture.dicom.parse import parse
+from fracture.dicom.walk import MAX_STEPS
 from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
 from fracture.files import MAX_BYTES, open_bytes
 from fracture.images import MAX_PIXELS, check_size
+from fracture.jpeg import Codestream, jpeg_header, plain, sound_jpeg, whole
 from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
@@ -37,13 +40,14 @@ if TYPE_CHECKING:
 
     from fracture.dicom.header import Attributes
 
-__all__ = ["checked_pixels", "decode_frame", "decode_pixels", "split_frames"]
+__all__ = ["checked_pixels", "decode_frame", "decode_pixels", "recognized", "split_frames"]
 
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", EXPLICIT_BE)
 _RLE = ("1.2.840.10008.1.2.5",)
 _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
+_ITEM = b"\xfe\xff\x00\xe0"
 SUPPORTED = (*_NATIVE, *_RLE, *_JPEG, *_JPEG_LS, *_JPEG_2000)
 
 
@@ -67,7 +71,8 @@ def decode_pixels(
     data, name = open_bytes(source, max_bytes)
     parsed = parse(data, name, max_bytes=max_bytes)
     form = layout(parsed.attributes, name, parsed.transfer_syntax, truncated=parsed.truncated)
-    check_size(name, form.columns, form.rows * form.frames, max_pixels)
+    check_size(name, form.columns, form.rows * form.frames, max_pixels, samples=form.samples)
+    form = recognized(parsed.attributes, form, name, [])
     frames = [decode_frame(parsed.attributes, form, name, index)[0] for index in range(form.frames)]
     return frames[0] if form.frames == 1 else np.stack(frames)
 
@@ -101,7 +106,24 @@ def decode_frame(dataset: Attributes, form: Layout, name: str, index: int = 0) -
     return pixels, photometric
 
 
-def checked_pixels(dataset: Attributes, form: Layout, name: str) -> bytes:
+def recognized(dataset: Attributes, form: Layout, name: str, notes: list[str]) -> Layout:
+    """The layout with the transfer syntax that compressed pixels show, where the file calls them uncompressed.
+
+    So are data sets without their file meta information, and files whose header was lost on the way.
+    """
+    if form.transfer_syntax not in _NATIVE or form.transfer_syntax == EXPLICIT_BE:
+        return form
+    pixel_data = _pixel_bytes(dataset, name)
+    if pixel_data[:4] != _ITEM or len(pixel_data) >= form.frame_bytes * form.frames:
+        return form
+    head = split_frames(pixel_data, form.frames, name)[0][:12]
+    jpeg = _JPEG[-1] if head[:2] == b"\xff\xd8" else _RLE[0]
+    found = _JPEG_2000[1] if jpeg2000_start(head) else jpeg
+    notes.append("the pixels are compressed, though the file does not say so; how was recognized from the data")
+    return replace(form, transfer_syntax=found)
+
+
+def checked_pixels(dataset: Attributes, form: Layout, name: str) -> memoryview:
     """The raw pixel data, its transfer syntax supported and, where not compressed, its length sufficient.
 
     Raises:
@@ -121,16 +143,21 @@ def checked_pixels(dataset: Attributes, form: Layout, name: str) -> bytes:
     return pixel_data
 
 
-def _pixel_bytes(dataset: Attributes, name: str) -> bytes:
+def _pixel_bytes(dataset: Attributes, name: str) -> memoryview:
     found = dataset.get("PixelData")
-    if not isinstance(found, bytes | bytearray) or not found:
+    if not isinstance(found, bytes | bytearray | memoryview) or not found:
         raise UnreadableFileError(f"{name}: the pixels are missing or malformed", hint="copy the file again")
-    return bytes(found)
+    return memoryview(found)
 
 
-def _check_native(pixel_data: bytes, form: Layout, name: str) -> None:
-    if form.photometric == "YBR_FULL_422":
-        raise UnsupportedError(f"{name}: uncompressed YBR_FULL_422 is not read", hint="export it as grey")
+def _check_native(pixel_data: memoryview, form: Layout, name: str) -> None:
+    if form.photometric == "YBR_FULL_422" and (form.columns % 2 or form.allocated != 8 or form.planar):
+        raise UnsupportedError(
+            f"{name}: uncompressed YBR_FULL_422 of this layout is not read",
+            got=f"{form.columns} columns, {form.allocated} bits",
+            allowed="an even number of columns, 8 bits",
+            hint="export it as grey",
+        )
     expected = form.frame_bytes * form.frames
     if len(pixel_data) < expected:
         raise UnreadableFileError(
@@ -141,47 +168,58 @@ def _check_native(pixel_data: bytes, form: Layout, name: str) -> None:
         )
 
 
-def _native(pixel_data: bytes, form: Layout, index: int) -> NDArray[Any]:
+def _native(pixel_data: memoryview, form: Layout, index: int) -> NDArray[Any]:
+    if form.swapped:
+        words = np.frombuffer(pixel_data, ">u2", len(pixel_data) // 2)
+        pixel_data = memoryview(words.astype("<u2").tobytes() + bytes(pixel_data[2 * words.size :]))
     order = ">" if form.transfer_syntax == EXPLICIT_BE else "<"
-    count = form.rows * form.columns * form.samples
+    count = form.frame_bytes // (form.allocated // 8)
     stored = np.frombuffer(pixel_data, f"{order}u{form.allocated // 8}", count, index * form.frame_bytes)
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    if form.samples > 1:
-        if form.planar:
-            stored = np.moveaxis(stored.reshape(form.samples, form.rows, form.columns), 0, -1)
-        return _significant(stored.reshape(form.frame_shape), form)
+    if form.photometric == "YBR_FULL_422":
+        quads = stored.reshape(form.rows, form.columns // 2, 4)  # Y Y Cb Cr for two pixels beside each other
+        colors = np.repeat(quads[..., 2:], 2, axis=1)
+        stored = np.concatenate([quads[..., :2].reshape(form.rows, form.columns, 1), colors], axis=2)
+    elif form.samples > 1 and form.planar:
+        stored = np.moveaxis(stored.reshape(form.samples, form.rows, form.columns), 0, -1)
     return _significant(stored.reshape(form.frame_shape), form)
 
 
-def _significant(stored: NDArray[Any], form: Layout) -> NDArray[Any]:
-    """Unsigned containers to values: shift down to bit 0, drop what is above, extend the sign."""
-    shift = form.high_bit + 1 - form.stored
+def _significant(stored: NDArray[Any], form: Layout, precision: int | None = None) -> NDArray[Any]:
+    """Unsigned containers to values: shift down to bit 0, drop what is above, extend the sign (PS3.5 8.1.1).
+
+    Args:
+        stored: As wide as Bits Allocated.
+        form: The pixel layout.
+        precision: Bits of a codestream's samples. Where they do not reach up to High Bit, they begin at bit 0.
+    """
+    bits, shift = form.stored, form.high_bit + 1 - form.stored
+    if precision is not None and precision <= form.high_bit:
+        bits, shift = min(bits, precision), 0
     if shift:
         stored = stored >> shift
-    if form.stored < form.allocated:
+    if bits < form.allocated:
         unit = stored.dtype.type
-        stored = stored & unit((1 << form.stored) - 1)
+        stored = stored & unit((1 << bits) - 1)
         if form.signed:
-            sign = unit(1 << (form.stored - 1))
+            sign = unit(1 << (bits - 1))
             stored = (stored ^ sign) - sign
     return stored.view(form.dtype) if form.signed else stored
 
 
-def split_frames(pixel_data: bytes, frames: int, name: str) -> list[bytes]:
-    """Encapsulated pixel data (PS3.5 A.4) as one codestream per frame.
+def split_frames(pixel_data: bytes | memoryview, frames: int, name: str) -> list[bytes]:
+    """Encapsulated pixel data (PS3.5 A.4) as one codestream per frame; the delimiter at the end may be missing.
 
     Raises:
-        UnreadableFileError: The items run past the end, or do not make up the frames.
+        UnreadableFileError: The items run past the end, do not make up the frames, or are beyond all number.
     """
     fragments: list[bytes] = []
     at = 0
-    while at + 8 <= len(pixel_data):
-        tag, length = pixel_data[at : at + 4], int.from_bytes(pixel_data[at + 4 : at + 8], "little")
-        if tag == b"\xfe\xff\xdd\xe0":
-            break
-        if tag != b"\xfe\xff\x00\xe0" or at + 8 + length > len(pixel_data):
+    while at + 8 <= len(pixel_data) and pixel_data[at : at + 4] == _ITEM:
+        length = int.from_bytes(pixel_data[at + 4 : at + 8], "little")
+        if at + 8 + length > len(pixel_data) or len(fragments) >= MAX_STEPS:
             raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
-        fragments.append(pixel_data[at + 8 : at + 8 + length])
+        fragments.append(bytes(pixel_data[at + 8 : at + 8 + length]))
         at += 8 + length
     if len(fragments) < 1 + frames:
         raise UnreadableFileError(
@@ -203,8 +241,9 @@ def _group_fragments(table: bytes, fragments: list[bytes], frames: int, name: st
     for fragment in fragments[:-1]:
         begins.append(begins[-1] + 8 + len(fragment))
     offsets = np.frombuffer(table[: len(table) // 4 * 4], "<u4").tolist()
-    if len(offsets) == frames and set(offsets) <= set(begins):
-        first = [begins.index(offset) for offset in offsets]
+    number = {begin: i for i, begin in enumerate(begins)}
+    if len(offsets) == frames and set(offsets) <= set(number):
+        first = [number[offset] for offset in offsets]
     else:
         first = [i for i, part in enumerate(fragments) if part[:2] in (b"\xff\xd8", b"\xff\x4f")]
     if len(first) != frames or first[0] != 0 or first != sorted(first):
@@ -227,12 +266,12 @@ def _decode_codestream(frame: bytes, form: Layout, name: str) -> tuple[NDArray[A
     if stream.process in ("baseline", "extended", "progressive") and stream.precision == 8:
         return _decode_jpeg8(frame, stream, form)
     if stream.process in ("extended", "lossless"):
-        if stream.samples != 1:
-            raise UnsupportedError(f"{name}: color in lossless or 12-bit JPEG is not read")
+        if stream.samples != 1 and stream.process != "lossless":
+            raise UnsupportedError(f"{name}: color in 12-bit JPEG is not read")
         sound = sound_jpeg(frame)
         if sound is None:
             raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
-        return _decode_gdcm(sound, stream, form), form.photometric
+        return whole(sound[0], lambda one: _decode_gdcm(one, stream, form), ended=sound[1]), form.photometric
     raise UnsupportedError(f"{name}: a JPEG process that is not read", got=stream.process)
 
 
@@ -253,17 +292,18 @@ def _check_stream(stream: Codestream, form: Layout, name: str) -> None:
 
 
 def _fit(values: NDArray[Any], stream: Codestream, form: Layout) -> NDArray[Any]:
-    """Decoded values in the header's dtype; where only one of both says "signed", the bits are reinterpreted."""
+    """Decoded values in the header's dtype, of the bits that it declares, whatever sign the codestream has."""
     if values.size != form.rows * form.columns * form.samples:
         raise ValueError("short")
     values = values.reshape(form.frame_shape)
-    if stream.signed == form.signed:
-        return values.astype(form.dtype, copy=False)
-    wide = values.astype(np.int64) & ((1 << stream.precision) - 1)
-    if form.signed:
-        sign = 1 << (stream.precision - 1)
-        wide = (wide ^ sign) - sign
-    return wide.astype(form.dtype)
+    if stream.lossy and stream.precision > form.stored and form.high_bit == form.stored - 1:
+        # A lossy codec overshoots: without its high bits the brightest white would turn black (our choice).
+        low, high = (
+            (-(1 << form.stored - 1), (1 << form.stored - 1) - 1) if form.signed else (0, (1 << form.stored) - 1)
+        )
+        if stream.signed == form.signed:
+            values = np.clip(values, low, high)
+    return _significant(values.astype(f"u{form.allocated // 8}", copy=False), form, stream.precision)
 
 
 def _decode_rle(frame: bytes, form: Layout) -> NDArray[Any]:
@@ -286,21 +326,10 @@ def _decode_rle(frame: bytes, form: Layout) -> NDArray[Any]:
 
 def _unpack_bits(packed: bytes, count: int) -> NDArray[np.uint8]:
     """One PackBits segment, exactly ``count`` bytes of it."""
-    out = bytearray()
-    at, end = 0, len(packed)
-    while at < end and len(out) < count:
-        control = packed[at]
-        if control < 128:  # the next control + 1 bytes as they are
-            out += packed[at + 1 : at + control + 2]
-            at += control + 2
-        elif control > 128:  # the next byte 257 - control times
-            out += packed[at + 1 : at + 2] * (257 - control)
-            at += 2
-        else:
-            at += 1
-    if len(out) < count:
-        raise ValueError("short")
-    return np.frombuffer(out, np.uint8, count)
+    from PIL import Image
+
+    unpacked: NDArray[np.uint8] = np.asarray(Image.frombytes("L", (count, 1), packed, "packbits", "L"))[0]
+    return unpacked
 
 
 def _decode_jpeg8(frame: bytes, stream: Codestream, form: Layout) -> tuple[NDArray[Any], str]:
@@ -308,16 +337,26 @@ def _decode_jpeg8(frame: bytes, stream: Codestream, form: Layout) -> tuple[NDArr
 
     from PIL.JpegImagePlugin import JpegImageFile
 
-    with quiet():
-        image = JpegImageFile(io.BytesIO(frame))
-    photometric = form.photometric
-    if form.samples == 3:
-        if stream.adobe:  # the marker says how colors are coded, and Pillow follows it
-            photometric = "RGB"
-        else:
-            image.draft("YCbCr", image.size)
-            photometric = "RGB" if image.mode == "RGB" else photometric
-    return _fit(np.asarray(image), stream, form), photometric
+    if (bare := plain(frame)) is None:
+        raise ValueError("no scan")
+    color = form.samples == 3
+    # An Adobe marker says how colors are coded, and Pillow follows it; else they are taken as they come.
+    draft = "YCbCr" if color and not stream.adobe else None
+
+    def decode(one: bytes) -> NDArray[Any]:
+        with quiet():
+            image = JpegImageFile(io.BytesIO(one))
+        if draft:
+            image.draft(draft, image.size)
+        return np.asarray(image)
+
+    pixels = _fit(whole(bare, decode), stream, form)
+    if not color:
+        return pixels, form.photometric
+    if stream.adobe:
+        return pixels, "RGB"
+    # JFIF knows no other colors than YCbCr, whatever the header says.
+    return pixels, "YBR_FULL" if stream.jfif else form.photometric
 
 
 def _decode_jpeg_ls(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]:
@@ -358,13 +397,13 @@ def _decode_gdcm(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]
     image.SetNumberOfDimensions(2)
     image.SetDimensions((form.columns, form.rows, 1))
     image.SetDataElement(element)
-    kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+    kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2" if stream.samples == 1 else "RGB")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     lossless = stream.process == "lossless"
     syntax = "1.2.840.10008.1.2.4.57" if lossless else "1.2.840.10008.1.2.4.51"
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
     container = 8 if stream.precision <= 8 else 16
-    image.SetPixelFormat(gdcm.PixelFormat(1, container, stream.precision, stream.precision - 1, 0))
+    image.SetPixelFormat(gdcm.PixelFormat(stream.samples, container, stream.precision, stream.precision - 1, 0))
     with c_stderr_closed():
         buffer = image.GetBuffer()
     if buffer is None:

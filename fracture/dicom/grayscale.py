@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.dicom.header import floats, integers, items, text
-from fracture.dicom.parse import EXPLICIT_BE
+from fracture.dicom.header import EXPLICIT_BE, floats, integers, items, text
 from fracture.errors import NotARadiographError, UnsupportedError
-from fracture.images import grey_plane, percentile_limits
+from fracture.images import by_rows, grey_plane, percentile_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,8 @@ def render(
         voi = _raw(modality, form)
     elif window != "percentile":
         ends = modality(np.array(values_range, np.float64))
-        voi = _voi(dataset, form, name, window, (float(ends.min()), float(ends.max())), notes)
+        bottom = float(modality(np.array(_possible(form), np.float64)).min())
+        voi = _voi(dataset, form, name, window, (float(ends.min()), float(ends.max())), bottom, notes)
     if voi is None:
         voi = _percentile(stored, padding, modality, notes)
     inverse = form.photometric == "MONOCHROME1" or text(dataset, "PresentationLUTShape") == "INVERSE"
@@ -86,13 +86,18 @@ def render(
     low, high = values_range
     if high - low < 1 << 16:
         table = steps(np.arange(low, high + 1, dtype=np.float64))
-        index = stored if low == 0 and not form.signed else stored.astype(np.int64) - low
-        pixels: NDArray[np.float32] = np.take(table, index)
+        pixels = by_rows(lambda part: table[part if low == 0 else part.astype(np.int64) - low], stored)
     else:
-        pixels = steps(stored.astype(np.float64))
+        pixels = by_rows(lambda part: steps(part.astype(np.float64)), stored)
     if padding is not None:
         pixels[padding] = 0.0
     return pixels, notes
+
+
+def _possible(form: Layout) -> tuple[int, int]:
+    """The smallest and the largest value that the stored bits can hold."""
+    bottom = -(1 << (form.stored - 1)) if form.signed else 0
+    return bottom, bottom + (1 << form.stored) - 1
 
 
 def _range(stored: NDArray[Any]) -> tuple[int, int]:
@@ -103,8 +108,17 @@ def _little(form: Layout) -> bool:
     return form.transfer_syntax != EXPLICIT_BE
 
 
+_FLUOROSCOPY = tuple(f"1.2.840.10008.5.1.4.1.1.12.{n}" for n in (1, 2, 3))
+
+
 def _modality(dataset: Attributes, form: Layout, notes: list[str]) -> Curve:
-    """Modality LUT Sequence, else Rescale Slope and Intercept, else the values themselves (PS3.3 C.11.1)."""
+    """Modality LUT Sequence, else Rescale Slope and Intercept, else the values themselves (PS3.3 C.11.1).
+
+    In angiography and fluoroscopy the modality LUT leads back to the detector's linear values, for subtraction, and
+    is not meant for display (PS3.3 C.8.7.1.1.2); DCMTK leaves it out there, and so do we.
+    """
+    if text(dataset, "SOPClassUID") in _FLUOROSCOPY:
+        return lambda values: values
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
         table = _lut(sequence[0], form, form.signed)
@@ -129,7 +143,7 @@ def _lut(item: Attributes, form: Layout, signed: bool) -> _Table | None:
         return None
     count, first, bits = descriptor[0] & 0xFFFF or 1 << 16, descriptor[1], descriptor[2]
     if signed and first >= 1 << 15:
-        first -= 1 << 16
+        first -= 1 << 16  # written as unsigned, as in implicit VR, but meant for values that may be negative
     entries = np.array(data, np.int64) & 0xFFFF
     if len(entries) * 2 in (count, count + 1) and bits <= 8:  # two 8-bit entries in each word
         entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()[:count]
@@ -150,20 +164,27 @@ def _padding(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray
     if len(found) != 1:
         return None
     limit = integers(dataset, "PixelPaddingRangeLimit", signed=form.signed, little_endian=_little(form))
-    low, high = sorted((found[0], limit[0] if len(limit) == 1 else found[0]))
-    if low == high:
-        mask = stored == low if low >= 0 or form.signed else np.zeros(stored.shape, np.bool_)
-    else:
-        mask = (stored.astype(np.int64) >= low) & (stored.astype(np.int64) <= high)
+    low, high = sorted(_as_stored(one, form) for one in (found[0], limit[0] if len(limit) == 1 else found[0]))
+    span = np.iinfo(stored.dtype)
+    if low > span.max or high < span.min:
+        return None
+    mask: NDArray[np.bool_] = (stored >= max(low, span.min)) & (stored <= min(high, span.max))
     return mask if mask.any() and not mask.all() else None
+
+
+def _as_stored(value: int, form: Layout) -> int:
+    """A padding value in the sign of the pixels, whichever of US and SS its writer took."""
+    if form.signed and value >= 1 << (form.stored - 1):
+        value &= (1 << form.stored) - 1
+        return value - (1 << form.stored) if value >> (form.stored - 1) else value
+    return value & 0xFFFF if value < 0 and not form.signed else value
 
 
 def _raw(modality: Curve, form: Layout) -> Curve:
     if isinstance(modality, _Table):
         low, high = 0.0, modality.top
     else:
-        bottom = -(1 << (form.stored - 1)) if form.signed else 0
-        ends = modality(np.array([bottom, bottom + (1 << form.stored) - 1], np.float64))
+        ends = modality(np.array(_possible(form), np.float64))
         low, high = float(ends.min()), float(ends.max())
     return lambda values: (values - low) / (high - low) if high > low else np.zeros_like(values)
 
@@ -183,9 +204,18 @@ def _percentile(stored: NDArray[Any], padding: NDArray[np.bool_] | None, modalit
 
 
 def _voi(
-    dataset: Attributes, form: Layout, name: str, window: str | int, span: tuple[float, float], notes: list[str]
+    dataset: Attributes,
+    form: Layout,
+    name: str,
+    window: str | int,
+    span: tuple[float, float],
+    bottom: float,
+    notes: list[str],
 ) -> Curve | None:
-    """The chosen VOI transformation, ``None`` where the file has no valid one."""
+    """The chosen VOI transformation, ``None`` where the file has no valid one.
+
+    ``span`` holds the least and the greatest value of the film after the modality LUT, ``bottom`` the least possible.
+    """
     centers, widths = floats(dataset, "WindowCenter"), floats(dataset, "WindowWidth")
     pairs = list(zip(centers, widths, strict=False))
     tables = items(dataset, "VOILUTSequence")
@@ -201,9 +231,8 @@ def _voi(
             pairs, tables = [pairs[window]], []
         else:
             pairs, tables = [], [tables[window - len(pairs)]]
-    after_lut = bool(items(dataset, "ModalityLUTSequence"))
     for item in tables:
-        table = _lut(item, form, form.signed and not after_lut)
+        table = _lut(item, form, bottom < 0)
         if table is not None:
             return lambda values: table(values) / table.top
         notes.append("a VOI LUT is empty or malformed; it was left out")

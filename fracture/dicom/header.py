@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydicom.datadict import tag_for_keyword
 
+from fracture.dicom.walk import MAX_KEPT, MAX_TABLE, MAX_VALUE
 from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
 from fracture.quiet import FAULTS, quiet
 
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
 
 Attributes = Mapping[str, Any]
 
-__all__ = ["WANTED", "Attributes", "Layout", "collect", "floats", "integers", "items", "layout", "text"]
+__all__ = ["WANTED", "Attributes", "Layout", "collect", "floats", "integers", "items", "layout", "text", "texts"]
+
+EXPLICIT_BE = "1.2.840.10008.1.2.2"
 
 # The attributes that are read. No patient, study, physician, institution, date or comment is among them.
 WANTED = (
     "SOPClassUID",
     "Modality",
+    "PresentationIntentType",
+    "PixelIntensityRelationshipSign",
+    "PatientOrientation",
     "BodyPartExamined",
     "AnatomicRegionSequence",
     "AnatomicRegionModifierSequence",
@@ -44,6 +51,7 @@ WANTED = (
     "PixelRepresentation",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
+    "PixelAspectRatio",
     "PixelSpacing",
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
@@ -81,6 +89,7 @@ KNOWN_PHOTOMETRIC = (
 
 
 _NUMBERS = (
+    "PixelAspectRatio",
     "PixelSpacing",
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
@@ -91,6 +100,18 @@ _NUMBERS = (
     "WindowWidth",
 )
 _IN_ITEMS = ("CodeValue", "LUTDescriptor", "LUTData", "AnatomicRegionModifierSequence")
+_TABLES = ("LUTData", *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")))
+
+
+def _tags(keywords: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(tag for word in keywords if (tag := tag_for_keyword(word)) is not None)
+
+
+WANTED_TAGS = _tags(WANTED)
+TABLES = _tags(_TABLES)
+NESTED = dict.fromkeys(_tags(tuple(word for word in WANTED if word.endswith("Sequence"))), _tags(_IN_ITEMS))
+LARGEST, SMALLEST = 1e30, 1e-30
+"""Magnitudes beyond which a number is malformed (our choice: no quantity here comes near, and products stay finite)."""
 
 
 def collect(dataset: Dataset) -> Attributes:
@@ -115,9 +136,11 @@ def _collect(dataset: Dataset, keywords: tuple[str, ...]) -> Attributes:
     faults = pydicom_faults()
     for keyword in keywords:
         try:
-            value = dataset.get(keyword)
+            value = None if _oversized(dataset, keyword) else dataset.get(keyword)
             if value is not None and keyword.endswith("Sequence"):
-                value = [_collect(item, _IN_ITEMS) for item in value if hasattr(item, "get")]
+                value = [_collect(item, _IN_ITEMS) for item in value[:MAX_KEPT] if hasattr(item, "get")]
+            if value is not None and keyword == "PixelData":
+                found["PixelDataVR"] = str(dataset[keyword].VR)
         except faults:
             value = math.nan if keyword in _NUMBERS else None
         if value is not None:
@@ -125,12 +148,26 @@ def _collect(dataset: Dataset, keywords: tuple[str, ...]) -> Attributes:
     return found
 
 
+def _oversized(dataset: Dataset, keyword: str) -> bool:
+    """Whether a value that pydicom has not converted yet is longer than any legal one."""
+    if keyword.endswith(("Sequence", "PixelData")) or keyword not in dataset:
+        return False
+    raw = dataset.get_item(keyword).value
+    return isinstance(raw, bytes) and len(raw) > (MAX_TABLE if keyword in _TABLES else MAX_VALUE)
+
+
 def text(dataset: Attributes, keyword: str) -> str:
     """A text attribute stripped and in upper case; the first of several; ``""`` where absent or malformed."""
+    return next(iter(texts(dataset, keyword)), "")
+
+
+def texts(dataset: Attributes, keyword: str) -> tuple[str, ...]:
+    """All values of a text attribute, stripped and in upper case."""
     found = dataset.get(keyword)
-    if found is not None and not isinstance(found, str | bytes) and hasattr(found, "__iter__"):
-        found = next(iter(found), None)
-    return "" if found is None or isinstance(found, bytes) else str(found).strip("\x00 ").upper()
+    if found is None or isinstance(found, bytes):
+        return ()
+    many = list(found) if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
+    return tuple(str(one).strip("\x00 ").upper() for one in many if one is not None)
 
 
 def floats(dataset: Attributes, keyword: str) -> tuple[float, ...]:
@@ -144,9 +181,10 @@ def floats(dataset: Attributes, keyword: str) -> tuple[float, ...]:
 
 def _float(one: object) -> float:
     try:
-        return float(str(one))
+        number = float(str(one))
     except ValueError:
         return math.nan
+    return number if number == 0.0 or SMALLEST <= abs(number) <= LARGEST else math.nan
 
 
 def integers(dataset: Attributes, keyword: str, *, signed: bool = False, little_endian: bool = True) -> tuple[int, ...]:
@@ -184,6 +222,7 @@ class Layout:
         high_bit: Position of the highest significant bit; not always ``stored - 1``.
         signed: Two's complement samples.
         planar: Color planes one after the other.
+        swapped: 8-bit samples in big endian words of 16 bits, so in pairs the wrong way round (PS3.5 A.3).
         photometric: Photometric Interpretation.
         transfer_syntax: Transfer Syntax UID.
     """
@@ -197,6 +236,7 @@ class Layout:
     high_bit: int
     signed: bool
     planar: bool
+    swapped: bool
     photometric: str
     transfer_syntax: str
 
@@ -212,8 +252,9 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
-        return self.rows * self.columns * self.samples * self.allocated // 8
+        """Bytes of one uncompressed frame; YBR_FULL_422 has one pair of colors for two pixels (PS3.3 C.7.6.3.1.2)."""
+        samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
+        return self.rows * self.columns * samples * self.allocated // 8
 
 
 def layout(dataset: Attributes, name: str, transfer_syntax: str, *, truncated: bool = False) -> Layout:
@@ -279,6 +320,7 @@ def layout(dataset: Attributes, name: str, transfer_syntax: str, *, truncated: b
         high_bit=high_bit,
         signed=representation == 1,
         planar=_optional(dataset, "PlanarConfiguration", 0) == 1,
+        swapped=transfer_syntax == EXPLICIT_BE and allocated == 8 and dataset.get("PixelDataVR") == "OW",
         photometric=photometric,
         transfer_syntax=transfer_syntax,
     )

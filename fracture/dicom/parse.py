@@ -1,4 +1,4 @@
-"""Bytes to a pydicom data set that holds only the attributes the reader uses.
+"""Bytes to the attributes that the reader uses.
 
 Everything that may be missing around a data set is handled here: the preamble, the file meta information, the
 transfer syntax. A deflated data set is inflated through a byte cap before pydicom sees it.
@@ -7,35 +7,27 @@ transfer syntax. A deflated data set is inflated through a byte cap before pydic
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fracture.dicom.header import WANTED, collect, pydicom_faults
+from pydicom.datadict import keyword_for_tag
+
+from fracture.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults
+from fracture.dicom.walk import VRS, Found, TooMuch, element_at, walk
 from fracture.errors import UnreadableFileError
 from fracture.quiet import quiet
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
     from fracture.dicom.header import Attributes
 
 __all__ = ["Parsed", "parse"]
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
-EXPLICIT_BE = "1.2.840.10008.1.2.2"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
-
-_LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-_VRS = frozenset(
-    (
-        *_LONG_VRS,
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH"),
-        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    )
-)
-_END_OF_FILE = ("end of file", "eof", "no tag to read", "end-of-file")
+_MAX_META = 1000  # elements of file meta information (our choice; eleven are defined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +75,30 @@ def parse(data: bytes, name: str, *, max_bytes: int) -> Parsed:
             )
         notes.append("the file declares no transfer syntax; it was recognized from the data")
         declared = found
-    encoded = data[body:] if body else data
     if declared == DEFLATED_LE:
-        encoded = _inflate(encoded, name, max_bytes)
-    if not encoded:
+        data, body = _inflate(data[body:], name, max_bytes), 0
+    if body >= len(data):
         raise UnreadableFileError(f"{name}: the DICOM file ends after its header", hint="copy the file again")
-    dataset, truncated = _read(encoded, name, declared)
-    return Parsed(collect(dataset), declared, truncated, tuple(notes))
+    attributes, walked = _read(data, body, name, declared)
+    notes += [f"{keyword_for_tag(tag)} is longer than any legal value; it was left out" for tag in walked.oversized]
+    return Parsed(attributes, declared, walked.truncated, tuple(notes))
 
 
 def _file_meta(data: bytes, start: int) -> tuple[str | None, int]:
     """The declared transfer syntax, and where the data set begins (group 2 is always explicit little endian)."""
     at, found = start, None
-    while at + 8 <= len(data) and data[at : at + 2] == b"\x02\x00":
-        element = int.from_bytes(data[at + 2 : at + 4], "little")
-        vr = data[at + 4 : at + 6]
-        if vr in _LONG_VRS:
-            length, header = int.from_bytes(data[at + 8 : at + 12], "little"), 12
-        elif vr in _VRS:
-            length, header = int.from_bytes(data[at + 6 : at + 8], "little"), 8
-        else:
-            length, header = int.from_bytes(data[at + 4 : at + 8], "little"), 8
-        if at + header + length > len(data):
+    for _ in range(_MAX_META):
+        if data[at : at + 2] != b"\x02\x00":
             break
-        if element == 0x0010:
-            value = data[at + header : at + header + length]
-            found = value.decode("ascii", "replace").strip("\x00 ")
-        at += header + length
+        try:
+            one = element_at(data, at, implicit=False, big=False)
+        except struct.error:
+            break
+        if one.value + one.length > len(data):
+            break
+        if one.tag == 0x00020010:
+            found = data[one.value : one.value + min(one.length, 64)].decode("ascii", "replace").strip("\x00 ")
+        at = one.value + one.length
     return found or None, at
 
 
@@ -126,7 +115,7 @@ def _plausible(data: bytes) -> bool:
 def _sniff_encoding(head: bytes) -> str | None:
     if len(head) < 8:
         return None
-    explicit = head[4:6] in _VRS
+    explicit = head[4:6] in VRS
     if head[:2] in (b"\x08\x00", b"\x04\x00"):
         return EXPLICIT_LE if explicit else IMPLICIT_LE
     if head[:2] == b"\x00\x08" and explicit:
@@ -151,25 +140,27 @@ def _inflate(data: bytes, name: str, max_bytes: int) -> bytes:
     return body
 
 
-def _read(encoded: bytes, name: str, transfer_syntax: str) -> tuple[Dataset, bool]:
-    from pydicom.datadict import tag_for_keyword
+def _read(data: bytes, start: int, name: str, transfer_syntax: str) -> tuple[Attributes, Found]:
     from pydicom.filereader import read_dataset
-    from pydicom.tag import BaseTag
 
-    wanted: list[BaseTag | int] = [tag for word in WANTED if (tag := tag_for_keyword(word)) is not None]
-    pixel_data = 0x7FE00010
+    # Some files declare implicit VRs and have explicit ones; the other way is seen element by element.
+    implicit = transfer_syntax == IMPLICIT_LE and data[start + 4 : start + 6] not in VRS
+    big = transfer_syntax == EXPLICIT_BE
     try:
-        with quiet() as caught:
-            dataset = read_dataset(
-                io.BytesIO(encoded),
-                is_implicit_VR=transfer_syntax == IMPLICIT_LE,
-                is_little_endian=transfer_syntax != EXPLICIT_BE,
-                stop_when=lambda tag, _vr, _length: int(tag) > pixel_data,
-                specific_tags=wanted,
-            )
+        found = walk(data, start, WANTED_TAGS, NESTED, TABLES, implicit=implicit, big=big)
+        with quiet():
+            dataset = read_dataset(io.BytesIO(found.kept), is_implicit_VR=implicit, is_little_endian=not big)
+    except TooMuch as limit:
+        raise UnreadableFileError(
+            f"{name}: the DICOM data set is beyond the limits of what is read", got=str(limit)
+        ) from None
     except pydicom_faults():
         raise UnreadableFileError(
             f"{name}: the DICOM data set is truncated or damaged", hint="export or copy the file again"
         ) from None
-    texts = [str(item.message).lower() for item in caught]
-    return dataset, any(sign in text for text in texts for sign in _END_OF_FILE)
+    attributes: dict[str, Any] = dict(collect(dataset))
+    attributes.update((keyword_for_tag(tag), b"") for tag in found.present)
+    if found.pixels is not None:
+        attributes["PixelData"] = memoryview(data)[slice(*found.pixels)]
+        attributes["PixelDataVR"] = found.pixel_vr.decode("ascii")
+    return attributes, found

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.dicom.decode import checked_pixels, decode_frame
+from fracture.dicom.decode import checked_pixels, decode_frame, recognized
 from fracture.dicom.grayscale import grey_from_color, render
-from fracture.dicom.header import collect, floats, items, layout, pydicom_faults, text
-from fracture.dicom.parse import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, parse
+from fracture.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
+from fracture.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
 from fracture.images import MAX_PIXELS, check_size
 from fracture.quiet import FAULTS, quiet
-from fracture.radiograph import Radiograph
+from fracture.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
 from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dicom
 
 if TYPE_CHECKING:
@@ -65,8 +65,14 @@ _MODALITIES = {
 }
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-# Storage classes (PS3.4 B.5) by what follows the common prefix, for files whose Modality is missing or vague.
+# Storage classes (PS3.4 B.5) by what follows the common prefix, for files whose Modality is missing, vague or unknown.
 _SOP_CLASSES = {
+    "1": "CR",
+    "1.1": "DX",
+    "1.1.1": "DX",
+    "1.3": "IO",
+    "1.3.1": "IO",
+    "12.2": "RF",
     "2": "CT",
     "2.1": "CT",
     "2.2": "CT",
@@ -179,9 +185,11 @@ def _radiograph(
     max_pixels: int,
     tree: RegionTree,
 ) -> Radiograph:
-    _check_modality(dataset, name, allow)
+    first: list[str] = []
+    _check_modality(dataset, name, allow, first)
     form = layout(dataset, name, transfer_syntax, truncated=truncated)
-    check_size(name, form.columns, form.rows, max_pixels)
+    check_size(name, form.columns, form.rows, max_pixels, samples=form.samples)
+    form = recognized(dataset, form, name, first)
     checked_pixels(dataset, form, name)
     if form.frames > 1 and frame is None:
         raise MultiFrameError(f"{name}: the file holds {form.frames} frames", hint="choose one with frame=0, 1, ...")
@@ -197,6 +205,8 @@ def _radiograph(
         raise
     except FAULTS:
         raise UnreadableFileError(f"{name}: a look-up table or window of the file is malformed") from None
+    notes = [*first, *notes]
+    _warn_of_raw_values(dataset, notes)
     spacing, spacing_source = _spacing(dataset, notes)
     said = _regions(dataset, tree)
     found = regions or said
@@ -216,25 +226,33 @@ def _radiograph(
         ),
         spacing=spacing,
         spacing_source=spacing_source,
+        aspect=_aspect(dataset, notes),
+        orientation=_orientation(dataset),
         bits=form.stored,
         warnings=tuple(dict.fromkeys(notes)),
     )
 
 
 def modality_of_class(uid: str) -> str:
-    """The modality that a storage class stands for, ``""`` where it is a radiograph's or unknown."""
+    """The modality that a storage class stands for, ``""`` where it is unknown."""
     tail = uid.removeprefix(_STORAGE)
     return _SOP_CLASSES.get(tail, "SR" if tail.startswith("88.") else "PR" if tail.startswith("11.") else "")
 
 
-def _check_modality(dataset: Attributes, name: str, allow: Collection[str]) -> None:
-    """Refuse what is not a plain radiograph; the message says what it is, in our words."""
+def _check_modality(dataset: Attributes, name: str, allow: Collection[str], notes: list[str]) -> None:
+    """Refuse what is not a plain radiograph; the message says what it is, in our words.
+
+    A Modality that the standard does not know (XR, DR) is passed over where the SOP class names a radiograph.
+    """
     modality = text(dataset, "Modality")
     stored_as = modality_of_class(text(dataset, "SOPClassUID"))
-    kind = modality if modality in _MODALITIES or modality not in ("", "OT") else stored_as or modality
+    vague = modality not in _MODALITIES and (modality in ("", "OT") or modality not in ACCEPTED)
+    kind = (stored_as or modality) if vague else modality
     if kind in NO_IMAGE and "PixelData" not in dataset:
         raise NotARadiographError(f"{name}: {_MODALITIES[kind]}, a DICOM file without pixels", hint="give the image")
-    if "*" in allow or kind in allow or kind in ACCEPTED:
+    if "*" in allow or kind in allow or modality in allow or kind in ACCEPTED:
+        if modality not in (*ACCEPTED, *_MODALITIES) and kind in ACCEPTED:
+            notes.append(f"the Modality is not one that the standard knows; the SOP class says {kind}")
         return
     if kind in _MODALITIES:
         raise NotARadiographError(
@@ -291,4 +309,42 @@ def _pair(dataset: Attributes, keyword: str, notes: list[str]) -> tuple[float, f
     if len(found) != 2 or not all(math.isfinite(one) and one > 0.0 for one in found):
         notes.append(f"{keyword} is zero, negative or malformed; it was left out")
         return None
+    if not plausible_spacing(found):
+        low, high = SPACING_LIMITS
+        notes.append(f"{keyword} is implausible (not {low:g} to {high:g} mm); it was left out")
+        return None
     return found[0], found[1]
+
+
+def _aspect(dataset: Attributes, notes: list[str]) -> float:
+    """Height of a pixel by its width (PS3.3 C.7.6.3.1.7), for films without a spacing; 1 where nothing is said."""
+    found = floats(dataset, "PixelAspectRatio")
+    if not found:
+        return 1.0
+    aspect = found[0] / found[1] if len(found) == 2 and found[1] else math.nan
+    if not plausible_aspect(aspect):
+        notes.append("PixelAspectRatio is malformed or implausible; it was left out")
+        return 1.0
+    return aspect
+
+
+def _orientation(dataset: Attributes) -> tuple[str, str] | None:
+    """PatientOrientation (PS3.3 C.7.6.1.1.1): which way rows and columns run, in the letters of two-legged patients."""
+    found = texts(dataset, "PatientOrientation")
+    if len(found) != 2 or not all(0 < len(one) <= 3 and set(one) <= set("APRLHF") for one in found):
+        return None
+    return found[0], found[1]
+
+
+def _warn_of_raw_values(dataset: Attributes, notes: list[str]) -> None:
+    """Films that were not made for display (PS3.3 C.8.11.1.1.1): PACS hold them beside those that were."""
+    tail = text(dataset, "SOPClassUID").removeprefix(_STORAGE)
+    intent = text(dataset, "PresentationIntentType")
+    if intent != "FOR PROCESSING" and (intent or tail not in ("1.1.1", "1.3.1")):
+        return
+    words = "the film is FOR PROCESSING: values of the detector, not the picture that was made for display"
+    if floats(dataset, "PixelIntensityRelationshipSign") == (1.0,) and (
+        text(dataset, "PhotometricInterpretation") == "MONOCHROME2"
+    ):
+        words += "; they grow with the exposure, so bone is dark"
+    notes.append(words)

@@ -3,7 +3,8 @@
 1. ``fracture.read``: the film at its native resolution.
 2. ``letterbox`` and ``rgb_input``: the localizer's input, with exact geometry.
 3. The localizer's candidates, suppressed at an IoU of 0.3, and at most one box per side (``localizer.choose``).
-4. ``crop_hip`` and ``rgb_input``: each hip out of the native film, left ones mirrored; the side is the localizer's.
+4. ``crop_hip`` and ``rgb_input``: each hip out of the native film, left ones mirrored; the side is the localizer's,
+   or the other where the file says that the film is mirrored (``Radiograph.mirrored``).
 5. The classifier's last map; from it the probabilities and the heatmaps of all classes.
 6. ``Hip``: thresholds of the card, heatmaps mirrored back and placed on the film.
 """
@@ -255,7 +256,7 @@ class HipReader:
             upright = heat[:, :, ::-1] if crop.geometry.flipped else heat
             hips.append(
                 Hip(
-                    side=one.side,
+                    side=_other(one.side) if radiograph.mirrored else one.side,
                     box=ScoredBox(*one.box, one.score),
                     probabilities=dict(zip(CLASSES, values.tolist(), strict=True)),
                     threshold=self.card.fracture.threshold,
@@ -317,16 +318,22 @@ def _ready(model: Any, device: torch.device) -> Any:
 
 
 def _findings(hips: Sequence[Hip], radiograph: Radiograph) -> tuple[str, ...]:
-    """What is odd about the sides; they are reported as the localizer sees them all the same."""
+    """What is odd about the sides; they are reported all the same."""
     found = []
     by_side = {hip.side: hip for hip in hips}
-    if len(by_side) == len(SIDES) and by_side["right"].box.center[0] > by_side["left"].box.center[0]:
+    if radiograph.mirrored:
+        found.append("PatientOrientation says that the film is mirrored: the sides are named accordingly")
+    elif len(by_side) == len(SIDES) and by_side["right"].box.center[0] > by_side["left"].box.center[0]:
         found.append("the patient's right hip stands on the right of the film: mirrored, or exposed from behind?")
     if len(hips) == 1 and radiograph.laterality in SIDES and radiograph.laterality != hips[0].side:
         found.append(f"the file says {radiograph.laterality}, the hip found looks like a {hips[0].side} one")
     cut = [hip.side for hip in hips if {"left", "right", "top"} & set(hip.edges)]
     found.extend(f"the {side} hip reaches the film's edge and may be cut off" for side in cut)
     return tuple(found)
+
+
+def _other(side: str) -> str:
+    return SIDES[1 - SIDES.index(side)]
 
 
 def _check_options(reading: Mapping[str, Any]) -> None:

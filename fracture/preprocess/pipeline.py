@@ -95,7 +95,7 @@ def prepare_all(radiograph: Radiograph, specs: Sequence[PreprocessSpec]) -> tupl
 def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     """Crop dark padding, resize with the aspect ratio preserved, pad right and below.
 
-    Area interpolation where the film shrinks, bicubic where it grows (our choice; the paper names none).
+    Area interpolation along an axis that shrinks, bicubic along one that grows (our choice; the paper names none).
 
     Raises:
         PixelValueError: The film is all padding.
@@ -104,13 +104,10 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     height, width = pixels.shape
     crop = find_crop(pixels, source=radiograph.source) if spec.crop else (0, 0, width, height)
     x0, y0, x1, y1 = crop
-    scaled = _scaled_size(x1 - x0, y1 - y0, radiograph.spacing, spec)
+    scaled = _scaled_size(x1 - x0, y1 - y0, radiograph.spacing, radiograph.aspect, spec)
     part = np.ascontiguousarray(pixels[y0:y1, x0:x1])
     if scaled != (x1 - x0, y1 - y0):
-        shrinks = scaled[0] <= x1 - x0
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        part = np.asarray(cv2.resize(part, scaled, interpolation=interpolation), np.float32)
-        np.clip(part, 0.0, 1.0, out=part)  # bicubic interpolation overshoots
+        part = _resized(part, scaled)
     if spec.shape == "square":
         size = (spec.size, spec.size)
     else:
@@ -155,17 +152,26 @@ def normalize(pixels: NDArray[np.float32], mask: NDArray[np.bool_], spec: Prepro
     return planes
 
 
-def _scaled_size(width: int, height: int, spacing: tuple[float, float] | None, spec: PreprocessSpec) -> tuple[int, int]:
+def _resized(part: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize to (width, height): first the axes that shrink, then those that grow."""
+    height, width = part.shape
+    smaller = (min(size[0], width), min(size[1], height))
+    if smaller != (width, height):
+        part = np.asarray(cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), np.float32)
+    if smaller != size:
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.clip(part, 0.0, 1.0, out=part)  # bicubic interpolation overshoots
+
+
+def _scaled_size(
+    width: int, height: int, spacing: tuple[float, float] | None, aspect: float, spec: PreprocessSpec
+) -> tuple[int, int]:
     """Size after resizing: the longer side becomes ``spec.size``, or less where enlarging is not wanted.
 
-    Pixels that are not square (spacing differs between rows and columns) are made square first, along the axis
-    that loses nothing.
+    Pixels that are not square (``aspect``: their height by their width) are made square first, along the axis that
+    loses nothing.
     """
-    x_stretch = y_stretch = 1.0
-    if spacing is not None:
-        row_mm, column_mm = spacing  # distance between rows (y) and between columns (x)
-        finest = min(row_mm, column_mm)
-        y_stretch, x_stretch = row_mm / finest, column_mm / finest
+    y_stretch, x_stretch = max(aspect, 1.0), max(1.0 / aspect, 1.0)
     longest = max(width * x_stretch, height * y_stretch)
     scale = spec.size / longest
     if spec.millimeters_per_pixel is not None and spacing is not None:

@@ -36,7 +36,7 @@ def test_plain_radiographs_are_accepted(modality: str | None) -> None:
     ],
 )
 def test_others_are_refused_unless_allowed(modality: str, words: str) -> None:
-    made = file_bytes(dataset(Modality=modality))
+    made = file_bytes(dataset(Modality=modality, SOPClassUID="1.2.840.10008.5.1.4.1.1.7"))
     with pytest.raises(NotARadiographError, match=rf"{words}.*allow=\('"):
         read(made)
     assert read(made, allow=("*",)).bits == 12
