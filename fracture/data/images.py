@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fracture.errors import UnreadableFileError
+from fracture.quiet import FAULTS
+from fracture.tiff import pages
 
 __all__ = ["IMAGE_SUFFIXES", "ImageHeader", "image_files", "read_header"]
 
@@ -51,12 +53,16 @@ def read_header(path: Path) -> ImageHeader:
         if head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
             return _dicom_header(path)
         with Image.open(path) as image:
+            if image.format == "TIFF":  # whose size Pillow gives as it is when upright
+                page = pages(path.read_bytes(), path.name)[0]
+                orientation = page.orientation if 1 <= page.orientation <= 8 else 1
+                return ImageHeader(*page.size, orientation)
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
             valid = isinstance(orientation, int) and 1 <= orientation <= 8
             return ImageHeader(image.width, image.height, orientation if valid else 1)
     except FileNotFoundError:
         raise UnreadableFileError(f"{path.name}: no such file", got=path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*FAULTS, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UnreadableFileError(f"{path.name}: not an image that can be read", got=error) from error
 
 

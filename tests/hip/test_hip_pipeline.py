@@ -230,7 +230,7 @@ def test_the_command_line(hip_weights: Path, toy_set: Path, tmp_path: Path) -> N
     assert done.exit_code == 1
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert lines[0]["hips"][0]["side"] == "right"
-    assert lines[1]["error"]["type"] == "UnreadableFileError"
+    assert lines[1]["error"]["type"] == "MissingFileError"
     assert set(lines[1]) <= set(lines[0])
     assert (overlays / "0.png.png").is_file()
     asked = run.invoke(app, ["predict", film, "--heatmap", "--weights", str(hip_weights)])
