@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-__all__ = ["PNG_MARK", "is_own_picture", "is_results"]
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+__all__ = ["PNG_MARK", "is_own_picture", "is_results", "png_mark"]
 
 PNG_MARK = {"Software": "fracture"}
 """Text of every PNG that is no film: overlays and figures (PNG specification, 11.3.3.2). Simulated films lack it."""
+
+
+def png_mark() -> PngInfo:
+    """``PNG_MARK`` as Pillow takes it (``pnginfo=``)."""
+    from PIL.PngImagePlugin import PngInfo
+
+    mark = PngInfo()
+    for key, text in PNG_MARK.items():
+        mark.add_text(key, text)
+    return mark
 
 
 def is_own_picture(head: bytes) -> bool:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
 from fracture.errors import ConfigurationError
-from fracture.marks import PNG_MARK
+from fracture.marks import png_mark
 from fracture.prediction import HIGH_SENSITIVITY, Box, Prediction
 from fracture.radiograph import Radiograph
 
@@ -134,11 +133,8 @@ def write_picture(picture: NDArray[np.uint8], path: str | os.PathLike[str]) -> N
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    mark = PngInfo()
-    for key, text in PNG_MARK.items():
-        mark.add_text(key, text)
     try:
-        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4, pnginfo=mark)
+        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4, pnginfo=png_mark())
     except OSError as error:
         raise ConfigurationError(
             f"the overlay cannot be written to {Path(path)}",

@@ -13,7 +13,7 @@ from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
-from fracture.cli.streams import leave_stdout, prepare_streams
+from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
 from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
 from fracture.errors import FractureError
@@ -76,7 +76,7 @@ def main() -> None:
         app()
     except FractureError as error:
         # What reaches this place concerns the request as a whole, not one input: weights, regions, settings.
-        typer.echo(f"fracture: {type(error).__name__}: {error}", err=True)
+        typer.echo(f"fracture: {type(error).__name__}: {printable(str(error))}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of our output left (`fracture predict ... | head`): leave quietly.
@@ -85,5 +85,5 @@ def main() -> None:
     except OSError as error:
         # Standard output that is closed or full, a folder that cannot be read: the system's word, not our fault.
         leave_stdout()
-        typer.echo(f"fracture: {error}", err=True)
+        typer.echo(f"fracture: {printable(str(error))}", err=True)
         sys.exit(2)

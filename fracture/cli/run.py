@@ -17,7 +17,7 @@ import typer
 
 from fracture._version import __version__
 from fracture.ahead import ahead
-from fracture.cli.streams import check_stdout, leave_stdout
+from fracture.cli.streams import check_stdout, leave_stdout, printable
 from fracture.errors import ConfigurationError, FractureError, OutputError
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, journaled, sha256_of, writing
@@ -90,7 +90,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
         _say(told)
     if outputs.dry_run:
         for film in inputs.films:
-            typer.echo(film.encode("utf-8", "backslashreplace").decode())
+            typer.echo(printable(film))
         for path, kind in inputs.left_out:
             _say(f"left out: {path}: {kind}")
         _say(f"{len(inputs.films)} films would be read, {len(inputs.left_out)} left out")
@@ -248,4 +248,4 @@ def _told(results: Iterator[Any], total: int) -> Iterator[Any]:
 
 
 def _say(text: str) -> None:
-    typer.echo(f"fracture: {text}", err=True)
+    typer.echo(f"fracture: {printable(text)}", err=True)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 
 from fracture.errors import OutputError
 
-__all__ = ["check_stdout", "leave_stdout", "prepare_streams"]
+__all__ = ["check_stdout", "leave_stdout", "prepare_streams", "printable"]
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text for people on one line: what would end the line, move the cursor, or is no character at all, is escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def prepare_streams() -> None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError, PixelValueError
+from fracture.marks import png_mark
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -326,7 +327,7 @@ def augmented_sheet(
         rows.append(np.hstack([_tile(version, rings, tile) for version in (still, *versions)]))
     if not rows:
         raise ConfigurationError("a sheet of augmented films needs films", got="none")
-    Image.fromarray(np.vstack(rows)).save(path)
+    Image.fromarray(np.vstack(rows)).save(path, pnginfo=png_mark())
 
 
 def _tile(version: Augmented, rings: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.uint8]:

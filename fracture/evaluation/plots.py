@@ -19,6 +19,7 @@ from fracture.atomic import write_text
 from fracture.evaluation.checks import FloatArray
 from fracture.evaluation.cohorts import CohortRow
 from fracture.evaluation.estimate import Estimate
+from fracture.marks import PNG_MARK
 
 if TYPE_CHECKING:
     from fracture.evaluation.report import EvaluationReport
@@ -67,7 +68,7 @@ def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
     texts = {}
     for name, figure in figures(report).items():
         with _style():
-            FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, metadata={"Software": None})
+            FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, metadata=PNG_MARK)
             out = io.StringIO()
             FigureCanvasSVG(figure).print_figure(out, metadata={"Date": None})
         texts[name] = out.getvalue()
