@@ -92,5 +92,3 @@ class Looker:
         if result.error is not None:
             return {**line, "error": {"type": type(result.error).__name__, "message": str(result.error)}}
         return {**line, "fractured": hashlib.sha256(Path(result.source).read_bytes()).digest()[0] % 2 == 0}
-
-

@@ -121,7 +121,7 @@ def test_results_of_before_are_refused_or_replaced(
     [
         (lambda out, log: log.unlink(), "no record of the run"),
         (lambda out, log: log.write_bytes(b"damaged\n"), "no record of the run"),
-        (lambda out, log: out.write_bytes(out.read_bytes() + b'{"source": "added", "seconds": 0, "error": 0}\n'), "not write"),
+        (lambda out, log: out.write_bytes(out.read_bytes() + out.read_bytes().replace(b"png", b"dcm")), "not write"),
         (lambda out, log: out.write_bytes(b'{"source": "'), "not write"),
         (lambda out, log: out.write_bytes(b"somebody's notes"), "did not write"),
     ],
@@ -160,9 +160,7 @@ def test_an_overlay_that_is_gone_is_drawn_again(films: Path, tmp_path: Path) -> 
     out, overlays = tmp_path / "out.jsonl", tmp_path / "overlays"
     finish(films, out, overlay=overlays)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["overlay"] for line in lines] == [
-        None if n == 2 else str(overlays / f"{n}.png.png") for n in range(6)
-    ]
+    assert [line["overlay"] for line in lines] == [None if n == 2 else str(overlays / f"{n}.png.png") for n in range(6)]
     (overlays / "3.png.png").unlink()
     assert names(finish(films, out, resume=True, overlay=overlays)) == ["2.png", "3.png"]
     assert (overlays / "3.png.png").is_file()
