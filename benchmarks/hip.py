@@ -23,11 +23,12 @@ import torch
 
 import fracture
 from fracture.ensemble import resolve_device, resolve_precision
-from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, RulesCard, Threshold
+from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, Threshold
 from fracture.hip.classifier import build_classifier
 from fracture.hip.crops import crop_hip, rgb_input
 from fracture.hip.localizer import build_localizer
 from fracture.hip.pipeline import HipReader, load
+from fracture.hip.spec import Rules
 from fracture.hip.training_config import load_hip_recipe
 
 
@@ -49,7 +50,7 @@ def random_reader() -> HipReader:
             sha256="0" * 64,
             model=one.model.to_dict(),
             preprocess=one.preprocess.to_dict(),
-            rules=RulesCard(score=0.0, least_area=0.0, most_area=1.0, overlap=1.0),
+            rules=Rules(score=0.0, least_area=0.0, most_area=1.0, overlap=1.0).to_dict(),
         ),
         classifier=ClassifierCard(
             file="b.safetensors", sha256="0" * 64, model=two.model.to_dict(), crop=two.crop.to_dict()

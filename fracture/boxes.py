@@ -33,35 +33,37 @@ the candidates exactly as they are, with the same scores: what is evaluated is w
 from __future__ import annotations
 
 import heapq
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from fracture.errors import CardError, ConfigurationError, ModelError
+from fracture.errors import ConfigurationError, ModelError
 from fracture.prediction import Box, GridToSource
+from fracture.schema import WHOLE, Record, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
 __all__ = ["BoxParameters", "find_boxes", "find_candidates", "merge_boxes"]
 
-_RULES = ("threshold", "peaks")
+_Positive = Annotated[float, Field(gt=0, le=1)]
 _NEW, _TAKEN = 2, 4  # marks in the mask of floodFill, which uses 1 for its border
 _RETRY = 0.75  # a region below the minimum area is tried again as if its peak were this much lower
 
 
 @dataclass(frozen=True, slots=True)
-class BoxParameters:
+class BoxParameters(Record):
     """How a map becomes boxes; JSON-able, kept in a card. The defaults are ours, to be swept on out-of-fold maps.
 
     Attributes:
         threshold: Map value that a region must reach, in (0, 1]. A region of the body with a map threshold of
             its own replaces it (``with_threshold``).
-        hysteresis: Fraction of the threshold down to which a region extends, in (0, 1]: 0.5 is the half-maximum
+        hysteresis: Share of the threshold down to which a region extends, in (0, 1]: 0.5 is the half-maximum
             outline of a blob that just reaches the threshold.
         min_area_mm2: Smallest region in square millimeters, used where the spacing is known: 4 is 2 mm x 2 mm.
         min_area_px: Smallest region in square source pixels, used where the spacing is unknown: 64 is one
@@ -82,57 +84,24 @@ class BoxParameters:
         ConfigurationError: A value is outside the range stated above.
     """
 
-    threshold: float = 0.5
-    hysteresis: float = 0.5
-    min_area_mm2: float = 4.0
-    min_area_px: float = 64.0
+    threshold: _Positive = 0.5
+    hysteresis: _Positive = 0.5
+    min_area_mm2: Annotated[float, Field(ge=0)] = 4.0
+    min_area_px: Annotated[float, Field(ge=0)] = 64.0
     use_extents: bool = True
-    suppress: float = 0.3
-    merge_gap: float = 1.0
-    upsample: int = 3
-    connectivity: int = 8
-    candidate_floor: float = 0.05
+    suppress: Share = 0.3
+    merge_gap: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+    upsample: Annotated[Literal[1, 3, 5, 7], WHOLE] = 3
+    connectivity: Annotated[Literal[4, 8], WHOLE] = 8
+    candidate_floor: _Positive = 0.05
     candidate_rule: Literal["threshold", "peaks"] = "threshold"
-    max_boxes: int = 20
-    max_candidates: int = 100
+    max_boxes: Annotated[int, Field(ge=1)] = 20
+    max_candidates: Annotated[int, Field(le=10_000)] = 100
 
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if name == "candidate_rule":
-                continue
-            if name == "use_extents":
-                if not isinstance(value, bool):
-                    raise ConfigurationError("box parameter use_extents must be true or false", got=repr(value))
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise ConfigurationError(f"box parameter {name} must be a finite number", got=repr(value))
-        for name in ("threshold", "hysteresis", "candidate_floor"):
-            value = getattr(self, name)
-            if not 0.0 < value <= 1.0:
-                raise ConfigurationError(f"box parameter {name} is out of range", got=value, allowed="above 0, up to 1")
-        if not 0.0 <= self.suppress <= 1.0:
-            raise ConfigurationError("box parameter suppress is out of range", got=self.suppress, allowed="0 to 1")
-        for name in ("min_area_mm2", "min_area_px"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"box parameter {name} must not be negative", got=getattr(self, name))
-        for name in ("upsample", "connectivity", "max_boxes", "max_candidates"):
-            if not isinstance(getattr(self, name), int):
-                raise ConfigurationError(f"box parameter {name} must be a whole number", got=repr(getattr(self, name)))
-        if self.upsample not in (1, 3, 5, 7):
+    def _check(self) -> None:
+        if self.max_boxes > self.max_candidates:
             raise ConfigurationError(
-                "box parameter upsample must be odd, so that cell centers stay samples",
-                got=self.upsample,
-                allowed=(1, 3, 5, 7),
-            )
-        if self.connectivity not in (4, 8):
-            raise ConfigurationError(
-                "box parameter connectivity is out of range", got=self.connectivity, allowed=(4, 8)
-            )
-        if self.candidate_rule not in _RULES:
-            raise ConfigurationError("unknown candidate_rule", got=repr(self.candidate_rule), allowed=_RULES)
-        if not 1 <= self.max_boxes <= self.max_candidates:
-            raise ConfigurationError(
-                "max_boxes must be at least 1 and at most max_candidates",
+                "BoxParameters.max_boxes must be at most max_candidates",
                 got=f"max_boxes={self.max_boxes}, max_candidates={self.max_candidates}",
             )
 
@@ -144,25 +113,6 @@ class BoxParameters:
     def with_threshold(self, threshold: float | None) -> BoxParameters:
         """The same parameters with a body region's own map threshold; unchanged for ``None``."""
         return self if threshold is None else replace(self, threshold=threshold)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All parameters as JSON-able values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BoxParameters:
-        """The inverse of ``to_dict``; a key that is left out takes its default.
-
-        Raises:
-            CardError: A key is unknown, or a value is out of range.
-        """
-        allowed = tuple(cls.__dataclass_fields__)
-        if unknown := sorted(set(data) - set(allowed)):
-            raise CardError("unknown box parameters in a card", got=", ".join(unknown), allowed=allowed)
-        try:
-            return cls(**data)
-        except ConfigurationError as error:
-            raise CardError(error.what, got=error.got, allowed=error.allowed, hint=error.hint) from error
 
 
 class _Region(NamedTuple):

@@ -24,7 +24,7 @@ from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
-from fracture.store import Weights, read_checked, read_tensors
+from fracture.store import Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -329,7 +329,7 @@ def _cpu_has_bfloat16() -> bool:
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:
     path = weights.folder / card.file
-    tensors = read_tensors(weights, card)
+    tensors = weights.tensors(card)
     model = build_model(card.model_spec)
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
@@ -344,7 +344,7 @@ def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str
     path = weights.folder / check.file
     name = PurePath(check.member).stem
     (model,) = (member.model for member in members if member.name == name)  # the card's schema sees to it
-    tensors = read_checked(path, check.sha256)
+    tensors = weights.tensors(check)
     return name, FeatureDistribution.from_tensors(tensors, size=model.backbone.skip_channels, source=str(path))
 
 

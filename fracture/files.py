@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from fracture.errors import MissingFileError, PixelValueError, UnreadableFileError
 from fracture.images import sniff
 
-__all__ = ["MAX_BYTES", "open_bytes"]
+__all__ = ["MAX_BYTES", "open_bytes", "read_regular"]
 
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
@@ -46,7 +46,7 @@ def open_bytes(
             raise _too_large(name, len(data), max_bytes)
     elif isinstance(source, str | os.PathLike):
         name = str(os.fspath(source))
-        data = _load(name, max_bytes)
+        data = read_regular(name, max_bytes)
     else:
         data, name = _from_object(source, max_bytes)
     if sniff(data) == "gzip":
@@ -95,8 +95,17 @@ def _local(name: str) -> str:
     )
 
 
-def _load(name: str, max_bytes: int) -> bytes:
-    """The bytes of a regular file within the limit."""
+def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """The bytes of a regular file within the limit; pipes, devices and folders are refused without waiting for them.
+
+    Raises:
+        UnreadableFileError: Missing, not a regular file, empty, or too large.
+    """
+    name = str(path)
+    if "://" in name[:16] and not Path(name).exists():
+        raise UnreadableFileError(
+            f"{name}: an address on the network is not fetched", hint="download the file and give its path"
+        )
     try:
         path = _local(name)
         # A named pipe without a writer would block for ever.

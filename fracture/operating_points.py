@@ -26,18 +26,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
-from fracture.errors import CardError, EvaluationError, RegionError
+from fracture.errors import CardError, EvaluationError, FractureError, RegionError
 from fracture.intervals import wilson_interval
 from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 from fracture.regions import DEFAULT_TREE, RegionTree
+from fracture.schema import Line, Name, Record, Share
 
 __all__ = [
     "DEFAULT_TARGETS",
@@ -65,7 +67,7 @@ _KIND_OF_POINT: dict[str, TargetKind] = {HIGH_SENSITIVITY: "sensitivity", HIGH_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatingPoint:
+class OperatingPoint(Record):
     """One score threshold with where it comes from.
 
     Attributes:
@@ -82,63 +84,38 @@ class OperatingPoint:
         date: The day it was found, ISO 8601.
     """
 
+    ERROR: ClassVar[type[FractureError]] = CardError
+
     name: str
-    node: str
-    threshold: float
-    target: float
+    node: Name
+    threshold: Share
+    target: Annotated[float, Field(gt=0, le=1)]
     target_kind: TargetKind
     method: Method
-    n_positive: int
-    n_negative: int
-    sensitivity: float | None = None
-    sensitivity_interval: tuple[float, float] | None = None
-    specificity: float | None = None
-    specificity_interval: tuple[float, float] | None = None
-    data: str = ""
-    date: str = ""
+    n_positive: Annotated[int, Field(ge=0)]
+    n_negative: Annotated[int, Field(ge=0)]
+    sensitivity: Share | None = None
+    sensitivity_interval: tuple[Share, Share] | None = None
+    specificity: Share | None = None
+    specificity_interval: tuple[Share, Share] | None = None
+    data: Line = ""
+    date: Annotated[str, Field(max_length=64)] = ""
+
+    def _check(self) -> None:
+        if self.target_kind != _KIND_OF_POINT.get(self.name):
+            raise CardError(
+                "an operating point's name and target_kind do not belong together",
+                got=f"{self.name!a} and {self.target_kind}",
+                allowed=[f"{name} and {kind}" for name, kind in _KIND_OF_POINT.items()],
+            )
 
     def reached(self, probability: float) -> bool:
         """Whether the film is called fractured at this point: ``probability >= threshold``."""
         return probability >= self.threshold
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON-able values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> OperatingPoint:
-        """The inverse of ``to_dict``.
-
-        Raises:
-            CardError: A key is unknown or missing, or a value has the wrong type.
-        """
-        required = ("name", "node", "threshold", "target", "target_kind", "method", "n_positive", "n_negative")
-        _check_keys("an operating point", data, tuple(cls.__dataclass_fields__), required)
-        _check_choice("target_kind", data["target_kind"], _KINDS)
-        _check_choice("method", data["method"], _METHODS)
-        _check_choice("name", data["name"], POINTS)
-        if data["target_kind"] != _KIND_OF_POINT[data["name"]]:
-            raise CardError(f"an operating point {data['name']} has target_kind", got=data["target_kind"])
-        values = dict(data)
-        for key in ("threshold", "target", "sensitivity", "specificity"):
-            if key in data and not (data[key] is None and key in ("sensitivity", "specificity")):
-                values[key] = _fraction(f"an operating point's {key}", data[key])
-        for key in ("sensitivity_interval", "specificity_interval"):
-            if data.get(key) is not None:
-                if not isinstance(data[key], (list, tuple)) or len(data[key]) != 2:
-                    raise CardError(f"an operating point's {key} is a pair", got=data[key])
-                values[key] = tuple(_fraction(f"an operating point's {key}", value) for value in data[key])
-        for key in ("n_positive", "n_negative"):
-            if isinstance(data[key], bool) or not isinstance(data[key], int) or data[key] < 0:
-                raise CardError(f"an operating point's {key} is a count", got=data[key])
-        for key in ("node", "data", "date"):
-            if not isinstance(data.get(key, ""), str):
-                raise CardError(f"an operating point's {key} is a string", got=data[key])
-        return cls(**values)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegionThresholds:
+class RegionThresholds(Record):
     """What one region node has: up to two operating points and a map threshold, each ``None`` where undefined.
 
     Attributes:
@@ -148,10 +125,17 @@ class RegionThresholds:
         map_threshold_source: Where the map threshold comes from: sweep, data, count, date.
     """
 
+    ERROR: ClassVar[type[FractureError]] = CardError
+
     high_sensitivity: OperatingPoint | None = None
     high_specificity: OperatingPoint | None = None
-    map_threshold: float | None = None
-    map_threshold_source: str | None = None
+    map_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    map_threshold_source: Line | None = None
+
+    def _check(self) -> None:
+        for name in POINTS:
+            if (point := self.point(name)) is not None and point.name != name:
+                raise CardError(f"the operating point under {name!r} has another name", got=point.name)
 
     def point(self, name: str) -> OperatingPoint | None:
         """The operating point of that name, ``None`` where this node has none.
@@ -175,20 +159,10 @@ class RegionThresholds:
         Raises:
             CardError: A key is unknown, or a value is malformed.
         """
-        _check_keys("a region's thresholds", data, tuple(cls.__dataclass_fields__))
+        if not isinstance(data, Mapping):
+            raise CardError("a region's thresholds are an object", got=type(data).__name__)
         points = {name: OperatingPoint.from_dict(data[name]) for name in POINTS if data.get(name) is not None}
-        for name, point in points.items():
-            if point.name != name:
-                raise CardError(f"the operating point under {name!r} has another name", got=point.name)
-        threshold = data.get("map_threshold")
-        if threshold == 0:
-            raise CardError("a map threshold is above 0", got=threshold, allowed="above 0, up to 1")
-        return cls(
-            high_sensitivity=points.get(HIGH_SENSITIVITY),
-            high_specificity=points.get(HIGH_SPECIFICITY),
-            map_threshold=None if threshold is None else _fraction("a map threshold", threshold),
-            map_threshold_source=data.get("map_threshold_source"),
-        )
+        return super(RegionThresholds, cls).from_dict({**data, **points})
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,16 +290,18 @@ class OperatingPoints:
         Raises:
             CardError: A key is unknown, a value is malformed, or a point is filed under another node.
         """
-        _check_keys("operating points", data, ("nodes", "omitted"))
-        if not all(isinstance(data.get(key, {}), Mapping) for key in ("nodes", "omitted")):
-            raise CardError("operating points hold two objects, 'nodes' and 'omitted'")
-        nodes = {str(n): RegionThresholds.from_dict(v) for n, v in data.get("nodes", {}).items()}
+        tables = [data.get(key, {}) for key in ("nodes", "omitted")] if isinstance(data, Mapping) else [None]
+        if not all(isinstance(table, Mapping) for table in tables) or set(data) - {"nodes", "omitted"}:
+            raise CardError("operating points are two objects, 'nodes' and 'omitted', and nothing else")
+        nodes = {n: RegionThresholds.from_dict(v) for n, v in tables[0].items()}
         for node, thresholds in nodes.items():
             for name in POINTS:
                 point = thresholds.point(name)
                 if point is not None and point.node != node:
                     raise CardError(f"the operating point filed under {node!r} is another's", got=point.node)
-        return cls(nodes, {str(key): str(why) for key, why in data.get("omitted", {}).items()})
+        if not all(isinstance(why, str) for why in tables[1].values()):
+            raise CardError("operating points are omitted for reasons in words")
+        return cls(nodes, dict(tables[1]))
 
 
 def fewest_films(target: float) -> int:
@@ -564,23 +540,3 @@ def _check_rule(kind: str, method: str) -> None:
 def _check_point_name(name: str) -> None:
     if name not in POINTS:
         raise RegionError("unknown operating point", got=repr(name), allowed=POINTS)
-
-
-def _check_keys(what: str, data: Any, allowed: Sequence[str], required: Sequence[str] = ()) -> None:
-    if not isinstance(data, Mapping):
-        raise CardError(f"{what} must be an object", got=type(data).__name__)
-    if unknown := sorted(set(map(str, data)) - set(allowed)):
-        raise CardError(f"{what} has unknown keys", got=", ".join(unknown), allowed=allowed)
-    if missing := [key for key in required if key not in data]:
-        raise CardError(f"{what} lacks keys", got=", ".join(sorted(map(str, data))), allowed=missing)
-
-
-def _check_choice(key: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise CardError(f"an operating point's {key} is unknown", got=repr(value), allowed=allowed)
-
-
-def _fraction(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise CardError(f"{what} is a number in [0, 1]", got=repr(value))
-    return float(value)

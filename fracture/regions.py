@@ -26,9 +26,12 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from fracture.errors import RegionError
+from pydantic import Field
+
+from fracture.errors import FractureError, RegionError
+from fracture.schema import Line, Name, Record
 
 __all__ = [
     "DEFAULT_TREE",
@@ -49,6 +52,8 @@ __all__ = [
 
 ROOT = "any"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_MOST = 1000  # nodes of a tree (ours)
+_Words = Annotated[tuple[Name, ...], Field(max_length=_MOST)]
 _KINDS = ("root", "group", "region", "dataset", "custom")
 _SOURCES = {
     "fda": "FDA 510(k) summary K193417",
@@ -60,7 +65,7 @@ _SOURCES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class Region(Record):
     """One node of the region tree.
 
     Attributes:
@@ -76,14 +81,16 @@ class Region:
         source: Where the name comes from.
     """
 
-    name: str
-    parent: str | None
+    ERROR: ClassVar[type[FractureError]] = RegionError
+
+    name: Name
+    parent: Name | None
     kind: str = "custom"
-    body_parts: tuple[str, ...] = ()
-    codes: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    covers: tuple[str, ...] = ()
-    source: str = "added at run time"
+    body_parts: _Words = ()
+    codes: _Words = ()
+    aliases: _Words = ()
+    covers: _Words = ()
+    source: Line = "added at run time"
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-able data; empty fields are left out."""
@@ -92,28 +99,6 @@ class Region:
             if values := getattr(self, key):
                 data[key] = list(values)
         return {**data, "source": self.source}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Region:
-        """The inverse of ``to_dict``.
-
-        Raises:
-            RegionError: A key is unknown or missing, or a value has the wrong type.
-        """
-        known = {"name", "parent", "kind", "body_parts", "codes", "aliases", "covers", "source"}
-        if unknown := sorted(set(data) - known):
-            raise RegionError("a region record has unknown keys", got=", ".join(unknown), allowed=sorted(known))
-        if not isinstance(data.get("name"), str) or not isinstance(data.get("parent"), str | None):
-            raise RegionError("a region record needs a name and a parent (null for the root)", got=dict(data))
-        values: dict[str, Any] = {}
-        for key, value in data.items():
-            if key in ("name", "parent", "kind", "source"):
-                values[key] = value
-            elif isinstance(value, str) or not all(isinstance(item, str) for item in value):
-                raise RegionError(f"a region's {key} must be a list of strings", got=value)
-            else:
-                values[key] = tuple(value)
-        return cls(**values)
 
 
 class Lookup(NamedTuple):
@@ -347,11 +332,9 @@ class RegionTree:
         Raises:
             RegionError: The data is malformed.
         """
-        regions = data.get("regions")
-        if not isinstance(regions, list) or set(data) != {"regions"}:
-            raise RegionError("a region tree is an object with the one key 'regions', a list", got=sorted(data))
-        if not all(isinstance(item, Mapping) for item in regions):
-            raise RegionError("each region of a tree is an object")
+        regions = data["regions"] if isinstance(data, Mapping) and set(data) == {"regions"} else None
+        if not isinstance(regions, list) or len(regions) > _MOST:
+            raise RegionError(f"a region tree is an object with the one key 'regions', a list of at most {_MOST}")
         return cls(tuple(Region.from_dict(item) for item in regions))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fracture.boxes import BoxParameters, find_boxes, find_candidates, merge_boxes
-from fracture.errors import CardError, ConfigurationError, ModelError
+from fracture.errors import ConfigurationError, ModelError
 from fracture.prediction import Box, GridToSource
 
 CELL8 = GridToSource(8.0, 8.0)
@@ -369,7 +369,7 @@ def test_a_map_of_another_kind_is_refused(grid: NDArray[np.float32]) -> None:
 def test_parameters_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         BoxParameters(**values)  # type: ignore[arg-type]
-    with pytest.raises(CardError):
+    with pytest.raises(ConfigurationError):
         BoxParameters.from_dict(values)
 
 
@@ -378,7 +378,7 @@ def test_parameters_travel_through_json() -> None:
     assert BoxParameters.from_dict(json.loads(json.dumps(parameters.to_dict()))) == parameters
     assert parameters.with_threshold(None) == parameters
     assert parameters.with_threshold(0.5).low == 0.25
-    with pytest.raises(CardError, match="colour"):
+    with pytest.raises(ConfigurationError, match="colour: unknown key"):
         BoxParameters.from_dict({"colour": 1})
 
 

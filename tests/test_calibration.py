@@ -27,7 +27,7 @@ from fracture.data.splits import split_folds, split_parts
 from fracture.ensemble import Ensemble
 from fracture.errors import DataError
 from fracture.operating_points import find_threshold
-from fracture.verification import verify_weights
+from fracture.wing.verification import verify_weights
 from tests.test_detector import film
 from tests.weights import write_weights
 

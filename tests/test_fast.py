@@ -18,7 +18,7 @@ from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.errors import CardError, ConfigurationError, DataError, WeightsIntegrityError
 from fracture.fast import fast_card, fast_view, with_fast
-from fracture.verification import verify_weights
+from fracture.wing.verification import verify_weights
 from tests.drawn_films import annotated_films
 from tests.test_detector import film
 from tests.weights import operating_points, write_weights

@@ -27,8 +27,7 @@ from fracture.input_check import FeatureDistribution, check_pixels, distance_war
 from fracture.input_check.fit import FILE, _limit
 from fracture.input_check.rules import WARNING_START, page_strokes
 from fracture.radiograph import Radiograph
-from fracture.store import self_test_film
-from fracture.verification import verify_weights
+from fracture.wing.verification import self_test_film, verify_weights
 from tests.drawn_films import annotated_films
 from tests.not_radiographs import DRAWN, blank, chest_slice, drawing, page, photograph
 from tests.test_detector import film

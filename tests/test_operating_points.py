@@ -333,7 +333,7 @@ def test_points_travel_through_json(fitted: OperatingPoints) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": 1}, "unknown keys"),
+        ({"colour": 1}, "unknown key"),
         ({"threshold": "0.5"}, "threshold"),
         ({"threshold": True}, "threshold"),
         ({"threshold": None}, "threshold"),
@@ -342,7 +342,7 @@ def test_points_travel_through_json(fitted: OperatingPoints) -> None:
         ({"target_kind": "specificity"}, "target_kind"),
         ({"name": "balanced"}, "name"),
         ({"n_positive": 2.5}, "n_positive"),
-        ({"sensitivity_interval": [0.1]}, "pair"),
+        ({"sensitivity_interval": [0.1]}, "sensitivity_interval"),
         ({"node": "foot"}, "filed under"),
         ({"data": 3}, "data"),
     ],

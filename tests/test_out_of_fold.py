@@ -28,7 +28,7 @@ from fracture.detector import Detector
 from fracture.errors import ConfigurationError, DataError
 from fracture.operating_points import OperatingPoints, find_threshold
 from fracture.store import open_weights
-from fracture.verification import verify_weights
+from fracture.wing.verification import verify_weights
 from tests.fake_cases import fake_case, fake_films, fake_logit
 from tests.weights import write_weights
 

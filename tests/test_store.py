@@ -13,8 +13,8 @@ import torch
 from fracture.card import CARD_FILE, Card
 from fracture.ensemble import Ensemble
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.store import available, find, open_weights, read_tensors, self_test_film
-from fracture.verification import verify_weights
+from fracture.store import available, find, open_weights
+from fracture.wing.verification import self_test_film, verify_weights
 from tests.weights import write_weights
 
 
@@ -75,7 +75,7 @@ def test_a_pickle_is_refused(weights: Path) -> None:
     edit(weights, members=document["members"])
     opened = open_weights(weights)
     with pytest.raises(WeightsIntegrityError, match="not a safetensors file"):
-        read_tensors(opened, opened.card.members[0])
+        opened.tensors(opened.card.members[0])
 
 
 def test_tensors_of_another_network_are_refused(weights: Path) -> None:

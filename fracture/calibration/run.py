@@ -23,7 +23,8 @@ from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError
 from fracture.operating_points import Method
 from fracture.prediction import Prediction
-from fracture.store import Weights, open_weights, self_test_film
+from fracture.store import Weights, open_weights
+from fracture.wing.verification import self_test_film
 
 __all__ = ["CalibrationResult", "calibrate", "check_request", "conclude", "require_fractures"]
 

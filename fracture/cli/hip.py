@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from fracture.cli import options as opt
-from fracture.errors import ConfigurationError, FractureError
+from fracture.cli.verify import verify
+from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fracture.cli.run import Task
@@ -227,24 +228,7 @@ def assemble(
     typer.echo(f"{made.label}: {out}")
 
 
-@hip.command("verify")
-def verify(
-    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped hip networks, or a folder.")],
-) -> None:
-    """Check a card, both checksums, every tensor, and the answers on a fixed film.
-
-    Exit code 0: all is well; 1: a check failed; 2: no such networks.
-    """
-    from fracture.hip.store import find
-    from fracture.hip.verification import verify_hip_weights
-
-    folder = find(weights)
-    try:
-        for line in verify_hip_weights(folder):
-            typer.echo(f"ok  {line}")
-    except FractureError as error:
-        typer.echo(f"FAILED  {type(error).__name__}: {error}")
-        raise typer.Exit(1) from error
+hip.command("verify")(verify)
 
 
 def _films(data: list[str], split: Path | None, part: str) -> AnnotatedSet:

@@ -12,15 +12,14 @@ __all__ = ["verify"]
 def verify(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped weights, or a folder.")],
 ) -> None:
-    """Check a card, every checksum and tensor, and the score on a fixed film.
+    """Check a card, every checksum and tensor, and the answers on a fixed film, of any kind of weights.
 
     Exit code 0: all is well; 1: a check failed; 2: no such weights.
     """
     from fracture.errors import FractureError
-    from fracture.store import find
-    from fracture.verification import verify_weights
+    from fracture.wing.verification import find_any, verify_weights
 
-    folder = find(weights)
+    folder = find_any(weights)
     try:
         for line in verify_weights(folder):
             typer.echo(f"ok  {line}")

@@ -19,7 +19,7 @@ from fracture.errors import FractureError
 from fracture.models import build_model
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.spec import ModelSpec
-from fracture.store import Weights, read_tensors
+from fracture.store import Weights
 from fracture.training.config import LossConfig, MemberConfig
 
 __all__ = ["Start", "mix", "start_member"]
@@ -64,7 +64,7 @@ def start_member(weights: Weights, member: MemberCard, region: str, *, seed: int
     Raises:
         WeightsIntegrityError: The member's file is not what its card describes.
     """
-    tensors = {name: value.float() for name, value in read_tensors(weights, member).items()}
+    tensors = {name: value.float() for name, value in weights.tensors(member).items()}
     spec = member.model_spec
     row = None
     if spec.regions and region not in spec.regions:

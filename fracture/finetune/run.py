@@ -25,8 +25,10 @@ from fracture.finetune.members import Start, mix, start_member
 from fracture.finetune.policy import FineTunePolicy
 from fracture.operating_points import Method, OperatingPoints
 from fracture.regions import PARTS, RegionTree
-from fracture.store import Weights, open_weights, self_test_film
+from fracture.store import Weights, open_weights
 from fracture.training.run import train
+from fracture.wing.store import Weights as Opened
+from fracture.wing.verification import self_test_film
 
 __all__ = ["FineTuned", "checked_names", "finetune", "tree_with"]
 
@@ -114,7 +116,7 @@ def finetune(
         TrainingError: The training cannot go on, or a signal ended it (everything is saved).
     """
     policy = policy or FineTunePolicy()
-    parents = weights if isinstance(weights, Weights) else open_weights(weights)
+    parents = weights if isinstance(weights, Opened) else open_weights(weights)
     folder = Path(out)
     if folder.resolve() == parents.folder.resolve():
         raise ConfigurationError("out is the folder of the old weights", got=str(out), hint="give another folder")

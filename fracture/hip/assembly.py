@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from fracture._version import __version__
 from fracture.errors import CardError, DataError, EvaluationError
 from fracture.evaluation.roc import nearest_corner
-from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, RulesCard, Threshold
+from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
-from fracture.hip.store import HipWeights
-from fracture.store import self_test_film
+from fracture.wing.store import Weights
+from fracture.wing.verification import self_test_film
 
 __all__ = ["assemble", "self_test", "thresholds_from"]
 
@@ -71,7 +71,7 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
             sha256=stages["localizer"]["sha256"],
             model=configs["localizer"]["model"],
             preprocess=configs["localizer"]["preprocess"],
-            rules=RulesCard(**configs["localizer"]["rules"]),
+            rules=configs["localizer"]["rules"],
             training=_short(training["localizer"]),
         ).model_dump(),
         "classifier": ClassifierCard(
@@ -89,7 +89,7 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         **dict(facts or {}),
     }
     card = _card(values)
-    card = card.model_copy(update={"self_test": self_test(HipWeights(out, card))})
+    card = card.model_copy(update={"self_test": self_test(Weights(out, card))})
     card.write(out)
     return HipCard.read(out)
 
@@ -136,7 +136,7 @@ def _corner(truth: Sequence[bool], scores: Sequence[float], data: str) -> Thresh
     )
 
 
-def self_test(weights: HipWeights) -> HipTest:
+def self_test(weights: Weights[HipCard]) -> HipTest:
     """What the networks say in float32 about the self-test film; ``fracture hip verify`` compares."""
     from fracture.hip.pipeline import HipReader, _networks
 

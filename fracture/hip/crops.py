@@ -7,19 +7,19 @@ and :class:`CropSpec` says which were used.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, CropGeometry, grow
 from fracture.models.starting_points import IMAGENET_MEAN, IMAGENET_STD
+from fracture.schema import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,13 +29,11 @@ __all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_box", "crop_hip", "rgb_inpu
 CROP_VERSION: Final = 1
 Fit = Literal["stretch", "square", "native", "top"]
 Tone = Literal["film", "crop"]
-_FITS: Final = ("stretch", "square", "native", "top")
-_TONES: Final = ("film", "crop")
 _PERCENTILES: Final = (0.5, 99.5)
 
 
 @dataclass(frozen=True, slots=True)
-class CropSpec:
+class CropSpec(Record):
     """How a hip is cut out of its film.
 
     Attributes:
@@ -59,42 +57,13 @@ class CropSpec:
         ConfigurationError: A value outside its limits.
     """
 
-    size: int = 224
-    margin: float = 1.1
+    VERSION: ClassVar[int | None] = CROP_VERSION
+
+    size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 224
+    margin: Annotated[float, Field(ge=0.5, le=4)] = 1.1
     fit: Fit = "stretch"
     tone: Tone = "film"
-    ratio: float = 1.45
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or not 32 <= self.size <= 1024 or self.size % 32:
-            raise ConfigurationError("CropSpec.size", got=self.size, allowed="a multiple of 32 from 32 to 1024")
-        if not 0.5 <= self.margin <= 4:
-            raise ConfigurationError("CropSpec.margin", got=self.margin, allowed="0.5 to 4")
-        if self.fit not in _FITS:
-            raise ConfigurationError("CropSpec.fit", got=self.fit, allowed=_FITS)
-        if not 0.5 <= self.ratio <= 4:
-            raise ConfigurationError("CropSpec.ratio", got=self.ratio, allowed="0.5 to 4")
-        if self.tone not in _TONES:
-            raise ConfigurationError("CropSpec.tone", got=self.tone, allowed=_TONES)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-able copy, with the version of the cropping."""
-        return {"version": CROP_VERSION, **dataclasses.asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> CropSpec:
-        """The inverse of :meth:`to_dict`; a missing version means this one.
-
-        Raises:
-            ConfigurationError: An unknown key, an illegal value, or another version.
-        """
-        values = dict(data)
-        if (version := values.pop("version", CROP_VERSION)) != CROP_VERSION:
-            raise ConfigurationError("the version of the cropping", got=version, allowed=CROP_VERSION)
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigurationError("unknown keys of a crop", got=", ".join(unknown), allowed=sorted(known))
-        return cls(**values)
+    ratio: Annotated[float, Field(ge=0.5, le=4)] = 1.45
 
 
 @dataclass(frozen=True, slots=True, eq=False)

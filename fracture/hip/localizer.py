@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,18 +22,15 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from fracture.errors import ConfigurationError, ModelError
+from fracture.errors import ModelError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, box_iou, clip_box
 from fracture.hip.networks import feature_trunk, parameter_groups, start
-from fracture.hip.spec import LocalizerSpec
+from fracture.hip.spec import NMS_IOU, LocalizerSpec, Rules
 from fracture.models.starting_points import InitReport
 from fracture.preprocess import Geometry
 
 __all__ = ["NMS_IOU", "Found", "LocalizerModel", "Rules", "build_localizer", "choose", "initialize_localizer", "locate"]
-
-NMS_IOU: Final = 0.3
-"""Krogue et al. 2020."""
 
 _CANDIDATES = 300  # anchors looked at per class, by score, before boxes are suppressed
 
@@ -185,35 +182,6 @@ def initialize_localizer(model: LocalizerModel, init: str | Path | Mapping[str, 
     """Set the start, see :func:`fracture.hip.networks.start`; torchvision's RetinaNet fills pyramid and heads too where
     they have its shapes."""
     return start(model, init, network=model.spec.body, trunk="backbone.body.")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Which candidates are hips. All but ``iou`` are ours.
-
-    Attributes:
-        score: Least score of a box, in [0, 1].
-        iou: Suppression within a side.
-        overlap: Boxes of different sides that overlap more than this IoU are one hip: the better one stays.
-        least_area: Least share of the film that a box covers; less is a letter or a finger.
-        most_area: Largest share.
-        least_visible: Least share of the box's own area that lies on the film.
-
-    Raises:
-        ConfigurationError: A value outside [0, 1].
-    """
-
-    score: float = 0.3
-    iou: float = NMS_IOU
-    overlap: float = 0.4
-    least_area: float = 0.004
-    most_area: float = 0.9
-    least_visible: float = 0.4
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"the localizer's rule {name}", got=getattr(self, name), allowed="0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class HipReader:
         self.classifier = _ready(classifier, device)
         self.classifier.trunk.to(dtype)
         self.preprocess = card.localizer.preprocess_spec
-        self.rules = card.localizer.rules.rules()
+        self.rules = card.localizer.chosen_by
         self.crop = card.classifier.crop_spec
 
     @classmethod

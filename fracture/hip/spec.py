@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal
 
-from fracture.errors import ModelError
+from pydantic import Field
 
-__all__ = ["BODIES", "TRUNKS", "ClassifierSpec", "LocalizerSpec"]
+from fracture.errors import FractureError, ModelError
+from fracture.schema import WHOLE, Record, Share
+
+__all__ = ["BODIES", "NMS_IOU", "TRUNKS", "ClassifierSpec", "LocalizerSpec", "Rules"]
+
+NMS_IOU: Final = 0.3
+"""Krogue et al. 2020."""
 
 BODIES: Final = ("resnet18", "resnet34", "resnet50", "mobilenetv2_100")
 """Bodies of the localizer, by timm's names. The paper's is ResNet-50."""
@@ -29,31 +33,8 @@ TRUNKS: Final = (
 Inception-ResNet-v2."""
 
 Norm = Literal["batch", "group", "frozen"]
-_NORMS: Final = ("batch", "group", "frozen")
 BoxLoss = Literal["l1", "giou"]
-_BOX_LOSSES: Final = ("l1", "giou")
-_GEOMETRIES: Final = ("torchvision", "caffe")
-
-
-class _Spec:
-    """JSON in and out, unknown keys refused."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-able copy."""
-        values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            ModelError: An unknown key or an illegal value.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        if unknown := sorted(set(data) - known):
-            raise ModelError("unknown keys of a network", got=", ".join(unknown), allowed=sorted(known))
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+HeadGeometry = Literal["torchvision", "caffe"]
 
 
 def _require(condition: bool, what: str, got: object, allowed: object) -> None:
@@ -62,7 +43,7 @@ def _require(condition: bool, what: str, got: object, allowed: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalizerSpec(_Spec):
+class LocalizerSpec(Record):
     """A RetinaNet with the classes left and right hip.
 
     Attributes:
@@ -85,42 +66,42 @@ class LocalizerSpec(_Spec):
         ModelError: A value outside its limits.
     """
 
+    ERROR: ClassVar[type[FractureError]] = ModelError
+
     body: str = "resnet50"
-    levels: tuple[int, ...] = (2, 3, 4)
-    channels: int = 256
-    anchors: tuple[int, ...] = (32, 64, 128, 256, 512)
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    levels: Annotated[tuple[Annotated[int, Field(ge=2, le=4)], ...], Field(min_length=1, max_length=3)] = (2, 3, 4)
+    channels: Annotated[int, Field(ge=16, le=512, multiple_of=8)] = 256
+    anchors: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (32, 64, 128, 256, 512)
+    ratios: Annotated[tuple[Annotated[float, Field(ge=0.01, le=100)], ...], Field(min_length=1, max_length=16)] = (
+        0.5,
+        1.0,
+        2.0,
+    )
     norm: Norm = "batch"
-    geometry: Literal["torchvision", "caffe"] = "torchvision"
+    geometry: HeadGeometry = "torchvision"
     box_loss: BoxLoss = "l1"
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         _require(self.body in BODIES, "the localizer's body", self.body, BODIES)
-        consecutive = tuple(range(min(self.levels, default=0), max(self.levels, default=-1) + 1))
         _require(
-            self.levels == consecutive and bool(self.levels) and min(self.levels) >= 2 and max(self.levels) <= 4,
+            self.levels == tuple(range(self.levels[0], self.levels[-1] + 1)),
             "the stages of the pyramid",
             self.levels,
             "consecutive numbers from 2 to 4",
         )
-        _require(16 <= self.channels <= 512 and self.channels % 8 == 0, "channels", self.channels, "16 to 512, by 8")
         _require(
-            len(self.anchors) == len(self.levels) + 2 and min(self.anchors) > 0,
+            len(self.anchors) == len(self.levels) + 2,
             "the anchors",
             self.anchors,
             f"{len(self.levels) + 2} positive sizes",
         )
-        _require(len(self.ratios) > 0 and min(self.ratios) > 0, "the anchors' ratios", self.ratios, "positive numbers")
-        _require(self.norm in _NORMS, "the normalization", self.norm, _NORMS)
-        _require(self.geometry in _GEOMETRIES, "the geometry", self.geometry, _GEOMETRIES)
         _require(
             self.geometry == "torchvision" or self.body == "resnet50", "the caffe geometry", self.body, "resnet50 alone"
         )
-        _require(self.box_loss in _BOX_LOSSES, "the box loss", self.box_loss, _BOX_LOSSES)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifierSpec(_Spec):
+class ClassifierSpec(Record):
     """Trunk, squeeze-and-excitation block, average pooling, softmax over the six classes.
 
     Attributes:
@@ -138,23 +119,19 @@ class ClassifierSpec(_Spec):
         ModelError: A value outside its limits.
     """
 
+    ERROR: ClassVar[type[FractureError]] = ModelError
+
     trunk: str = "densenet169"
-    stages: int = 4
-    se_reduction: int = 16
-    dropout: float = 0.0
+    stages: Annotated[Literal[2, 3, 4], WHOLE] = 4
+    se_reduction: Annotated[Literal[0, 4, 8, 16, 32], WHOLE] = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fusion: Literal["none", "attention"] = "none"
     norm: Norm = "batch"
-    geometry: Literal["torchvision", "caffe"] = "torchvision"
+    geometry: HeadGeometry = "torchvision"
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         _require(self.trunk in TRUNKS, "the classifier's trunk", self.trunk, TRUNKS)
-        _require(self.stages in (2, 3, 4), "the stages", self.stages, (2, 3, 4))
         _require(self.stages == 4 or self.is_resnet, "stages below 4", self.trunk, "a ResNet")
-        _require(self.se_reduction in (0, 4, 8, 16, 32), "the reduction", self.se_reduction, (0, 4, 8, 16, 32))
-        _require(0 <= self.dropout < 1, "the dropout", self.dropout, "0 to below 1")
-        _require(self.fusion in ("none", "attention"), "the fusion", self.fusion, ("none", "attention"))
-        _require(self.norm in _NORMS, "the normalization", self.norm, _NORMS)
-        _require(self.geometry in _GEOMETRIES, "the geometry", self.geometry, _GEOMETRIES)
         _require(
             self.geometry == "torchvision" or self.trunk == "resnet50",
             "the caffe geometry",
@@ -166,3 +143,27 @@ class ClassifierSpec(_Spec):
     def is_resnet(self) -> bool:
         """Whether the trunk is a ResNet."""
         return self.trunk.startswith("resnet")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules(Record):
+    """Which candidates are hips. All but ``iou`` are ours.
+
+    Attributes:
+        score: Least score of a box, in [0, 1].
+        iou: Suppression within a side.
+        overlap: Boxes of different sides that overlap more than this IoU are one hip: the better one stays.
+        least_area: Least share of the film that a box covers; less is a letter or a finger.
+        most_area: Largest share.
+        least_visible: Least share of the box's own area that lies on the film.
+
+    Raises:
+        ConfigurationError: A value outside [0, 1].
+    """
+
+    score: Share = 0.3
+    iou: Share = NMS_IOU
+    overlap: Share = 0.4
+    least_area: Share = 0.004
+    most_area: Share = 0.9
+    least_visible: Share = 0.4

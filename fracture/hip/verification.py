@@ -1,44 +1,25 @@
-"""Checking a pair of hip networks from end to end: card, checksums, tensors, and answers that must not change."""
+"""What ``fracture verify`` asks of a pair of hip networks; the rest is :mod:`fracture.wing.verification`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from fracture.errors import WeightsIntegrityError
 from fracture.hip.assembly import self_test
 from fracture.hip.card import HipCard
-from fracture.hip.store import HipWeights
+from fracture.hip.store import STORE, HipWeights
+from fracture.wing.verification import Verifiable, compare
 
-__all__ = ["verify_hip_weights"]
+__all__ = ["WING"]
 
 
-def verify_hip_weights(folder: Path) -> Iterator[str]:
-    """Check the networks in a folder, one line for each thing found in order.
-
-    Raises:
-        CardError: The card is malformed.
-        WeightsIntegrityError: A checksum, a tensor or an answer differs from the card.
-    """
-    card = HipCard.read(folder)
-    yield f"card {card.label}"
-    weights = HipWeights(folder, card)
-    for stage in (card.localizer, card.classifier):
-        count = sum(tensor.numel() for tensor in weights.tensors(stage).values())
-        yield f"{stage.file}: SHA-256 {stage.sha256[:12]}..., {count / 1e6:.2f} million numbers"
-    found = self_test(weights)
+def _self_tests(weights: HipWeights) -> Iterator[str]:
+    found, expected = self_test(weights), weights.card.self_test
     yield "networks built and filled"
-    expected = card.self_test
     if expected is None:
         yield "self-test: the card states none"
         return
-    pairs = [*zip(found.probabilities, expected.probabilities, strict=True), (found.best_score, expected.best_score)]
-    gap = max(abs(here - there) for here, there in pairs)
-    if gap > expected.tolerance:
-        raise WeightsIntegrityError(
-            "the self-test film is read differently here than where the networks were made",
-            got=f"a difference of {gap:.5f}",
-            allowed=f"{expected.tolerance}",
-            hint="compare the versions in `fracture info` with those in the card",
-        )
-    yield f"self-test: largest difference {gap:.5f}"
+    here, there = ([*test.probabilities, test.best_score] for test in (found, expected))
+    yield compare("self-test", here, there, expected.tolerance)
+
+
+WING = Verifiable[HipCard](STORE, _self_tests)

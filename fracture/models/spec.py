@@ -8,11 +8,13 @@ checkpointing and precision are chosen elsewhere and change nothing here. Fields
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from fracture.errors import ModelError
+from pydantic import Field
+
+from fracture.errors import FractureError, ModelError
+from fracture.schema import Name, Record
 
 __all__ = ["BACKBONES", "MAP_STRIDE", "Family", "Geometry", "ModelSpec", "Norm", "Pooling", "family_of"]
 
@@ -24,7 +26,6 @@ Geometry = Literal["torchvision", "caffe"]
 MAP_STRIDE: Final = 8
 """Pixels of the network's input per cell of the probability map, along each axis, whatever the backbone."""
 
-_PLANES: Final = ("raw", "lcn")
 _DRN: Final = tuple(
     f"drn_{name}"
     for name in (
@@ -66,7 +67,7 @@ def family_of(backbone: str) -> Family:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
+class ModelSpec(Record):
     """One network: backbone, inputs, pooling and heads.
 
     The defaults are our choice where the paper is silent; see :mod:`fracture.models.recipes` for the paper's
@@ -112,49 +113,27 @@ class ModelSpec:
         ModelError: A value out of range, or a combination that no network has.
     """
 
+    ERROR: ClassVar[type[FractureError]] = ModelError
+
     backbone: str = "drn_d_22"
     inputs: tuple[str, ...] = ("raw",)
     score: bool = True
     map: bool = True
     pooling: Pooling = "average"
-    spp_bins: tuple[int, ...] = (4, 2, 1)
-    attention_width: int = 128
-    regions: tuple[str, ...] = ()
-    width: float = 1.0
+    spp_bins: Annotated[tuple[Annotated[int, Field(ge=1, le=32)], ...], Field(min_length=1, max_length=8)] = (4, 2, 1)
+    attention_width: Annotated[int, Field(ge=1, le=4096)] = 128
+    regions: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    width: Annotated[float, Field(ge=0.0625, le=4)] = 1.0
     stages: int = 4
     output_stride: int = 8
     norm: Norm = "batch"
-    dropout: float = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     geometry: Geometry = "torchvision"
     stem_rgb: bool = False
     map_skip: bool = False
     extents: bool = False
 
-    def __post_init__(self) -> None:
-        family = family_of(self.backbone)
-        for name in ("inputs", "spp_bins", "regions"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, (tuple, list)):
-                raise ModelError(f"ModelSpec.{name} must be a tuple", got=repr(value))
-            object.__setattr__(self, name, tuple(value))
-        for name in ("score", "map", "stem_rgb", "map_skip", "extents"):
-            if not isinstance(getattr(self, name), bool):
-                raise ModelError(f"ModelSpec.{name} must be true or false", got=repr(getattr(self, name)))
-        for name in ("attention_width", "stages", "output_stride"):
-            if not _is_int(getattr(self, name)):
-                raise ModelError(f"ModelSpec.{name} must be a whole number", got=repr(getattr(self, name)))
-        for name in ("width", "dropout"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ModelError(f"ModelSpec.{name} must be a number", got=repr(value))
-            object.__setattr__(self, name, float(value))
-        for name, kind in (("pooling", Pooling), ("norm", Norm), ("geometry", Geometry)):
-            if getattr(self, name) not in get_args(kind):
-                raise ModelError(f"unknown ModelSpec.{name}", got=repr(getattr(self, name)), allowed=get_args(kind))
-        self._check_values()
-        self._check_combinations(family)
-
-    def _check_values(self) -> None:
+    def _check(self) -> None:
         if self.inputs not in (("raw",), ("lcn",), ("raw", "lcn")):
             raise ModelError(
                 "ModelSpec.inputs names the planes in order",
@@ -163,20 +142,10 @@ class ModelSpec:
             )
         if not self.score:
             raise ModelError("ModelSpec.score is always true", got=self.score, hint="leave it out")
-        if not self.spp_bins or not all(_is_int(n) and 1 <= n <= 32 for n in self.spp_bins):
-            raise ModelError("ModelSpec.spp_bins", got=self.spp_bins, allowed="whole numbers from 1 to 32")
-        if len(set(self.spp_bins)) != len(self.spp_bins):
-            raise ModelError("ModelSpec.spp_bins has a grid twice", got=self.spp_bins)
-        if not 1 <= self.attention_width <= 4096:
-            raise ModelError("ModelSpec.attention_width", got=self.attention_width, allowed="1 to 4096")
-        if not all(isinstance(name, str) and name for name in self.regions):
-            raise ModelError("ModelSpec.regions must hold names", got=self.regions)
-        if len(set(self.regions)) != len(self.regions):
-            raise ModelError("ModelSpec.regions has a name twice", got=self.regions)
-        if not 0.0625 <= self.width <= 4.0:  # written so that NaN fails too
-            raise ModelError("ModelSpec.width", got=self.width, allowed="0.0625 to 4")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ModelError("ModelSpec.dropout", got=self.dropout, allowed="at least 0 and below 1")
+        for name in ("spp_bins", "regions"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise ModelError(f"ModelSpec.{name} has an entry twice", got=getattr(self, name))
+        self._check_combinations(family_of(self.backbone))
 
     def _check_combinations(self, family: Family) -> None:
         natural = _NATURAL_STRIDE[family]
@@ -237,35 +206,5 @@ class ModelSpec:
             raise ModelError("unknown field of ModelSpec", got=", ".join(unknown), allowed=sorted(_FIELDS))
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON knows them (tuples become lists). ``from_dict`` is the inverse."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in dataclasses.fields(self)
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ModelSpec:
-        """The specification written by :meth:`to_dict`; absent fields take their defaults.
-
-        Raises:
-            ModelError: An unknown key, or a value that :class:`ModelSpec` refuses.
-        """
-        if not isinstance(data, Mapping):
-            raise ModelError("a model specification must be a mapping", got=type(data).__name__)
-        unknown = sorted(str(key) for key in set(data) - _FIELDS)
-        if unknown:
-            raise ModelError(
-                "unknown key in a model specification",
-                got=", ".join(unknown),
-                allowed=sorted(_FIELDS),
-                hint="a newer version of the library may have written it",
-            )
-        return cls(**data)
-
 
 _FIELDS: Final = frozenset(field.name for field in dataclasses.fields(ModelSpec))
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -22,7 +22,7 @@ from fracture.finetune.members import start_member
 from fracture.finetune.run import tree_with
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.store import open_weights
-from fracture.verification import verify_weights
+from fracture.wing.verification import verify_weights
 from tests.training.conftest import draw_film
 from tests.weights import write_weights
 

@@ -111,7 +111,7 @@ def test_what_cannot_be_cropped() -> None:
         crop_hip(FILM, (10, 10, 50, 60), "middle", CropSpec(size=64))
     with pytest.raises(ConfigurationError, match="size"):
         CropSpec(size=100)
-    with pytest.raises(ConfigurationError, match="unknown keys"):
+    with pytest.raises(ConfigurationError, match="sizes: unknown key"):
         CropSpec.from_dict({"sizes": 224})
     assert CropSpec.from_dict(CropSpec(size=448, fit="native").to_dict()) == CropSpec(size=448, fit="native")
 

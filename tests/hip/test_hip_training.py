@@ -24,7 +24,7 @@ from fracture.hip.training import train
 from fracture.hip.training_config import HipRecipe, HipSampling, load_hip_recipe, recipe_names
 from fracture.hip.training_data import HipPictures, PatchCache, presentations
 from fracture.hip.training_loop import HipLoop
-from fracture.hip.verification import verify_hip_weights
+from fracture.wing.verification import verify_weights
 from tests.hip.conftest import write_set
 
 
@@ -154,7 +154,7 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     whole = train(config, [toy_set], train_only=[extra], out=tmp_path / "whole", progress=False, device="cpu")
     assert whole.finished
     assert whole.weights is not None
-    assert any("self-test" in line for line in verify_hip_weights(whole.weights))
+    assert any("self-test" in line for line in verify_weights(whole.weights))
     text = (whole.weights / "hip_card.json").read_text()
     assert str(tmp_path) not in text  # folders of this machine mean nothing elsewhere
     card = json.loads(text)

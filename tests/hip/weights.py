@@ -8,11 +8,11 @@ from typing import Any
 
 import safetensors.torch
 
-from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, RulesCard, Threshold
+from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, Threshold
 from fracture.hip.classifier import build_classifier
 from fracture.hip.crops import CropSpec
 from fracture.hip.localizer import build_localizer
-from fracture.hip.spec import ClassifierSpec, LocalizerSpec
+from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.models.persistence import state_for_saving
 from fracture.preprocess import PreprocessSpec
 
@@ -47,7 +47,7 @@ def write_hip_weights(
             sha256=sums["localizer"],
             model=LOCALIZER.to_dict(),
             preprocess=PREPROCESS.to_dict(),
-            rules=RulesCard(score=score, least_area=0.0, most_area=1.0),
+            rules=Rules(score=score, least_area=0.0, most_area=1.0).to_dict(),
         ),
         "classifier": ClassifierCard(
             file="classifier.safetensors", sha256=sums["classifier"], model=classifier.to_dict(), crop=CROP.to_dict()

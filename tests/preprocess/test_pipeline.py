@@ -90,7 +90,7 @@ GOLDEN_ROW = [-0.7379, -0.4413, 0.0696, 0.3523, 0.0696, -0.1378, -0.2014, 0.2105
 
 def test_json_round_trip_and_unknown_keys() -> None:
     assert PreprocessSpec.from_dict(SPEC.to_dict()) == SPEC
-    with pytest.raises(ConfigurationError, match="unknown preprocessing keys"):
+    with pytest.raises(ConfigurationError, match="clahe: unknown key"):
         PreprocessSpec.from_dict({**SPEC.to_dict(), "clahe": True})
     with pytest.raises(ConfigurationError, match="version"):
         PreprocessSpec.from_dict({**SPEC.to_dict(), "version": 0})

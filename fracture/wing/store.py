@@ -1,0 +1,139 @@
+"""Where weights lie, and how they are opened: by name or folder, checksum first, never by unpickling.
+
+A link is followed, since model hubs' caches are made of them; what it leads to must be a regular file, and its bytes
+what the card's SHA-256 says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fracture.errors import UnreadableFileError, WeightsIntegrityError, WeightsNotFoundError
+from fracture.files import read_regular
+from fracture.wing.card import BaseCard, WeightFile
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+__all__ = ["MAX_WEIGHT_BYTES", "Store", "Weights", "weight_folders"]
+
+MAX_WEIGHT_BYTES = 2 * 2**30
+"""Most bytes of one file of weights (ours; the largest network here, VGG-19 in float32, has 0.6 GiB)."""
+
+_LONGEST_HEADER = 8 * 2**20  # bytes of a safetensors header; a network of a thousand tensors has 0.1 MiB
+
+C = TypeVar("C", bound=BaseCard)
+
+
+@dataclass(frozen=True)
+class Weights(Generic[C]):
+    """A folder of weights whose card has been read."""
+
+    folder: Path
+    card: C
+
+    def tensors(self, part: WeightFile) -> dict[str, torch.Tensor]:
+        """The tensors of one file of the card; the bytes that are checked are the bytes that are used.
+
+        Raises:
+            WeightsIntegrityError: The file is missing, no regular file, too large, not what the card's SHA-256 says, or
+                no safetensors file.
+        """
+        import safetensors
+        import safetensors.torch
+
+        path = self.folder / part.file
+        try:
+            content = read_regular(path, MAX_WEIGHT_BYTES)
+        except UnreadableFileError as error:
+            raise WeightsIntegrityError(error.what, got=error.got, allowed=error.allowed) from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != part.sha256:
+            raise WeightsIntegrityError(
+                f"{path} is not the file that its card describes",
+                got=f"SHA-256 {digest}",
+                allowed=part.sha256,
+                hint="the file was changed or damaged; get the weights again from their source",
+            )
+        try:
+            if int.from_bytes(content[:8], "little") > min(len(content), _LONGEST_HEADER):
+                raise ValueError("a header longer than the file, or than 8 MiB")
+            return safetensors.torch.load(content)
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+            raise WeightsIntegrityError(f"{path} is not a safetensors file", got=error) from error
+
+
+@dataclass(frozen=True)
+class Store(Generic[C]):
+    """The weights of one wing.
+
+    Attributes:
+        card: What their card is.
+        default: Name of the set that is opened where none is named.
+        kind: What to call them, such as ``"hip networks"``.
+        command: How they are made.
+    """
+
+    card: type[C]
+    default: str
+    kind: str
+    command: str
+
+    def available(self) -> tuple[str, ...]:
+        """Names of the sets that this installation ships, sorted."""
+        cards = [path for root in weight_folders() for path in root.glob(f"*/{self.card.FILE}")]
+        return tuple(sorted({path.parent.name for path in cards}))
+
+    def locate(self, name_or_path: str | os.PathLike[str] | None = None) -> Path | None:
+        """The folder of a set, or None where there is none of this wing; see :meth:`find`."""
+        wanted = self.default if name_or_path is None else name_or_path
+        path, name = Path(wanted), str(wanted)
+        roots = [root / name for root in weight_folders()] if name == path.name else []
+        return next((folder for folder in (path, *roots) if _is_file(folder / self.card.FILE)), None)
+
+    def find(self, name_or_path: str | os.PathLike[str] | None = None) -> Path:
+        """The folder of a set of weights.
+
+        Args:
+            name_or_path: A folder that holds a card, or the name of a shipped set; ``None`` is the default one.
+
+        Raises:
+            WeightsNotFoundError: Neither.
+        """
+        if (folder := self.locate(name_or_path)) is not None:
+            return folder
+        raise WeightsNotFoundError(
+            f"no {self.kind} of that name, and no folder with a card at that path",
+            got=ascii(str(name_or_path)),
+            allowed=self.available() or "none are shipped with this installation",
+            hint=f"pass a name, or a folder that holds {self.card.FILE} and its safetensors files; "
+            f"{self.command} makes such a folder",
+        )
+
+    def open(self, name_or_path: str | os.PathLike[str] | None = None) -> Weights[C]:
+        """Find weights and read their card. Tensors are read later, file by file.
+
+        Raises:
+            WeightsNotFoundError: No such weights.
+            CardError: The card does not follow the schema.
+        """
+        folder = self.find(name_or_path)
+        return Weights(folder, self.card.read(folder))
+
+
+def weight_folders() -> tuple[Path, ...]:
+    """Folders that hold shipped weights: inside an installed package, and beside it in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "_weights", package.parent / "weights"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists()  # what is no regular file is refused, and named, when the card is read
+    except (OSError, ValueError):
+        return False
