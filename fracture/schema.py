@@ -121,10 +121,16 @@ class Record:
 def _schema(cls: type[Record]) -> type[BaseModel]:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {
-        f.name: (hints[f.name], ... if f.default is dataclasses.MISSING else f.default)
+        f.name: (hints[f.name], _default(f))
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]
     }
     return create_model(cls.__name__, __config__=STRICT, **fields)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return Field(default_factory=field.default_factory)
+    return ... if field.default is dataclasses.MISSING else field.default
 
 
 def _checked(cls: type[Record], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def read_json(path: Path, *, limit: int, error: type[FractureError]) -> Any:
 
     Raises:
         FractureError: Of the kind asked for: no regular file, too large, no JSON, a key twice in one object, NaN, a
-            number beyond float64 or 64-bit integers, half a surrogate pair, or more than 32 levels.
+            number beyond float64 or 64-bit integers, or more than 32 levels.
     """
     try:
         document = json.loads(
@@ -214,12 +220,5 @@ def _whole(text: str) -> int:
 def _bounded(value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise RecursionError
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            key.encode()
-            _bounded(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _bounded(item, depth + 1)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _bounded(item, depth + 1)

@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, InstanceOf
 
 from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
-from fracture.errors import DataError
+from fracture.errors import DataError, FractureError
+from fracture.schema import Record, read_json
 
 __all__ = ["PARTS", "Split", "published_split", "rotate_folds", "split_folds", "split_parts"]
 
@@ -28,12 +30,14 @@ PARTS: Mapping[str, float] = {"train": 0.8, "tune": 0.1, "validation": 0.1}
 """The paper's parts and their shares of the films."""
 
 FORMAT = "fracture-split/1"
+_LARGEST = 256 * 2**20  # bytes; a million films have some 50 MiB
+_Text = InstanceOf[str]  # names of files may hold bytes that are no UTF-8, which pydantic's str refuses
 _SWEEPS = 20
 _SWAPS = 20_000
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Record):
     """Which film is in which part.
 
     Attributes:
@@ -45,8 +49,10 @@ class Split:
         counts: Part -> ``films``, ``fractured``, ``groups`` and per ``region/label`` combination.
     """
 
-    parts: Mapping[str, tuple[str, ...]]
-    name: str
+    ERROR: ClassVar[type[FractureError]] = DataError
+
+    parts: Mapping[_Text, Annotated[tuple[_Text, ...], Field(strict=False)]]
+    name: _Text
     seed: int
     method: str
     fingerprint: str
@@ -100,12 +106,7 @@ class Split:
             DataError: Missing, malformed, of another format, changed by hand, or a film in two parts.
         """
         source = Path(path)
-        try:
-            content = json.loads(source.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"{source}: the split cannot be read", got=error.strerror) from error
-        except ValueError as error:
-            raise DataError(f"{source}: not a JSON file", got=error) from error
+        content = read_json(source, limit=_LARGEST, error=DataError)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             got = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise DataError(f"{source}: not a split file", got=got, allowed=FORMAT)
@@ -116,19 +117,12 @@ class Split:
                 got=stated,
                 hint="the file was changed after it was written; make the split again",
             )
-        parts = {name: tuple(sources) for name, sources in content["parts"].items()}
-        listed = [film for sources in parts.values() for film in sources]
+        split = Split.from_dict({key: value for key, value in content.items() if key != "format"})
+        listed = [film for sources in split.parts.values() for film in sources]
         if len(listed) != len(set(listed)):
             double = sorted(film for film, n in Counter(listed).items() if n > 1)
             raise DataError(f"{source}: {len(double)} films are in two parts", got=", ".join(double[:5]))
-        return Split(
-            parts=parts,
-            name=content["name"],
-            seed=content["seed"],
-            method=content["method"],
-            fingerprint=content["fingerprint"],
-            counts=content["counts"],
-        )
+        return split
 
 
 def split_parts(annotated: AnnotatedSet, shares: Mapping[str, float] = PARTS, *, seed: int = 0) -> Split:

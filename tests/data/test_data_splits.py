@@ -92,7 +92,7 @@ def test_file_keeps_the_split_and_notices_changes(small_set: AnnotatedSet, tmp_p
     path.write_text("[]")
     with pytest.raises(DataError, match="not a split file"):
         Split.read(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         Split.read(tmp_path / "absent.json")
 
 
