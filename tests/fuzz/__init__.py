@@ -1,0 +1,1 @@
+"""Damaged inputs of every kind that the library reads; ``benchmarks/fuzz.py`` runs many, the tests a few."""
