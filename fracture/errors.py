@@ -19,6 +19,7 @@ The tree::
     ├── ModelError                  a model specification that cannot be built, or a tensor of the wrong shape
     ├── ConfigurationError          an unknown or contradictory setting
     ├── DataError                   an annotated set, split or prediction file with faults
+    │   └── UnreadableDataError     such a file that cannot be read at all (an UnreadableFileError too)
     ├── EvaluationError             a statistic that is asked for where it is not defined
     ├── OutputError                 a result cannot be written: disk full, read-only, or in use by another process
     ├── TrainingError               training stopped for a reason that more training will not cure
@@ -48,6 +49,7 @@ __all__ = [
     "PixelValueError",
     "RegionError",
     "TrainingError",
+    "UnreadableDataError",
     "UnreadableFileError",
     "UnsupportedError",
     "WeightsError",
@@ -169,6 +171,10 @@ class ConfigurationError(FractureError):
 
 class DataError(FractureError):
     """An annotated set, a split or a file of predictions that has faults."""
+
+
+class UnreadableDataError(DataError, UnreadableFileError):
+    """A file of annotations or predictions that is missing, empty, not text, or of an unknown kind."""
 
 
 class EvaluationError(FractureError):

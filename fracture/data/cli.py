@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["augment_sheet", "cohort", "sample_test", "split_data", "verify_data"]
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Annotation file, or the folder of the set.")]
-_Format = Annotated[str, typer.Option("--format", help="coco, fracatlas, grazpedwri, yolo, csv, folders or auto.")]
+_Format = Annotated[str, typer.Option("--format", help="coco, fracatlas, grazpedwri, yolo, csv, via, folders or auto.")]
 _Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the reader, such as region=wrist."),
@@ -147,22 +147,6 @@ def augment_sheet(
 
 
 def _read(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:
-    from fracture.data.readers import read_annotations
-    from fracture.errors import ConfigurationError
+    from fracture.data.readers import options_of, read_annotations
 
-    given: dict[str, Any] = {}
-    for item in options or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigurationError("an option of the reader", got=item, allowed="KEY=VALUE")
-        # Lists are written with commas; numbers and yes/no are what their readers expect.
-        key = key.strip().replace("-", "_")
-        if key in ("fracture_categories", "fracture_classes"):
-            given[key] = [word.strip() for word in value.split(",") if word.strip()]
-        elif key == "group_run":
-            given[key] = int(value) if value.isdigit() else 0
-        elif key == "skip_missing":
-            given[key] = value.strip().lower() in ("1", "true", "yes")
-        else:
-            given[key] = value
-    return read_annotations(data, file_format, **given)
+    return read_annotations(data, file_format, **options_of(options))

@@ -2,197 +2,168 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fracture.data._common import film_size, load_json, rename_regions, truth
-from fracture.data.records import AnnotatedSet, Box, Film, Ring
-from fracture.data.views import collapse_views
-from fracture.errors import DataError
+from fracture.data.entries import Entry, Listing, Mark, Options, film_set, hull, id_text, locate, stated_size
+from fracture.data.files import Problems, as_number, four, load_json
+from fracture.data.records import AnnotatedSet, Box, Ring
+from fracture.data.rle import mask_box, run_lengths
+from fracture.errors import UnreadableDataError
 
-__all__ = ["read_coco"]
+__all__ = ["list_coco", "read_coco"]
 
 FRACATLAS_DOI = "figshare.22363012"
-_GROUP_FIELDS = ("group", "patient_id", "patient", "study")
-_OWN_FIELDS = frozenset(
-    ("id", "file_name", "path", "width", "height", "regions", "region", "views", "view", "projection")
-) | {"fractured", "hardware", "metal", "site", "label_conflict", "group"}
 
 
-def read_coco(
-    path: str | Path,
-    *,
-    images: str | Path | None = None,
-    region_prefix: str | None = None,
-    region_map: Mapping[str, str] | None = None,
-    fracture_categories: Sequence[str] | None = None,
-    name: str | None = None,
-) -> AnnotatedSet:
+def read_coco(path: str | Path, **options: Any) -> AnnotatedSet:
     """Read a COCO file; boxes become (x0, y0, x1, y1) in source pixels.
 
-    Extra fields per image, all optional: ``regions`` (list), ``views`` (list) or ``projection``,
-    ``fractured`` (0/1; without it a film with a fracture box counts as fractured), ``hardware`` or ``metal``,
-    ``site``, ``group`` (else ``patient_id``), ``label_conflict``, ``boxes_available`` (false: the boxes are
-    incomplete). Everything else goes into ``Film.extra``; boxes of other categories go into
-    ``extra["other_boxes"]`` as ``{"category", "box"}``. Crowd regions are left out; segmentations in
-    run-length code are ignored, since the box says nearly the same at the stride of the map.
+    Ids may be numbers or text. Extra fields per image, all optional: ``fractured`` (0/1 or a word; without it a film
+    with a fracture is fractured), ``regions`` (list), ``views`` (list) or ``projection``, ``hardware`` or ``metal``,
+    ``site``, ``group`` (else ``patient``, ``patient_id``, ``study``, ``study_id``), ``label_conflict``,
+    ``boxes_available`` (false: the boxes are incomplete). Everything else goes into ``Film.extra``; boxes of other
+    categories go into ``extra["other_boxes"]`` as ``{"category", "box"}``. Crowd regions go into ``Film.crowd``. An
+    annotation without a box takes that of its outlines or its run-length code; without these it says that the film is
+    fractured, and not where. Films lie in ``images/`` beside the file or beside the file itself.
 
     Args:
         path: The JSON file, or a folder that holds ``annotations.json``.
-        images: Folder of the images; by default ``images/`` beside the file, else the file's own folder.
-        region_prefix: Put before region names that ``region_map`` does not have. Default: ``"fracatlas_"``
-            where the file names the DOI of FracAtlas, whose "hand" is not our hand; else nothing.
-        region_map: Region names of the file to ours.
-        fracture_categories: Names of the categories that are fractures; default those that contain
-            "fracture", whatever their case.
-        name: Name of the set; default the name of the folder.
+        options: See :class:`fracture.data.entries.Options`. ``region_prefix`` is ``"fracatlas_"`` by default where the
+            file names the DOI of FracAtlas, whose "hand" is not our hand.
 
     Raises:
-        DataError: Not COCO, a malformed box, an annotation of an unknown image, or no fracture category and
-            no label.
+        DataError: Not COCO, malformed boxes, annotations of an image or a category that is not listed, or no fracture
+            category and no label. All are told at once.
+        ConfigurationError: An unknown option.
     """
+    chosen = Options.of(options, what="coco")
     file = Path(path)
-    if file.is_dir():
-        file = file / "annotations.json"
+    return film_set(list_coco(file / "annotations.json" if file.is_dir() else file, chosen.images), chosen)
+
+
+def list_coco(file: Path, images: Path | None = None) -> Listing:
+    """The films and annotations of a COCO file."""
     content = load_json(file)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise DataError(f"{file}: not a COCO file", allowed="an object with images and annotations")
-    root, records = file.parent, content["images"]
-    info: dict[str, Any] = content.get("info") or {}
-    if region_prefix is None:
-        region_prefix = "fracatlas_" if FRACATLAS_DOI in str(info.get("url", "")) else ""
-    categories = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
-    fracture_ids = _fracture_ids(file, categories, fracture_categories, records)
-    sources = _sources(root, records, None if images is None else Path(images))
-
-    boxes: dict[Any, list[Box]] = defaultdict(list)
-    rings: dict[Any, list[tuple[Ring, ...]]] = defaultdict(list)
-    others: dict[Any, list[dict[str, object]]] = defaultdict(list)
-    known = {record["id"] for record in records}
-    for annotation in content["annotations"]:
-        image = annotation.get("image_id")
-        if image not in known:
-            raise DataError(f"{file}: annotation {annotation.get('id')} belongs to no image", got=image)
-        box = _box(file, annotation)
-        if annotation.get("category_id") not in fracture_ids:
-            category = categories.get(annotation.get("category_id"), "")
-            rest = {k: v for k, v in annotation.items() if k in ("findings", "attributes", "hip_class")}
-            others[image].append({"category": category, "box": box, **rest})
-        elif not annotation.get("iscrowd"):
-            boxes[image].append(box)
-            rings[image].append(_rings(annotation.get("segmentation")))
-
-    films = []
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise UnreadableDataError(
+            f"{file}: not a COCO file: it needs a list of images", allowed="an object with images and annotations"
+        )
+    problems = Problems(file)
+    records = _objects(content, "images", problems)
+    categories: dict[str, str] = {}
+    for item in _objects(content, "categories", problems):
+        key = id_text(item.get("id"))
+        if key in categories:
+            problems.add("category ids that occur twice", key)
+        categories[key] = str(item.get("name", "")).strip()
+    names = [str(record.get("file_name") or record.get("id") or "") for record in records]
+    sources = locate(
+        file.parent,
+        images,
+        [(str(r.get("path") or ""), f"images/{name}", name) for r, name in zip(records, names, strict=True)],
+    )
+    entries: list[Entry] = []
+    place: dict[str, Entry] = {}
     for record, source in zip(records, sources, strict=True):
-        image = record["id"]
-        found, outlines = tuple(boxes[image]), tuple(rings[image])
-        fractured = truth(record["fractured"], what=f"{source}: fractured") if "fractured" in record else bool(found)
-        width, height = int(record.get("width") or 0), int(record.get("height") or 0)
-        if not (width and height):
-            width, height = film_size(root / source)
-        extra = {k: v for k, v in record.items() if k not in _OWN_FIELDS}
-        if others[image]:
-            extra["other_boxes"] = tuple(others[image])
-        group = next((record[k] for k in _GROUP_FIELDS if record.get(k) not in (None, "")), source)
-        hardware = record.get("hardware", record.get("metal"))
-        films.append(
-            Film(
-                source=source,
-                width=width,
-                height=height,
-                fractured=int(fractured),
-                regions=rename_regions(_listed(record, "regions", "region"), prefix=region_prefix, mapping=region_map),
-                views=collapse_views(_listed(record, "views", "view", "projection")),
-                boxes=found,
-                polygons=outlines if any(outlines) else (),
-                localized=bool(record.get("boxes_available", True)) and (bool(found) or not fractured),
-                group=str(group),
-                hardware=None if hardware is None else truth(hardware, what=f"{source}: hardware"),
-                site=str(record["site"]) if record.get("site") else None,
-                label_conflict=bool(record.get("label_conflict", False)),
-                extra=extra,
-            )
-        )
-    licenses = [str(item.get("name", "")) for item in content.get("licenses") or [] if isinstance(item, dict)]
-    return AnnotatedSet(
-        films=tuple(films),
-        name=name or root.resolve().name,
-        root=root,
-        license="; ".join(filter(None, licenses)) or str(info.get("license", "")),
-        attribution=" ".join(str(info[k]) for k in ("description", "url", "doi") if info.get(k)),
+        entry = Entry(source, record, [], stated_size(record, source, problems))
+        key = id_text(record.get("id"))
+        if not source:
+            problems.add("films without a name", f"image {key}")
+        if key in place:
+            problems.add("image ids that occur twice", key)
+        place[key] = entry
+        entries.append(entry)
+    _same_names(sources, problems)
+    for annotation in _objects(content, "annotations", problems):
+        home = place.get(id_text(annotation.get("image_id")))
+        if home is None:
+            problems.add("annotations of images that are not listed", _named(annotation, "image_id"))
+        else:
+            _mark(home, annotation, categories, problems)
+    info = content.get("info")
+    info = info if isinstance(info, dict) else {}
+    licenses = [str(item.get("name") or "") for item in content.get("licenses") or () if isinstance(item, dict)]
+    return Listing(
+        file=file,
+        root=file.parent,
         format="coco",
+        entries=entries,
+        problems=problems,
+        categories=categories,
+        license="; ".join(filter(None, licenses)) or str(info.get("license") or ""),
+        attribution=" ".join(str(info[key]) for key in ("description", "url", "doi") if info.get(key)),
+        region_prefix="fracatlas_" if FRACATLAS_DOI in str(info.get("url", "")) else "",
     )
 
 
-def _listed(record: Mapping[str, Any], *names: str) -> list[str]:
-    for name in names:
-        value = record.get(name)
-        if value:
-            return [str(v) for v in value] if isinstance(value, list) else [str(value)]
-    return []
-
-
-def _fracture_ids(
-    file: Path, categories: Mapping[Any, str], wanted: Sequence[str] | None, records: Iterable[Any]
-) -> set[Any]:
-    if wanted is not None:
-        unknown = set(wanted) - set(categories.values())
-        if unknown:
-            raise DataError(f"{file}: no such category", got=sorted(unknown), allowed=sorted(categories.values()))
-        return {key for key, label in categories.items() if label in wanted}
-    found = {key for key, label in categories.items() if "fracture" in label.lower()}
-    if not found and not all("fractured" in record for record in records):
-        raise DataError(
-            f"{file}: neither a category named fracture nor a label fractured per image",
-            got=sorted(categories.values()),
-            hint="say which categories are fractures with fracture_categories=[...]",
-        )
-    return found
-
-
-def _sources(root: Path, records: Sequence[Mapping[str, Any]], images: Path | None) -> list[str]:
-    """The film files below ``root``; a missing file is expected where most of the others are."""
-    if images is not None:
-        folder = images if images.is_absolute() else root / images
-        return [_below(root, folder / str(record["file_name"])) for record in records]
-    present = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
-    candidates = [
-        (str(record.get("path") or ""), f"images/{record['file_name']}", str(record["file_name"])) for record in records
-    ]
-    chosen = [next((i for i, c in enumerate(options) if c in present), -1) for options in candidates]
-    usual = Counter(i for i in chosen if i >= 0).most_common(1)
-    fallback = usual[0][0] if usual else 1
-    return [
-        options[i] if i >= 0 else options[fallback] or options[2] for options, i in zip(candidates, chosen, strict=True)
-    ]
-
-
-def _below(root: Path, path: Path) -> str:
+def _mark(entry: Entry, annotation: Mapping[str, Any], categories: Mapping[str, str], problems: Problems) -> None:
+    category = None
+    if categories:
+        category = categories.get(id_text(annotation.get("category_id")))
+        if category is None:
+            problems.add("annotations of categories that are not listed", _named(annotation, "category_id"))
+            return
+    shape = annotation.get("segmentation")
+    rings = _rings(shape) if isinstance(shape, list) else ()
+    box: Box | None = None
     try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.resolve().as_posix()  # root / absolute path is the absolute path
+        if annotation.get("bbox"):
+            box = four(annotation["bbox"], corners=False)
+            if box is None:
+                problems.add("annotations whose bbox is no [x, y, width, height]", _named(annotation, "bbox"))
+                return
+            if isinstance(shape, dict):
+                run_lengths(shape)
+        elif isinstance(shape, dict):
+            box = mask_box(shape)
+        elif rings:
+            box = hull(point for ring in rings for point in ring)
+    except ValueError as error:
+        problems.add("annotations with a mask that cannot be read", f"{annotation.get('id')} ({error})")
+        return
+    if isinstance(shape, dict) and all(entry.size) and [entry.size[1], entry.size[0]] != _size(shape):
+        problems.add("masks of another size than the film's", f"{annotation.get('id')} {shape.get('size')}")
+    known = ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd")
+    rest = {key: value for key, value in annotation.items() if key not in known}
+    entry.marks.append(Mark(category, box, rings, bool(annotation.get("iscrowd")), rest))
 
 
-def _box(file: Path, annotation: Mapping[str, Any]) -> Box:
-    try:
-        x, y, width, height = (float(value) for value in annotation["bbox"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(
-            f"{file}: annotation {annotation.get('id')} has no box",
-            got=annotation.get("bbox"),
-            allowed="bbox: [x, y, width, height]",
-        ) from None
-    return x, y, x + width, y + height
+def _size(shape: Mapping[str, Any]) -> list[int]:
+    return [int(as_number(value) or 0) for value in shape["size"]]
 
 
-def _rings(segmentation: object) -> tuple[Ring, ...]:
-    if not isinstance(segmentation, list):
-        return ()
-    return tuple(
-        tuple((float(x), float(y)) for x, y in zip(flat[::2], flat[1::2], strict=True))
-        for flat in segmentation
-        if isinstance(flat, list) and len(flat) >= 6 and len(flat) % 2 == 0
-    )
+def _objects(content: Mapping[str, Any], key: str, problems: Problems) -> Sequence[dict[str, Any]]:
+    listed = content.get(key)
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        problems.add("parts that are no list", key)
+        return []
+    for number, item in enumerate(listed):
+        if not isinstance(item, dict):
+            problems.add(f"{key} that are no objects", f"entry {number}")
+    return [item for item in listed if isinstance(item, dict)]
+
+
+def _same_names(sources: Sequence[str], problems: Problems) -> None:
+    seen: set[str] = set()
+    for source in sources:
+        if source in seen:
+            problems.add("film names that are missing or occur twice", source)
+        seen.add(source)
+
+
+def _named(annotation: Mapping[str, Any], key: str) -> str:
+    return f"annotation {annotation.get('id')} ({key} {str(annotation.get(key))[:60]})"
+
+
+def _rings(segmentation: list[Any]) -> tuple[Ring, ...]:
+    rings = []
+    for flat in segmentation:
+        numbers = [as_number(value) for value in flat] if isinstance(flat, list) else []
+        points = [number for number in numbers if number is not None]
+        if len(points) == len(numbers) >= 6 and len(points) % 2 == 0:
+            rings.append(tuple(zip(points[::2], points[1::2], strict=True)))
+    return tuple(rings)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from fracture.data.images import ImageHeader, read_header
-from fracture.data.records import AnnotatedSet, Film, Point
+from fracture.data.records import AnnotatedSet, Box, Film, Point
 from fracture.errors import DataError, UnreadableFileError
 
 __all__ = ["orient_film", "repair_exif_frames"]
 
+Frame = Literal["stored", "shown"]
+
 _TURNED = (5, 6, 7, 8)
+_SLACK = 2.0  # pixels that a box may overhang, as in verify
 
 
 def orient_film(film: Film, header: ImageHeader) -> Film:
@@ -27,15 +31,17 @@ def orient_film(film: Film, header: ImageHeader) -> Film:
             allowed=f"{stored[0]} x {stored[1]}",
         )
     width, height = header.size
-    boxes = []
-    for x0, y0, x1, y1 in film.boxes:
-        (ax, ay), (bx, by) = (_oriented(p, stored, header.orientation) for p in ((x0, y0), (x1, y1)))
-        boxes.append((min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)))
+
+    def turned(box: Box) -> Box:
+        (ax, ay), (bx, by) = (_oriented(p, stored, header.orientation) for p in (box[:2], box[2:]))
+        return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
+
     return replace(
         film,
         width=width,
         height=height,
-        boxes=tuple(boxes),
+        boxes=tuple(turned(box) for box in film.boxes),
+        crowd=tuple(turned(box) for box in film.crowd),
         polygons=tuple(
             tuple(tuple(_oriented(p, stored, header.orientation) for p in ring) for ring in rings)
             for rings in film.polygons
@@ -43,24 +49,54 @@ def orient_film(film: Film, header: ImageHeader) -> Film:
     )
 
 
-def repair_exif_frames(annotated: AnnotatedSet) -> AnnotatedSet:
-    """The set with every film that ``verify`` reports as ``exif_frame`` put right; the others as they are.
+def repair_exif_frames(annotated: AnnotatedSet, *, drawn: Frame | None = None) -> AnnotatedSet:
+    """The set with the films that ``verify`` reports as ``exif_frame`` put right; the others as they are.
 
     Only files with an EXIF orientation that swaps rows and columns, whose annotations have the size before it, are
-    touched. An orientation that keeps the size cannot be told from right annotations: look at those films, and use
-    :func:`orient_film` where boxes lie wrong.
+    touched. Their boxes may lie in the frame as stored, or as shown: Label Studio writes the size before the rotation and
+    boxes after it. A film whose boxes fit one of the two frames only tells which, and tells it for the films of its set
+    that fit both, since one tool drew them. Where no film tells it, or they disagree, films that fit both stay as they
+    are, and ``verify`` goes on reporting them. An orientation that keeps the size cannot be told from right annotations:
+    look at those films, and use :func:`orient_film` where boxes lie wrong.
+
+    Args:
+        annotated: The set.
+        drawn: The frame that boxes were drawn in, where the caller knows: ``"stored"`` or ``"shown"``.
     """
-    films = []
+    headers: dict[str, ImageHeader] = {}
     for film in annotated:
         try:
             header = read_header(annotated.image_path(film))
         except UnreadableFileError:
-            films.append(film)  # verify reports it
-            continue
+            continue  # verify reports it
         stored = (header.stored_width, header.stored_height)
-        turned = header.orientation in _TURNED and (film.width, film.height) == stored != header.size
-        films.append(orient_film(film, header) if turned else film)
+        if header.orientation in _TURNED and (film.width, film.height) == stored != header.size:
+            headers[film.source] = header
+    told = {source: drawn or frame_of(annotated.film(source), header) for source, header in headers.items()}
+    known = {frame for frame in told.values() if frame is not None}
+    usual = known.pop() if len(known) == 1 else None
+    films = []
+    for film in annotated:
+        frame = told.get(film.source) or (usual if film.source in headers else None)
+        if frame == "stored":
+            film = orient_film(film, headers[film.source])
+        elif frame == "shown":
+            width, height = headers[film.source].size
+            film = replace(film, width=width, height=height)
+        films.append(film)
     return replace(annotated, films=tuple(films))
+
+
+def frame_of(film: Film, header: ImageHeader) -> Frame | None:
+    """The only frame that all boxes of a film fit, ``None`` where they fit both or neither."""
+    boxes = (*film.boxes, *film.crowd)
+    right, bottom = max((b[2] for b in boxes), default=0.0), max((b[3] for b in boxes), default=0.0)
+    sizes: dict[Frame, tuple[int, int]] = {
+        "stored": (header.stored_width, header.stored_height),
+        "shown": header.size,
+    }
+    fits = [name for name, (width, height) in sizes.items() if right <= width + _SLACK and bottom <= height + _SLACK]
+    return fits[0] if len(fits) == 1 else None
 
 
 def _oriented(point: Point, stored: tuple[int, int], orientation: int) -> Point:

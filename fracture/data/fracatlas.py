@@ -8,14 +8,15 @@ formats, ``Annotations/COCO JSON/COCO_fracture_masks.json`` for the fractured fi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from fracture.data._common import film_size, license_text, load_csv, rename_regions, truth
-from fracture.data.coco import read_coco
-from fracture.data.records import AnnotatedSet, Film
+from fracture.data.coco import list_coco
+from fracture.data.entries import Entry, Listing, Options, film_set, license_text
+from fracture.data.files import Problems, as_number, load_csv
+from fracture.data.records import AnnotatedSet
 from fracture.data.views import VIEWS
-from fracture.errors import DataError
+from fracture.data.words import as_flag
 
 __all__ = ["read_fracatlas"]
 
@@ -23,17 +24,10 @@ REGION_COLUMNS = ("hand", "leg", "hip", "shoulder")
 _COLUMNS = ("image_id", *REGION_COLUMNS, "hardware", "multiscan", "fractured", "fracture_count", *VIEWS)
 _COCO = "Annotations/COCO JSON/COCO_fracture_masks.json"
 _PARTS = {"train": "train", "valid": "tune", "test": "validation"}  # Utilities/Fracture Split/*.csv
-_FOLDERS = {1: "Fractured", 0: "Non_fractured"}
+_FOLDERS = {True: "Fractured", False: "Non_fractured"}
 
 
-def read_fracatlas(
-    root: str | Path,
-    *,
-    region_prefix: str = "fracatlas_",
-    region_map: Mapping[str, str] | None = None,
-    group_run: int = 20,
-    name: str = "fracatlas",
-) -> AnnotatedSet:
+def read_fracatlas(path: str | Path, **options: Any) -> AnnotatedSet:
     """Read the published FracAtlas archive.
 
     Labels, regions and views come from ``dataset.csv``, boxes and outlines from the COCO file. The set has no
@@ -43,73 +37,69 @@ def read_fracatlas(
     that ``verify`` can compare them with the files.
 
     Args:
-        root: The folder that holds ``dataset.csv``.
-        region_prefix: Before the set's own region names, since its "hand" holds wrist, forearm and elbow.
-        region_map: The set's region names to others.
-        group_run: Consecutive file numbers per group.
-        name: Name of the set.
+        path: The folder that holds ``dataset.csv``.
+        options: See :class:`fracture.data.entries.Options`; ``region_prefix`` is ``"fracatlas_"`` by default, since the
+            set's "hand" holds wrist, forearm and elbow.
 
     Raises:
         DataError: A part of the archive is missing or malformed.
+        ConfigurationError: An unknown option.
     """
-    base = Path(root)
-    if group_run < 1:
-        raise DataError("films per group", got=group_run, allowed="1 or more")
-    rows = load_csv(base / "dataset.csv", required=_COLUMNS)
-    boxes = read_coco(base / _COCO, images=base / "images" / "Fractured", region_prefix="", fracture_categories=None)
-    outlined = {Path(film.source).name: film for film in boxes}
+    chosen, base = Options.of(options, what="fracatlas"), Path(path)
+    rows = load_csv(base / "dataset.csv", required=_COLUMNS).rows
+    coco = list_coco(base / _COCO, base / "images" / "Fractured")
+    outlined = {Path(entry.source).name: entry for entry in coco.entries}
     published = _published_parts(base)
     remarks: list[tuple[str, str]] = []
-    films = []
+    entries = []
     for row in rows:
         file = row["image_id"]
-        what = f"dataset.csv, {file}"
-        fractured = int(truth(row["fractured"], what=f"{what}: fractured"))
-        source = f"images/{_FOLDERS[fractured]}/{file}"
-        other = f"images/{_FOLDERS[1 - fractured]}/{file}"
+        fractured = as_flag(row["fractured"] or "0")
+        source = f"images/{_FOLDERS[bool(fractured)]}/{file}"
+        other = f"images/{_FOLDERS[not fractured]}/{file}"
         if not (base / source).exists() and (base / other).exists():
-            remarks.append((other, f"labeled fractured={fractured} but stored in {_FOLDERS[1 - fractured]}"))
+            remarks.append((other, f"labeled fractured={int(bool(fractured))} but stored in {_FOLDERS[not fractured]}"))
             source = other
         drawn = outlined.pop(file, None)
-        found = drawn.boxes if drawn else ()
-        stated = int(float(row["fracture_count"] or 0))
-        if drawn and stated != len(found):
-            remarks.append((source, f"fracture_count says {stated}, the COCO file has {len(found)} boxes"))
-        size = (drawn.width, drawn.height) if drawn else film_size(base / source)
+        stated = as_number(row["fracture_count"] or "0")
+        if drawn and stated != len(drawn.marks):
+            found = len(drawn.marks)
+            remarks.append((source, f"fracture_count says {row['fracture_count']}, the COCO file has {found} boxes"))
         number = re.search(r"\d+", file)
-        films.append(
-            Film(
-                source=source,
-                width=size[0],
-                height=size[1],
-                fractured=fractured,
-                regions=rename_regions(
-                    (r for r in REGION_COLUMNS if truth(row[r], what=f"{what}: {r}")),
-                    prefix=region_prefix,
-                    mapping=region_map,
-                ),
-                views=tuple(v for v in VIEWS if truth(row[v], what=f"{what}: {v}")),
-                boxes=found,
-                polygons=drawn.polygons if drawn else (),
-                localized=bool(found) or not fractured,
-                group=str(int(number.group()) // group_run) if number else file,
-                hardware=truth(row["hardware"], what=f"{what}: hardware"),
-                extra={
-                    "multiscan": truth(row["multiscan"], what=f"{what}: multiscan"),
-                    "published_part": published.get(file),
-                },
-            )
-        )
-    remarks.extend((film.source, "in the COCO file but not in dataset.csv") for film in outlined.values())
-    return AnnotatedSet(
-        films=tuple(films),
-        name=name,
-        root=base,
-        license=license_text(base) or "CC BY 4.0",
-        attribution="Abedeen et al., FracAtlas, Scientific Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
-        format="fracatlas",
-        remarks=tuple(remarks),
+        fields = {
+            "fractured": row["fractured"] or "0",
+            "regions": [name for name in REGION_COLUMNS if _yes(coco.problems, row, name)],
+            "views": [name for name in VIEWS if _yes(coco.problems, row, name)],
+            "group": str(int(number.group()) // chosen.group_run) if number else file,
+            "hardware": row["hardware"] or "0",
+            "multiscan": _yes(coco.problems, row, "multiscan"),
+            "published_part": published.get(file),
+        }
+        entries.append(Entry(source, fields, drawn.marks if drawn else [], drawn.size if drawn else (0, 0)))
+    remarks.extend((entry.source, "in the COCO file but not in dataset.csv") for entry in outlined.values())
+    return film_set(
+        Listing(
+            base,
+            base,
+            "fracatlas",
+            entries,
+            coco.problems,
+            categories=coco.categories,
+            name="fracatlas",
+            license=license_text(base) or "CC BY 4.0",
+            attribution="Abedeen et al., FracAtlas, Scientific Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
+            region_prefix="fracatlas_",
+            remarks=remarks,
+        ),
+        chosen,
     )
+
+
+def _yes(problems: Problems, row: dict[str, str], column: str) -> bool:
+    flag = as_flag(row[column] or "0")
+    if flag is None:
+        problems.add("values that are neither 0 nor 1", f"{row['image_id']} {column} {row[column]!r}")
+    return bool(flag)
 
 
 def _published_parts(base: Path) -> dict[str, str]:
@@ -118,5 +108,5 @@ def _published_parts(base: Path) -> dict[str, str]:
     for name, part in _PARTS.items():
         path = base / "Utilities" / "Fracture Split" / f"{name}.csv"
         if path.is_file():
-            found |= {row["image_id"]: part for row in load_csv(path, required=("image_id",))}
+            found |= {row["image_id"]: part for row in load_csv(path, required=("image_id",)).rows}
     return found

@@ -48,6 +48,9 @@ class Film:
         site: Where the film was taken; None where unknown.
         label_conflict: Whether annotators or duplicate copies disagreed about this film.
         extra: Whatever else the annotation file says (``age``, ``sex``, ``laterality``, ``patient``, ...).
+        crowd: Regions with fractures that nobody told apart (COCO's ``iscrowd``), boxes in source pixels. They make a
+            film fractured and not ``localized``; average precision treats them as pycocotools does.
+        id: The film's id in its file as text; empty without.
     """
 
     source: str
@@ -64,6 +67,8 @@ class Film:
     site: str | None = None
     label_conflict: bool = False
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    crowd: tuple[Box, ...] = ()
+    id: str = ""
 
     def __post_init__(self) -> None:
         if self.fractured not in (0, 1):
@@ -101,7 +106,11 @@ class AnnotatedSet:
         license: The license text of the set as its file gives it; empty where it says nothing.
         attribution: Title, authors or DOI to quote, as the file gives it; empty where it says nothing.
         format: The reader that read it.
-        remarks: (source, finding) of the reader about things it had to decide; ``verify`` reports them.
+        remarks: (source, finding) of the reader about things it had to decide, with an empty source for the whole set;
+            ``verify`` reports them.
+        group_field: The field that groups come from; ``"name"`` for augmented copies, empty where every film is a group
+            of its own.
+        categories: Category id -> whether it counts as a fracture, as the file lists them; empty where it does not.
 
     Raises:
         DataError: Two films have the same ``source``.
@@ -114,6 +123,8 @@ class AnnotatedSet:
     attribution: str = ""
     format: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
+    group_field: str = ""
+    categories: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self._index) != len(self.films):
@@ -190,6 +201,7 @@ class AnnotatedSet:
         """SHA-256 over the films' names, labels, regions, boxes and groups: changes when the set changes."""
         rows = sorted(
             [f.source, f.width, f.height, f.fractured, f.group, list(f.regions), [list(b) for b in f.boxes]]
+            + [[list(b) for b in f.crowd]] * bool(f.crowd)
             for f in self.films
         )
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
@@ -210,6 +222,7 @@ class AnnotatedSet:
                 film,
                 source=(part.root.resolve() / film.source).relative_to(root).as_posix(),
                 group=f"{part.name}/{film.group}",
+                id="",  # two files may give one id
             )
             for part in parts
             for film in part.films
@@ -223,7 +236,10 @@ class AnnotatedSet:
             format="+".join(dict.fromkeys(part.format for part in parts)),
             remarks=tuple(
                 ((part.root.resolve() / source).relative_to(root).as_posix(), text)
+                if source
+                else ("", f"{part.name}: {text}")
                 for part in parts
                 for source, text in part.remarks
             ),
+            group_field="+".join(dict.fromkeys(part.group_field for part in parts if part.group_field)),
         )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.data import duplicates
+from fracture.data.exif import frame_of
 from fracture.data.images import ImageHeader, read_header
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split
@@ -28,7 +29,7 @@ CODES: Mapping[str, tuple[Severity, str]] = {
     "missing_file": ("error", "the film's file is not there"),
     "unreadable_file": ("error", "the film's file cannot be read"),
     "size_mismatch": ("error", "the annotations are for an image of another size"),
-    "exif_frame": ("error", "boxes are in the frame before the EXIF rotation that every reader applies"),
+    "exif_frame": ("error", "the size is that before the EXIF rotation that every reader applies"),
     "exif_unclear": ("warning", "an EXIF orientation that keeps the size: look whether the boxes lie right"),
     "box_degenerate": ("error", "a box without area"),
     "box_outside": ("error", "a box reaches out of the image"),
@@ -204,7 +205,9 @@ def verify_set(
     Returns:
         The report; nothing is raised for faults of the data.
     """
-    faults: list[Fault] = [Fault("reader_remark", f"{s}: {text}", (s,)) for s, text in annotated.remarks]
+    faults: list[Fault] = [
+        Fault("reader_remark", f"{s}: {text}" if s else text, (s,) * bool(s)) for s, text in annotated.remarks
+    ]
     checked = ["annotations"]
     faults += _annotations(annotated)
     if files:
@@ -353,6 +356,9 @@ def _frame(film: Film, header: ImageHeader) -> list[Fault]:
         )
         if header.orientation != 1:
             message += f" ({turned})"
+        if code == "exif_frame":
+            frame = frame_of(film, header)
+            message += f"; its boxes fit {f'the frame as {frame} only' if frame else 'both frames, or neither'}"
         return [Fault(code, message, (film.source,))]
     unclear = header.orientation != 1 and stored == header.size and film.boxes
     return [Fault("exif_unclear", f"{film.source}: {turned}", (film.source,))] if unclear else []

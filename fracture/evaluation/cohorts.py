@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fracture.data.entries import INDICATORS
 from fracture.errors import EvaluationError
 from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
 from fracture.evaluation.estimate import Estimate, not_defined
@@ -34,9 +35,6 @@ __all__ = [
     "subgroups",
     "without_indicators",
 ]
-
-INDICATORS = ("callus", "displacement", "angulation", "comminution", "lucent_line")
-"""Clinical indicators of a fracture, Jones et al. 2020."""
 
 AGE_EDGES = (18, 40, 65)
 """Ages (years) that part the age bands: 0-17, 18-39, 40-64, 65 and older (our choice)."""

@@ -3,7 +3,8 @@
 Average precision is COCO's: predictions of all films by falling score, precision made monotone, mean over the 101
 recalls 0, 0.01 .. 1; it agrees with pycocotools (one category, all areas, at most ``max_per_film`` predictions of a
 film). FROC (Bunch 1977; Chakraborty 2013) is the sensitivity per fracture against false positives per film. A second
-prediction on a fracture that was already hit is a false positive in both.
+prediction on a fracture that was already hit is a false positive in both. Predictions in a crowd region (COCO's
+``iscrowd``: fractures that nobody told apart) are neither right nor wrong, as in pycocotools.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class BoxAveragePrecision:
     """
 
     def __init__(self, matches: Matches, index: int = 0) -> None:
-        order = matches.by_score
+        order = matches.ranked(index)
         is_hit = matches.hit[index][order] >= 0
         film = matches.predicted.film[order]
         # Only hits move recall: column j sums the false positives just before hit j, column k + j is hit j itself.
@@ -109,8 +110,8 @@ class FrocSensitivity:
         if films not in ("all", "normal"):
             raise EvaluationError("unknown films for false positives", got=films, allowed=("all", "normal"))
         fractures = np.bincount(matches.reference.film, minlength=matches.reference.films)
-        counted = np.ones(fractures.size, dtype=bool) if films == "all" else fractures == 0
-        order = matches.by_score
+        counted = np.ones(fractures.size, dtype=bool) if films == "all" else matches.normal
+        order = matches.ranked(index)
         score, film = matches.predicted.scores[order], matches.predicted.film[order]
         is_hit = matches.hit[index][order] >= 0
         self.thresholds = np.unique(score[is_hit])[::-1]
@@ -357,7 +358,7 @@ def box_level(
     matches = match(predicted, reference, criterion or Criterion())
     return BoxLevel(
         predicted.films,
-        len(reference),
+        len(matches.reference),
         len(predicted),
         averages,
         _froc(matches, 0, rates, films, resampler, level),

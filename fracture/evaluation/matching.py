@@ -68,15 +68,21 @@ class BoxTable:
         boxes: float64 (k, 4), x0, y0, x1, y1 in source pixels.
         scores: float64 (k,); all 1 for reference boxes.
         films: Number of films, with or without boxes.
+        crowd: bool (k,), reference regions of fractures that nobody told apart (COCO's ``iscrowd``).
     """
 
     film: IntArray
     boxes: FloatArray
     scores: FloatArray
     films: int
+    crowd: BoolArray
 
     def __len__(self) -> int:
         return int(self.film.size)
+
+    def where(self, keep: BoolArray) -> BoxTable:
+        """The boxes in ``keep``, bool (k,), of the same films."""
+        return BoxTable(self.film[keep], self.boxes[keep], self.scores[keep], self.films, self.crowd[keep])
 
     @property
     def areas(self) -> FloatArray:
@@ -87,7 +93,13 @@ class BoxTable:
 
 
 def box_table(
-    film: ArrayLike, boxes: ArrayLike, scores: ArrayLike | None = None, *, films: int, name: str = "boxes"
+    film: ArrayLike,
+    boxes: ArrayLike,
+    scores: ArrayLike | None = None,
+    *,
+    films: int,
+    name: str = "boxes",
+    crowd: ArrayLike | None = None,
 ) -> BoxTable:
     """Check boxes and order them by film (stable within a film).
 
@@ -97,6 +109,7 @@ def box_table(
         scores: float (k,); ``None`` for reference boxes.
         films: Number of films.
         name: What to call the boxes in an error.
+        crowd: bool (k,), crowd regions of a reference; ``None``: none.
 
     Raises:
         EvaluationError: Wrong shapes, NaN, empty boxes (x1 <= x0 or y1 <= y0), or a film number out of range.
@@ -104,7 +117,8 @@ def box_table(
     number = np.asarray(film, dtype=np.int64).reshape(-1)
     corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     score = np.ones(number.size) if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
-    if not (number.size == corners.shape[0] == score.size):
+    many = np.zeros(number.size, dtype=bool) if crowd is None else np.asarray(crowd, dtype=bool).reshape(-1)
+    if not (number.size == corners.shape[0] == score.size == many.size):
         raise EvaluationError(
             f"{name} need a film and a score each", got=f"{number.size}, {corners.shape[0]}, {score.size}"
         )
@@ -121,7 +135,7 @@ def box_table(
     if number.size and (number.min() < 0 or number.max() >= films):
         raise EvaluationError(f"{name} name a film that does not exist", got=number.max(), allowed=f"0 .. {films - 1}")
     order = np.argsort(number, kind="stable")
-    return BoxTable(number[order], corners[order], score[order], films)
+    return BoxTable(number[order], corners[order], score[order], films, many[order])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,13 +144,16 @@ class Matches:
 
     Attributes:
         predicted: The predictions, by film and falling score.
-        reference: The reference fractures, by film.
+        reference: The reference fractures, by film, without crowd regions.
         rank: int64 (p,), place of each prediction on its film, 0 = highest score.
         hit: int64 (T, p), index of the fracture hit, -1 for a false positive.
         by: int64 (T, r), index of the prediction that hit each fracture, -1 for a miss.
         iou: float64 (T, p), IoU with the fracture hit, 0 for a false positive.
         criteria: The T criteria.
         by_score: int64 (p,), the predictions of all films by falling score, equal scores in film order.
+        ignored: bool (T, p), predictions that hit no fracture but lie in a crowd region: neither right nor wrong, as in
+            COCO's evaluation.
+        normal: bool (films,), films without a fracture or a crowd region.
     """
 
     predicted: BoxTable
@@ -147,6 +164,13 @@ class Matches:
     iou: FloatArray
     criteria: tuple[Criterion, ...]
     by_score: IntArray
+    ignored: BoolArray
+    normal: BoolArray
+
+    def ranked(self, index: int) -> IntArray:
+        """The predictions that count under a criterion, by falling score."""
+        order: IntArray = self.by_score[~self.ignored[index][self.by_score]]
+        return order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +183,7 @@ class Pairs:
         iou: float64 (q,), intersection over union.
         covered: float64 (q,), share of the fracture's box that is covered.
         inside: bool (q,), the prediction's center lies in the fracture's box.
+        own: float64 (q,), share of the prediction's box that lies in the fracture's.
     """
 
     prediction: IntArray
@@ -166,6 +191,7 @@ class Pairs:
     iou: FloatArray
     covered: FloatArray
     inside: BoolArray
+    own: FloatArray
 
 
 def pair_boxes(predicted: BoxTable, reference: BoxTable) -> Pairs:
@@ -186,7 +212,7 @@ def pair_boxes(predicted: BoxTable, reference: BoxTable) -> Pairs:
     other = reference.areas[right]
     center = (a[:, :2] + a[:, 2:]) / 2
     inside = ((center >= b[:, :2]) & (center <= b[:, 2:])).all(axis=1)
-    return Pairs(left, right, common / (own + other - common), common / other, inside)
+    return Pairs(left, right, common / (own + other - common), common / other, inside, common / own)
 
 
 def match(
@@ -221,15 +247,27 @@ def match(
     if max_per_film is not None:
         keep = rank < max_per_film
         order, film, rank = order[keep], film[keep], rank[keep]
-    ranked = BoxTable(film, predicted.boxes[order], predicted.scores[order], predicted.films)
-    pairs = pair_boxes(ranked, reference)
+    ranked = BoxTable(film, predicted.boxes[order], predicted.scores[order], predicted.films, predicted.crowd[order])
+    singles, crowds = reference.where(~reference.crowd), reference.where(reference.crowd)
+    pairs = pair_boxes(ranked, singles)
     hit = np.full((len(wanted), len(ranked)), -1, dtype=np.int64)
-    by = np.full((len(wanted), len(reference)), -1, dtype=np.int64)
+    by = np.full((len(wanted), len(singles)), -1, dtype=np.int64)
+    ignored = np.zeros(hit.shape, dtype=bool)
     iou = np.zeros((len(wanted), len(ranked)))
     for index, criterion in enumerate(wanted):
         _match_one(pairs, rank, criterion, hit[index], by[index], iou[index])
+    if len(crowds):
+        regions = pair_boxes(ranked, crowds)
+        for index, criterion in enumerate(wanted):
+            # COCO divides by the prediction alone here: a box inside a crowd region fits it.
+            inside = regions.inside if "center" in criterion.name else np.zeros(regions.own.size, dtype=bool)
+            if criterion.name != "center":
+                inside = inside | (regions.own >= min(criterion.threshold, 1.0 - 1e-10))
+            ignored[index, regions.prediction[inside]] = True
+        ignored &= hit < 0
     by_score = np.argsort(-ranked.scores, kind="stable")
-    return Matches(ranked, reference, rank, hit, by, iou, wanted, by_score)
+    normal = np.bincount(reference.film, minlength=reference.films) == 0
+    return Matches(ranked, singles, rank, hit, by, iou, wanted, by_score, ignored, normal)
 
 
 def _match_one(
@@ -276,4 +314,5 @@ def select_films(table: BoxTable, keep: BoolArray) -> BoxTable:
         raise EvaluationError("a selection needs one entry per film", got=keep.shape, allowed=(table.films,))
     number = np.cumsum(keep) - 1
     inside = keep[table.film]
-    return BoxTable(number[table.film[inside]], table.boxes[inside], table.scores[inside], int(keep.sum()))
+    kept = table.where(inside)
+    return BoxTable(number[kept.film], kept.boxes, kept.scores, int(keep.sum()), kept.crowd)

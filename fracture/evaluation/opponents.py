@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -13,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.errors import DataError, EvaluationError, UnreadableFileError
+from fracture.data.files import Problems, first_of, load_csv
+from fracture.data.words import as_label
+from fracture.errors import DataError, EvaluationError, UnreadableDataError
 from fracture.evaluation.agreement import (
     MARGIN,
     KappaComparison,
@@ -26,8 +26,7 @@ from fracture.evaluation.agreement import (
 from fracture.evaluation.auc_variance import PairedAuc, delong_test
 from fracture.evaluation.checks import BoolArray, IntArray
 from fracture.evaluation.comparison import PairedDifference, paired_bootstrap
-from fracture.evaluation.prediction_files import NAME_COLUMNS, first_of
-from fracture.evaluation.problems import Problems, as_flag, read_text
+from fracture.evaluation.prediction_files import NAME_COLUMNS
 from fracture.evaluation.roc import roc_band
 from fracture.evaluation.scores import one_class_reason
 from fracture.evaluation.tables import Cases, match_names
@@ -152,22 +151,22 @@ def read_readings(path: str | PathLike[str]) -> Readings:
     Readers of one ``training`` are pooled; without that column all readers are one group.
 
     Raises:
-        UnreadableFileError: A column is missing.
+        UnreadableDataError: A column is missing.
         DataError: Calls that are neither 0 nor 1, or a film read twice by one reader.
     """
     file = Path(path)
-    table = csv.DictReader(io.StringIO(read_text(file)))
-    columns = tuple(table.fieldnames or ())
+    table = load_csv(file)
+    columns = table.columns
     film_column = first_of(columns, NAME_COLUMNS)
     if film_column is None or "reader" not in columns or "fractured" not in columns:
-        raise UnreadableFileError(
+        raise UnreadableDataError(
             f"{file}: a CSV of readings needs the columns reader, a film name and fractured",
             got=", ".join(columns[:12]),
         )
     problems = Problems(str(file))
     calls: dict[str, dict[str, dict[str, bool]]] = {}
-    for number, row in enumerate(table, 2):
-        call = as_flag(row.get("fractured"))
+    for number, row in enumerate(table.rows, 2):
+        call = as_label(row.get("fractured"))
         film, reader = row.get(film_column) or "", row.get("reader") or ""
         if call is None or not film or not reader:
             problems.add("rows without a reader, a film or a call of 0 or 1", f"row {number}")

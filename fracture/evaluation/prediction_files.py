@@ -8,9 +8,6 @@ per film with its name and score.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.errors import DataError, UnreadableFileError
+from fracture.data.entries import id_text
+from fracture.data.files import Problems, as_number, first_of, four, load_csv, load_json, read_text
+from fracture.data.words import as_label
+from fracture.errors import DataError, UnreadableDataError
 from fracture.evaluation.checks import BoolArray, FloatArray
 from fracture.evaluation.matching import BoxTable, box_table
-from fracture.evaluation.problems import Problems, as_flag, as_number, load_json, read_text
 
 if TYPE_CHECKING:
     from fracture.evaluation.reference_files import Reference
 
-__all__ = ["NAME_COLUMNS", "Predictions", "first_of", "read_predictions"]
+__all__ = ["NAME_COLUMNS", "Predictions", "read_predictions"]
 
 NAME_COLUMNS = ("id", "file_name", "filename", "source", "image", "path", "name", "image_id")
 _SCORE_COLUMNS = ("probability", "score", "prob", "prediction_score", "y_score")
@@ -78,24 +77,18 @@ def read_predictions(
         any_score: Accept scores outside [0, 1] (logits); calibration is then not defined.
 
     Raises:
-        UnreadableFileError: Missing, empty, or not one of the three kinds.
-        DataError: Faults in it, all told at once: duplicates, NaN scores, scores outside [0, 1], broken boxes.
+        UnreadableDataError: Missing, empty, or not one of the three kinds.
+        DataError: Faults in it, all told at once: duplicates, NaN scores, scores outside [0, 1], broken boxes,
+            entries of films or categories that the reference does not list.
     """
     file = Path(path)
     text = read_text(file)
     start = text.lstrip()[:1]
-    if not start:
-        raise UnreadableFileError(f"{file}: the file is empty")
     if start == "[":
         return _coco(file, load_json(file, text), reference, any_score=any_score)
     if start == "{":
         return _json_lines(file, text, any_score=any_score)
     return _csv(file, text, any_score=any_score)
-
-
-def first_of(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The first of ``wanted`` that is among ``columns``, ``None`` without any."""
-    return next((name for name in wanted if name in columns), None)
 
 
 class _Rows:
@@ -174,16 +167,13 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
     candidates: list[tuple[int, tuple[float, ...]]] = []
     has_boxes = has_candidates = False
     models: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UnreadableFileError(f"{file}: {where} is not JSON ({error.msg})") from error
+        record = load_json(file, line, where=where)
         if not isinstance(record, dict):
-            raise UnreadableFileError(f"{file}: {where} is no JSON object")
+            raise UnreadableDataError(f"{file}: {where} is no JSON object")
         name = rows.name(record.get("source") if record.get("id") in (None, "") else record["id"], where)
         if name is None:
             continue
@@ -194,7 +184,7 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
         if score is None:
             continue
         place = len(rows.names)
-        call = as_flag(record.get("fractured"))
+        call = as_label(record.get("fractured"))
         if call is None and record.get("fractured") is not None:
             rows.problems.add("calls that are neither true nor false", name)
         rows.add(name, score, call, record.get("threshold"), _size(record))
@@ -214,19 +204,18 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
 
 
 def _csv(file: Path, text: str, *, any_score: bool) -> Predictions:
-    reader = csv.DictReader(io.StringIO(text))
-    columns = [(column or "").strip() for column in reader.fieldnames or ()]
-    reader.fieldnames = columns
+    table = load_csv(file, text)
+    columns = table.columns
     name_column, score_column = first_of(columns, NAME_COLUMNS), first_of(columns, _SCORE_COLUMNS)
     if name_column is None or score_column is None:
-        raise UnreadableFileError(
+        raise UnreadableDataError(
             f"{file}: a CSV of predictions needs a column with film names and one with scores",
             got=", ".join(columns[:12]),
             allowed=f"one of {', '.join(NAME_COLUMNS)} and one of {', '.join(_SCORE_COLUMNS)}",
         )
     call_column = first_of(columns, _CALL_COLUMNS)
     rows = _Rows(file, any_score=any_score)
-    for number, record in enumerate(reader, 2):
+    for number, record in enumerate(table.rows, 2):
         name = rows.name(record.get(name_column), f"row {number}")
         if name is None:
             continue
@@ -234,7 +223,7 @@ def _csv(file: Path, text: str, *, any_score: bool) -> Predictions:
         if score is None:
             continue
         raw = record.get(call_column) if call_column else None
-        call = as_flag(raw)
+        call = as_label(raw)
         if call is None and raw not in (None, ""):
             rows.problems.add("calls that are neither 0 nor 1", f"{name} {raw!r}")
         rows.add(name, score, call, record.get("threshold"), None)
@@ -251,12 +240,13 @@ def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: b
     film_of = {key: index for index, key in enumerate(reference.image_ids)}
     boxes: list[tuple[int, tuple[float, ...]]] = []
     film_scores: dict[int, float] = {}
+    others = 0
     for number, record in enumerate(content):
         where = f"entry {number}"
         if not isinstance(record, dict) or "image_id" not in record or "score" not in record:
             problems.add("entries without image_id and score", where)
             continue
-        film = film_of.get(str(record["image_id"]))
+        film = film_of.get(id_text(record["image_id"]))
         if film is None:
             problems.add("image ids that the reference does not have", record["image_id"])
             continue
@@ -269,13 +259,20 @@ def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: b
                 problems.add("films with two scores", reference.names[film])
             film_scores[film] = score
             continue
-        if reference.categories and record.get("category_id") not in reference.categories:
+        category = id_text(record.get("category_id"))
+        if category in reference.other_categories:
+            others += 1
             continue
-        corners = _corners_of_xywh(record["bbox"])
-        if corners is None:
+        if reference.categories and category not in reference.categories:
+            problems.add("category ids that the reference does not list", f"{where} {category or 'none'}")
+            continue
+        corners = four(record["bbox"], corners=False)
+        if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
             problems.add("boxes that are broken or empty", where)
             continue
         boxes.append((film, (*corners, score)))
+    if others and not boxes and not film_scores:
+        problems.add("boxes of other categories than a fracture, and none of one", others)
     problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
     table = _table(boxes, len(reference.names)) if boxes or not film_scores else None
     floor = -np.inf if any_score else 0.0
@@ -327,16 +324,6 @@ def _corner_boxes(
             continue
         result.append((film, numbers))
     return result
-
-
-def _corners_of_xywh(box: object) -> tuple[float, float, float, float] | None:
-    if not isinstance(box, list | tuple) or len(box) != 4:
-        return None
-    numbers = [as_number(value) for value in box]
-    if any(value is None for value in numbers):
-        return None
-    x, y, width, height = (float(value) for value in numbers if value is not None)
-    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 
 
 def _table(rows: Sequence[tuple[int, tuple[float, ...]]], films: int) -> BoxTable:

@@ -235,7 +235,7 @@ class EvaluationReport:
             "cohort": {
                 "films": len(cases),
                 "fractured": int(cases.labels.sum()),
-                "fractures": None if cases.fractures is None else len(cases.fractures),
+                "fractures": None if cases.fractures is None else int((~cases.fractures.crowd).sum()),
                 "group_field": cases.group_field or None,
                 "groups": self.overall.groups,
                 "unreadable": [{"name": name, "reason": reason} for name, reason in cases.failures],
@@ -432,15 +432,16 @@ def _boxes(cases: Cases, how: Settings) -> tuple[BoxLevel | None, Shown | None, 
 
 
 def _shown(boxes: BoxTable, fractures: BoxTable, calls: BoolArray, how: Settings, groups: Any) -> Shown:
-    visible = calls[boxes.film]
-    kept = BoxTable(boxes.film[visible], boxes.boxes[visible], boxes.scores[visible], boxes.films)
+    kept = boxes.where(calls[boxes.film])
     matches = match(kept, fractures, how.criterion)
     films = fractures.films
-    false = np.bincount(matches.predicted.film[matches.hit[0] < 0], minlength=films).astype(np.float64)
+    false = np.bincount(matches.predicted.film[(matches.hit[0] < 0) & ~matches.ignored[0]], minlength=films).astype(
+        np.float64
+    )
     resampler = Resampler.over(films, groups, resamples=how.resamples, seed=how.seed)
     mean = bootstrap({"fp": MeanOf(false)}, resampler, level=how.level)["fp"]
     hits = int((matches.by[0] >= 0).sum())
-    return Shown(proportion(hits, len(fractures), how.level, of="fractures"), mean, len(kept))
+    return Shown(proportion(hits, len(matches.reference), how.level, of="fractures"), mean, len(kept))
 
 
 def _worst(cases: Cases, *, fractured: bool, count: int) -> tuple[Worst, ...]:

@@ -439,7 +439,7 @@ def _cohort(report: EvaluationReport) -> str:
     cases = report.cases
     facts = [
         f"{len(cases):,} films, {int(cases.labels.sum()):,} fractured ({100 * cases.labels.mean():.1f} %)"
-        + (f", {len(cases.fractures):,} fractures with a box" if cases.fractures is not None else "")
+        + (f", {int((~cases.fractures.crowd).sum()):,} fractures with a box" if cases.fractures is not None else "")
         + "."
     ]
     if cases.description:

@@ -1,7 +1,8 @@
 """The three tables of an evaluation: ``Predictions``, ``Reference`` and, joined film by film, ``Cases``.
 
-Films are matched by file name: the whole path or any tail of it that the reference uses, else the base name, else
-the name without its extension (so ``/x/IMG7.dcm`` finds ``IMG7.png``). A name that could mean two films is refused.
+Films are matched by file name: the longest tail of the path that the reference has too (down to the base name), else
+the name without its extension (so ``/x/IMG7.dcm`` finds ``IMG7.png``), else the reference's id. A name that could mean
+two films is refused.
 """
 
 from __future__ import annotations
@@ -12,14 +13,23 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from fracture.data.files import Problems
 from fracture.errors import DataError
 from fracture.evaluation.checks import BoolArray, FloatArray, IntArray
 from fracture.evaluation.matching import BoxTable, box_table
 from fracture.evaluation.prediction_files import Predictions, read_predictions
-from fracture.evaluation.problems import Problems
-from fracture.evaluation.reference_files import Reference, read_reference
+from fracture.evaluation.reference_files import Reference, read_reference, reference_of
 
-__all__ = ["Cases", "Predictions", "Reference", "join", "match_names", "read_predictions", "read_reference"]
+__all__ = [
+    "Cases",
+    "Predictions",
+    "Reference",
+    "join",
+    "match_names",
+    "read_predictions",
+    "read_reference",
+    "reference_of",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +54,7 @@ class Cases:
         shown: The boxes a user is shown, of films called fractured; ``None`` without any.
         predicted_from: ``"candidates"`` or ``"boxes"``: which list of the predictions ``predicted`` is.
         fractures: Reference boxes, ``None`` where the reference has none.
-        unboxed: bool (n,), fractured films without any reference box: they are left out of box-level results.
+        unboxed: bool (n,), fractured films without all their reference boxes: they are left out of box-level results.
         failures: Name and reason of films that the detector could not read.
         missing: Names of reference films without a prediction.
         extra: Names of predictions without a reference.
@@ -178,23 +188,18 @@ def match_names(
     if image_ids is not None and reference_ids is not None:
         by_id = {key: index for index, key in enumerate(reference_ids)}
         return np.array([by_id.get(key, -1) for key in image_ids], dtype=np.int64)
-    exact = {_clean(name): index for index, name in enumerate(reference)}
-    by_base, by_stem = _index(reference, _base), _index(reference, _stem)
+    whole = {_clean(name): [index] for index, name in enumerate(reference)}
+    tails, stems = _index(reference, _tails), _index(reference, lambda name: [_stem(name)])
+    ids = {key: [index] for index, key in enumerate(reference_ids or ())}
     place = np.full(len(names), -1, dtype=np.int64)
     for index, name in enumerate(names):
-        parts = _clean(name).split("/")
-        tail = next((exact[t] for t in ("/".join(parts[i:]) for i in range(len(parts))) if t in exact), None)
-        if tail is not None:
-            place[index] = tail
-            continue
-        for table, key in ((by_base, _base(name)), (by_stem, _stem(name))):
-            found = table.get(key, ())
-            if len(found) == 1:
-                place[index] = found[0]
-                break
-            if len(found) > 1:
-                problems.add("names that could mean several films of the reference", name)
-                break
+        tables = [(table, tail) for tail in _tails(name) for table in (whole, tails)]
+        tables += [(stems, _stem(name)), (ids, name)]
+        found = next((table[key] for table, key in tables if key in table), [])
+        if len(found) == 1:
+            place[index] = found[0]
+        elif found:
+            problems.add("names that could mean several films of the reference", name)
     return place
 
 
@@ -202,18 +207,21 @@ def _clean(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _base(name: str) -> str:
-    return _clean(name).rsplit("/", 1)[-1]
+def _tails(name: str) -> list[str]:
+    """The path, then without its first folder, and so on down to the base name."""
+    parts = _clean(name).split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(_base(name).removesuffix(".gz")).stem
+    return PurePosixPath(_tails(name)[-1].removesuffix(".gz")).stem
 
 
-def _index(names: Sequence[str], key: Callable[[str], str]) -> dict[str, list[int]]:
+def _index(names: Sequence[str], keys: Callable[[str], Sequence[str]]) -> dict[str, list[int]]:
     table: dict[str, list[int]] = {}
     for index, name in enumerate(names):
-        table.setdefault(key(name), []).append(index)
+        for key in keys(name):
+            table.setdefault(key, []).append(index)
     return table
 
 
@@ -256,13 +264,12 @@ def _cases(
             remarks.append(f"{odd} films are not called as score ≥ threshold says; the calls were taken as given")
     fractures = None if reference.boxes is None else _follow(reference.boxes, chosen)
     labels = reference.labels[chosen]
-    unboxed = np.zeros(chosen.size, dtype=bool)
-    if fractures is not None:
-        unboxed = labels & (np.bincount(fractures.film, minlength=chosen.size) == 0)
-        if unboxed.any():
-            remarks.append(
-                f"{int(unboxed.sum())} fractured films have no reference box and are left out of box-level results"
-            )
+    unboxed = reference.unboxed[chosen] if fractures is not None else np.zeros(chosen.size, dtype=bool)
+    if unboxed.any():
+        remarks.append(
+            f"{int(unboxed.sum())} fractured films have no reference box, or not all of theirs, and are left out of "
+            "box-level results"
+        )
     if predictions.sparse:
         remarks.append(
             "the predictions list detections, not films: a film's score is its highest box score, 0 without any"
@@ -314,4 +321,4 @@ def _follow(table: BoxTable, source: IntArray) -> BoxTable:
     target[source[present]] = np.flatnonzero(present)
     film = target[table.film]
     keep = film >= 0
-    return box_table(film[keep], table.boxes[keep], table.scores[keep], films=source.size)
+    return box_table(film[keep], table.boxes[keep], table.scores[keep], films=source.size, crowd=table.crowd[keep])

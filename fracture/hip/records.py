@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fracture.data.coco import read_coco
+from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split, split_parts
 from fracture.errors import DataError
@@ -127,21 +127,23 @@ def hips_of(film: Film) -> tuple[HipLabel, ...]:
     return hips
 
 
-def read_hips(path: str | Path, *, name: str | None = None) -> AnnotatedSet:
-    """Read a set of pelves or hips: a COCO file with categories ``left_hip`` and ``right_hip`` (the patient's sides).
+def read_hips(path: str | Path, format: str = "auto", **options: Any) -> AnnotatedSet:  # noqa: A002
+    """Read a set of pelves or hips, in any format of :func:`fracture.data.read_annotations` that has boxes.
 
-    Each annotation may carry ``hip_class`` (one of the six) and ``findings``; see
-    :func:`fracture.hip.classes.allowed_classes`. Boxes are clipped to the film. Groups (patients, accessions) are the
-    file's; films without one are groups of their own.
+    The side (the patient's) is an attribute ``side``, or the category ``left_hip`` or ``right_hip``. Each annotation
+    may carry ``hip_class`` (one of the six) and ``findings``; see :func:`fracture.hip.classes.allowed_classes`. Boxes
+    are clipped to the film. Groups (patients, accessions) are the file's; films without one are groups of their own.
 
     Args:
-        path: The JSON file, or a folder that holds ``annotations.json``, with the films in ``images/``.
-        name: Name of the set; default the folder's.
+        path: The file or folder, for example COCO's ``annotations.json`` with the films in ``images/``.
+        format: The format, or ``"auto"`` to look at what is there.
+        options: As for :func:`fracture.data.read_annotations` (``name``, ``images``, ``group_field``, ...).
 
     Raises:
-        DataError: Not COCO, another category, an unknown class or finding, or two hips of one side on a film.
+        DataError: Faults of the file, another category, an unknown class or finding, or two hips of one side on a film.
+        ConfigurationError: An unknown format or option.
     """
-    read = read_coco(path, fracture_categories=(), name=name)
+    read = read_annotations(path, format, fracture_classes=(), **options)
     films = tuple(_film(film) for film in read)
     return replace(read, films=films, format="hip")
 
@@ -150,19 +152,35 @@ def _film(film: Film) -> Film:
     extra = dict(film.extra)
     annotations: Any = extra.pop("other_boxes", ())
     hips = [_label(film, annotation) for annotation in annotations]
+    if isinstance(codes := extra.get("view_codes"), str):
+        extra["view_codes"] = [code for code in codes.replace(",", "|").split("|") if code.strip()]
     made = as_film(film.source, (film.width, film.height), hips, group=film.group, extra=extra)
-    return replace(made, views=film.views, site=film.site)
+    return replace(made, views=film.views, site=film.site, hardware=film.hardware, id=film.id)
 
 
 def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
-    side = str(annotation["category"]).removesuffix("_hip")
-    if side not in SIDES:
-        raise DataError(f"{film.source}: no hip", got=annotation["category"], allowed=("left_hip", "right_hip"))
+    told = {**annotation.get("attributes", {}), **annotation}
+    side = str(told.get("side") or str(annotation["category"] or "").removesuffix("_hip")).strip().lower()
+    if side not in SIDES or annotation["box"] is None:
+        raise DataError(
+            f"{film.source}: a hip needs a side and a box",
+            got=f"{side!r}, {annotation['box']}",
+            allowed=("left_hip", "right_hip"),
+        )
     x0, y0, x1, y1 = annotation["box"]
-    box = (max(0.0, x0), max(0.0, y0), min(float(film.width), x1), min(float(film.height), y1))
-    findings = tuple(str(word) for word in annotation.get("findings") or ())
-    known = annotation.get("hip_class")
-    return HipLabel(side, box, allowed_classes(hip_class=known, findings=findings), findings)
+    far = (float(film.width or x1), float(film.height or y1))
+    box = (max(0.0, x0), max(0.0, y0), min(far[0], x1), min(far[1], y1))
+    words = told.get("findings") or ()
+    # A check box in VIA gives {"neck": true}, a text field a string.
+    listed = (
+        words.split("|") if isinstance(words, str) else [w for w in words if not isinstance(words, dict) or words[w]]
+    )
+    findings = tuple(str(word).strip() for word in listed if str(word).strip())
+    known = str(told.get("hip_class") or "").strip().lower() or None
+    try:
+        return HipLabel(side, box, allowed_classes(hip_class=known, findings=findings), findings)
+    except DataError as error:
+        raise DataError(f"{film.source}: {error.what}", got=error.got, allowed=error.allowed, hint=error.hint) from None
 
 
 def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:

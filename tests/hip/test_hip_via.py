@@ -63,14 +63,15 @@ def test_checkboxes_and_texts_of_findings(tmp_path: Path) -> None:
     [
         (rectangle(side="", hip_class="normal"), "side"),
         (rectangle(side="left", hip_class="broken"), "unknown class"),
-        ({"shape_attributes": {"name": "polygon"}, "region_attributes": {"side": "left"}}, "no rectangle"),
-        ({"shape_attributes": {"name": "rect", "x": 1}, "region_attributes": {"side": "left"}}, "without x"),
+        ({"shape_attributes": {"name": "polygon"}, "region_attributes": {"side": "left"}}, "no rectangle, .*polygon"),
+        ({"shape_attributes": {"name": "rect", "x": 1}, "region_attributes": {"side": "left"}}, "lack its numbers"),
     ],
 )
 def test_faults_are_told_with_their_film(tmp_path: Path, region: dict[str, Any], message: str) -> None:
     (tmp_path / "bad.json").write_text(json.dumps(via([region])))
-    with pytest.raises(DataError, match=f"a.png.*{message}"):
+    with pytest.raises(DataError, match=message) as caught:
         read_via(tmp_path / "bad.json")
+    assert "a.png" in str(caught.value)
 
 
 def test_other_files_are_refused(tmp_path: Path, toy_set: Path) -> None:
