@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fracture.data.cli import FormatOption, ReaderOption, read_set
+
 __all__ = ["assemble", "calibrate"]
 
 
@@ -70,6 +72,8 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of the parts and of the intervals.")] = 0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
 ) -> None:
     """Find operating points and box rules on annotated films that no member was trained on.
 
@@ -81,11 +85,10 @@ def calibrate(
     from fracture.calibration.folds import HELD_OUT, read_fold, share_out
     from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import calibrate as run
-    from fracture.data.readers import read_annotations
     from fracture.data.splits import Split
     from fracture.errors import ConfigurationError
 
-    annotated = read_annotations(data)
+    annotated = read_set(data, file_format, option)
     options: dict[str, Any] = {
         "out": out,
         "method": method,

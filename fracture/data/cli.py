@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["augment_sheet", "cohort", "sample_test", "split_data", "verify_data"]
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Annotation file, or the folder of the set.")]
-_Format = Annotated[str, typer.Option("--format", help="coco, fracatlas, grazpedwri, yolo, csv, via, folders or auto.")]
-_Options = Annotated[
+FormatOption = Annotated[
+    str, typer.Option("--format", help="coco, fracatlas, grazpedwri, yolo, csv, via, folders or auto.")
+]
+ReaderOption = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the reader, such as region=wrist."),
+    typer.Option(
+        "--option", "-o", metavar="KEY=VALUE", help="Option of the reader, as region=wrist; see docs/training.md."
+    ),
 ]
 _Split = Annotated[Path | None, typer.Option("--split", help="Split file made by `fracture split-data`.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
@@ -31,8 +35,8 @@ _Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.
 
 def verify_data(
     data: _Data,
-    file_format: _Format = "auto",
-    option: _Options = None,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
     split: _Split = None,
     published: Annotated[bool, typer.Option("--published", help="Check the split the set was published with.")] = False,
     files: Annotated[bool, typer.Option(help="Read every film (else the annotations alone).")] = True,
@@ -50,7 +54,7 @@ def verify_data(
     from fracture.data.splits import Split, published_split
     from fracture.data.verify import verify_set
 
-    annotated = _read(data, file_format, option)
+    annotated = read_set(data, file_format, option)
     divided = Split.read(split) if split else published_split(annotated) if published else None
     with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
 
@@ -69,15 +73,15 @@ def verify_data(
 def split_data(
     data: _Data,
     output: Annotated[Path, typer.Argument(metavar="SPLIT.json", help="The split file to write.")],
-    file_format: _Format = "auto",
-    option: _Options = None,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds of equal size instead of 80/10/10.")] = 0,
     seed: _Seed = 0,
 ) -> None:
     """Divide a set by group, stratified over region x label: 80/10/10, or k folds."""
     from fracture.data.splits import split_folds, split_parts
 
-    annotated = _read(data, file_format, option)
+    annotated = read_set(data, file_format, option)
     divided = split_folds(annotated, folds, seed=seed) if folds else split_parts(annotated, seed=seed)
     divided.write(output)
     for part, counts in divided.counts.items():
@@ -86,20 +90,20 @@ def split_data(
     typer.echo(f"sha256 {divided.checksum}")
 
 
-def cohort(data: _Data, file_format: _Format = "auto", option: _Options = None, split: _Split = None) -> None:
+def cohort(data: _Data, file_format: FormatOption = "auto", option: ReaderOption = None, split: _Split = None) -> None:
     """Print who is in a set: the table of Jones et al. 2020 (Table 1), in Markdown."""
     from fracture.data.cohort import cohort_table
     from fracture.data.splits import Split
 
-    annotated = _read(data, file_format, option)
+    annotated = read_set(data, file_format, option)
     typer.echo(cohort_table(annotated, Split.read(split) if split else None).to_markdown())
 
 
 def sample_test(
     data: _Data,
     output: Annotated[Path, typer.Argument(metavar="FILMS.txt", help="The list of films to write, one a line.")],
-    file_format: _Format = "auto",
-    option: _Options = None,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
     per_region: Annotated[int, typer.Option(min=1, help="Films per region.")] = 1000,
     fractures: Annotated[int, typer.Option(min=0, help="Fractured films per region, at the least.")] = 100,
     seed: _Seed = 0,
@@ -107,7 +111,7 @@ def sample_test(
     """Sample a test set as the paper did: a target per region, enriched with fractures, random within label."""
     from fracture.data.cohort import sample_test_set
 
-    annotated = _read(data, file_format, option)
+    annotated = read_set(data, file_format, option)
     sample = sample_test_set(annotated, per_region=per_region, fractures_per_region=fractures, seed=seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, "".join(f"{film.source}\n" for film in sample.films))
@@ -120,8 +124,8 @@ def sample_test(
 def augment_sheet(
     data: _Data,
     output: Annotated[Path, typer.Argument(metavar="SHEET.png", help="The picture to write.")],
-    file_format: _Format = "auto",
-    option: _Options = None,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
     films: Annotated[int, typer.Option(min=1, help="Fractured films shown, evenly spread over the set.")] = 6,
     copies: Annotated[int, typer.Option(min=1, help="Augmented versions of each.")] = 5,
     size: Annotated[int, typer.Option(min=32, help="Longer side of the network's input.")] = 480,
@@ -132,7 +136,7 @@ def augment_sheet(
     from fracture.preprocess import PreprocessSpec, letterbox
     from fracture.reading import read
 
-    annotated = _read(data, file_format, option)
+    annotated = read_set(data, file_format, option)
     shown = [film for film in annotated if film.boxes] or list(annotated)
     shown = [shown[i * len(shown) // films] for i in range(min(films, len(shown)))]
     spec = PreprocessSpec(size=-(-size // 32) * 32, shape="stride", enlarge=False)
@@ -146,7 +150,8 @@ def augment_sheet(
     typer.echo(f"fracture: {len(shown)} films in {output}", err=True)
 
 
-def _read(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:
+def read_set(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:
+    """The set of a command line's DATA, ``--format`` and ``-o``."""
     from fracture.data.readers import options_of, read_annotations
 
     return read_annotations(data, file_format, **options_of(options))

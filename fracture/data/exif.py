@@ -53,11 +53,11 @@ def repair_exif_frames(annotated: AnnotatedSet, *, drawn: Frame | None = None) -
     """The set with the films that ``verify`` reports as ``exif_frame`` put right; the others as they are.
 
     Only files with an EXIF orientation that swaps rows and columns, whose annotations have the size before it, are
-    touched. Their boxes may lie in the frame as stored, or as shown: Label Studio writes the size before the rotation and
-    boxes after it. A film whose boxes fit one of the two frames only tells which, and tells it for the films of its set
-    that fit both, since one tool drew them. Where no film tells it, or they disagree, films that fit both stay as they
-    are, and ``verify`` goes on reporting them. An orientation that keeps the size cannot be told from right annotations:
-    look at those films, and use :func:`orient_film` where boxes lie wrong.
+    touched. Their boxes may lie in the frame as stored, or as shown: Label Studio writes the size before the rotation
+    and boxes after it. A film whose boxes fit one of the two frames only tells which, and tells it for the films of its
+    set that fit both, since one tool drew them. Where no film tells it, or they disagree, films that fit both stay as
+    they are, and ``verify`` goes on reporting them. An orientation that keeps the size cannot be told from right
+    annotations: look at those films, and use :func:`orient_film` where boxes lie wrong.
 
     Args:
         annotated: The set.

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fracture.data.cli import FormatOption, ReaderOption
+
 if TYPE_CHECKING:
     from fracture.evaluation.opponents import Opponent
     from fracture.evaluation.report import EvaluationReport
@@ -41,7 +43,9 @@ def evaluate(
         Path,
         typer.Argument(help="Predictions: JSON lines of fracture predict, COCO results, or CSV.", show_default=False),
     ],
-    reference: Annotated[Path, typer.Argument(help="Reference standard: COCO or CSV.", show_default=False)],
+    reference: Annotated[
+        Path, typer.Argument(help="Reference: an annotated set, as for training.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the report.", show_default=False)],
     images: Annotated[Path | None, typer.Option(help="Folder of the films, for pictures of the worst ones.")] = None,
     groups: Annotated[
@@ -65,6 +69,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
     worst: Annotated[int, typer.Option(help="How many of the worst misses and false alarms to show.")] = 8,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Judge only the films that have a prediction.")
     ] = False,
@@ -84,6 +90,7 @@ def evaluate(
         report = _run(
             predictions, reference, images, groups, threshold, hit.value, hit_threshold, froc_films.value,
             compare, readers, margin, bootstrap, seed, level, worst, allow_missing, allow_extra, any_score,
+            file_format, option,
         )  # fmt: skip
         page = report.save(out, images=images)
     except (FractureError, OSError) as error:
@@ -117,7 +124,10 @@ def _run(
     allow_missing: bool,
     allow_extra: bool,
     any_score: bool,
+    file_format: str,
+    option: list[str] | None,
 ) -> EvaluationReport:
+    from fracture.data.readers import options_of
     from fracture.errors import UnreadableFileError
     from fracture.evaluation.matching import Criterion
     from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
@@ -131,7 +141,7 @@ def _run(
     )
     if images is not None and not images.is_dir():
         raise UnreadableFileError(f"{images}: there is no such folder", hint="--images takes the folder of the films")
-    truth = read_reference(reference, groups=groups)
+    truth = read_reference(reference, groups=groups, format=file_format, **options_of(option))
 
     def cases_of(path: Path) -> Cases:
         return join(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from fracture.data.cli import FormatOption, ReaderOption, read_set
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def finetune(
     seed: Annotated[int, typer.Option(help="Of the split and the training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
 ) -> None:
     """Teach weights a new region from a few films of it. Prints what it gained and cost as JSON on stdout.
 
     A command that was cut off goes on where it was when it is repeated.
     """
-    from fracture.data.readers import read_annotations
     from fracture.data.splits import Split
     from fracture.finetune import FineTunePolicy
     from fracture.finetune import finetune as tune
@@ -59,12 +61,12 @@ def finetune(
     policy = FineTunePolicy.from_dict(_settings(set_ or []))
     before = None
     if old is not None:
-        before = read_annotations(old)
+        before = read_set(old, "auto", None)
         if old_split is not None:
             before = Split.read(old_split).part(before, old_part)
     result = tune(
         parents,
-        data,
+        read_set(data, file_format, option),
         region=region,
         out=out,
         parent=parent,

@@ -120,7 +120,8 @@ def retrain(
     loaded = with_starts(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), init or {})
     if cache is not None:
         loaded = loaded.replace({"data": {"cache": str(cache)}})
-    annotated = data if isinstance(data, AnnotatedSet) else read_annotations(data)
+    how = loaded.members[0].data
+    annotated = data if isinstance(data, AnnotatedSet) else read_annotations(data, how.format, **how.options)
     written = texts or CardTexts()
     if not written.name:
         written = CardTexts.of({**written.model_dump(), "name": loaded.name}, source=f"the recipe's name {loaded.name}")

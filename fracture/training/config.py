@@ -66,6 +66,9 @@ class DataConfig(_Section):
 
     path: str | None = Field(default=None, description="the annotated set; usually given on the command line instead")
     format: str = Field(default="auto", description="reader by name; auto looks at the folder")
+    options: dict[str, Any] = Field(
+        default={}, description="of the reader, as region or fracture_classes; docs/training.md lists them"
+    )
     cache: str | None = Field(default=None, description="folder of prepared films; default is below the user's cache")
     pixels: Literal["uint16", "uint8"] = Field(
         default="uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"

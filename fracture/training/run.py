@@ -175,7 +175,7 @@ def _annotated(config: MemberConfig, data: AnnotatedSet | str | Path | None) -> 
     path = data or config.data.path
     if path is None:
         raise ConfigurationError("no annotated set", hint="give data=..., --data, or data.path in the recipe")
-    return read_annotations(path, config.data.format)
+    return read_annotations(path, config.data.format, **config.data.options)
 
 
 def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setting) -> MemberResult:

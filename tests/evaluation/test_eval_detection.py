@@ -24,7 +24,7 @@ from fracture.evaluation.detection import (
 )
 from fracture.evaluation.matching import BoxTable, Criterion, box_table, match, pair_boxes, select_films
 from fracture.evaluation.resampling import Resampler
-from tests.evaluation.coco import Boxes, coco_average_precision, random_boxes
+from tests.evaluation.coco import Boxes, coco_average_precision, coco_evaluate, coco_objects, random_boxes
 
 
 def tables(sample: Boxes) -> tuple[BoxTable, BoxTable]:
@@ -293,3 +293,25 @@ def test_bad_questions_are_refused() -> None:
     sample = random_boxes(0, 5, 2)
     with pytest.raises(EvaluationError, match="rise"):
         by_size(match(*tables(sample), Criterion()), edges=(4, 2))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crowd_regions_are_those_of_pycocotools(seed: int) -> None:
+    """Predictions in a crowd region are neither right nor wrong; it is no fracture to find, and takes any number."""
+    sample = random_boxes(seed, 40, 6)
+    crowd = np.random.default_rng(seed).random(len(sample.reference)) < 0.4
+    truth, results = coco_objects(sample)
+    for annotation, flag in zip(truth.dataset["annotations"], crowd, strict=True):
+        annotation["iscrowd"] = int(flag)
+    ious = [0.1, 0.3, 0.5, 0.75]
+    precision = coco_evaluate(truth, results, ious).eval["precision"][:, :, 0, 0, 0].mean(axis=1)
+    predicted = box_table(sample.film, sample.boxes, sample.scores, films=sample.films)
+    reference = box_table(sample.reference_film, sample.reference, films=sample.films, crowd=crowd)
+    criteria = tuple(Criterion("iou", iou) for iou in ious)
+    assert average_precision_boxes(predicted, reference, criteria) == pytest.approx(precision, abs=1e-6)
+    matches = match(predicted, reference, criteria)
+    assert len(matches.reference) == int((~crowd).sum())
+    assert matches.ignored.any()
+    normal = box_level(predicted, reference, films="normal", resamples=100)
+    assert normal.fractures == int((~crowd).sum())
+    assert not matches.normal[sample.reference_film].any()
