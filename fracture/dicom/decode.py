@@ -213,13 +213,14 @@ def split_frames(pixel_data: bytes | memoryview, frames: int, name: str) -> list
     Raises:
         UnreadableFileError: The items run past the end, do not make up the frames, or are beyond all number.
     """
-    fragments: list[bytes] = []
+    pixel_data = memoryview(pixel_data)
+    fragments: list[memoryview] = []
     at = 0
     while at + 8 <= len(pixel_data) and pixel_data[at : at + 4] == _ITEM:
         length = int.from_bytes(pixel_data[at + 4 : at + 8], "little")
         if at + 8 + length > len(pixel_data) or len(fragments) >= MAX_STEPS:
             raise UnreadableFileError(f"{name}: the compressed pixels are truncated or damaged")
-        fragments.append(bytes(pixel_data[at + 8 : at + 8 + length]))
+        fragments.append(pixel_data[at + 8 : at + 8 + length])
         at += 8 + length
     if len(fragments) < 1 + frames:
         raise UnreadableFileError(
@@ -231,11 +232,11 @@ def split_frames(pixel_data: bytes | memoryview, frames: int, name: str) -> list
     if frames == 1:
         return [b"".join(fragments)]
     if len(fragments) == frames:
-        return fragments
+        return [bytes(fragment) for fragment in fragments]
     return _group_fragments(table, fragments, frames, name)
 
 
-def _group_fragments(table: bytes, fragments: list[bytes], frames: int, name: str) -> list[bytes]:
+def _group_fragments(table: memoryview, fragments: list[memoryview], frames: int, name: str) -> list[bytes]:
     """More fragments than frames: by the basic offset table, else each frame begins with a start marker."""
     begins = [0]
     for fragment in fragments[:-1]:
@@ -245,7 +246,7 @@ def _group_fragments(table: bytes, fragments: list[bytes], frames: int, name: st
     if len(offsets) == frames and set(offsets) <= set(number):
         first = [number[offset] for offset in offsets]
     else:
-        first = [i for i, part in enumerate(fragments) if part[:2] in (b"\xff\xd8", b"\xff\x4f")]
+        first = [i for i, part in enumerate(fragments) if bytes(part[:2]) in (b"\xff\xd8", b"\xff\x4f")]
     if len(first) != frames or first[0] != 0 or first != sorted(first):
         raise UnreadableFileError(f"{name}: the compressed pixels cannot be divided into {frames} frames")
     ends = [*first[1:], len(fragments)]
@@ -314,17 +315,18 @@ def _decode_rle(frame: bytes, form: Layout) -> NDArray[Any]:
     if header[0] != form.samples * width:
         raise ValueError("segments")
     begins = [*header[1 : 1 + header[0]], len(frame)]
+    packed = memoryview(frame)
     planes = np.empty((form.samples, count, width), np.uint8)
     for segment in range(header[0]):
         sample, byte = divmod(segment, width)
-        planes[sample, :, width - 1 - byte] = _unpack_bits(frame[begins[segment] : begins[segment + 1]], count)
+        planes[sample, :, width - 1 - byte] = _unpack_bits(packed[begins[segment] : begins[segment + 1]], count)
     values = planes.view(f"<u{width}").reshape(form.samples, form.rows, form.columns)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     stored = values[0] if form.samples == 1 else np.moveaxis(values, 0, -1)
     return _significant(stored, form)
 
 
-def _unpack_bits(packed: bytes, count: int) -> NDArray[np.uint8]:
+def _unpack_bits(packed: memoryview, count: int) -> NDArray[np.uint8]:
     """One PackBits segment, exactly ``count`` bytes of it."""
     from PIL import Image
 

@@ -295,11 +295,12 @@ def _spacing(dataset: Attributes, notes: list[str]) -> tuple[tuple[float, float]
     factor = floats(dataset, "EstimatedRadiographicMagnificationFactor")
     if not factor:
         return imager, "ImagerPixelSpacing"
-    if not (len(factor) == 1 and math.isfinite(factor[0]) and factor[0] >= 1.0):
+    row, column = imager
+    magnified = (row / factor[0], column / factor[0]) if factor[0] >= 1.0 else ()
+    if len(factor) != 1 or len(magnified) != 2 or not plausible_spacing(magnified):
         notes.append("the magnification factor is invalid; the spacing is that of the detector")
         return imager, "ImagerPixelSpacing"
-    row, column = imager
-    return (row / factor[0], column / factor[0]), "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
+    return magnified, "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
 
 
 def _pair(dataset: Attributes, keyword: str, notes: list[str]) -> tuple[float, float] | None:

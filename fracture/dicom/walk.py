@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["LONG_VRS", "MAX_DEPTH", "MAX_STEPS", "VRS", "Element", "Found", "TooMuch", "element_at", "walk"]
 
-MAX_STEPS = 500_000
-"""Limit of the elements, items and delimiters looked at (our choice: some 0.5 s; a radiograph has a few hundred)."""
+MAX_STEPS = 200_000
+"""Limit of the elements, items and delimiters looked at (our choice: some 0.3 s; a radiograph has a few hundred)."""
 
 MAX_KEPT = 1000
 """Limit of the elements and items that are copied (our choice; at most some 50 are wanted)."""

@@ -193,7 +193,8 @@ class HipReader:
             ConfigurationError: An unknown side.
             PixelValueError: The box lies off the film.
         """
-        _, _, probabilities = self._judge_crops([crop_hip(radiograph.pixels, box, side, self.crop)])
+        crop = crop_hip(radiograph.pixels, box, _in_the_mirror(side, radiograph), self.crop)
+        _, _, probabilities = self._judge_crops([crop])
         return np.asarray(probabilities[0], np.float64)
 
     def localize(self, radiograph: Radiograph) -> tuple[Found, ...]:
@@ -256,7 +257,7 @@ class HipReader:
             upright = heat[:, :, ::-1] if crop.geometry.flipped else heat
             hips.append(
                 Hip(
-                    side=_other(one.side) if radiograph.mirrored else one.side,
+                    side=_in_the_mirror(one.side, radiograph),
                     box=ScoredBox(*one.box, one.score),
                     probabilities=dict(zip(CLASSES, values.tolist(), strict=True)),
                     threshold=self.card.fracture.threshold,
@@ -272,7 +273,7 @@ class HipReader:
                     radiograph=radiograph,
                 )
             )
-        return list(zip(hips, features, strict=True))
+        return sorted(zip(hips, features, strict=True), key=lambda pair: pair[0].side != "right")
 
     def _judge_crops(self, crops: Sequence[Crop]) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float64]]:
         """Last maps (n, channels, h, w), heatmaps (n, 6, h, w), probabilities (n, 6)."""
@@ -332,8 +333,9 @@ def _findings(hips: Sequence[Hip], radiograph: Radiograph) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _other(side: str) -> str:
-    return SIDES[1 - SIDES.index(side)]
+def _in_the_mirror(side: str, radiograph: Radiograph) -> str:
+    """Between the side of a hip as it looks and the patient's: they differ where the file says the film is mirrored."""
+    return SIDES[1 - SIDES.index(side)] if radiograph.mirrored and side in SIDES else side
 
 
 def _check_options(reading: Mapping[str, Any]) -> None:

@@ -122,6 +122,85 @@ def test_invalid_magnification_is_told(factor: float) -> None:
     assert "magnification" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "values", [[1e200, 1e200], [1e-200, 1e-200], [0.001, 0.001], [25, 25], [0.1, 5.0], ["1e999", "1"]]
+)
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"])
+def test_implausible_spacing_is_unknown_and_told(keyword: str, values: list[Any]) -> None:
+    made = dataset(**{keyword: [1, 1]})
+    made[keyword]._value = values
+    found = read(made)
+    assert (found.spacing, found.aspect) == (None, 1.0)
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith(keyword)
+
+
+def test_magnification_to_an_implausible_spacing() -> None:
+    found = film(ImagerPixelSpacing=[0.02, 0.02], EstimatedRadiographicMagnificationFactor=1e6)
+    assert found.spacing == (0.02, 0.02)
+    assert "magnification factor is invalid" in found.warnings[0]
+
+
+def test_numbers_beyond_all_measure_are_left_out() -> None:
+    """A slope of 1e305 overflows where it is multiplied."""
+    found = film(RescaleSlope="1e305", RescaleIntercept="0", WindowCenter="1e307", WindowWidth="1e308")
+    assert "rescale" in found.warnings[0]
+    assert "window" in found.warnings[1]
+    assert (found.pixels.min(), found.pixels.max()) == (0.0, 1.0)
+
+
+def test_pixel_aspect_ratio() -> None:
+    """Faults 30: for films without a spacing; else the spacing says it."""
+    assert film(PixelAspectRatio=[2, 1]).aspect == 2.0
+    both = film(PixelAspectRatio=[2, 1], PixelSpacing=[0.2, 0.3])
+    assert both.aspect == pytest.approx(2 / 3)
+    assert film().aspect == 1.0
+    for odd in ([1, 0], [1000, 1], [-2, 1], [2]):
+        made = dataset(PixelAspectRatio=[1, 1])
+        made["PixelAspectRatio"]._value = odd
+        found = read(made)
+        assert found.aspect == 1.0
+        assert "PixelAspectRatio" in found.warnings[0]
+
+
+def test_orientation_of_the_patient() -> None:
+    """Faults 19."""
+    assert film().orientation is None
+    usual, mirrored = film(PatientOrientation=["L", "F"]), film(PatientOrientation=["RA", "F"])
+    assert (usual.orientation, usual.mirrored) == (("L", "F"), False)
+    assert (mirrored.orientation, mirrored.mirrored) == (("RA", "F"), True)
+    for odd in (["LE", "V"], ["Q", "F"], ["L"], ["", ""], ["RT", "D"]):  # four-legged, unknown, incomplete
+        assert film(PatientOrientation=odd).orientation is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"PresentationIntentType": "FOR PROCESSING"}, True),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"}, True),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1", "PresentationIntentType": "FOR PRESENTATION"}, False),
+        ({"PresentationIntentType": "FOR PRESENTATION"}, False),
+    ],
+)
+def test_films_that_were_not_made_for_display_are_told(attributes: dict[str, Any], told: bool) -> None:
+    """Faults 21."""
+    found = film(**attributes)
+    assert any("FOR PROCESSING" in one for one in found.warnings) == told
+    dark = film(PixelIntensityRelationshipSign=1, **attributes)
+    assert any("bone is dark" in one for one in dark.warnings) == told
+
+
+@pytest.mark.parametrize("modality", ["XR", "DR", "RX"])
+@pytest.mark.parametrize("storage", ["1", "1.1", "1.1.1", "1.3", "12.2"])
+def test_a_modality_of_one_s_own_with_the_class_of_a_radiograph(modality: str, storage: str) -> None:
+    """Faults 22."""
+    found = film(Modality=modality, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{storage}")
+    assert "SOP class" in found.warnings[0]
+    for other in ("7", "2", "128"):
+        with pytest.raises(NotARadiographError):
+            film(Modality=modality, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{other}")
+
+
 def test_region_view_and_side() -> None:
     region = code("85562004")
     region.AnatomicRegionModifierSequence = Sequence([code("7771000")])

@@ -101,6 +101,27 @@ def test_a_mirrored_film_swaps_nothing_but_the_crop(reader: HipReader) -> None:
     assert not np.allclose(here, reader.classify(fracture.read(FILM), box, "left"), atol=1e-4)
 
 
+def test_a_film_that_says_it_is_mirrored_has_its_sides_exchanged(reader: HipReader) -> None:
+    """The same pixels, whose rows run to the patient's right: the networks see the same, the names differ."""
+    usual = fracture.read(FILM)
+    mirrored = replace(usual, orientation=("R", "F"))
+    plain, turned = reader.read_film(usual), reader.read_film(mirrored)
+    assert [one.side for one in turned.hips] == ["right", "left"]
+    assert any("mirrored" in note for note in turned.warnings)
+    assert not any("PatientOrientation" in note for note in plain.warnings)
+    others = {"left": "right", "right": "left"}
+    by_side = {one.side: one for one in plain.hips}
+    for one in turned.hips:
+        same = by_side[others[one.side]]
+        assert one.box == same.box
+        assert one.probabilities == pytest.approx(same.probabilities)
+        box = (one.box.x0, one.box.y0, one.box.x1, one.box.y1)
+        np.testing.assert_allclose(
+            reader.classify(mirrored, box, one.side), list(one.probabilities.values()), atol=1e-5
+        )
+    assert [one.side for one in reader.read_film(replace(usual, orientation=("L", "F"))).hips] == ["right", "left"]
+
+
 def test_heatmaps_lie_where_their_cause_is(hip_weights: Path) -> None:
     grid = np.zeros((6, 4, 4), np.float32)
     grid[0, 1, 3] = 1  # the upper right of the crop

@@ -120,3 +120,28 @@ def test_normalize_refuses_other_arrays() -> None:
 def test_the_result_does_not_depend_on_the_run() -> None:
     digest = {hashlib.sha256(prepare(film(), SPEC).planes.tobytes()).hexdigest() for _ in range(3)}
     assert len(digest) == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_each_axis_is_interpolated_by_its_own_change_of_size(axis: int) -> None:
+    """Faults 33: rows that are doubled while columns stay came out in steps, columns did not."""
+    y, x = np.mgrid[:192, :160].astype(np.float32)
+    square = (0.5 + 0.4 * np.sin(x / 7) * np.cos(y / 9)).astype(np.float32)
+    halved = square.reshape(96, 2, 160).mean(axis=1) if axis == 0 else square.reshape(192, 80, 2).mean(axis=2)
+    spacing = (0.4, 0.2) if axis == 0 else (0.2, 0.4)
+    spec = PreprocessSpec(size=192, crop=False)
+    expected = letterbox(Radiograph(square, spacing=(0.2, 0.2)), spec).pixels
+    found = letterbox(Radiograph(np.ascontiguousarray(halved), spacing=spacing), spec).pixels
+    assert np.abs(found - expected)[4:188, 4:156].max() < 0.01
+    told = letterbox(Radiograph(np.ascontiguousarray(halved), aspect=2.0 if axis == 0 else 0.5), spec).pixels
+    assert np.array_equal(told, found)  # faults 30: PixelAspectRatio says the same where the spacing is unknown
+
+
+def test_one_axis_shrinks_while_the_other_grows() -> None:
+    y, x = np.mgrid[:100, :1000].astype(np.float32)
+    film = (0.5 + 0.4 * np.sin(x / 50) * np.cos(y / 9)).astype(np.float32)
+    boxed = letterbox(Radiograph(film, aspect=5.0), PreprocessSpec(size=512, crop=False))
+    assert boxed.geometry.scaled_size == (512, 256)
+    u, v = (np.arange(512) + 0.5) / 0.512 - 0.5, (np.arange(256) + 0.5) / 2.56 - 0.5
+    expected = 0.5 + 0.4 * np.sin(u[None, :] / 50) * np.cos(v[:, None] / 9)
+    assert np.abs(boxed.pixels[:256] - expected)[4:-4, 4:-4].max() < 0.01
