@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from fracture.evaluation import auc, calibration_error, delong, roc_band, wilson
-from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.stats.estimate import Estimate
 
 SHIFT = 1.5
 AREA = float(stats.norm.cdf(SHIFT / np.sqrt(2)))

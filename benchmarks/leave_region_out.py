@@ -29,8 +29,8 @@ from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, split_parts
 from fracture.detector import Detector, load
-from fracture.evaluation.comparison import paired_bootstrap
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.comparison import paired_bootstrap
+from fracture.evaluation.stats.scores import auc
 from fracture.finetune import FineTunePolicy, finetune
 from fracture.training import MemberConfig, load_recipe, train
 

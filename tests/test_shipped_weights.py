@@ -13,7 +13,7 @@ from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.ensemble import Ensemble
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.scores import auc
 from fracture.store import DEFAULT_WEIGHTS, open_weights
 
 FILMS = 16  # of each class

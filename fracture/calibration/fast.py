@@ -14,18 +14,18 @@ from fracture.calibration.cases import box_tables
 from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
-from fracture.evaluation.comparison import paired_bootstrap
 from fracture.evaluation.detection import FrocSensitivity
-from fracture.evaluation.estimate import Estimate
 from fracture.evaluation.matching import Criterion, match
-from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.stats.comparison import paired_bootstrap
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
 from fracture.fast import fast_card, with_fast
 from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY, Prediction
 from fracture.store import open_weights
 
 if TYPE_CHECKING:
     from fracture.calibration.run import CalibrationResult
-    from fracture.evaluation.checks import FloatArray
+    from fracture.evaluation.stats.checks import FloatArray
 
 __all__ = ["calibrate_fast", "measure_loss", "write_subset"]
 

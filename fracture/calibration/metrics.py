@@ -7,9 +7,9 @@ from typing import Any
 
 from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import average_precision_boxes, froc
-from fracture.evaluation.estimate import Estimate
 from fracture.evaluation.matching import Criterion
-from fracture.evaluation.scores import auc, brier, calibration_error
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.scores import auc, brier, calibration_error
 from fracture.intervals import wilson_interval
 from fracture.prediction import Prediction
 

@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "estimate": ("Estimate", "not_defined"),
-    "intervals": ("clopper_pearson", "predictive_value_at", "proportion", "wilson"),
-    "resampling": ("Resampler", "bootstrap"),
-    "scores": ("auc", "auc_replicates", "average_precision", "brier", "calibration_error", "reliability"),
-    "auc_variance": ("delong", "delong_covariance", "delong_test"),
-    "roc": (
+    "stats.estimate": ("Estimate", "not_defined"),
+    "stats.intervals": ("clopper_pearson", "predictive_value_at", "proportion", "wilson"),
+    "stats.resampling": ("Resampler", "bootstrap"),
+    "stats.scores": ("auc", "auc_replicates", "average_precision", "brier", "calibration_error", "reliability"),
+    "stats.auc_variance": ("delong", "delong_covariance", "delong_test"),
+    "stats.roc": (
         "RocBand",
         "RocCurve",
         "nearest_corner",
@@ -39,7 +39,7 @@ _WHERE = {
         "fracture_table",
         "froc",
     ),
-    "agreement": (
+    "stats.agreement": (
         "MARGIN",
         "KappaComparison",
         "McNemar",
@@ -49,8 +49,8 @@ _WHERE = {
         "readers_point",
         "verdict",
     ),
-    "comparison": ("PairedDifference", "paired_bootstrap"),
-    "hypothesis_tests": ("chi_square", "dunn", "kruskal_wallis", "split_balance"),
+    "stats.comparison": ("PairedDifference", "paired_bootstrap"),
+    "stats.hypothesis_tests": ("chi_square", "dunn", "kruskal_wallis", "split_balance"),
     "cohorts": ("Balanced", "CohortRow", "balanced_auc", "balanced_indices", "subgroups", "without_indicators"),
     "tables": ("Cases", "Predictions", "Reference", "join", "read_predictions", "read_reference"),
     "report": ("EvaluationReport", "Settings", "evaluate"),
@@ -62,39 +62,6 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from fracture.evaluation.agreement import (
-        MARGIN as MARGIN,
-    )
-    from fracture.evaluation.agreement import (
-        KappaComparison as KappaComparison,
-    )
-    from fracture.evaluation.agreement import (
-        McNemar as McNemar,
-    )
-    from fracture.evaluation.agreement import (
-        cohen_kappa as cohen_kappa,
-    )
-    from fracture.evaluation.agreement import (
-        compare_kappa as compare_kappa,
-    )
-    from fracture.evaluation.agreement import (
-        mcnemar as mcnemar,
-    )
-    from fracture.evaluation.agreement import (
-        readers_point as readers_point,
-    )
-    from fracture.evaluation.agreement import (
-        verdict as verdict,
-    )
-    from fracture.evaluation.auc_variance import (
-        delong as delong,
-    )
-    from fracture.evaluation.auc_variance import (
-        delong_covariance as delong_covariance,
-    )
-    from fracture.evaluation.auc_variance import (
-        delong_test as delong_test,
-    )
     from fracture.evaluation.cohorts import (
         Balanced as Balanced,
     )
@@ -112,12 +79,6 @@ if TYPE_CHECKING:
     )
     from fracture.evaluation.cohorts import (
         without_indicators as without_indicators,
-    )
-    from fracture.evaluation.comparison import (
-        PairedDifference as PairedDifference,
-    )
-    from fracture.evaluation.comparison import (
-        paired_bootstrap as paired_bootstrap,
     )
     from fracture.evaluation.detection import (
         FROC_RATES as FROC_RATES,
@@ -149,8 +110,6 @@ if TYPE_CHECKING:
     from fracture.evaluation.detection import (
         froc as froc,
     )
-    from fracture.evaluation.estimate import Estimate as Estimate
-    from fracture.evaluation.estimate import not_defined as not_defined
     from fracture.evaluation.film import (
         Confusion as Confusion,
     )
@@ -162,30 +121,6 @@ if TYPE_CHECKING:
     )
     from fracture.evaluation.film import (
         from_confusion as from_confusion,
-    )
-    from fracture.evaluation.hypothesis_tests import (
-        chi_square as chi_square,
-    )
-    from fracture.evaluation.hypothesis_tests import (
-        dunn as dunn,
-    )
-    from fracture.evaluation.hypothesis_tests import (
-        kruskal_wallis as kruskal_wallis,
-    )
-    from fracture.evaluation.hypothesis_tests import (
-        split_balance as split_balance,
-    )
-    from fracture.evaluation.intervals import (
-        clopper_pearson as clopper_pearson,
-    )
-    from fracture.evaluation.intervals import (
-        predictive_value_at as predictive_value_at,
-    )
-    from fracture.evaluation.intervals import (
-        proportion as proportion,
-    )
-    from fracture.evaluation.intervals import (
-        wilson as wilson,
     )
     from fracture.evaluation.matching import (
         BoxTable as BoxTable,
@@ -223,48 +158,113 @@ if TYPE_CHECKING:
     from fracture.evaluation.report import (
         evaluate as evaluate,
     )
-    from fracture.evaluation.resampling import Resampler as Resampler
-    from fracture.evaluation.resampling import bootstrap as bootstrap
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.agreement import (
+        MARGIN as MARGIN,
+    )
+    from fracture.evaluation.stats.agreement import (
+        KappaComparison as KappaComparison,
+    )
+    from fracture.evaluation.stats.agreement import (
+        McNemar as McNemar,
+    )
+    from fracture.evaluation.stats.agreement import (
+        cohen_kappa as cohen_kappa,
+    )
+    from fracture.evaluation.stats.agreement import (
+        compare_kappa as compare_kappa,
+    )
+    from fracture.evaluation.stats.agreement import (
+        mcnemar as mcnemar,
+    )
+    from fracture.evaluation.stats.agreement import (
+        readers_point as readers_point,
+    )
+    from fracture.evaluation.stats.agreement import (
+        verdict as verdict,
+    )
+    from fracture.evaluation.stats.auc_variance import (
+        delong as delong,
+    )
+    from fracture.evaluation.stats.auc_variance import (
+        delong_covariance as delong_covariance,
+    )
+    from fracture.evaluation.stats.auc_variance import (
+        delong_test as delong_test,
+    )
+    from fracture.evaluation.stats.comparison import (
+        PairedDifference as PairedDifference,
+    )
+    from fracture.evaluation.stats.comparison import (
+        paired_bootstrap as paired_bootstrap,
+    )
+    from fracture.evaluation.stats.estimate import Estimate as Estimate
+    from fracture.evaluation.stats.estimate import not_defined as not_defined
+    from fracture.evaluation.stats.hypothesis_tests import (
+        chi_square as chi_square,
+    )
+    from fracture.evaluation.stats.hypothesis_tests import (
+        dunn as dunn,
+    )
+    from fracture.evaluation.stats.hypothesis_tests import (
+        kruskal_wallis as kruskal_wallis,
+    )
+    from fracture.evaluation.stats.hypothesis_tests import (
+        split_balance as split_balance,
+    )
+    from fracture.evaluation.stats.intervals import (
+        clopper_pearson as clopper_pearson,
+    )
+    from fracture.evaluation.stats.intervals import (
+        predictive_value_at as predictive_value_at,
+    )
+    from fracture.evaluation.stats.intervals import (
+        proportion as proportion,
+    )
+    from fracture.evaluation.stats.intervals import (
+        wilson as wilson,
+    )
+    from fracture.evaluation.stats.resampling import Resampler as Resampler
+    from fracture.evaluation.stats.resampling import bootstrap as bootstrap
+    from fracture.evaluation.stats.roc import (
         RocBand as RocBand,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         RocCurve as RocCurve,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         nearest_corner as nearest_corner,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         pr_curve as pr_curve,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         roc_band as roc_band,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         roc_curve as roc_curve,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         threshold_table as threshold_table,
     )
-    from fracture.evaluation.roc import (
+    from fracture.evaluation.stats.roc import (
         youden_point as youden_point,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         auc as auc,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         auc_replicates as auc_replicates,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         average_precision as average_precision,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         brier as brier,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         calibration_error as calibration_error,
     )
-    from fracture.evaluation.scores import (
+    from fracture.evaluation.stats.scores import (
         reliability as reliability,
     )
     from fracture.evaluation.tables import (

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 
 from fracture.data.entries import INDICATORS
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
-from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.film import FilmLevel, film_level
-from fracture.evaluation.resampling import Resampler, Statistic, bootstrap_columns
-from fracture.evaluation.scores import one_class_reason
-from fracture.evaluation.statistics import AreaUnderCurve, Ratio
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.resampling import Resampler, Statistic, bootstrap_columns
+from fracture.evaluation.stats.scores import one_class_reason
+from fracture.evaluation.stats.statistics import AreaUnderCurve, Ratio
 
 __all__ = [
     "AGE_EDGES",

@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, IntArray
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.intervals import proportion
 from fracture.evaluation.matching import BoxTable, Criterion, Matches, match
-from fracture.evaluation.resampling import Resampler, bootstrap_columns
-from fracture.evaluation.statistics import divide
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, bootstrap_columns
+from fracture.evaluation.stats.statistics import divide
 
 __all__ = [
     "AP_CRITERIA",

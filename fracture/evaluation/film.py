@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.auc_variance import delong
-from fracture.evaluation.checks import BoolArray, FloatArray, as_binary, as_scores, paired
-from fracture.evaluation.estimate import Estimate, not_defined
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
-from fracture.evaluation.scores import one_class_reason
-from fracture.evaluation.statistics import (
+from fracture.evaluation.stats.auc_variance import delong
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, as_scores, paired
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.stats.scores import one_class_reason
+from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
     BinnedCalibration,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, IntArray
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 
 __all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fracture.data.files import Problems, first_of, load_csv
 from fracture.data.words import as_label
 from fracture.errors import DataError, EvaluationError, UnreadableDataError
-from fracture.evaluation.agreement import (
+from fracture.evaluation.prediction_files import NAME_COLUMNS
+from fracture.evaluation.stats.agreement import (
     MARGIN,
     KappaComparison,
     McNemar,
@@ -23,12 +24,11 @@ from fracture.evaluation.agreement import (
     mcnemar,
     readers_point,
 )
-from fracture.evaluation.auc_variance import PairedAuc, delong_test
-from fracture.evaluation.checks import BoolArray, IntArray
-from fracture.evaluation.comparison import PairedDifference, paired_bootstrap
-from fracture.evaluation.prediction_files import NAME_COLUMNS
-from fracture.evaluation.roc import roc_band
-from fracture.evaluation.scores import one_class_reason
+from fracture.evaluation.stats.auc_variance import PairedAuc, delong_test
+from fracture.evaluation.stats.checks import BoolArray, IntArray
+from fracture.evaluation.stats.comparison import PairedDifference, paired_bootstrap
+from fracture.evaluation.stats.roc import roc_band
+from fracture.evaluation.stats.scores import one_class_reason
 from fracture.evaluation.tables import Cases, match_names
 
 __all__ = ["Opponent", "Readings", "compare_models", "compare_readers", "read_readings"]

@@ -20,8 +20,8 @@ from fracture.data.entries import id_text
 from fracture.data.files import Problems, as_number, first_of, four, load_csv, load_json, read_text
 from fracture.data.words import as_label
 from fracture.errors import DataError, UnreadableDataError
-from fracture.evaluation.checks import BoolArray, FloatArray
 from fracture.evaluation.matching import BoxTable, box_table
+from fracture.evaluation.stats.checks import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from fracture.evaluation.reference_files import Reference

@@ -19,8 +19,8 @@ from fracture.data.files import Problems, as_number
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.words import as_flag
-from fracture.evaluation.checks import BoolArray
 from fracture.evaluation.matching import BoxTable, box_table
+from fracture.evaluation.stats.checks import BoolArray
 
 __all__ = ["GROUP_FIELDS", "Reference", "read_reference", "reference_of"]
 

@@ -18,8 +18,6 @@ import numpy as np
 
 from fracture.atomic import write_text
 from fracture.errors import ConfigurationError, EvaluationError
-from fracture.evaluation.agreement import cohen_kappa
-from fracture.evaluation.checks import BoolArray
 from fracture.evaluation.cohorts import (
     Balanced,
     CohortRow,
@@ -29,14 +27,16 @@ from fracture.evaluation.cohorts import (
     without_indicators,
 )
 from fracture.evaluation.detection import FROC_RATES, BoxLevel, SizeRow, box_level, by_size, fracture_table
-from fracture.evaluation.estimate import Estimate
 from fracture.evaluation.film import FilmLevel, film_level
-from fracture.evaluation.intervals import proportion
 from fracture.evaluation.manifest import Manifest, make_manifest
 from fracture.evaluation.matching import BoxTable, Criterion, match, select_films
 from fracture.evaluation.opponents import Opponent
-from fracture.evaluation.resampling import Resampler, bootstrap
-from fracture.evaluation.roc import (
+from fracture.evaluation.stats.agreement import cohen_kappa
+from fracture.evaluation.stats.checks import BoolArray
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, bootstrap
+from fracture.evaluation.stats.roc import (
     OperatingRow,
     PrCurve,
     RocBand,
@@ -48,8 +48,8 @@ from fracture.evaluation.roc import (
     threshold_table,
     youden_point,
 )
-from fracture.evaluation.scores import ReliabilityBin, one_class_reason, reliability
-from fracture.evaluation.statistics import MeanOf
+from fracture.evaluation.stats.scores import ReliabilityBin, one_class_reason, reliability
+from fracture.evaluation.stats.statistics import MeanOf
 from fracture.evaluation.tables import Cases
 
 __all__ = ["FORMAT", "EvaluationReport", "Settings", "Shown", "Worst", "evaluate"]
@@ -292,9 +292,9 @@ class EvaluationReport:
         Returns:
             The path of ``report.html``.
         """
-        from fracture.evaluation.plots import draw_all
-        from fracture.evaluation.report_html import render
-        from fracture.evaluation.thumbnails import thumbnails
+        from fracture.evaluation.page.html import render
+        from fracture.evaluation.page.plots import draw_all
+        from fracture.evaluation.page.thumbnails import thumbnails
 
         place = Path(folder)
         (place / "plots").mkdir(parents=True, exist_ok=True)

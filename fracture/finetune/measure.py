@@ -10,9 +10,9 @@ import numpy as np
 from fracture.boxes import BoxParameters
 from fracture.calibration.cases import Case
 from fracture.calibration.sweep import Sweep
-from fracture.evaluation.comparison import paired_bootstrap
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.scores import one_class_reason
+from fracture.evaluation.stats.comparison import paired_bootstrap
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.scores import one_class_reason
 from fracture.operating_points import Method, OperatingPoints, fit_operating_points
 from fracture.regions import RegionTree
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fracture._version import __version__
 from fracture.errors import CardError, DataError, EvaluationError
-from fracture.evaluation.roc import nearest_corner
+from fracture.evaluation.stats.roc import nearest_corner
 from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.wing.store import Weights

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.agreement import MARGIN, KappaComparison, compare_kappa
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.resampling import Resampler, Statistic, bootstrap
-from fracture.evaluation.roc import OperatingRow, RocBand, nearest_corner, roc_band
-from fracture.evaluation.statistics import AreaUnderCurve, MeanOf, Ratio, confusion_statistics
+from fracture.evaluation.stats.agreement import MARGIN, KappaComparison, compare_kappa
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, Statistic, bootstrap
+from fracture.evaluation.stats.roc import OperatingRow, RocBand, nearest_corner, roc_band
+from fracture.evaluation.stats.statistics import AreaUnderCurve, MeanOf, Ratio, confusion_statistics
 from fracture.hip.cases import ExtraBox, HipCase
 from fracture.hip.classes import CLASSES, FRACTURES, REGIONS
 

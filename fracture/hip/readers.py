@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.agreement import KappaComparison, cohen_kappa, compare_kappa, readers_point
-from fracture.evaluation.agreement import OperatingPoint as ReadersPoint
-from fracture.evaluation.roc import RocBand, roc_band
+from fracture.evaluation.stats.agreement import KappaComparison, cohen_kappa, compare_kappa, readers_point
+from fracture.evaluation.stats.agreement import OperatingPoint as ReadersPoint
+from fracture.evaluation.stats.roc import RocBand, roc_band
 from fracture.hip.classes import CLASSES, FRACTURES
 
 __all__ = [
@@ -161,7 +161,7 @@ def compare_groups(
         truth: int (hips,), places in ``CLASSES``.
         first, second: The readings.
         binary: Fracture or none instead of six classes.
-        **options: Of :func:`fracture.evaluation.agreement.compare_kappa`.
+        **options: Of :func:`fracture.evaluation.stats.agreement.compare_kappa`.
     """
     labels = np.asarray(truth, np.int64)
     if binary:

@@ -12,7 +12,7 @@ from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split, split_parts
 from fracture.errors import DataError
-from fracture.evaluation.hypothesis_tests import ChiSquare, split_balance
+from fracture.evaluation.stats.hypothesis_tests import ChiSquare, split_balance
 from fracture.hip.classes import FRACTURES, SIDES, allowed_classes, stratum
 from fracture.regions import view_from_dicom
 

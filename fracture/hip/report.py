@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from fracture.atomic import write_text
 from fracture.errors import DataError
-from fracture.evaluation.plots import BLUE, GREEN, ORANGE, _style
+from fracture.evaluation.page.plots import BLUE, GREEN, ORANGE, _style
 from fracture.hip.cases import ExtraBox, HipCase, write_cases
 from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading

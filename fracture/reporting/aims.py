@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fracture.errors import ConfigurationError
-from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.stats.estimate import Estimate
 from fracture.reporting.markdown import as_estimate
 
 __all__ = ["Aim", "Verdict", "find", "read_aims", "verdict"]

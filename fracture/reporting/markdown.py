@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fracture.errors import ConfigurationError
-from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.stats.estimate import Estimate
 
 __all__ = ["as_estimate", "cell", "shown", "table"]
 

@@ -19,9 +19,9 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.detector import Detector
 from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError, InputError
-from fracture.evaluation.comparison import paired_bootstrap
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.comparison import paired_bootstrap
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.scores import auc
 from fracture.prediction import Failure
 from fracture.reading import read
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center

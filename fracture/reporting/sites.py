@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fracture.errors import DataError
-from fracture.evaluation.checks import BoolArray
 from fracture.evaluation.cohorts import balanced_auc, subgroups
+from fracture.evaluation.stats.checks import BoolArray
 from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
 
 __all__ = ["FORMAT", "merge_sites", "site_analysis", "sites_of"]

@@ -15,7 +15,7 @@ from fracture.data.splits import Split
 from fracture.detector import Detector
 from fracture.ensemble import Precision
 from fracture.errors import DataError
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.scores import auc
 from fracture.prediction import Failure
 from fracture.training import Recipe, load_recipe, train
 

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.agreement import (
+from fracture.evaluation.stats.agreement import (
     MARGIN,
     cohen_kappa,
     compare_kappa,
@@ -19,12 +19,12 @@ from fracture.evaluation.agreement import (
     readers_point,
     verdict,
 )
-from fracture.evaluation.auc_variance import delong_test
-from fracture.evaluation.comparison import METRICS, paired_bootstrap
-from fracture.evaluation.estimate import Estimate, not_defined
-from fracture.evaluation.hypothesis_tests import adjust, chi_square, dunn, kruskal_wallis, split_balance
-from fracture.evaluation.resampling import Resampler
-from fracture.evaluation.roc import RocBand, roc_band
+from fracture.evaluation.stats.auc_variance import delong_test
+from fracture.evaluation.stats.comparison import METRICS, paired_bootstrap
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.hypothesis_tests import adjust, chi_square, dunn, kruskal_wallis, split_balance
+from fracture.evaluation.stats.resampling import Resampler
+from fracture.evaluation.stats.roc import RocBand, roc_band
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=60)
 

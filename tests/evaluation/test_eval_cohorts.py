@@ -17,7 +17,7 @@ from fracture.evaluation.cohorts import (
     without_indicators,
 )
 from fracture.evaluation.film import film_level
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.scores import auc
 
 
 def films(n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

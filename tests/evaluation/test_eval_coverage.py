@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fracture.evaluation.auc_variance import delong
-from fracture.evaluation.intervals import predictive_value_at
-from fracture.evaluation.scores import auc, calibration_error
+from fracture.evaluation.stats.auc_variance import delong
+from fracture.evaluation.stats.intervals import predictive_value_at
+from fracture.evaluation.stats.scores import auc, calibration_error
 
 SHIFT = 1.5
 TRUTH = float(stats.norm.cdf(SHIFT / np.sqrt(2)))

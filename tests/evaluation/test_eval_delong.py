@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.auc_variance import delong, delong_covariance, delong_test, midranks
+from fracture.evaluation.stats.auc_variance import delong, delong_covariance, delong_test, midranks
 
 
 def by_pairs(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from fracture.evaluation.detection import (
     froc,
 )
 from fracture.evaluation.matching import BoxTable, Criterion, box_table, match, pair_boxes, select_films
-from fracture.evaluation.resampling import Resampler
+from fracture.evaluation.stats.resampling import Resampler
 from tests.evaluation.coco import Boxes, coco_average_precision, coco_evaluate, coco_objects, random_boxes
 
 

@@ -7,10 +7,10 @@ import pytest
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.auc_variance import delong
 from fracture.evaluation.film import Confusion, film_level
-from fracture.evaluation.intervals import predictive_value_at, proportion
-from fracture.evaluation.scores import auc, average_precision, brier, calibration_error
+from fracture.evaluation.stats.auc_variance import delong
+from fracture.evaluation.stats.intervals import predictive_value_at, proportion
+from fracture.evaluation.stats.scores import auc, average_precision, brier, calibration_error
 
 
 def films(seed: int = 0, n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.estimate import Estimate, not_defined
 from fracture.evaluation.film import Confusion, from_confusion
-from fracture.evaluation.intervals import clopper_pearson, predictive_value_at, proportion, wilson
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.intervals import clopper_pearson, predictive_value_at, proportion, wilson
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from fracture.evaluation.cli import evaluate as command
 from fracture.evaluation.film import film_level
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
+from fracture.evaluation.page.thumbnails import find_images
 from fracture.evaluation.report import EvaluationReport, Settings, evaluate
 from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
-from fracture.evaluation.thumbnails import find_images
 from tests.evaluation.simulated import predictions, reference, write, write_lines
 
 FAST = Settings(resamples=100)
@@ -151,7 +151,7 @@ def test_files_and_page(folder: Path, report: EvaluationReport, tmp_path: Path) 
 
 
 def test_thumbnails_show_boxes_and_missing_films_say_so(folder: Path, report: EvaluationReport, tmp_path: Path) -> None:
-    from fracture.evaluation.thumbnails import SIDE, thumbnails
+    from fracture.evaluation.page.thumbnails import SIDE, thumbnails
 
     found = thumbnails(report, folder)
     film = report.misses[0].film
@@ -170,7 +170,7 @@ def test_thumbnails_show_boxes_and_missing_films_say_so(folder: Path, report: Ev
 
 
 def test_sixteen_bit_films_become_thumbnails(tmp_path: Path) -> None:
-    from fracture.evaluation.thumbnails import _pixels
+    from fracture.evaluation.page.thumbnails import _pixels
 
     values = np.linspace(1000, 40_000, 64 * 48).reshape(64, 48).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
@@ -359,7 +359,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
         "import sys, fracture.evaluation\n"
         "assert not {'numpy', 'scipy', 'matplotlib', 'typer', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
         "for name in fracture.evaluation.__all__: getattr(fracture.evaluation, name)\n"
-        "import fracture.evaluation.cli, fracture.evaluation.plots, fracture.evaluation.thumbnails\n"
+        "import fracture.evaluation.cli, fracture.evaluation.page.plots, fracture.evaluation.page.thumbnails\n"
         "assert not {'torch', 'cv2', 'sklearn', 'pandas'} & set(sys.modules)\n"
         "from types import ModuleType\n"  # a submodule of the same name would hide a function
         "for name in fracture.evaluation.__all__:\n"
@@ -374,7 +374,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
 
 def test_dicom_films_become_thumbnails(shared_dicom: Path) -> None:
-    from fracture.evaluation.thumbnails import _pixels
+    from fracture.evaluation.page.thumbnails import _pixels
 
     gray = _pixels(shared_dicom / "derived" / "leg_8bit.dcm")
     assert gray.dtype == np.uint8

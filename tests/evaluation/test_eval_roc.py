@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.resampling import Resampler
-from fracture.evaluation.roc import (
+from fracture.evaluation.stats.resampling import Resampler
+from fracture.evaluation.stats.roc import (
     nearest_corner,
     pr_curve,
     roc_band,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.resampling import Resampler, bootstrap, bootstrap_columns, interval_of, replicates
-from fracture.evaluation.scores import (
+from fracture.evaluation.stats.resampling import Resampler, bootstrap, bootstrap_columns, interval_of, replicates
+from fracture.evaluation.stats.scores import (
     auc,
     auc_replicates,
     average_precision,
@@ -20,7 +20,7 @@ from fracture.evaluation.scores import (
     calibration_error,
     reliability,
 )
-from fracture.evaluation.statistics import (
+from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
     BinnedCalibration,
@@ -112,7 +112,7 @@ def test_the_percentile_interval_and_the_block_size(monkeypatch: pytest.MonkeyPa
     values = [metrics.roc_auc_score(labels[d], scores[d]) for d in Resampler.over(300, resamples=200, seed=5).draws()]
     assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(values, (0.05, 0.95))))
     assert float(estimate) == pytest.approx(metrics.roc_auc_score(labels, scores))
-    monkeypatch.setattr("fracture.evaluation.resampling.BLOCK_BYTES", 8 * 300 * 7)
+    monkeypatch.setattr("fracture.evaluation.stats.resampling.BLOCK_BYTES", 8 * 300 * 7)
     assert auc(labels, scores, resamples=200, seed=5, level=0.9) == estimate
     assert auc(labels, scores, resamples=200, seed=6, level=0.9) != estimate
 

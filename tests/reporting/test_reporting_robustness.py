@@ -16,7 +16,7 @@ from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.scores import auc
 from fracture.reporting import fold_judges, measure_robustness, sample_films
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption
 from fracture.reporting.result_sections import section

@@ -10,7 +10,7 @@ import pytest
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
-from fracture.evaluation.scores import auc
+from fracture.evaluation.stats.scores import auc
 from fracture.reporting import site_analysis
 from fracture.reporting.result_sections import section
 from fracture.reporting.sites import merge_sites

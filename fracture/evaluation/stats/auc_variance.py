@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import (
+from fracture.evaluation.stats.checks import (
     FloatArray,
     IntArray,
     as_binary,
@@ -25,9 +25,9 @@ from fracture.evaluation.checks import (
     as_scores,
     paired,
 )
-from fracture.evaluation.estimate import Estimate, not_defined
-from fracture.evaluation.intervals import normal_quantile
-from fracture.evaluation.scores import one_class_reason
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.intervals import normal_quantile
+from fracture.evaluation.stats.scores import one_class_reason
 
 __all__ = ["PairedAuc", "delong", "delong_covariance", "delong_test", "midranks"]
 

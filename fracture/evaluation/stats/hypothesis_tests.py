@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, ndtr
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.auc_variance import midranks
-from fracture.evaluation.checks import FloatArray, as_scores
+from fracture.evaluation.stats.auc_variance import midranks
+from fracture.evaluation.stats.checks import FloatArray, as_scores
 
 __all__ = [
     "ChiSquare",

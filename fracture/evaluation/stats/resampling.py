@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import FloatArray, IntArray, as_groups, as_level
-from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.stats.checks import FloatArray, IntArray, as_groups, as_level
+from fracture.evaluation.stats.estimate import Estimate
 
 __all__ = [
     "BLOCK_BYTES",

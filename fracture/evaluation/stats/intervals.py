@@ -13,8 +13,8 @@ from typing import Literal
 from scipy.special import betaincinv, ndtri
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import as_level
-from fracture.evaluation.estimate import Estimate, not_defined
+from fracture.evaluation.stats.checks import as_level
+from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.intervals import wilson_interval
 
 __all__ = ["clopper_pearson", "normal_quantile", "predictive_value_at", "proportion", "wilson"]

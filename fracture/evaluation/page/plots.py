@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fracture.atomic import write_text
-from fracture.evaluation.checks import FloatArray
 from fracture.evaluation.cohorts import CohortRow
-from fracture.evaluation.estimate import Estimate
+from fracture.evaluation.stats.checks import FloatArray
+from fracture.evaluation.stats.estimate import Estimate
 from fracture.marks import PNG_MARK
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_level, as_scores, paired
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.resampling import Resampler
-from fracture.evaluation.scores import one_class_reason
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_level, as_scores, paired
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler
+from fracture.evaluation.stats.scores import one_class_reason
 
 __all__ = [
     "OperatingRow",

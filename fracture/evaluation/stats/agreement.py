@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, chdtrc
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import FloatArray, IntArray, as_binary, paired
-from fracture.evaluation.estimate import Estimate, not_defined
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.resampling import Resampler, interval_of, point_of, replicates
-from fracture.evaluation.roc import RocBand
+from fracture.evaluation.stats.checks import FloatArray, IntArray, as_binary, paired
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.stats.roc import RocBand
 
 __all__ = [
     "MARGIN",

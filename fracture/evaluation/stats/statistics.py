@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, IntArray, as_binary, as_scores, as_weights, paired
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_scores, as_weights, paired
 
 __all__ = [
     "AreaUnderCurve",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracture.evaluation.checks import (
+from fracture.evaluation.stats.checks import (
     BoolArray,
     FloatArray,
     IntArray,
@@ -20,10 +20,10 @@ from fracture.evaluation.checks import (
     as_scores,
     paired,
 )
-from fracture.evaluation.estimate import Estimate, not_defined
-from fracture.evaluation.intervals import proportion
-from fracture.evaluation.resampling import Resampler, bootstrap, interval_of, replicates
-from fracture.evaluation.statistics import (
+from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Resampler, bootstrap, interval_of, replicates
+from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
     BinnedCalibration,

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.checks import BoolArray, FloatArray, as_binary, as_scores, paired
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.resampling import Resampler, Statistic, interval_of, point_of, replicates
-from fracture.evaluation.statistics import (
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, as_scores, paired
+from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.resampling import Resampler, Statistic, interval_of, point_of, replicates
+from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
     MeanOf,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from fracture.evaluation.estimate import Estimate
-from fracture.evaluation.plots import region_label
-from fracture.evaluation.report_style import PAGE
+from fracture.evaluation.page.plots import region_label
+from fracture.evaluation.page.style import PAGE
+from fracture.evaluation.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from fracture.evaluation.cohorts import CohortRow
