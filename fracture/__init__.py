@@ -10,64 +10,29 @@ detail. Names are imported when they are first used, so that ``import fracture``
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fracture._version import __version__
+from fracture._lazy import lazy_names
+from fracture._moved import forward
+from fracture._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from fracture import data, errors, evaluation, hip, models, preprocess, regions, simulate, training
-    from fracture.detector import Detector, load, predict
-    from fracture.errors import FractureError, InputError
-    from fracture.prediction import Box, Failure, Prediction
-    from fracture.radiograph import Radiograph
-    from fracture.reading import read
+    from fracture import (
+        data as data,
+        errors as errors,
+        evaluation as evaluation,
+        hip as hip,
+        models as models,
+        preprocess as preprocess,
+        regions as regions,
+        simulate as simulate,
+        training as training,
+    )
+    from fracture.detector import Detector as Detector, load as load, predict as predict
+    from fracture.errors import FractureError as FractureError, InputError as InputError
+    from fracture.prediction import Box as Box, Failure as Failure, Prediction as Prediction
+    from fracture.radiograph import Radiograph as Radiograph
+    from fracture.reading import read as read
 
-__all__ = [
-    "Box",
-    "Detector",
-    "Failure",
-    "FractureError",
-    "InputError",
-    "Prediction",
-    "Radiograph",
-    "__version__",
-    "data",
-    "errors",
-    "evaluation",
-    "hip",
-    "load",
-    "models",
-    "predict",
-    "preprocess",
-    "read",
-    "regions",
-    "simulate",
-    "training",
-]
-
-_HOMES = {
-    "Box": "fracture.prediction",
-    "Detector": "fracture.detector",
-    "Failure": "fracture.prediction",
-    "FractureError": "fracture.errors",
-    "InputError": "fracture.errors",
-    "Prediction": "fracture.prediction",
-    "Radiograph": "fracture.radiograph",
-    "load": "fracture.detector",
-    "predict": "fracture.detector",
-    "read": "fracture.reading",
-}
-_ROOMS = ("data", "errors", "evaluation", "hip", "models", "preprocess", "regions", "simulate", "training")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"fracture.{name}")
-    raise AttributeError(f"module 'fracture' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+forward()
+lazy_names(globals(), "__version__")

@@ -10,26 +10,13 @@ every film was trained on by some member, the outputs of networks that each held
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.calibration.assembly import assemble
-    from fracture.calibration.out_of_fold import calibrate_out_of_fold
-    from fracture.calibration.run import CalibrationResult, calibrate
+    from fracture.calibration.assembly import assemble as assemble
+    from fracture.calibration.out_of_fold import calibrate_out_of_fold as calibrate_out_of_fold
+    from fracture.calibration.run import CalibrationResult as CalibrationResult, calibrate as calibrate
 
-__all__ = ["CalibrationResult", "assemble", "calibrate", "calibrate_out_of_fold"]
-
-_HOMES = {
-    "assemble": "assembly",
-    "CalibrationResult": "run",
-    "calibrate": "run",
-    "calibrate_out_of_fold": "out_of_fold",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that the command line can list its commands without torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+lazy_names(globals())

@@ -8,23 +8,12 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.finetune.policy import FineTunePolicy
-    from fracture.finetune.run import FineTuned, finetune
+    from fracture.finetune.policy import FineTunePolicy as FineTunePolicy
+    from fracture.finetune.run import FineTuned as FineTuned, finetune as finetune
 
-_HOMES = {"FineTunePolicy": "policy", "FineTuned": "run", "finetune": "run"}
-
-__all__ = ["FineTunePolicy", "FineTuned", "finetune"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+lazy_names(globals())

@@ -9,64 +9,23 @@ Names are imported when they are first used, so that this package is quick to im
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.hip.classes import CLASSES, FRACTURES
-    from fracture.hip.evaluation import HipEvaluation, evaluate_hips
-    from fracture.hip.pipeline import HipReader, load, predict, predict_many, predict_study
-    from fracture.hip.prediction import Hip, HipFilm
-    from fracture.hip.records import HipLabel, read_hips, split_hips
-    from fracture.hip.training import train
-    from fracture.hip.via import read_via, write_via
+    from fracture.hip.classes import CLASSES as CLASSES, FRACTURES as FRACTURES
+    from fracture.hip.evaluation import HipEvaluation as HipEvaluation, evaluate_hips as evaluate_hips
+    from fracture.hip.pipeline import (
+        HipReader as HipReader,
+        load as load,
+        predict as predict,
+        predict_many as predict_many,
+        predict_study as predict_study,
+    )
+    from fracture.hip.prediction import Hip as Hip, HipFilm as HipFilm
+    from fracture.hip.records import HipLabel as HipLabel, read_hips as read_hips, split_hips as split_hips
+    from fracture.hip.training import train as train
+    from fracture.hip.via import read_via as read_via, write_via as write_via
 
-_HOMES = {
-    "CLASSES": "classes",
-    "FRACTURES": "classes",
-    "Hip": "prediction",
-    "HipEvaluation": "evaluation",
-    "HipFilm": "prediction",
-    "HipLabel": "records",
-    "HipReader": "pipeline",
-    "evaluate_hips": "evaluation",
-    "load": "pipeline",
-    "predict": "pipeline",
-    "predict_many": "pipeline",
-    "predict_study": "pipeline",
-    "read_hips": "records",
-    "read_via": "via",
-    "split_hips": "records",
-    "train": "training",
-    "write_via": "via",
-}
-
-__all__ = [
-    "CLASSES",
-    "FRACTURES",
-    "Hip",
-    "HipEvaluation",
-    "HipFilm",
-    "HipLabel",
-    "HipReader",
-    "evaluate_hips",
-    "load",
-    "predict",
-    "predict_many",
-    "predict_study",
-    "read_hips",
-    "read_via",
-    "split_hips",
-    "train",
-    "write_via",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+lazy_names(globals())

@@ -11,36 +11,17 @@ What DICOM says of itself (modality) and color are judged where files are read, 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.input_check.distribution import FeatureDistribution
-    from fracture.input_check.fit import InputCheckResult, make_input_check
-    from fracture.input_check.rules import WARNING_START, check_pixels, distance_warning
+    from fracture.input_check.distribution import FeatureDistribution as FeatureDistribution
+    from fracture.input_check.fit import InputCheckResult as InputCheckResult, make_input_check as make_input_check
+    from fracture.input_check.rules import (
+        WARNING_START as WARNING_START,
+        check_pixels as check_pixels,
+        distance_warning as distance_warning,
+    )
 
-__all__ = [
-    "WARNING_START",
-    "FeatureDistribution",
-    "InputCheckResult",
-    "check_pixels",
-    "distance_warning",
-    "make_input_check",
-]
-
-_HOMES = {
-    "FeatureDistribution": "distribution",
-    "InputCheckResult": "fit",
-    "make_input_check": "fit",
-    "WARNING_START": "rules",
-    "check_pixels": "rules",
-    "distance_warning": "rules",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that the command line can list its commands without numpy, and since `fit` stands above the ensemble,
-    # which takes the distribution from here.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+lazy_names(globals())

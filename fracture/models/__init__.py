@@ -10,63 +10,23 @@ Names are imported when they are first used, so that a specification can be read
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.models.drn import drn_classifier
-    from fracture.models.inference import fuse_for_inference
-    from fracture.models.multitask import Features, FractureModel, ModelOutput, build_model
-    from fracture.models.persistence import load_state, state_for_saving
-    from fracture.models.published import load_published_drn
-    from fracture.models.recipes import MemberRecipe, jones2020_members
-    from fracture.models.spec import BACKBONES, MAP_STRIDE, ModelSpec
-    from fracture.models.starting_points import InitReport, initialize
+    from fracture.models.drn import drn_classifier as drn_classifier
+    from fracture.models.inference import fuse_for_inference as fuse_for_inference
+    from fracture.models.multitask import (
+        Features as Features,
+        FractureModel as FractureModel,
+        ModelOutput as ModelOutput,
+        build_model as build_model,
+    )
+    from fracture.models.persistence import load_state as load_state, state_for_saving as state_for_saving
+    from fracture.models.published import load_published_drn as load_published_drn
+    from fracture.models.recipes import MemberRecipe as MemberRecipe, jones2020_members as jones2020_members
+    from fracture.models.spec import BACKBONES as BACKBONES, MAP_STRIDE as MAP_STRIDE, ModelSpec as ModelSpec
+    from fracture.models.starting_points import InitReport as InitReport, initialize as initialize
 
-_HOMES = {
-    "BACKBONES": "spec",
-    "MAP_STRIDE": "spec",
-    "ModelSpec": "spec",
-    "MemberRecipe": "recipes",
-    "jones2020_members": "recipes",
-    "Features": "multitask",
-    "FractureModel": "multitask",
-    "ModelOutput": "multitask",
-    "build_model": "multitask",
-    "InitReport": "starting_points",
-    "initialize": "starting_points",
-    "drn_classifier": "drn",
-    "load_published_drn": "published",
-    "load_state": "persistence",
-    "state_for_saving": "persistence",
-    "fuse_for_inference": "inference",
-}
-
-__all__ = [
-    "BACKBONES",
-    "MAP_STRIDE",
-    "Features",
-    "FractureModel",
-    "InitReport",
-    "MemberRecipe",
-    "ModelOutput",
-    "ModelSpec",
-    "build_model",
-    "drn_classifier",
-    "fuse_for_inference",
-    "initialize",
-    "jones2020_members",
-    "load_published_drn",
-    "load_state",
-    "state_for_saving",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+lazy_names(globals())

@@ -9,43 +9,19 @@ Results are JSON with a ``format``; the model card takes them as they are.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.reporting.aims import Aim, read_aims
-    from fracture.reporting.corruptions import CORRUPTIONS, Corruption
-    from fracture.reporting.page import model_card
-    from fracture.reporting.robustness import fold_judges, measure_robustness, sample_films
-    from fracture.reporting.sites import site_analysis
+    from fracture.reporting.aims import Aim as Aim, read_aims as read_aims
+    from fracture.reporting.corruptions import CORRUPTIONS as CORRUPTIONS, Corruption as Corruption
+    from fracture.reporting.page import model_card as model_card
+    from fracture.reporting.robustness import (
+        fold_judges as fold_judges,
+        measure_robustness as measure_robustness,
+        sample_films as sample_films,
+    )
+    from fracture.reporting.sites import site_analysis as site_analysis
 
-__all__ = [
-    "CORRUPTIONS",
-    "Aim",
-    "Corruption",
-    "fold_judges",
-    "measure_robustness",
-    "model_card",
-    "read_aims",
-    "sample_films",
-    "site_analysis",
-]
-
-_HOMES = {
-    "Aim": "aims",
-    "CORRUPTIONS": "corruptions",
-    "Corruption": "corruptions",
-    "fold_judges": "robustness",
-    "measure_robustness": "robustness",
-    "model_card": "page",
-    "read_aims": "aims",
-    "sample_films": "robustness",
-    "site_analysis": "sites",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that the command line can list its commands without numpy.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+lazy_names(globals())

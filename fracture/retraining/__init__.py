@@ -9,20 +9,12 @@ A stage is skipped where what it made is there, unchanged, and was made from the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.retraining.pipeline import Retrained, retrain
-    from fracture.retraining.texts import CardTexts
+    from fracture.retraining.pipeline import Retrained as Retrained, retrain as retrain
+    from fracture.retraining.texts import CardTexts as CardTexts
 
-__all__ = ["CardTexts", "Retrained", "retrain"]
-
-_HOMES = {"CardTexts": "texts", "Retrained": "pipeline", "retrain": "pipeline"}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that the command line can list its commands without torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+lazy_names(globals())

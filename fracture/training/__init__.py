@@ -8,31 +8,17 @@ Names are imported when they are first used, so that a configuration can be read
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.training.config import MemberConfig, Recipe, load_recipe, recipe_names
-    from fracture.training.run import MemberResult, TrainingRun, train
+    from fracture.training.config import (
+        MemberConfig as MemberConfig,
+        Recipe as Recipe,
+        load_recipe as load_recipe,
+        recipe_names as recipe_names,
+    )
+    from fracture.training.run import MemberResult as MemberResult, TrainingRun as TrainingRun, train as train
 
-_HOMES = {
-    "MemberConfig": "config",
-    "Recipe": "config",
-    "load_recipe": "config",
-    "recipe_names": "config",
-    "MemberResult": "run",
-    "TrainingRun": "run",
-    "train": "run",
-}
-
-__all__ = ["MemberConfig", "MemberResult", "Recipe", "TrainingRun", "load_recipe", "recipe_names", "train"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+lazy_names(globals())

@@ -1,0 +1,46 @@
+"""Modules that moved: the old name still imports the new module, with a DeprecationWarning, for one version."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+from warnings import warn
+
+__all__ = ["MOVED", "forward"]
+
+_EVALUATION = {
+    "stats": "agreement auc_variance checks comparison estimate hypothesis_tests intervals resampling roc scores "
+    "statistics",
+    "page": "plots thumbnails",
+}
+
+MOVED = {
+    f"fracture.evaluation.{name}": f"fracture.evaluation.{room}.{name}"
+    for room, names in _EVALUATION.items()
+    for name in names.split()
+}
+"""Old module name to new module name; an entry goes with the version after the one that moved it."""
+
+
+class _Forward:
+    """A finder and loader that is asked last, for names that no file has."""
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
+
+    def create_module(self, _: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__
+        warn(f"{old} is {MOVED[old]} now; the old name goes with the next version", DeprecationWarning, stacklevel=2)
+        sys.modules[old] = import_module(MOVED[old])
+
+
+def forward() -> None:
+    """Make old module names importable."""
+    if not any(isinstance(finder, _Forward) for finder in sys.meta_path):
+        sys.meta_path.append(_Forward())
