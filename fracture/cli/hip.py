@@ -168,7 +168,15 @@ def evaluate(
     """
     from fracture.hip.evaluation import evaluate_hips
     from fracture.hip.report import headline, save, study_lines
+    from fracture.runs.outputs import Protected, check_folder
 
+    check_folder(
+        out,
+        ("report.json", "report.txt", "cases.jsonl"),
+        Protected.of(path for path in (*(cases or ()), *(data or ()), split) if path is not None),
+        option="--out",
+        own=lambda head: b'"localization"' in head,
+    )
     failed = 0
     limit = threshold
     if cases:

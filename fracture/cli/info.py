@@ -29,7 +29,7 @@ def info(
     """Show versions, devices, weights and regions of this installation."""
     facts = collect()
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(facts, indent=2))
         return
     typer.echo(f"fracture {facts['fracture']} on Python {facts['python']}, {facts['platform']}")
     typer.echo(f"device (auto): {facts['device']}, precision (auto): {facts['precision']}")

@@ -7,6 +7,7 @@ carried out (unreadable annotations, wrong options), raised as an exception that
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,8 @@ def verify_data(
     from fracture.data.splits import Split, published_split
     from fracture.data.verify import verify_set
 
+    if json_file is not None:
+        _check(json_file, data, lambda head: b'"checked"' in head)
     annotated = read_set(data, file_format, option)
     divided = Split.read(split) if split else published_split(annotated) if published else None
     with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
@@ -81,6 +84,7 @@ def split_data(
     """Divide a set by group, stratified over region x label: 80/10/10, or k folds."""
     from fracture.data.splits import split_folds, split_parts
 
+    _check(output, data, lambda head: b'"format": "fracture-split' in head)
     annotated = read_set(data, file_format, option)
     divided = split_folds(annotated, folds, seed=seed) if folds else split_parts(annotated, seed=seed)
     divided.write(output)
@@ -112,6 +116,8 @@ def sample_test(
     from fracture.data.cohort import sample_test_set
 
     annotated = read_set(data, file_format, option)
+    films = {film.source.encode("utf-8", "backslashreplace") for film in annotated}
+    _check(output, data, lambda head: head.partition(b"\n")[0] in films)
     sample = sample_test_set(annotated, per_region=per_region, fractures_per_region=fractures, seed=seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, "".join(f"{film.source}\n" for film in sample.films))
@@ -133,9 +139,11 @@ def augment_sheet(
 ) -> None:
     """Write a sheet of augmented films with their boxes, to look at."""
     from fracture.data.augment import augmented_sheet
+    from fracture.marks import is_own_picture
     from fracture.preprocess import PreprocessSpec, letterbox
     from fracture.reading import read
 
+    _check(output, data, is_own_picture)
     annotated = read_set(data, file_format, option)
     shown = [film for film in annotated if film.boxes] or list(annotated)
     shown = [shown[i * len(shown) // films] for i in range(min(films, len(shown)))]
@@ -148,6 +156,12 @@ def augment_sheet(
         copies=copies,
     )
     typer.echo(f"fracture: {len(shown)} films in {output}", err=True)
+
+
+def _check(output: Path, data: Path, own: Callable[[bytes], bool]) -> None:
+    from fracture.runs.outputs import Protected, check_output
+
+    check_output(output, Protected.of([data]), option=f"writing {output.name}", own=own)
 
 
 def read_set(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:

@@ -85,8 +85,16 @@ def evaluate(
     2 wrong usage or unusable files.
     """
     from fracture.errors import FractureError
+    from fracture.runs.outputs import Protected, check_folder
 
     try:
+        check_folder(
+            out,
+            ("report.json", "fractures.csv", "report.html"),
+            Protected.of(path for path in (predictions, reference, compare, readers) if path is not None),
+            option="--out",
+            own=lambda head: b'"format": "fracture-evaluation' in head,
+        )
         report = _run(
             predictions, reference, images, groups, threshold, hit.value, hit_threshold, froc_films.value,
             compare, readers, margin, bootstrap, seed, level, worst, allow_missing, allow_extra, any_score,

@@ -31,9 +31,14 @@ def model_card(
     from fracture.data.splits import Split
     from fracture.reporting import model_card as make
     from fracture.reporting import read_aims
+    from fracture.runs.outputs import Protected, check_output
     from fracture.store import open_weights
 
     opened = open_weights(weights)
+    if out is not None:
+        given = (report, aims, misses, *(extra or ()), *opened.folder.iterdir())
+        inputs = Protected.of(path for path in given if path is not None)
+        check_output(out, inputs, option="--out", own=lambda head: b"**Intended use.**" in head)
     folder_split = opened.folder / "split.json"
     arguments = ["fracture", "model-card", weights]
     for name, values in (("report", [report]), ("extra", extra or []), ("aims", [aims]), ("misses", [misses])):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fracture.marks import is_own_picture, is_results
 from fracture.runs.journal import record_files
 from fracture.runs.kinds import read_head
 
-__all__ = ["Outputs", "Protected", "check_output", "overlay_paths"]
+__all__ = ["Outputs", "Protected", "check_folder", "check_output", "check_outputs", "overlay_paths"]
 
 _LONGEST = 255  # bytes of a file's name
 
@@ -96,6 +96,29 @@ def check_output(
             got=os.fspath(path),
             hint=f"choose another {option}, or move that file away; nothing was written",
         )
+
+
+def check_folder(
+    folder: Path, names: Sequence[str], inputs: Protected, *, option: str, own: Callable[[bytes], bool]
+) -> None:
+    """``check_output`` for a report of several files.
+
+    Args:
+        folder: Where they will be written; need not exist.
+        names: Of the files; the first one tells by ``own`` whether an earlier report of ours lies there, which may be
+            replaced.
+        inputs, option, own: As for ``check_output``.
+
+    Raises:
+        ConfigurationError: As ``check_output``, or there are other files of these names and no report of ours.
+    """
+    for name in names:
+        check_output(folder / name, inputs, option=option)
+    check_output(folder / names[0], inputs, option=option, own=own)
+    if (folder / names[0]).exists():
+        return
+    for name in names[1:]:
+        check_output(folder / name, inputs, option=option, own=lambda _: False)
 
 
 def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str, str]) -> None:
