@@ -73,7 +73,7 @@ def timed(call: Callable[[], object]) -> Seconds:
 
 def bare(reader: HipReader, film: fracture.Radiograph) -> Seconds:
     """Seconds of both forward passes."""
-    prepared = reader._prepared(film, 0.0)
+    prepared = reader.prepare(film)
     first = reader._tensor([prepared.planes])
     found = reader.localize(film)
     crops = [crop_hip(film.pixels, one.box, one.side, reader.crop) for one in found]

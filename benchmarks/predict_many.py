@@ -42,7 +42,7 @@ def simulated(folder: Path, n: int = 40) -> list[Path]:
 
 def bare(detector: fracture.Detector, paths: list[Path], batch_size: int) -> float:
     """Seconds of forward passes alone over these films, in batches as predict_many makes them."""
-    from fracture.ensemble import shape_groups
+    from fracture.wing.reader import shape_groups
 
     ensemble, total = detector.ensemble, 0.0
     for start in range(0, len(paths), batch_size):

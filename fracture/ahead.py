@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +43,7 @@ def ahead(sources: Iterable[A], prepare: Callable[[A], B], workers: int, depth: 
 
 def source_name(source: object) -> str:
     """How results call a source: the path as it was given, or what kind of thing it was."""
-    if isinstance(source, (str, os.PathLike)):
-        return str(os.fspath(source))
-    name = getattr(source, "source", None)
+    name = None
+    with contextlib.suppress(Exception):  # an object of the caller's may do anything when it is asked
+        name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "source", None)
     return name if isinstance(name, str) else f"<{type(source).__name__}>"

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from fracture.ahead import ahead, source_name
 from fracture.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.card import Card
-from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm, shape_groups
-from fracture.errors import ConfigurationError, InputError
+from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm
+from fracture.errors import ConfigurationError
 from fracture.fast import FAST_SUFFIX, fast_view
-from fracture.input_check.rules import check_pixels, distance_warning
+from fracture.input_check.rules import distance_warning
 from fracture.operating_points import OperatingPoints
 from fracture.prediction import HIGH_SENSITIVITY, Box, Failure, GridToSource, Prediction
-from fracture.reading import read
 from fracture.store import Weights, open_weights
+from fracture.wing.reader import Film, ReaderBase, check_options
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
@@ -29,20 +26,13 @@ if TYPE_CHECKING:
     from fracture.radiograph import Radiograph
     from fracture.reading import Source
 
-__all__ = ["Detector", "Examined", "load", "predict"]
+__all__ = ["UNCALIBRATED", "Detector", "Examined", "load", "predict"]
 
-
-_READING = frozenset(inspect.signature(read).parameters) - {"source", "region", "tree"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Film:
-    """A film between reading and judging."""
-
-    radiograph: Radiograph
-    prepared: PreparedFilm
-    seconds: float
-    warnings: tuple[str, ...]
+UNCALIBRATED: Final = (
+    "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
+    "run fracture calibrate"
+)
+"""The warning on every film that weights judge at a threshold found on no film."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +51,13 @@ class Examined:
     seconds: float
     warnings: tuple[str, ...] = ()
 
+    @property
+    def source(self) -> str:
+        """What results call the film."""
+        return self.radiograph.source
 
-class Detector:
+
+class Detector(ReaderBase[PreparedFilm, Examined]):
     """Finds fractures on radiographs. Get one from :func:`fracture.load`.
 
     Args:
@@ -126,17 +121,13 @@ class Detector:
 
         Raises:
             InputError: The source cannot be read as a radiograph.
-            RegionError: An unknown region or operating point.
+            RegionError: An unknown region.
+            OperatingPointError: An unknown operating point, or none for the region.
+            ConfigurationError: An unknown option.
         """
-        self._check_request(region, operating_point, reading)
-        start = time.perf_counter()
-        radiograph = read(source, region=region, tree=self.tree, **reading)
-        prepared = self.ensemble.prepare(radiograph)
-        warnings = check_pixels(radiograph, prepared.inputs[0].geometry.crop)
-        output = self.ensemble.run([prepared])[0]
-        examined = Examined(radiograph, output, 0.0, warnings)
-        result = self.judge(examined, operating_point=operating_point, candidates=candidates)
-        return replace(result, seconds=time.perf_counter() - start)
+        self._check(self.predict, region, operating_point, reading)
+        judge = functools.partial(self.judge, operating_point=operating_point, candidates=candidates)
+        return self._one(source, judge, region=region, **reading)
 
     def predict_many(
         self,
@@ -167,30 +158,17 @@ class Detector:
             One result per source: a :class:`Prediction`, or a :class:`Failure` for a source that cannot be used.
 
         Raises:
-            RegionError: An unknown region or operating point.
+            RegionError: An unknown region.
+            OperatingPointError: An unknown operating point, or none for the region.
             ConfigurationError: One source instead of several, an unknown option, or a number out of range.
         """
-        self._check_request(region, operating_point, reading)
-        if isinstance(sources, (str, bytes, os.PathLike)):
-            raise ConfigurationError(
-                "predict_many takes several sources", got=repr(sources)[:80], hint="put one source into a list"
-            )
-        if batch_size < 1 or workers < 0:
-            raise ConfigurationError(
-                "predict_many needs at least one film per batch and no negative number of workers",
-                got=f"batch_size={batch_size}, workers={workers}",
-            )
-        examined = self.examine_many(sources, region=region, batch_size=batch_size, workers=workers, **reading)
+        self._check(self.predict_many, region, operating_point, reading)
 
-        def results() -> Iterator[Prediction | Failure]:
-            for found in examined:
-                if isinstance(found, Failure):
-                    yield found
-                    continue
-                result = self.judge(found, operating_point=operating_point, candidates=candidates)
-                yield result if keep else result.drop_pixels()
+        def judge(examined: Examined) -> Prediction:
+            result = self.judge(examined, operating_point=operating_point, candidates=candidates)
+            return result if keep else result.drop_pixels()
 
-        return results()
+        return self._many(sources, judge, batch_size=batch_size, workers=workers, region=region, **reading)
 
     def examine_many(
         self,
@@ -205,40 +183,26 @@ class Detector:
 
         For finding thresholds and for sweeping box rules; :meth:`judge` is the second half.
         """
-        options = {"region": region, "tree": self.tree, **reading}
-        prepare = functools.partial(self._prepare, options)
-        for batch in _batches(ahead(sources, prepare, workers, 2 * batch_size), batch_size):
-            start = time.perf_counter()
-            films = [film for film in batch if isinstance(film, _Film)]
-            outputs: dict[int, EnsembleOutput] = {}
-            for group in shape_groups([film.prepared for film in films]):
-                for index, output in zip(group, self.ensemble.run([films[i].prepared for i in group]), strict=True):
-                    outputs[id(films[index])] = output
-            share = (time.perf_counter() - start) / max(1, len(films))
-            for film in batch:
-                if isinstance(film, Failure):
-                    yield film
-                else:
-                    yield Examined(film.radiograph, outputs[id(film)], film.seconds + share, film.warnings)
+        self._check_request(self.examine_many, reading, region)
+        return self._many(sources, _as_it_is, batch_size=batch_size, workers=workers, region=region, **reading)
 
-    def _prepare(self, options: Mapping[str, Any], source: Source) -> _Film | Failure:
-        start = time.perf_counter()
-        try:
-            radiograph = read(source, **options)
-            prepared = self.ensemble.prepare(radiograph)
-            warnings = check_pixels(radiograph, prepared.inputs[0].geometry.crop)
-        except InputError as error:
-            return Failure(source_name(source), error, time.perf_counter() - start)
-        return _Film(radiograph, prepared, time.perf_counter() - start, warnings)
+    def prepare(self, radiograph: Radiograph) -> PreparedFilm:
+        """Preprocess one film for all members; see :meth:`Ensemble.prepare`."""
+        return self.ensemble.prepare(radiograph)
 
-    def _check_request(
-        self, region: str | Sequence[str] | None, operating_point: str, reading: Mapping[str, Any]
+    def examine(self, films: Sequence[Film[PreparedFilm]]) -> list[Examined]:
+        """What the networks say of films of one shape, as one batch."""
+        outputs = self.ensemble.run([film.inputs for film in films])
+        return [Examined(f.radiograph, out, f.seconds, f.warnings) for f, out in zip(films, outputs, strict=True)]
+
+    def _check(
+        self,
+        method: Callable[..., Any],
+        region: str | Sequence[str] | None,
+        operating_point: str,
+        reading: Mapping[str, Any],
     ) -> None:
-        """What is wrong with the request is said at the call, not at the first film."""
-        if unknown := sorted(set(reading) - _READING):
-            raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=sorted(_READING))
-        names = () if region is None else (region,) if isinstance(region, str) else tuple(region)
-        shown = tuple(self.tree.normalize(name) for name in names)
+        shown = self._check_request(method, reading, region)
         _ = self.operating_points.lookup(shown, self.tree)[operating_point]
 
     def judge(
@@ -247,7 +211,8 @@ class Detector:
         """Thresholds and boxes: the second half of :meth:`predict`, on what the networks said.
 
         Raises:
-            RegionError: An unknown operating point, or a region that is not in the tree.
+            RegionError: A region that is not in the tree.
+            OperatingPointError: An unknown operating point, or none for the film's regions.
         """
         radiograph, output = examined.radiograph, examined.output
         regions, region_source = self.regions_of(radiograph, output)
@@ -297,7 +262,12 @@ class Detector:
             model_version=self.card.version,
             spacing=radiograph.spacing,
             seconds=examined.seconds,
-            warnings=(*radiograph.warnings, *examined.warnings, *self._distance_warning(output)),
+            warnings=(
+                *((UNCALIBRATED,) if applied.point.provisional else ()),
+                *radiograph.warnings,
+                *examined.warnings,
+                *self._distance_warning(output),
+            ),
             radiograph=radiograph,
         )
 
@@ -350,6 +320,10 @@ class Detector:
         return finetune(self.folder, data, region=region, out=out, parent=parent, **options)
 
 
+def _as_it_is(examined: Examined) -> Examined:
+    return examined
+
+
 @functools.lru_cache(maxsize=2)
 def _shared(name_or_path: str | None, device: str, precision: Precision, fast: bool) -> Detector:
     return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
@@ -395,19 +369,40 @@ def predict(
 ) -> Prediction:
     """Judge one radiograph with the shipped weights, which are loaded once and kept.
 
-    The arguments are those of :meth:`Detector.predict` and :func:`load`; so are the errors.
+    >>> p = fracture.predict("wrist.dcm", region="wrist")
+    >>> p.probability, p.fractured, p.boxes
+    >>> p.save_overlay("wrist.png")
+
+    For several films, ``fracture.load().predict_many(paths)`` is faster, and goes on where one of them fails.
+
+    Args:
+        source: A path to a DICOM, PNG, JPEG or TIFF file, its bytes, an array (height, width), a PIL image, a pydicom
+            data set or a :class:`Radiograph`; see :func:`fracture.read`.
+        region: The anatomical region or regions shown, ``"wrist"`` or ``["forearm", "wrist"]``. Where it is not given,
+            the file's own region is used, else the one that the networks recognize; ``Prediction.region_source`` says
+            which.
+        weights: Name of shipped weights, or a folder with ``card.json``; the default weights where left out.
+        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+        fast: Run only the members that the card names for this; its ``fast.loses`` says what that costs.
+        operating_point: ``"high_sensitivity"`` (the paper's 92.5 %) or ``"high_specificity"``: which threshold decides
+            ``fractured``.
+        candidates: Also return every box found in the map, whatever the film's decision.
+        **reading: Options of :func:`fracture.read`: ``frame``, ``window``, ``allow``, ``max_pixels``, ``max_bytes``.
+
+    Returns:
+        A :class:`Prediction`: ``probability`` in [0, 1], ``fractured``, ``boxes`` in source pixels, ``warnings``, ...;
+        it keeps the film and the probability map, for ``plot`` and ``save_overlay``.
+
+    Raises:
+        InputError: The source cannot be used as a radiograph; each kind has a class of its own, see
+            ``fracture.errors``.
+        RegionError: An unknown region.
+        OperatingPointError: An unknown operating point, or none for the region.
+        ConfigurationError: An unknown option, device or precision.
+        WeightsError: The weights are missing, damaged, or not what their card says.
     """
+    check_options(predict, reading)
     key = None if weights is None else os.fspath(weights)
     detector = _shared(key, device, precision, fast)
     return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)
-
-
-def _batches(films: Iterator[_Film | Failure], size: int) -> Iterator[list[_Film | Failure]]:
-    batch: list[_Film | Failure] = []
-    for film in films:
-        batch.append(film)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

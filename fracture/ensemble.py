@@ -7,7 +7,9 @@ its score is calibrated before the average (our choice; the card says whether).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
@@ -64,6 +66,11 @@ class PreparedFilm:
     def shape_key(self) -> tuple[tuple[int, ...], ...]:
         """Films with equal keys can share a batch."""
         return tuple(prepared.planes.shape for prepared in self.inputs)
+
+    @property
+    def crop(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1) of the image within the dark padding, in whole source pixels."""
+        return self.inputs[0].geometry.crop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,9 +292,13 @@ class Ensemble:
 def resolve_device(device: str) -> torch.device:
     """``"auto"`` is CUDA where there is one, else the CPU; anything else is torch's own name of a device.
 
+    From here on torch's threads may run, and a process forked from this one has none of them: it would wait for them
+    for ever (GNU OpenMP). Such a process therefore runs on one thread, as the workers of torch's own ``DataLoader`` do.
+
     Raises:
         ConfigurationError: No such device, here or at all.
     """
+    _mind_forks()
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -297,6 +308,12 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("no CUDA device here", got=repr(device), hint="use device='cpu' or 'auto'")
     return resolved
+
+
+@functools.cache
+def _mind_forks() -> None:
+    if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
@@ -388,11 +405,3 @@ def _regrid(
 
 def _numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
     return np.asarray(tensor.cpu().numpy(), np.float32)
-
-
-def shape_groups(films: Iterable[PreparedFilm]) -> list[list[int]]:
-    """Indices of films grouped by shape, groups in order of first appearance."""
-    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-    for index, film in enumerate(films):
-        groups.setdefault(film.shape_key, []).append(index)
-    return list(groups.values())

@@ -10,14 +10,16 @@ The tree::
     │   ├── NotARadiographError     CT or MR slice, color photograph, presentation state, no pixels
     │   ├── MultiFrameError         several frames and none was chosen
     │   ├── ImageSizeError          larger (or smaller) than the declared limits, refused before decoding
-    │   └── PixelValueError         NaN or infinite pixels, wrong dtype or shape, a film that is all padding
-    ├── RegionError                 an unknown anatomical region, or one without an operating point
+    │   ├── PixelValueError         NaN or infinite pixels, wrong dtype or shape, a film that is all padding
+    │   └── UnexpectedError         an error of the library itself that this input brought to light
+    ├── RegionError                 an unknown anatomical region
     ├── WeightsError                weights cannot be used
     │   ├── WeightsNotFoundError    no such name or folder
     │   ├── WeightsIntegrityError   a checksum or a shape differs from what the card says
     │   └── CardError               the card is missing, malformed, or of another version
     ├── ModelError                  a model specification that cannot be built, or a tensor of the wrong shape
     ├── ConfigurationError          an unknown or contradictory setting
+    │   └── OperatingPointError     an unknown operating point, or one that the weights lack (also a RegionError)
     ├── DataError                   an annotated set, split or prediction file with faults
     │   └── UnreadableDataError     such a file that cannot be read at all (an UnreadableFileError too)
     ├── EvaluationError             a statistic that is asked for where it is not defined
@@ -30,7 +32,10 @@ Messages never hold a patient's name, id or date: only what the caller gave and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 
 __all__ = [
     "CardError",
@@ -45,16 +50,19 @@ __all__ = [
     "ModelError",
     "MultiFrameError",
     "NotARadiographError",
+    "OperatingPointError",
     "OutputError",
     "PixelValueError",
     "RegionError",
     "TrainingError",
+    "UnexpectedError",
     "UnreadableDataError",
     "UnreadableFileError",
     "UnsupportedError",
     "WeightsError",
     "WeightsIntegrityError",
     "WeightsNotFoundError",
+    "unforeseen",
 ]
 
 
@@ -96,7 +104,7 @@ class FractureError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not pickle by default; worker processes send ours back.
-        return (_rebuild, (type(self), self.what, self.got, self.allowed, self.hint))
+        return (_rebuild, (type(self), self.what, self.got, self.allowed, self.hint), self.__dict__)
 
 
 def _rebuild(kind: type[FractureError], what: str, got: object, allowed: object, hint: str | None) -> FractureError:
@@ -141,8 +149,18 @@ class PixelValueError(InputError):
     """The pixels cannot be used: NaN, infinite, a wrong dtype or shape, or no image content."""
 
 
+class UnexpectedError(InputError):
+    """An error that nobody foresaw: of the library, not of the input that brought it to light.
+
+    ``details`` holds the traceback as text. ``str(error)`` names its type and its place; what it said is there only
+    if no file was being read, since a parser's error may quote the file, and with it the patient.
+    """
+
+    details: str = ""
+
+
 class RegionError(FractureError):
-    """An anatomical region that does not exist, or that has no operating point to fall back on."""
+    """An anatomical region that does not exist."""
 
 
 class WeightsError(FractureError):
@@ -169,6 +187,13 @@ class ConfigurationError(FractureError):
     """An unknown, malformed or contradictory setting."""
 
 
+class OperatingPointError(ConfigurationError, RegionError):
+    """An operating point that does not exist, or that the weights do not have for a film's regions.
+
+    It was a ``RegionError`` once, and is caught as one still.
+    """
+
+
 class DataError(FractureError):
     """An annotated set, a split or a file of predictions that has faults."""
 
@@ -191,3 +216,39 @@ class TrainingError(FractureError):
 
 class MissingDependencyError(FractureError):
     """An optional extra is not installed; the message holds the exact pip line."""
+
+
+@contextlib.contextmanager
+def unforeseen(source: str, *, quote: bool = True) -> Iterator[None]:
+    """What nobody foresaw inside becomes an :class:`UnexpectedError` of one input.
+
+    Errors of the library pass as they are; so does a lack of memory, which is the process's and no film's, and what
+    is no ``Exception`` (``KeyboardInterrupt``, ``SystemExit``).
+
+    Args:
+        source: How results call the input.
+        quote: Whether the message may say what the error said; not while a file is being parsed.
+    """
+    try:
+        yield
+    except FractureError:
+        raise
+    except Exception as error:
+        if _no_memory(error):
+            raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = f": {error}" if quote and str(error) else ""
+        found = UnexpectedError(
+            f"{source}: an error that was not foreseen",
+            got=f"{type(error).__name__} in {PurePath(frame.filename).name}:{frame.lineno}{said}"[:500],
+            hint="please report it, with error.details and, if it holds no patient, the film",
+        )
+        found.details = "".join(traceback.format_exception(error))
+        raise found from error
+
+
+def _no_memory(error: Exception) -> bool:
+    """Python's own, torch's on any device, and OpenCV's: the latter two have no type that can be had without them."""
+    name = type(error).__name__
+    torn = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or torn or getattr(error, "code", None) == -4

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from fracture.errors import CardError, EvaluationError, FractureError, RegionError
+from fracture.errors import CardError, EvaluationError, FractureError, OperatingPointError, RegionError
 from fracture.intervals import wilson_interval
 from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 from fracture.regions import DEFAULT_TREE, RegionTree
@@ -109,6 +109,11 @@ class OperatingPoint(Record):
                 allowed=[f"{name} and {kind}" for name, kind in _KIND_OF_POINT.items()],
             )
 
+    @property
+    def provisional(self) -> bool:
+        """Whether it was set before any calibration: found on no film, so that it decides nothing."""
+        return self.n_positive + self.n_negative == 0
+
     def reached(self, probability: float) -> bool:
         """Whether the film is called fractured at this point: ``probability >= threshold``."""
         return probability >= self.threshold
@@ -141,7 +146,7 @@ class RegionThresholds(Record):
         """The operating point of that name, ``None`` where this node has none.
 
         Raises:
-            RegionError: There is no operating point of such a name at all.
+            OperatingPointError: There is no operating point of such a name at all.
         """
         _check_point_name(name)
         return cast("OperatingPoint | None", getattr(self, name))
@@ -202,7 +207,7 @@ class FilmThresholds:
     def __getitem__(self, name: str) -> AppliedPoint:
         _check_point_name(name)
         if name not in self.points:
-            raise RegionError(
+            raise OperatingPointError(
                 f"these weights have no operating point {name!r} for the film's regions",
                 allowed=tuple(self.points) or "none",
                 hint="choose another operating point, or run fracture calibrate",
@@ -425,7 +430,8 @@ def fit_operating_points(
 
     Raises:
         EvaluationError: Malformed scores, labels or targets, or another number of regions than of scores.
-        RegionError: A region, or a node to fit, is not in the tree; an operating point has an unknown name.
+        RegionError: A region, or a node to fit, is not in the tree.
+        OperatingPointError: An operating point has an unknown name.
     """
     values, present = _checked(scores, labels)
     if len(regions) != values.size:
@@ -539,4 +545,4 @@ def _check_rule(kind: str, method: str) -> None:
 
 def _check_point_name(name: str) -> None:
     if name not in POINTS:
-        raise RegionError("unknown operating point", got=repr(name), allowed=POINTS)
+        raise OperatingPointError("unknown operating point", got=repr(name), allowed=POINTS)

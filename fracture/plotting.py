@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, unforeseen
 from fracture.marks import png_mark
 from fracture.prediction import HIGH_SENSITIVITY, Box, Prediction
 from fracture.radiograph import Radiograph
@@ -121,9 +121,11 @@ def save_overlay(
 
     Raises:
         ConfigurationError: As for ``render_overlay``, or the file cannot be written.
+        UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
     """
-    picture = render_overlay(prediction, image=image, show_map=show_map, show_candidates=show_candidates)
-    write_picture(picture, path)
+    with unforeseen(prediction.source):
+        picture = render_overlay(prediction, image=image, show_map=show_map, show_candidates=show_candidates)
+        write_picture(picture, path)
 
 
 def write_picture(picture: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:

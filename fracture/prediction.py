@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fracture.errors import ConfigurationError, FractureError
+from fracture.wing.record import Record
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -134,11 +135,13 @@ class GridToSource:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Prediction(Record):
     """What the detector says about one radiograph.
 
     Attributes:
+        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
+        error: None; a ``Failure`` holds the error.
         source: The path as the caller gave it, or ``"<array>"`` and the like.
         width, height: Size of the source image in pixels.
         probability: Probability of a fracture somewhere on the film, in [0, 1], after calibration.
@@ -170,6 +173,10 @@ class Prediction:
     Raises:
         ConfigurationError: The probability is not in [0, 1].
     """
+
+    ok: ClassVar[Literal[True]] = True
+    error: ClassVar[None] = None
+    _shown = ("source", "fractured", "probability", "threshold", "region", "boxes", "warnings", "model")
 
     source: str
     width: int
@@ -204,16 +211,6 @@ class Prediction:
             raise ConfigurationError(
                 f"{self.source}: a probability is in [0, 1]", got=self.probability, hint="check the weights"
             )
-
-    @property
-    def ok(self) -> bool:
-        """True: the film was read. A ``Failure`` says False."""
-        return True
-
-    @property
-    def error(self) -> FractureError | None:
-        """None: the film was read. A ``Failure`` holds the error."""
-        return None
 
     @property
     def region(self) -> str:
@@ -323,24 +320,31 @@ class Prediction:
         return f"<table>{cells}</table>"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An input that could not be read: what ``predict_many`` yields in its place.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Failure(Record):
+    """An input that could not be read or judged: what ``predict_many`` yields in its place.
 
     Attributes:
+        ok: False: there is no prediction. ``if result.ok:`` tells a type checker so, too.
         source: The path as the caller gave it, or ``"<array>"`` and the like.
         error: Why; ``raise failure.error`` gives the exception that ``predict`` would have raised.
         seconds: Wall time until the failure.
     """
 
+    ok: ClassVar[Literal[False]] = False
+    _shown = ("source", "error")
+
     source: str
     error: FractureError
     seconds: float = 0.0
 
-    @property
-    def ok(self) -> bool:
-        """False: there is no prediction."""
-        return False
+    @classmethod
+    def of(cls, source: str, error: FractureError, seconds: float = 0.0) -> Failure:
+        """A failure that keeps no film alive: an error's traceback holds all that its functions held."""
+        part: BaseException | None = error
+        while part is not None:
+            part.__traceback__, part = None, part.__cause__ or part.__context__
+        return cls(source, error, seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """The same keys as the first thirteen of ``Prediction.to_dict``, null but for source, seconds and error."""

@@ -51,7 +51,7 @@ def examine_films(
     """Run the networks over every film of a set.
 
     Raises:
-        DataError: Films that cannot be read, all named at once.
+        DataError: Films that cannot be read or judged, all named at once, when every film has had its turn.
     """
     cases: list[Case] = []
     faults: list[str] = []
@@ -74,7 +74,7 @@ def examine_films(
         cases.append(Case(film, replace(found, radiograph=radiograph), told))
     if faults:
         raise DataError(
-            f"{len(faults)} films of {annotated.name} cannot be read", got="; ".join(faults[:5]), hint="see verify-data"
+            f"{len(faults)} films of {annotated.name} cannot be judged", got="; ".join(faults), hint="see verify-data"
         )
     return cases
 

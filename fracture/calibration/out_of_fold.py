@@ -94,6 +94,7 @@ def calibrate_out_of_fold(
     opened = open_weights(weights)
     judges = [read_fold(folder) for folder in fold_weights]
     shares = share_out(judges, annotated, parts)
+    require_fractures(shares)
     kinship = _kinship(opened.card, judges, by_name=calibrate_members is True)
     fitted = kinship.same if calibrate_members is None else calibrate_members
     card = _on_one_scale(opened.card, judges, kinship, fitted=fitted)
@@ -103,7 +104,6 @@ def calibrate_out_of_fold(
         ensemble = Ensemble.load(judge.weights, device=device, precision=precision)
         detector = Detector(ensemble, judge.weights.card)
         cases += [_named(case, names, judge.weights.card) for case in examine_films(detector, share, progress=progress)]
-    require_fractures(cases, annotated.name)
     fractured = sum(case.film.fractured for case in cases)
     data = (
         f"{len(cases)} films, {fractured} fractured, of {annotated.name}, out of fold: each "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fracture.atomic import write_text
-from fracture.calibration.cases import Case, examine_films
+from fracture.calibration.cases import examine_films
 from fracture.calibration.fitting import Fitting, cross_fit
 from fracture.calibration.folds import check_unseen
 from fracture.calibration.metrics import measure_all
@@ -86,7 +86,8 @@ def calibrate(
 
     Raises:
         DataError: Films that cannot be read or were trained on, too few of a class or fewer groups than folds, or a
-            member whose scores are not higher on fractured films (with ``calibrate_members``).
+            member whose scores are not higher on fractured films (with ``calibrate_members``). Where the networks have
+            run, ``out`` holds the films' predictions all the same, judged by the card as it was.
         ConfigurationError: An unknown method.
         OutputError: Predictions or card cannot be written; the card is as it was.
         WeightsError: The weights cannot be loaded.
@@ -94,11 +95,12 @@ def calibrate(
     check_request(out, method)
     opened = open_weights(weights)
     check_unseen(opened, annotated)
+    require_fractures([annotated])
+    held = split_folds(annotated, folds, seed=seed).parts.values()  # what cannot be divided is refused before the work
     ensemble = Ensemble.load(opened, device=device, precision=precision)
     cases = examine_films(Detector(ensemble, opened.card), annotated, progress=progress)
-    require_fractures(cases, annotated.name)
     numbers = {case.film.source: i for i, case in enumerate(cases)}
-    parts = [[numbers[source] for source in held] for held in split_folds(annotated, folds, seed=seed).parts.values()]
+    parts = [[numbers[source] for source in part] for part in held]
     data = description or f"{len(cases)} films of {annotated.name}"
     fitting = Fitting(tuple(cases), Sweep.over(cases), opened.card, calibrate_members, method, data)
     return conclude(opened, fitting, parts, ensemble, out=out, seed=seed)
@@ -129,7 +131,10 @@ def conclude(
         OutputError: Predictions or card cannot be written.
         DataError: As for :func:`fracture.calibration.fitting.cross_fit`.
     """
-    sensitive, specific = cross_fit(fitting, folds, ensemble)
+    try:
+        sensitive, specific = cross_fit(fitting, folds, ensemble)
+    except DataError as error:
+        raise _refused(error, opened.card, fitting, ensemble, out) from error
     metrics = measure_all(fitting.cases, sensitive, specific, seed=seed)
     metrics["calibration"]["members"] = _words(fitting)
     metrics["precision"] = str(ensemble.dtype).removeprefix("torch.")
@@ -145,14 +150,27 @@ def conclude(
     return CalibrationResult(card, sensitive, metrics)
 
 
-def require_fractures(cases: Sequence[Case], name: str) -> None:
-    """Refuse films of which none is fractured.
+def require_fractures(sets: Sequence[AnnotatedSet]) -> None:
+    """Refuse films of which none is fractured, before the networks run.
 
     Raises:
         DataError: None is.
     """
-    if not any(case.film.fractured for case in cases):
-        raise DataError(f"{name} has no fractured film", hint="thresholds need films of both classes")
+    if not any(annotated.positives for annotated in sets):
+        names = ", ".join(dict.fromkeys(annotated.name for annotated in sets))
+        raise DataError(f"{names} has no fractured film", hint="thresholds need films of both classes")
+
+
+def _refused(error: DataError, card: Card, fitting: Fitting, ensemble: Ensemble, out: str | Path | None) -> DataError:
+    """Films that give no thresholds give scores all the same: they are written, judged by the card as it was."""
+    left = "give --out to keep the films' predictions all the same"
+    if out is not None:
+        path = Path(out) / "predictions.jsonl"
+        detector = Detector(ensemble, card)
+        _write_lines(path, [detector.judge(case.examined, candidates=True).drop_pixels() for case in fitting.cases])
+        left = f"the films' predictions, judged by the card as it was, are in {path}, for fracture evaluate"
+    hint = left if error.hint is None else f"{error.hint}; {left}"
+    return DataError(error.what, got=error.got, allowed=error.allowed, hint=hint)
 
 
 def _words(fitting: Fitting) -> str:

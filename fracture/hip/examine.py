@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from fracture.data.records import AnnotatedSet
-from fracture.errors import InputError
+from fracture.data.records import AnnotatedSet, Film
+from fracture.errors import FractureError, unforeseen
 from fracture.hip.cases import ExtraBox, HipCase
-from fracture.hip.geometry import box_iou
+from fracture.hip.geometry import Box, box_iou
 from fracture.hip.pipeline import HipReader
-from fracture.hip.records import hips_of
+from fracture.hip.prediction import Hip, HipFilm
+from fracture.hip.records import HipLabel, hips_of
 from fracture.prediction import Failure
-from fracture.reading import read
 
 __all__ = ["examine"]
 
@@ -32,44 +32,55 @@ def examine(
         progress: Called with 1 after each film.
 
     Returns:
-        Cases in the set's order; boxes found where no hip is labelled; films that cannot be read.
+        Cases in the set's order; boxes found where no hip is labelled; films that failed.
     """
     cases: list[HipCase] = []
     extra: list[ExtraBox] = []
     failures: list[Failure] = []
     for film in annotated:
-        try:
-            radiograph = read(annotated.image_path(film))
-            found = {hip.side: hip for hip in reader.read_film(radiograph).hips}
-        except InputError as error:
-            failures.append(Failure(film.source, error))
-            continue
         labelled = {hip.side: hip for hip in hips_of(film)}
-        for side, hip in labelled.items():
-            one = found.get(side)
-            other = next((box.box for name, box in found.items() if name != side), None)
-            drawn = (one.box.x0, one.box.y0, one.box.x1, one.box.y1) if one is not None else None
-            across = None if other is None else (other.x0, other.y0, other.x1, other.y1)
-            by_hand = reader.classify(radiograph, hip.box, side) if manual else None
-            cases.append(
-                HipCase(
-                    source=film.source,
-                    group=film.group,
-                    side=side,
-                    box=hip.box,
-                    allowed=hip.allowed or (),
-                    findings=hip.findings,
-                    found=drawn,
-                    found_score=None if one is None else one.box_score,
-                    wrong_side=0.0 if across is None else box_iou(hip.box, across),
-                    manual=None if by_hand is None else tuple(float(v) for v in by_hand),
-                    automatic=None if one is None else tuple(one.probabilities.values()),
-                )
-            )
-        for side, one in found.items():
-            if side not in labelled:
-                box = (one.box.x0, one.box.y0, one.box.x1, one.box.y1)
-                extra.append(ExtraBox(film.source, side, box, one.box_score))
-        if progress is not None:
-            progress(1)
+        try:
+            seen = reader.read_film(annotated.image_path(film))
+            found = {hip.side: hip for hip in seen.hips}
+            with unforeseen(film.source):
+                judged = [_case(reader, film, seen, hip, found, manual=manual) for hip in labelled.values()]
+        except FractureError as error:
+            failures.append(Failure.of(film.source, error))
+            continue
+        finally:
+            if progress is not None:
+                progress(1)
+        cases += judged
+        extra += [
+            ExtraBox(film.source, side, _corners(one), one.box_score)
+            for side, one in found.items()
+            if side not in labelled
+        ]
     return cases, extra, failures
+
+
+def _case(
+    reader: HipReader, film: Film, seen: HipFilm, hip: HipLabel, found: Mapping[str, Hip], *, manual: bool
+) -> HipCase:
+    one = found.get(hip.side)
+    other = next((box for name, box in found.items() if name != hip.side), None)
+    by_hand = None
+    if manual and seen.radiograph is not None:
+        by_hand = reader.classify(seen.radiograph, hip.box, hip.side)
+    return HipCase(
+        source=film.source,
+        group=film.group,
+        side=hip.side,
+        box=hip.box,
+        allowed=hip.allowed or (),
+        findings=hip.findings,
+        found=None if one is None else _corners(one),
+        found_score=None if one is None else one.box_score,
+        wrong_side=0.0 if other is None else box_iou(hip.box, _corners(other)),
+        manual=None if by_hand is None else tuple(float(v) for v in by_hand),
+        automatic=None if one is None else tuple(one.probabilities.values()),
+    )
+
+
+def _corners(hip: Hip) -> Box:
+    return hip.box.x0, hip.box.y0, hip.box.x1, hip.box.y1

@@ -12,10 +12,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fracture.ahead import ahead, source_name
 from fracture.ensemble import Precision, resolve_device, resolve_precision
-from fracture.errors import ConfigurationError, InputError
+from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
 from fracture.hip.crops import Crop, crop_hip, rgb_input
@@ -39,7 +36,7 @@ from fracture.models.persistence import load_state
 from fracture.prediction import Box as ScoredBox
 from fracture.prediction import Failure
 from fracture.preprocess import Geometry, letterbox
-from fracture.reading import read
+from fracture.wing.reader import Film, ReaderBase, check_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,20 +47,26 @@ if TYPE_CHECKING:
 
 __all__ = ["HipReader", "load", "predict", "predict_many", "predict_study"]
 
-_READING = frozenset(inspect.signature(read).parameters) - {"source", "region", "tree"}
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalizerInput:
+    """A film as the localizer takes it: planes float32 (3, height, width), and where they lie on the film."""
 
-@dataclass(frozen=True, slots=True)
-class _Film:
-    """A film, read and ready for the localizer."""
-
-    radiograph: Radiograph
     planes: NDArray[np.float32]
     geometry: Geometry
-    seconds: float
+
+    @property
+    def crop(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1) of the image within the dark padding, in whole source pixels."""
+        return self.geometry.crop
+
+    @property
+    def shape_key(self) -> tuple[int, ...]:
+        """Shape of the planes."""
+        return self.planes.shape
 
 
-class HipReader:
+class HipReader(ReaderBase[LocalizerInput, HipFilm]):
     """Finds hips and names what they show. Get one from :func:`fracture.hip.load`.
 
     Args:
@@ -116,8 +119,8 @@ class HipReader:
             InputError: The source cannot be read as a radiograph.
             ConfigurationError: An unknown option.
         """
-        _check_options(reading)
-        return self._judge(self._prepare(source, reading))
+        self._check_request(self.read_film, reading)
+        return self._one(source, lambda found: found, **reading)
 
     def predict_many(
         self, sources: Iterable[Source], *, workers: int = 2, keep: bool = False, **reading: Any
@@ -136,24 +139,9 @@ class HipReader:
         Raises:
             ConfigurationError: One source instead of several, an unknown option, or a number out of range.
         """
-        _check_options(reading)
-        if isinstance(sources, (str, bytes, os.PathLike)):
-            raise ConfigurationError(
-                "predict_many takes several sources", got=repr(sources)[:80], hint="put one source into a list"
-            )
-        if workers < 0:
-            raise ConfigurationError("a number of workers is not negative", got=workers)
-
-        def results() -> Iterator[HipFilm | Failure]:
-            prepare = functools.partial(self._prepare_or_fail, reading=reading)
-            for film in ahead(sources, prepare, workers, depth=8):
-                if isinstance(film, Failure):
-                    yield film
-                else:
-                    found = self._judge(film)
-                    yield found if keep else found.drop_pixels()
-
-        return results()
+        self._check_request(self.predict_many, reading)
+        last = (lambda found: found) if keep else HipFilm.drop_pixels
+        return self._many(sources, last, batch_size=1, workers=workers, **reading)
 
     def predict_study(self, sources: Sequence[Source], *, fusion: Fusion = "mean", **reading: Any) -> tuple[Hip, ...]:
         """The hips of one patient from several films: the answers for each side are fused.
@@ -170,7 +158,7 @@ class HipReader:
             InputError: A source cannot be read.
             ConfigurationError: No source, or an unknown or unavailable fusion.
         """
-        _check_options(reading)
+        self._check_request(self.predict_study, reading)
         if not sources or isinstance(sources, (str, bytes, os.PathLike)):
             raise ConfigurationError("a study needs a list of films", got=repr(sources)[:80])
         if fusion not in ("mean", "or", "attention"):
@@ -181,9 +169,10 @@ class HipReader:
             )
         seen: dict[str, list[tuple[Hip, torch.Tensor]]] = {}
         for source in sources:
-            film = self._prepare(source, reading)
-            for hip, features in self._hips(film):
-                seen.setdefault(hip.side, []).append((hip, features))
+            film = self._film(source, **reading)
+            with unforeseen(film.radiograph.source):
+                for hip, features in self._hips(film.radiograph, film.inputs):
+                    seen.setdefault(hip.side, []).append((hip, features))
         return tuple(self._fused(seen[side], fusion) for side in ("right", "left") if side in seen)
 
     def classify(self, radiograph: Radiograph, box: Box, side: str) -> NDArray[np.float64]:
@@ -199,35 +188,30 @@ class HipReader:
 
     def localize(self, radiograph: Radiograph) -> tuple[Found, ...]:
         """The hips' boxes alone, in source pixels."""
-        return self._localize(self._prepared(radiograph, time.perf_counter()))
+        return self._localize(self.prepare(radiograph))
 
     def best_score(self, radiograph: Radiograph) -> float:
         """The highest score of any box on a film, whatever the rules; for the self-test."""
-        film = self._prepared(radiograph, time.perf_counter())
         with torch.inference_mode():
-            output = self.localizer(self._tensor([film.planes]))
+            output = self.localizer(self._tensor([self.prepare(radiograph).planes]))
         return float(torch.sigmoid(output.class_logits).max())
 
-    def _prepare(self, source: Source, reading: Mapping[str, Any]) -> _Film:
-        start = time.perf_counter()
-        return self._prepared(read(source, **reading), start)
+    def prepare(self, radiograph: Radiograph) -> LocalizerInput:
+        """Preprocess one film for the localizer.
 
-    def _prepared(self, radiograph: Radiograph, start: float) -> _Film:
+        Raises:
+            PixelValueError: The film is all padding.
+        """
         boxed = letterbox(radiograph, self.preprocess)
-        planes = rgb_input(boxed.pixels, boxed.mask)
-        return _Film(radiograph, planes, boxed.geometry, time.perf_counter() - start)
+        return LocalizerInput(rgb_input(boxed.pixels, boxed.mask), boxed.geometry)
 
-    def _prepare_or_fail(self, source: Source, reading: Mapping[str, Any]) -> _Film | Failure:
-        start = time.perf_counter()
-        try:
-            return self._prepare(source, reading)
-        except InputError as error:
-            return Failure(source_name(source), error, time.perf_counter() - start)
+    def examine(self, films: Sequence[Film[LocalizerInput]]) -> list[HipFilm]:
+        """Find and read the hips of each film."""
+        return [self._examined_film(film) for film in films]
 
-    def _judge(self, film: _Film) -> HipFilm:
-        start = time.perf_counter()
+    def _examined_film(self, film: Film[LocalizerInput]) -> HipFilm:
         radiograph = film.radiograph
-        hips = tuple(hip for hip, _ in self._hips(film))
+        hips = tuple(hip for hip, _ in self._hips(radiograph, film.inputs))
         return HipFilm(
             source=radiograph.source,
             width=radiograph.width,
@@ -235,20 +219,19 @@ class HipReader:
             hips=hips,
             model=self.card.name,
             model_version=self.card.version,
-            seconds=film.seconds + time.perf_counter() - start,
-            warnings=(*radiograph.warnings, *_findings(hips, radiograph)),
+            seconds=film.seconds,
+            warnings=(*radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
             radiograph=radiograph,
         )
 
-    def _localize(self, film: _Film) -> tuple[Found, ...]:
-        return locate(self.localizer, self._tensor([film.planes]), film.geometry, self.rules)
+    def _localize(self, inputs: LocalizerInput) -> tuple[Found, ...]:
+        return locate(self.localizer, self._tensor([inputs.planes]), inputs.geometry, self.rules)
 
-    def _hips(self, film: _Film) -> list[tuple[Hip, torch.Tensor]]:
+    def _hips(self, radiograph: Radiograph, inputs: LocalizerInput) -> list[tuple[Hip, torch.Tensor]]:
         """Each hip with its last map."""
-        found = self._localize(film)
+        found = self._localize(inputs)
         if not found:
             return []
-        radiograph = film.radiograph
         crops = [crop_hip(radiograph.pixels, one.box, one.side, self.crop) for one in found]
         features, maps, probabilities = self._judge_crops(crops)
         size = (radiograph.width, radiograph.height)
@@ -338,11 +321,6 @@ def _in_the_mirror(side: str, radiograph: Radiograph) -> str:
     return SIDES[1 - SIDES.index(side)] if radiograph.mirrored and side in SIDES else side
 
 
-def _check_options(reading: Mapping[str, Any]) -> None:
-    if unknown := sorted(set(reading) - _READING):
-        raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=sorted(_READING))
-
-
 @functools.lru_cache(maxsize=2)
 def _shared(name_or_path: str | None, device: str, precision: Precision) -> HipReader:
     return HipReader.load(name_or_path, device=device, precision=precision)
@@ -394,6 +372,7 @@ def predict(
         WeightsError: The networks cannot be used.
         ConfigurationError: An unknown option, device or precision.
     """
+    check_options(predict, reading)
     return _reader(weights, device, precision).predict(source, **reading)
 
 
@@ -419,4 +398,5 @@ def predict_study(
     **reading: Any,
 ) -> tuple[Hip, ...]:
     """:meth:`HipReader.predict_study` with networks that are loaded once and kept."""
+    check_options(predict_study, reading)
     return _reader(weights, device, precision).predict_study(sources, fusion=fusion, **reading)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import LABELS
 from fracture.plotting import BLUE, ORANGE, write_picture
 
@@ -122,8 +122,10 @@ def save_overlay(film: HipFilm, path: str | os.PathLike[str], *, show_heatmap: b
 
     Raises:
         ConfigurationError: As for :func:`render_overlay`, or the file cannot be written.
+        UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
     """
-    write_picture(render_overlay(film, show_heatmap=show_heatmap), path)
+    with unforeseen(film.source):
+        write_picture(render_overlay(film, show_heatmap=show_heatmap), path)
 
 
 def _film_of(hips: Sequence[Hip]) -> NDArray[np.float32]:

@@ -9,11 +9,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fracture.errors import ConfigurationError, FractureError
+from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
 from fracture.prediction import Box, GridToSource
+from fracture.wing.record import Record
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Hip", "HipFilm"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Hip:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Hip(Record):
     """One hip: where it is, and what it shows.
 
     Attributes:
@@ -52,6 +53,8 @@ class Hip:
     Raises:
         ConfigurationError: An unknown side, or probabilities that are none.
     """
+
+    _shown = ("side", "label", "fractured", "fracture_probability", "threshold", "source", "model")
 
     side: str
     box: Box
@@ -194,11 +197,13 @@ class Hip:
         return f"<table>{cells}</table>"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HipFilm:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class HipFilm(Record):
     """One film with the hips found on it; an empty film is a real object.
 
     Attributes:
+        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
+        error: None; a ``Failure`` holds the error.
         source: The film, as the caller gave it.
         width, height: Its size in pixels.
         hips: Patient's right first, as it stands on an AP film; ``()`` where there is none.
@@ -207,6 +212,10 @@ class HipFilm:
         warnings: Findings that a user should see.
         radiograph: The film itself, where it was kept.
     """
+
+    ok: ClassVar[Literal[True]] = True
+    error: ClassVar[None] = None
+    _shown = ("source", "hips", "warnings", "model")
 
     source: str
     width: int
@@ -217,16 +226,6 @@ class HipFilm:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     radiograph: Radiograph | None = field(default=None, repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """True: the film was read. A ``Failure`` says False."""
-        return True
-
-    @property
-    def error(self) -> FractureError | None:
-        """None: the film was read. A ``Failure`` holds the error."""
-        return None
 
     def drop_pixels(self) -> HipFilm:
         """The same without film and heatmaps, for holding many of them."""

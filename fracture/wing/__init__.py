@@ -1,1 +1,1 @@
-"""What every wing (limbs, hips, ...) shares: the card beside its weights, and how they are found and verified."""
+"""What every wing (limbs, hips, ...) shares: card, store and verification; the reader of films; what results are."""

@@ -196,8 +196,13 @@ def interval_of(
     low, high = np.quantile(usable, (tail, 1.0 - tail))
     if low == high:  # a percentile interval of no width would claim certainty
         return replace(base, reason="no interval: the resamples do not differ, too few films or errors for a bootstrap")
-    remark = f"{lost} of {values.size} resamples do not define it and were left out" if lost else None
-    return replace(base, low=float(low), high=float(high), reason=remark)
+    remarks = [f"{lost} of {values.size} resamples do not define it and were left out"] if lost else []
+    if not low <= value <= high:
+        remarks.append(
+            f"the value lies outside its interval: it counts every film, while {method} weighs groups alike, "
+            "and some groups have many more films than others"
+        )
+    return replace(base, low=float(low), high=float(high), reason="; ".join(remarks) or None)
 
 
 def bootstrap(
