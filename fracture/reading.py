@@ -124,19 +124,7 @@ def read(
         data, name = open_bytes(cast("IO[bytes]", source), options.max_bytes)
         return _from_bytes(data, name, options, tree)
     if hasattr(source, "__array__"):
-<<<<<<< HEAD
-        try:
-            array = np.asarray(source)
-        except FAULTS as error:  # a tensor that requires grad, or lies on another device
-            raise PixelValueError(
-                "<array>: the object gives no NumPy array",
-                got=f"{type(source).__name__} ({error})",
-                hint="convert it first: tensor.detach().cpu().numpy()",
-            ) from None
-        return _from_array(array, options)
-=======
         return _from_array(_array_of(source), options)
->>>>>>> 9af1dff (One reader for all wings: whatever one film raises is its own failure; results equal their copies)
     raise UnsupportedError(
         "a source of an unknown type",
         got=type(source).__name__,
@@ -156,8 +144,12 @@ def _array_of(source: Any) -> np.ndarray[Any, Any]:
     """What gives itself as an array; a torch tensor leaves its graph and its device first."""
     try:
         return np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise PixelValueError("the source gives no array", got=f"{type(source).__name__}: {error}") from error
+    except FAULTS as error:  # bfloat16, for one
+        raise PixelValueError(
+            "<array>: the object gives no NumPy array",
+            got=f"{type(source).__name__} ({error})",
+            hint="convert it first: tensor.float().numpy()",
+        ) from None
 
 
 def _from_array(array: np.ndarray[Any, Any], options: _Options) -> Radiograph:

@@ -123,6 +123,7 @@ def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal 
     checksums: dict[str, str | None] = {}
     results = _told(task.results(_feed(wanted, checksums) if isinstance(sink, Journal) else wanted), len(wanted))
     flagged = failed = unwritten = 0
+    shared: set[str] | None = None
     try:
         for index, film in enumerate(films):
             if (entry := kept.get(film)) is None:
@@ -138,10 +139,14 @@ def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal 
             if index >= done:
                 sink.add(entry)
             flagged += _flagged(entry.line)
+            if (warned := entry.line.get("warnings")) is not None:  # a failure has none
+                shared = set(warned) if shared is None else shared.intersection(warned)
     except KeyboardInterrupt:
         if isinstance(sink, Journal):
             _say("interrupted; what was computed is written, and the same command with --resume goes on")
         raise
+    for warning in sorted(shared or ()):
+        _say(f"warning on every film: {warning}")
     return {"films": len(films), "flagged": flagged, "failed": failed, "unwritten": unwritten}
 
 

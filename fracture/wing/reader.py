@@ -140,7 +140,8 @@ class ReaderBase(ABC, Generic[P, E]):
         Raises:
             ConfigurationError: One source instead of several, or a number out of range.
         """
-        single = isinstance(sources, _SINGLE) or (isinstance(sources, np.ndarray) and sources.ndim < 3)
+        single = isinstance(sources, _SINGLE) or hasattr(sources, "read")  # a file would be taken for its lines
+        single |= isinstance(sources, np.ndarray) and sources.ndim < 3
         try:
             taken = iter(() if single else sources)
         except TypeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
 import os
 import pickle
 import subprocess
@@ -221,7 +222,16 @@ def test_a_page_of_text_is_told(reader: Reader) -> None:
 
 
 def test_requests_are_checked_at_the_call(reader: Reader, tmp_path: Path) -> None:
-    for one in ("film.png", b"film", tmp_path, film(), fracture.read(film()), Image.new("L", (9, 9)), 7):
+    for one in (
+        "film.png",
+        b"film",
+        tmp_path,
+        film(),
+        fracture.read(film()),
+        Image.new("L", (9, 9)),
+        io.BytesIO(b"film"),
+        7,
+    ):
         with pytest.raises(ConfigurationError, match="several sources"):
             reader.predict_many(one)
     with pytest.raises(ConfigurationError, match="window"):
