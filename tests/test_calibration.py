@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import fracture
 from fracture.boxes import BoxParameters
 from fracture.calibration import assemble, calibrate
+from fracture.calibration.assembly import provisional
 from fracture.calibration.cases import examine_films
 from fracture.calibration.folds import read_fold
 from fracture.calibration.sweep import Sweep
@@ -107,6 +108,50 @@ def test_no_film_is_judged_by_a_threshold_it_helped_to_set(weights: Path, annota
 def test_without_fractures_it_refuses(weights: Path, annotated: AnnotatedSet) -> None:
     with pytest.raises(DataError, match="no fractured film"):
         calibrate(weights, annotated.select(lambda f: not f.fractured), precision="float32", device="cpu")
+
+
+def test_too_few_films_give_predictions_all_the_same(weights: Path, annotated: AnnotatedSet, tmp_path: Path) -> None:
+    """An hour of the networks' work is not thrown away because the thresholds cannot be found."""
+    few = AnnotatedSet(annotated.films[:36], "few", annotated.root)
+    before = (weights / "card.json").read_bytes()
+    with pytest.raises(DataError, match=r"12 fractured|of the 13 needed.*predictions\.jsonl"):
+        calibrate(weights, few, out=tmp_path / "oof", precision="float32", device="cpu")
+    assert (weights / "card.json").read_bytes() == before
+    lines = [json.loads(line) for line in (tmp_path / "oof" / "predictions.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines] == [film.source for film in few]
+    exact = fracture.load(weights, precision="float32", device="cpu")
+    assert lines[0]["probability"] == pytest.approx(exact.predict(few.image_path(few[0])).probability, abs=1e-5)
+    with pytest.raises(DataError, match="give --out"):
+        calibrate(weights, few, precision="float32", device="cpu")
+
+
+def test_what_nobody_foresaw_in_one_film_names_it(
+    weights: Path, annotated: AnnotatedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Ensemble.prepare
+
+    def trouble(self: Ensemble, radiograph: fracture.Radiograph) -> object:
+        if radiograph.source.endswith("05.png"):
+            raise ZeroDivisionError("no spacing")
+        return prepare(self, radiograph)
+
+    monkeypatch.setattr(Ensemble, "prepare", trouble)
+    with pytest.raises(DataError, match=r"1 films.*05\.png.*ZeroDivisionError"):
+        calibrate(weights, annotated, precision="float32", device="cpu")
+
+
+def test_weights_that_were_never_calibrated_say_so(weights: Path, annotated: AnnotatedSet) -> None:
+    card = Card.read(weights)
+    card.model_copy(update={"operating_points": provisional().to_dict()}).write(weights)
+    path = annotated.image_path(annotated[0])
+    prediction = fracture.load(weights, precision="float32", device="cpu").predict(path)
+    assert "never calibrated" in prediction.warnings[0]
+    shown = CliRunner().invoke(app, ["predict", str(path), "--weights", str(weights), "--device", "cpu"])
+    assert shown.exit_code == 0
+    assert "never calibrated" in shown.stderr
+    calibrate(weights, annotated, precision="float32", device="cpu")
+    after = fracture.load(weights, precision="float32", device="cpu").predict(path)
+    assert not any("never calibrated" in warning for warning in after.warnings)
 
 
 def test_unreadable_films_are_all_named(weights: Path, annotated: AnnotatedSet, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fracture.errors import DataError
 from fracture.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
 from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "provisional"]
 
 _LONG = ("history",)  # one row per epoch: it stays in the run folder
 
@@ -89,7 +89,7 @@ def assemble(
         intended_use=intended_use,
         limitations=tuple(limitations),
         members=tuple(cards),
-        operating_points=_provisional().to_dict(),
+        operating_points=provisional().to_dict(),
         boxes=BoxParameters().to_dict(),
     )
     _copy_split([source / member / SPLIT_FILE for member in names], folder / SPLIT_FILE)
@@ -140,7 +140,9 @@ def _facts(run: Path, member: str) -> dict[str, Any]:
     return facts
 
 
-def _provisional() -> OperatingPoints:
+def provisional() -> OperatingPoints:
+    """Points at 0.5 that were found on no film; predictions by them carry a warning."""
+
     def point(name: str, kind: str) -> OperatingPoint:
         return OperatingPoint(
             name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from fracture.cli.hip import hip as app
-from fracture.errors import DataError, EvaluationError
+from fracture.errors import DataError, EvaluationError, UnexpectedError
 from fracture.hip.cases import ExtraBox, HipCase, read_cases, write_cases
 from fracture.hip.classes import CLASSES
 from fracture.hip.evaluation import evaluate_hips, evaluate_readings, localization
+from fracture.hip.examine import examine
+from fracture.hip.pipeline import HipReader, load
 from fracture.hip.readers import Readings, compare_groups, margin_of, reader_study, reading_times, simulate_readers
+from fracture.hip.records import read_hips
 from fracture.hip.report import save, study_lines
 
 BOX = (0.0, 0.0, 100.0, 100.0)
@@ -62,6 +66,38 @@ def test_localization_is_counted(cases: list[HipCase]) -> None:
     assert result.side_right.value == pytest.approx(2 / 3)
     assert result.missed == (("2.png", "left"), ("3.png", "left"))
     assert result.extra == 1
+
+
+def test_a_value_outside_its_interval_is_remarked() -> None:
+    """One patient with many hips misread, many with one read well: the interval takes one hip of each."""
+    rows = [replace(case(i, "normal", "normal"), group=f"p{i}") for i in range(60)]
+    rows += [replace(case(100 + i, "normal", "displaced_neck"), group="one") for i in range(60)]
+    found = evaluate_readings(rows, "manual", resamples=200).known_accuracy
+    assert found.value == 0.5
+    assert found.low is not None
+    assert found.low > 0.5
+    assert found.reason is not None
+    assert "outside its interval" in found.reason
+    assert evaluate_readings(rows[:60] + rows[60:62], "manual", resamples=200).known_accuracy.reason is None
+
+
+def test_one_film_ends_no_evaluation(hip_weights: Path, toy_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = load(hip_weights, device="cpu", precision="float32")
+    classify, calls = HipReader.classify, iter(range(1000))
+
+    def trouble(self: HipReader, *given: object) -> object:
+        if next(calls) == 3:
+            raise ZeroDivisionError("no spacing")
+        return classify(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HipReader, "classify", trouble)
+    films = read_hips(toy_set)
+    done: list[int] = []
+    cases, _, failures = examine(reader, films, progress=done.append)
+    assert [failure.source for failure in failures] == [films[1].source]
+    assert isinstance(failures[0].error, UnexpectedError)
+    assert len(cases) == 2 * (len(films) - 1)
+    assert len(done) == len(films)
 
 
 def test_readings_are_counted(cases: list[HipCase]) -> None:
