@@ -25,7 +25,7 @@ from fracture.card import Card, InputCheckCard
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds
 from fracture.ensemble import Ensemble, Precision, PreparedFilm
-from fracture.errors import ConfigurationError, DataError, InputError
+from fracture.errors import ConfigurationError, DataError, FractureError, unforeseen
 from fracture.input_check.distribution import FeatureDistribution
 from fracture.input_check.rules import check_pixels
 from fracture.intervals import wilson_interval
@@ -171,10 +171,11 @@ def _features(
 
     def opened(film: Film) -> tuple[PreparedFilm, bool] | str:
         try:
-            radiograph = read(annotated.image_path(film))
-            prepared = ensemble.prepare(radiograph)
-            return prepared, bool(check_pixels(radiograph, prepared.inputs[0].geometry.crop))
-        except InputError as error:
+            with unforeseen(film.source, quote=False):
+                radiograph = read(annotated.image_path(film))
+                prepared = ensemble.prepare(radiograph)
+                return prepared, bool(check_pixels(radiograph, prepared.crop))
+        except FractureError as error:
             return f"{film.source}: {error}"
 
     rows: list[NDArray[np.float64]] = []

@@ -130,7 +130,7 @@ def measure_robustness(
         corruptions: What is done to the films.
         seed: Of the corruptions' draws and of the bootstrap.
         resamples: Of the bootstrap, by group.
-        batch_size, workers: As for :meth:`fracture.detector.Detector.examine_many`.
+        batch_size, workers: As for :meth:`fracture.detector.Detector.predict_many`.
         progress: Called with 1 after each film of each pass.
 
     Returns:
@@ -155,15 +155,14 @@ def measure_robustness(
         scores, calls, warned, faults = [], [], 0, []
         for (detector, annotated), part in zip(judges, order, strict=True):
             sources = _planes(annotated, part, corruption, seed)
-            results = detector.examine_many(sources, batch_size=batch_size, workers=workers)
+            results = detector.predict_many(sources, batch_size=batch_size, workers=workers)
             for film, found in zip(part, results, strict=True):
                 if isinstance(found, Failure):
                     faults.append(f"{film.source}: {found.error}")
                     continue
-                scores.append(found.output.score)
-                prediction = detector.judge(found)
-                calls.append(prediction.fractured)
-                warned += bool(prediction.warnings)
+                scores.append(found.probability)
+                calls.append(found.fractured)
+                warned += bool(found.warnings)
                 if progress is not None:
                     progress(1)
         if faults:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fracture.errors import FractureError, UnreadableFileError
+from fracture.errors import FractureError, UnreadableFileError, unforeseen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,10 +50,10 @@ def thumbnails(report: EvaluationReport, images: Path) -> dict[int, str]:
         if path is None:
             continue
         try:
-            pixels = _pixels(path)
-        except (OSError, FractureError, ValueError, Image.DecompressionBombError):
+            with unforeseen(film.name):
+                result[film.film] = _draw(report, film.film, _pixels(path))
+        except FractureError:
             continue  # shown as "film not found or not readable" in its place
-        result[film.film] = _draw(report, film.film, pixels)
     return result
 
 
