@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fracture.errors import ConfigurationError, FractureError
-from fracture.wing.record import Record
+from fracture.wing.result import ResultBase
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -136,7 +136,7 @@ class GridToSource:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Prediction(Record):
+class Prediction(ResultBase):
     """What the detector says about one radiograph.
 
     Attributes:
@@ -321,7 +321,7 @@ class Prediction(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Failure(Record):
+class Failure(ResultBase):
     """An input that could not be read or judged: what ``predict_many`` yields in its place.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
 from fracture.prediction import Box, GridToSource
-from fracture.wing.record import Record
+from fracture.wing.result import ResultBase
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,7 +29,7 @@ __all__ = ["Hip", "HipFilm"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Hip(Record):
+class Hip(ResultBase):
     """One hip: where it is, and what it shows.
 
     Attributes:
@@ -198,7 +198,7 @@ class Hip(Record):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class HipFilm(Record):
+class HipFilm(ResultBase):
     """One film with the hips found on it; an empty film is a real object.
 
     Attributes:

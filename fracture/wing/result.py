@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Record"]
+__all__ = ["ResultBase"]
 
 
-class Record:
+class ResultBase:
     """A frozen dataclass that equals its copies, arrays and errors included, so that pickling keeps it what it is.
 
     ``repr`` shows ``_shown``, of a tuple only how long it is: a line or two; the rest is there to be asked for.
