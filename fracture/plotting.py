@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError, unforeseen
-from fracture.marks import png_mark
+from fracture.marks import png_mark, subject_of
 from fracture.prediction import HIGH_SENSITIVITY, Box, Prediction
 from fracture.radiograph import Radiograph
 
@@ -125,18 +125,18 @@ def save_overlay(
     """
     with unforeseen(prediction.source):
         picture = render_overlay(prediction, image=image, show_map=show_map, show_candidates=show_candidates)
-        write_picture(picture, path)
+        write_picture(picture, path, subject_of("film", prediction.source))
 
 
-def write_picture(picture: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
-    """Write a picture (height, width, 3) as PNG. Its only metadata says that it is ours, so that no scan takes it for a
-    film, and no run replaces another program's file.
+def write_picture(picture: NDArray[np.uint8], path: str | os.PathLike[str], subject: str) -> None:
+    """Write a picture (height, width, 3) as PNG. Its only metadata says that it is ours, and by a checksum of what, so
+    that no scan takes it for a film, and no run replaces another program's file or another film's overlay.
 
     Raises:
         ConfigurationError: The file cannot be written.
     """
     try:
-        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4, pnginfo=png_mark())
+        Image.fromarray(picture).save(Path(path), format="PNG", compress_level=4, pnginfo=png_mark(subject))
     except OSError as error:
         raise ConfigurationError(
             f"the overlay cannot be written to {Path(path)}",

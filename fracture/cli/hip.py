@@ -72,7 +72,10 @@ def predict(
             line=_line,
         )
 
-    run(paths, Outputs(json_file=json_file, overlay=overlay, resume=resume, overwrite=overwrite, dry_run=dry_run), task)
+    outputs = Outputs(
+        json_file=json_file, overlay=overlay, resume=resume, overwrite=overwrite, dry_run=dry_run, kind="hips"
+    )
+    run(paths, outputs, task)
 
 
 def _line(result: Any) -> dict[str, Any]:

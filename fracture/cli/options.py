@@ -34,7 +34,7 @@ Overlay = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run that wrote --json; films that are done are not done again.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run in --json.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the films that would be read, and what is left out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]

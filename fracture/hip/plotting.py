@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import LABELS
+from fracture.marks import subject_of
 from fracture.plotting import BLUE, ORANGE, write_picture
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def save_overlay(film: HipFilm, path: str | os.PathLike[str], *, show_heatmap: b
         UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
     """
     with unforeseen(film.source):
-        write_picture(render_overlay(film, show_heatmap=show_heatmap), path)
+        write_picture(render_overlay(film, show_heatmap=show_heatmap), path, subject_of("hips", film.source))
 
 
 def _film_of(hips: Sequence[Hip]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fracture.errors import ConfigurationError
-from fracture.marks import is_own_picture, is_results
+from fracture.marks import is_own_picture, is_results, shows_other, subject_of
 from fracture.runs.journal import record_files
 from fracture.runs.kinds import read_head
 
@@ -28,6 +28,7 @@ class Outputs:
         resume: Go on with the run that wrote ``json_file``.
         overwrite: Replace results of an earlier run.
         dry_run: List the films, and write nothing.
+        kind: What overlays show, as :func:`fracture.marks.subject_of` takes it.
     """
 
     json_file: Path | None = None
@@ -35,6 +36,7 @@ class Outputs:
     resume: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    kind: str = "film"
 
     @property
     def regular(self) -> Path | None:
@@ -63,7 +65,7 @@ class Protected:
 
 def check_output(
     path: str | os.PathLike[str], inputs: Protected, *, option: str, own: Callable[[bytes], bool] | None = None
-) -> None:
+) -> bytes:
     """Refuse to write over an input or over a file of somebody else; called before anything is written.
 
     Args:
@@ -72,6 +74,9 @@ def check_output(
         option: How the user chose it (``--json``).
         own: Whether a file that begins so is the library's own and may be replaced; an empty file always may. None:
             any file but an input.
+
+    Returns:
+        How the file that may be replaced begins; empty where there is none, or ``own`` is None.
 
     Raises:
         ConfigurationError: It is an input, or it exists and is not our own.
@@ -83,7 +88,7 @@ def check_output(
             hint=f"give another {option}; nothing was written",
         )
     if own is None or not os.path.isfile(path):  # noqa: PTH113
-        return
+        return b""
     try:
         head = read_head(os.fspath(path))
     except OSError as error:
@@ -96,6 +101,7 @@ def check_output(
             got=os.fspath(path),
             hint=f"choose another {option}, or move that file away; nothing was written",
         )
+    return head
 
 
 def check_folder(
@@ -142,8 +148,14 @@ def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str,
             raise ConfigurationError("--json and an overlay are the same file", got=outputs.json_file)
     if outputs.overlay is not None and outputs.overlay.exists() and not outputs.overlay.is_dir():
         raise ConfigurationError("--overlay is a file", got=outputs.overlay, hint="give a folder")
-    for path in overlays.values():
-        check_output(path, inputs, option="--overlay", own=is_own_picture)
+    for film, path in overlays.items():
+        head = check_output(path, inputs, option="--overlay", own=is_own_picture)
+        if shows_other(head, subject_of(outputs.kind, film)) and not outputs.overwrite:
+            raise ConfigurationError(
+                "--overlay holds the picture of another film, or another command's",
+                got=path,
+                hint="choose another --overlay, or --overwrite to replace it; nothing was written",
+            )
 
 
 def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fracture.cli.run import Task
 from fracture.errors import FractureError, InputError
+from fracture.marks import subject_of
 from fracture.plotting import write_picture
 from fracture.reading import read
 
@@ -85,7 +86,7 @@ class Looker:
                 yield Looked(film)
 
     def _draw(self, result: Looked, path: str) -> None:
-        write_picture(np.zeros((4, 4, 3), np.uint8), path)
+        write_picture(np.zeros((4, 4, 3), np.uint8), path, subject_of("film", result.source))
 
     def _line(self, result: Looked) -> dict[str, Any]:
         line = {"source": result.source, "fractured": None, "seconds": 0.0, "error": None}

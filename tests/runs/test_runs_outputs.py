@@ -41,6 +41,22 @@ def test_overlays_mirror_the_folders_whatever_the_order(tmp_path: Path) -> None:
     assert set(tree(tmp_path / "a")) == expected
 
 
+def test_the_overlay_of_another_film_or_command_is_not_replaced(tmp_path: Path) -> None:
+    """Else the lines of an earlier run would name pictures of other films."""
+    for number in (1, 2):
+        write_film(tmp_path / f"p{number}" / "IM0001", number)
+    overlays = tmp_path / "o"
+    look(tmp_path / "p1", overlay=overlays)
+    before = tree(overlays)
+    look(tmp_path / "p1" / "IM0001", overlay=overlays)  # the same film, asked for in another way
+    for other in ({}, {"kind": "hips"}):
+        with pytest.raises(ConfigurationError, match="picture of another"):
+            look(tmp_path / ("p1" if other else "p2"), overlay=overlays, **other)
+    assert tree(overlays) == before
+    look(tmp_path / "p2", overlay=overlays, overwrite=True)
+    assert tree(overlays) != before
+
+
 def test_overlay_names_are_different_for_different_films(tmp_path: Path) -> None:
     long = "x" * 255
     films = [str(tmp_path / name) for name in ("hand", "hand.png", "hand.dcm", "a/hand", long, f"{long[:-1]}y", "ü ?")]
@@ -73,7 +89,7 @@ def test_figures_of_reports_are_not_read_as_films(tmp_path: Path) -> None:
     from fracture.marks import PNG_MARK
 
     FigureCanvasAgg(Figure()).print_figure(tmp_path / "roc.png", metadata=PNG_MARK)
-    write_picture(np.zeros((2, 2, 3), np.uint8), tmp_path / "overlay.png")
+    write_picture(np.zeros((2, 2, 3), np.uint8), tmp_path / "overlay.png", "subject")
     assert all(is_own_picture(path.read_bytes()[:4096]) for path in tmp_path.iterdir())
     write_film(tmp_path / "film.png")
     assert not is_own_picture((tmp_path / "film.png").read_bytes())
