@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["PNG_MARK", "is_own_picture", "is_results", "png_mark", "shows_other", "subject_of"]
+__all__ = ["is_own_picture", "is_results", "png_mark", "shows_other", "subject_of"]
 
-PNG_MARK = {"Software": "fracture"}
-"""Text of every PNG that is no film: overlays and figures (PNG specification, 11.3.3.2). Simulated films lack it."""
+_CHUNK = b"fxMk"  # ancillary, private, safe to copy (PNG specification, 5.4); readers that do not know it pass over it
+_OURS = _CHUNK + b"fracture "
 
 
-def png_mark(subject: str | None = None) -> PngInfo:
-    """``PNG_MARK``, and what a picture shows (``subject_of``), as Pillow takes it (``pnginfo=``)."""
+def png_mark(subject: str = "figure") -> PngInfo:
+    """The mark of a PNG that is no film (overlays, figures) as Pillow takes it (``pnginfo=``). It is no text, and holds
+    no name.
+
+    Args:
+        subject: What the picture shows; see ``subject_of``.
+    """
     from PIL.PngImagePlugin import PngInfo
 
     mark = PngInfo()
-    for key, text in PNG_MARK.items():
-        mark.add_text(key, text)
-    if subject is not None:
-        mark.add_text("Subject", subject)
+    mark.add(_CHUNK, f"fracture {subject}".encode())
     return mark
 
 
@@ -36,13 +38,12 @@ def subject_of(kind: str, source: str) -> str:
 
 def shows_other(head: bytes, subject: str) -> bool:
     """Whether a picture of ours that begins so says that it shows something else."""
-    mark = b"tEXtSubject\0"
-    return mark in head and mark + subject.encode() not in head
+    return _OURS in head and _OURS + subject.encode() not in head
 
 
 def is_own_picture(head: bytes) -> bool:
     """Whether a file that begins so is a PNG with our mark, among the chunks before its pixels."""
-    return head.startswith(b"\x89PNG") and b"tEXtSoftware\0fracture" in head.partition(b"IDAT")[0]
+    return head.startswith(b"\x89PNG") and _OURS in head.partition(b"IDAT")[0]
 
 
 def is_results(head: bytes) -> bool:

@@ -18,7 +18,7 @@ from fracture.hip.cases import ExtraBox, HipCase, write_cases
 from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading
 from fracture.hip.readers import StudyRow
-from fracture.marks import PNG_MARK
+from fracture.marks import png_mark
 
 __all__ = ["confusion_figure", "headline", "roc_figure", "save"]
 
@@ -52,7 +52,9 @@ def save(
         reading = evaluation.automatic or evaluation.manual
         if reading is not None:
             for name, figure in (("roc", roc_figure(reading)), ("confusion", confusion_figure(reading))):
-                FigureCanvasAgg(figure).print_figure(target / f"{name}.png", dpi=150, metadata=PNG_MARK)
+                FigureCanvasAgg(figure).print_figure(
+                    target / f"{name}.png", dpi=150, pil_kwargs={"pnginfo": png_mark()}
+                )
     except OSError as error:
         raise DataError(f"{target}: the report cannot be written", got=error.strerror) from error
     return target / "report.json"

@@ -15,7 +15,7 @@ from fracture.atomic import write_atomic, write_text
 from fracture.data.augment import AugmentSpec, augmented_sheet
 from fracture.data.records import Film
 from fracture.errors import MissingDependencyError
-from fracture.marks import PNG_MARK
+from fracture.marks import png_mark
 from fracture.preprocess import Letterboxed
 from fracture.training.base_loop import State
 from fracture.training.config import MemberConfig
@@ -206,7 +206,9 @@ def _rendered(path: Path, films: Sequence[tuple[Film, Letterboxed]], spec: Augme
 
 
 def _write_figure(path: Path, figure: Figure) -> None:
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=100, metadata=PNG_MARK))
+    write_atomic(
+        path, lambda temporary: figure.savefig(temporary, format="png", dpi=100, pil_kwargs={"pnginfo": png_mark()})
+    )
 
 
 def _tensorboard(folder: Path) -> Any:

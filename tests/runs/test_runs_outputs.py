@@ -11,7 +11,7 @@ import pytest
 
 from fracture.cli.run import run
 from fracture.errors import ConfigurationError
-from fracture.marks import is_own_picture
+from fracture.marks import is_own_picture, png_mark
 from fracture.plotting import write_picture
 from fracture.runs.inputs import collect
 from fracture.runs.outputs import Outputs, overlay_paths
@@ -86,9 +86,7 @@ def test_figures_of_reports_are_not_read_as_films(tmp_path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from fracture.marks import PNG_MARK
-
-    FigureCanvasAgg(Figure()).print_figure(tmp_path / "roc.png", metadata=PNG_MARK)
+    FigureCanvasAgg(Figure()).print_figure(tmp_path / "roc.png", pil_kwargs={"pnginfo": png_mark()})
     write_picture(np.zeros((2, 2, 3), np.uint8), tmp_path / "overlay.png", "subject")
     assert all(is_own_picture(path.read_bytes()[:4096]) for path in tmp_path.iterdir())
     write_film(tmp_path / "film.png")

@@ -19,7 +19,7 @@ from fracture.atomic import write_text
 from fracture.evaluation.cohorts import CohortRow
 from fracture.evaluation.stats.checks import FloatArray
 from fracture.evaluation.stats.estimate import Estimate
-from fracture.marks import PNG_MARK
+from fracture.marks import png_mark
 
 if TYPE_CHECKING:
     from fracture.evaluation.report import EvaluationReport
@@ -68,7 +68,7 @@ def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
     texts = {}
     for name, figure in figures(report).items():
         with _style():
-            FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, metadata=PNG_MARK)
+            FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, pil_kwargs={"pnginfo": png_mark()})
             out = io.StringIO()
             FigureCanvasSVG(figure).print_figure(out, metadata={"Date": None})
         texts[name] = out.getvalue()
