@@ -24,6 +24,34 @@ TARGET = Path(__file__).with_name("dicom_conformance.md")
 LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 # The index was made with a decoder that masks this file's low bits; shifted, it holds these pixels.
 SHIFTED = {"derived/leg_highbit15_stored12.dcm": "derived/leg_explicit_le.dcm"}
+JUDGES = """\
+## Where DCMTK and pydicom differ
+
+Both are the judges of what a file means (DCMTK 3.6.7, pydicom 3.0.2; `dcmj2pnm`, `pixel_array`). Where they agree
+their values are ours. Where they do not:
+
+| subject | DCMTK | pydicom | here, and why |
+|---|---|---|---|
+| bits above BitsStored, sign (PS3.5 8.1.1) | dropped, extended | the same | the same; but a lossy codestream of more bits is clipped, since its overshoot would turn white black |
+| a JFIF stream whose header says RGB | by the header | YCbCr | pydicom: JFIF knows no other colors |
+| modality LUT and rescale in angiography and fluoroscopy (SOP classes ...12.1 to 12.3) | left out | applied when asked | DCMTK: it leads back to linear values, not to a picture (PS3.3 C.8.7.1.1.2) |
+| first value of a VOI LUT above 32767 where values may be negative | negative | not compared | DCMTK: writers put it so, in implicit VR always |
+| PixelPaddingValue | shown | shown | 0, and left out of the percentile window; US and SS are taken for the same bits |
+| lossless JPEG without its end marker | refused | read | pydicom, if no pixel is missing |
+| sampling factors of a single component | read | read | read (ISO/IEC 10918-1 A.2.2) |
+| no delimiter after the last fragment | refused | refused | read, as fo-dicom and dicom-rs do: all pixels are there |
+| compressed pixels without file meta information | not compared | refused | recognized from the codestream, with a warning |
+| 8-bit pixels in big endian OW | swapped | swapped | swapped |
+| uncompressed YBR_FULL_422, lossless JPEG in color | read | read | read, if the film is grey |
+| PixelAspectRatio | stored pixels | stored pixels | stored pixels; the networks' input is made square |
+| FOR PROCESSING | as stored | as stored | as stored, with a warning |
+| PatientOrientation | as stored | as stored | as stored; hips are named by it, with a warning where the film is mirrored |
+| no window | least to greatest value | no picture | the 0.5 % to 99.5 % percentile window |
+
+`tests/dicom/test_layouts.py` and `tests/dicom/test_metadata.py` hold each row.
+
+## The files
+"""  # noqa: E501
 DECODERS = ("pydicom", "numpy", "pillow", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg")
 
 
@@ -85,6 +113,7 @@ def main() -> int:
         "`decode` is `fracture.dicom.decode_pixels`, which decodes whatever has pixels; `fracture.read` may still\n"
         "refuse what is not a plain radiograph. Lossy JPEG is held against a second decoder, to 2 grey levels, by\n"
         "`tests/dicom/test_conformance.py`.\n\n"
+        f"{JUDGES}\n"
         "| file | transfer syntax | expected | decode | against the index | `fracture.read` |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n",
         encoding="utf-8",

@@ -101,11 +101,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     Raises:
         UnreadableFileError: Missing, not a regular file, empty, or too large.
     """
-    name = str(path)
-    if "://" in name[:16] and not Path(name).exists():
-        raise UnreadableFileError(
-            f"{name}: an address on the network is not fetched", hint="download the file and give its path"
-        )
+    name = str(os.fspath(path))
     try:
         path = _local(name)
         # A named pipe without a writer would block for ever.

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF to one grey plane, and the scaling of a plane to [0, 1].
+"""PNG, JPEG and TIFF to one grey plane.
 
 One rule for a path, bytes, a file object and a PIL image: the pixels of an image that Pillow opened and has not
 decoded yet come from its file, as if that had been given.
@@ -6,10 +6,6 @@ decoded yet come from its file, as if that had been given.
 Pillow decodes, because it stays quiet on damaged files: OpenCV's codecs are 8 % faster on FracAtlas' JPEGs but
 write to stderr from C. OpenCV serves only 16-bit color, which Pillow would cut to 8 bits, after Pillow has
 found the file sound.
-
-Look of the pixels (our choice, see ``scale_plane``): films published as JPEG were windowed before, so 8-bit images
-are taken as they are; 16-bit images that use their top bit likewise; 16-bit containers of fewer bits hold
-detector values that nobody windowed, so they get the percentile window that a DICOM file without one gets.
 """
 
 from __future__ import annotations
@@ -33,25 +29,23 @@ from fracture.errors import (
 )
 from fracture.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
 from fracture.quiet import FAULTS, c_stderr_closed, quiet
+from fracture.scaling import by_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 __all__ = [
     "MAX_PIXELS",
     "Plane",
     "apply_orientation",
-    "by_rows",
     "check_size",
     "decode_image",
     "grey_plane",
-    "percentile_limits",
     "plane_from_array",
     "plane_from_pil",
-    "scale_plane",
     "sniff",
 ]
 
@@ -63,9 +57,6 @@ GREY_TOLERANCE = 8 / 255
 
 GREY_EXCEPTIONS = 0.001
 """Share of the pixels that may spread further (our choice)."""
-
-PERCENTILES = (0.5, 99.5)
-"""Percentiles that become 0 and 1 where a file has no window (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,111 +516,3 @@ def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
         )
     median: NDArray[Any] = np.maximum(lesser, np.minimum(greater, third))
     return median
-
-
-def by_rows(
-    function: Callable[..., NDArray[Any]], *planes: NDArray[Any], dtype: DTypeLike = np.float32
-) -> NDArray[Any]:
-    """A function of planes pixel by pixel, in blocks of rows, so that what it needs in between stays small."""
-    height, width = planes[0].shape
-    out = np.empty((height, width), dtype)
-    step = max(1, (1 << 20) // width)
-    for first in range(0, height, step):
-        out[first : first + step] = function(*(plane[first : first + step] for plane in planes))
-    return out
-
-
-def percentile_limits(pixels: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
-    """Robust lower and upper limits of a plane (or of a flat selection of its pixels).
-
-    At most about a million pixels on a regular grid are looked at (our choice), so that large films stay fast.
-    """
-    if pixels.ndim == 2 and pixels.size > 1_000_000:
-        step = int(np.ceil(np.sqrt(pixels.size / 1_000_000)))
-        pixels = pixels[::step, ::step]
-    elif pixels.size > 1_000_000:
-        pixels = pixels[:: int(np.ceil(pixels.size / 1_000_000))]
-    low, high = np.percentile(pixels, percentiles)
-    return float(low), float(high)
-
-
-def scale_plane(plane: Plane, name: str, window: str | int = "auto") -> tuple[NDArray[np.float32], int, list[str]]:
-    """Scale a plane to float32 in [0, 1].
-
-    ==================  ===============================  =====================  ====================
-    stored              ``"auto"`` (or an integer)       ``"raw"``              ``"percentile"``
-    ==================  ===============================  =====================  ====================
-    bool                0, 1                             0, 1                   0, 1
-    uint8               v / 255                          v / 255                0.5 % to 99.5 %
-    uint16              v / 65535 if any v >= 32768,     v / 65535              0.5 % to 99.5 %
-                        else 0.5 % to 99.5 %
-    other integers      0.5 % to 99.5 %                  the dtype's range      0.5 % to 99.5 %
-    floating point      v if all in [0, 1],              v, which must be       0.5 % to 99.5 %
-                        else 0.5 % to 99.5 %             in [0, 1]
-    ==================  ===============================  =====================  ====================
-
-    "0.5 % to 99.5 %" maps these percentiles of the plane to 0 and 1 and clips. Integers choose a DICOM window and
-    mean ``"auto"`` here. All of this is our choice.
-
-    Returns:
-        The pixels, the significant bits, and what a user should know.
-
-    Raises:
-        PixelValueError: NaN or infinite pixels, or floats outside [0, 1] with ``window="raw"``.
-    """
-    pixels, bits, notes = plane.pixels, plane.bits, list(plane.warnings)
-    kind = pixels.dtype.kind
-    if kind == "b":
-        return pixels.astype(np.float32), 1, notes
-    if kind == "f":
-        low, high = float(pixels.min()), float(pixels.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise PixelValueError(f"{name}: some pixels are NaN or infinite", hint="replace them first")
-        inside = low >= 0.0 and high <= 1.0
-        if window == "raw" and not inside:
-            raise PixelValueError(
-                f"{name}: floating point pixels outside [0, 1]",
-                got=f"{low:g} .. {high:g}",
-                allowed="[0, 1]",
-                hint="scale them, or use window='auto'",
-            )
-        if inside and window != "percentile":
-            return pixels.astype(np.float32), bits, notes
-    elif window != "percentile":
-        if pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and window == "raw"):
-            return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32), bits, notes
-        if pixels.dtype == np.uint16:
-            top = int(pixels.max())
-            if top >= 1 << 15:
-                return np.divide(pixels, 65535, dtype=np.float32), bits, notes
-            bits = max(top.bit_length(), 1)
-            notes.append(f"16-bit pixels that use {bits} bits: a percentile window was applied")
-        elif window == "raw":
-            span = np.iinfo(pixels.dtype)
-            low, width = float(span.min), float(span.max) - float(span.min)
-            return by_rows(lambda part: (part.astype(np.float64) - low) / width, pixels), bits, notes
-        else:
-            notes.append(f"{pixels.dtype} pixels: a percentile window was applied")
-    if kind == "f":
-        if window != "percentile":
-            notes.append("floating point pixels outside [0, 1]: a percentile window was applied")
-        if max(-low, high) > np.finfo(pixels.dtype).max / 4:
-            pixels = pixels * pixels.dtype.type(0.25)  # so that no difference overflows; the window takes it out again
-    return stretch(pixels, *percentile_limits(pixels), notes), bits, notes
-
-
-def stretch(pixels: NDArray[Any], low: float, high: float, notes: list[str]) -> NDArray[np.float32]:
-    """Map ``low`` to 0 and ``high`` to 1 and clip; equal limits fall back to the whole range of the values."""
-    if not high > low:
-        low, high = float(pixels.min()), float(pixels.max())
-    if not high > low:
-        notes.append("all pixels have the same value")
-        return np.zeros(pixels.shape, np.float32)
-    exact = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-
-    def unit(part: NDArray[Any]) -> NDArray[Any]:
-        scaled: NDArray[Any] = np.subtract(part, exact(low), dtype=exact)
-        scaled /= exact(high - low)
-        return np.clip(scaled, 0.0, 1.0, out=scaled)
-
-    return by_rows(unit, pixels)

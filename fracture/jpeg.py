@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "END_OF_IMAGE",
     "MAX_SCANS",
     "Codestream",
     "exif_block",

@@ -13,9 +13,10 @@ import numpy as np
 from fracture import regions as region_names
 from fracture.errors import ConfigurationError, PixelValueError, UnsupportedError
 from fracture.files import MAX_BYTES, open_bytes
-from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, scale_plane, sniff
+from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, sniff
 from fracture.quiet import FAULTS
 from fracture.radiograph import Radiograph
+from fracture.scaling import scale_plane
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +65,7 @@ def read(
         region: The anatomical region or regions shown, in any accepted spelling; goes before what DICOM says.
         frame: Frame of a multi-frame file, from 0.
         window: ``"auto"`` takes DICOM's own VOI LUT or window, else a percentile window; images and arrays are
-            scaled as ``fracture.images.scale_plane`` tells. ``"raw"`` scales the full range of the stored values
+            scaled as ``fracture.scaling.scale_plane`` tells. ``"raw"`` scales the full range of the stored values
             linearly, ``"percentile"`` always uses the percentile window, and an integer chooses one of a DICOM
             file's windows, from 0.
         allow: Modalities to accept beyond plain radiographs, for example ``("CT", "MR")``; ``("*",)`` for all.

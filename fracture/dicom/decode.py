@@ -32,7 +32,7 @@ from fracture.dicom.walk import MAX_STEPS
 from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
 from fracture.files import MAX_BYTES, open_bytes
 from fracture.images import MAX_PIXELS, check_size
-from fracture.jpeg import Codestream, jpeg_header, plain, sound_jpeg, whole
+from fracture.jpeg import END_OF_IMAGE, Codestream, jpeg_header, plain, sound_jpeg, whole
 from fracture.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
@@ -364,7 +364,13 @@ def _decode_jpeg8(frame: bytes, stream: Codestream, form: Layout) -> tuple[NDArr
 def _decode_jpeg_ls(frame: bytes, stream: Codestream, form: Layout) -> NDArray[Any]:
     import jpeg_ls
 
-    raw, header = jpeg_ls.decode_buffer(frame)
+    # CharLS looks for missing data for ever in a stream without an end marker; a second one does no harm.
+    try:
+        raw, header = jpeg_ls.decode_buffer(frame + END_OF_IMAGE)
+    except RuntimeError:
+        if frame[-1:] != b"\0":  # DICOM's padding to an even length, which is too much where the end is missing
+            raise
+        raw, header = jpeg_ls.decode_buffer(frame[:-1] + END_OF_IMAGE)
     values = np.frombuffer(raw, "<u1" if stream.precision <= 8 else "<u2")
     if form.samples == 3 and header.get("interleave_mode") == 0:  # one plane after the other
         values = np.moveaxis(values.reshape(3, form.rows, form.columns), 0, -1)

@@ -14,7 +14,8 @@ import numpy as np
 
 from fracture.dicom.header import EXPLICIT_BE, floats, integers, items, text
 from fracture.errors import NotARadiographError, UnsupportedError
-from fracture.images import by_rows, grey_plane, percentile_limits
+from fracture.images import grey_plane
+from fracture.scaling import by_rows, percentile_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -94,3 +94,29 @@ def code(value: str, scheme: str = "SCT", meaning: str = "x") -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return item
+
+
+def lossless_jpeg(planes: np.ndarray, precision: int, *, factor: int = 0x11, end: bytes = b"\xff\xd9") -> bytes:
+    """Lossless JPEG (ISO/IEC 10918-1 H) of (rows, columns, samples): predictor 1, a code of five bits for each size."""
+    rows, columns, samples = planes.shape
+    wide = planes.astype(np.int64)
+    left = np.empty_like(wide)
+    left[:, 1:] = wide[:, :-1]
+    left[1:, 0] = wide[:-1, 0]
+    left[0, 0] = 1 << (precision - 1)
+    bits = []
+    for difference in (wide - left).reshape(-1):
+        difference = int((difference + (1 << 15)) % (1 << 16) - (1 << 15))
+        size = abs(difference).bit_length()
+        bits.append(f"{size:05b}")
+        if 0 < size < 16:
+            bits.append(f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}")
+    text = "".join(bits)
+    text += "1" * (-len(text) % 8)
+    entropy = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\x00")
+    table = b"\xff\xc4\x00\x24\x00" + bytes([0, 0, 0, 0, 17, *[0] * 11]) + bytes(range(17))
+    frame = bytes([precision, *rows.to_bytes(2, "big"), *columns.to_bytes(2, "big"), samples])
+    frame += b"".join(bytes([k + 1, factor, 0]) for k in range(samples))
+    scan = bytes([samples, *(one for k in range(samples) for one in (k + 1, 0)), 1, 0, 0])
+    parts = [b"\xff\xd8", table, b"\xff\xc3", (len(frame) + 2).to_bytes(2, "big"), frame]
+    return b"".join([*parts, b"\xff\xda", (len(scan) + 2).to_bytes(2, "big"), scan, entropy, end])

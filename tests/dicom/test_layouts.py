@@ -17,7 +17,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from fracture import read
 from fracture.dicom import decode_pixels
 from fracture.errors import UnreadableFileError
-from tests.dicom.builder import dataset, file_bytes, gradient, lut
+from tests.dicom.builder import dataset, file_bytes, gradient, lossless_jpeg, lut
 
 JPEG, LOSSLESS, JPEG_LS, J2K, RLE = (f"1.2.840.10008.1.2.{tail}" for tail in ("4.50", "4.70", "4.80", "4.90", "5"))
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
@@ -47,32 +47,6 @@ def baseline(pixels: np.ndarray, **options: Any) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=95, **options)
     return stream.getvalue()
-
-
-def lossless_jpeg(planes: np.ndarray, precision: int, *, factor: int = 0x11, end: bytes = b"\xff\xd9") -> bytes:
-    """Lossless JPEG (ISO/IEC 10918-1 H) of (rows, columns, samples): predictor 1, a code of five bits for each size."""
-    rows, columns, samples = planes.shape
-    wide = planes.astype(np.int64)
-    left = np.empty_like(wide)
-    left[:, 1:] = wide[:, :-1]
-    left[1:, 0] = wide[:-1, 0]
-    left[0, 0] = 1 << (precision - 1)
-    bits = []
-    for difference in (wide - left).reshape(-1):
-        difference = int((difference + (1 << 15)) % (1 << 16) - (1 << 15))
-        size = abs(difference).bit_length()
-        bits.append(f"{size:05b}")
-        if 0 < size < 16:
-            bits.append(f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}")
-    text = "".join(bits)
-    text += "1" * (-len(text) % 8)
-    entropy = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\x00")
-    table = b"\xff\xc4\x00\x24\x00" + bytes([0, 0, 0, 0, 17, *[0] * 11]) + bytes(range(17))
-    frame = bytes([precision, *rows.to_bytes(2, "big"), *columns.to_bytes(2, "big"), samples])
-    frame += b"".join(bytes([k + 1, factor, 0]) for k in range(samples))
-    scan = bytes([samples, *(one for k in range(samples) for one in (k + 1, 0)), 1, 0, 0])
-    parts = [b"\xff\xd8", table, b"\xff\xc3", (len(frame) + 2).to_bytes(2, "big"), frame]
-    return b"".join([*parts, b"\xff\xda", (len(scan) + 2).to_bytes(2, "big"), scan, entropy, end])
 
 
 CODECS = {
@@ -214,6 +188,17 @@ def test_a_missing_end_marker_is_forgiven_and_missing_pixels_are_not() -> None:
     assert np.array_equal(decode_pixels(file_bytes(compressed(whole[:-2], grey, JPEG))), expected)
     with pytest.raises(UnreadableFileError, match="truncated"):
         decode_pixels(file_bytes(compressed(whole[:-40], grey, JPEG)))
+
+
+def test_jpeg_ls_without_its_end_ends_nevertheless() -> None:
+    """CharLS would look for the missing data for ever."""
+    values = gradient(32, 32)
+    full = jpeg_ls(values)
+    assert np.array_equal(decode_pixels(file_bytes(compressed(full[:-2], values, JPEG_LS))), values)
+    for cut in range(4, len(full) - 30, 7):
+        for ending in (b"", b"\xff", bytes(20)):
+            with pytest.raises(UnreadableFileError):
+                decode_pixels(file_bytes(compressed(full[:-cut] + ending, values, JPEG_LS)))
 
 
 @pytest.mark.parametrize("tail", [b"", b"\0" * 8, b"\xfe\xff\xdd\xe0\xff\xff\xff\xff", b"\xfc\xff\xfc\xffOB\0\0"])

@@ -20,7 +20,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from fracture.errors import FractureError
-from tests.dicom.builder import dataset, file_bytes, gradient
+from tests.dicom.builder import dataset, file_bytes, gradient, lossless_jpeg
 from tests.fuzz.mutations import HOSTILE, as_json, bytes_changed, json_changed, lines_changed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -401,6 +401,12 @@ def _films() -> list[bytes]:
         made = dataset(plane, TransferSyntaxUID=syntax, PixelData=encapsulate([stream.getvalue()]))
         made["PixelData"].VR = "OB"
         files.append(file_bytes(made))
+    rgb = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "RGB"}
+    for plane, precision, attributes in ((gradient()[..., None], 12, {}), (np.dstack([eight] * 3), 8, rgb)):
+        coded = encapsulate([lossless_jpeg(plane, precision)])
+        made = dataset(plane[..., 0], TransferSyntaxUID="1.2.840.10008.1.2.4.70", PixelData=coded, **attributes)
+        made["PixelData"].VR = "OB"
+        files.append(file_bytes(made))
     image = Image.fromarray(np.tile(eight, (3, 2)))
     deep = Image.fromarray(gradient(40, 50).astype(np.uint16))
     exif = Image.Exif()
@@ -408,7 +414,7 @@ def _films() -> list[bytes]:
     for picture, form, options in (
         (image, "PNG", {}), (deep, "PNG", {}), (image, "JPEG", {"exif": exif}), (image, "JPEG", {"progressive": True}),
         (image, "TIFF", {"compression": "tiff_lzw"}), (deep, "TIFF", {}),
-        (image.convert("1"), "TIFF", {"compression": "group4"}),
+        (image.convert("1"), "TIFF", {"compression": "group4"}), (image.convert("F"), "TIFF", {}),
         (image, "TIFF", {"save_all": True, "append_images": [image]}),
     ):  # fmt: skip
         stream = io.BytesIO()
