@@ -169,7 +169,8 @@ def _work(connection: Connection, kind: str) -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    with tempfile.TemporaryDirectory() as folder:
+    memory = Path("/dev/shm")  # cards are flushed to the disk when they are written
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         made = KINDS[kind](Path(folder))
         connection.send("ready")
         while True:
