@@ -10,7 +10,6 @@ that the same film would look different with another number of workers). No othe
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +17,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.marks import png_mark
+from fracture.schema import Record, Share
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["AugmentSpec", "Augmented", "augment", "augmented_sheet"]
 
 _DRAWS = 12  # numbers drawn per film, always all of them: one magnitude never changes another's draw
+Factor = Annotated[float, Field(ge=1, le=4)]
 
 
 @dataclass(frozen=True, slots=True)
-class AugmentSpec:
+class AugmentSpec(Record):
     """Magnitudes of the augmentation; all are our choice, since the paper states none.
 
     Attributes:
@@ -55,47 +57,21 @@ class AugmentSpec:
         interpolation: ``"cubic"`` keeps thin fracture lines sharper, ``"linear"`` is faster.
     """
 
-    horizontal_flip: float = 0.5
-    vertical_flip: float = 0.5
-    rotation: float = 15.0
-    translation: float = 0.05
-    zoom: float = 1.15
-    geometry: float = 0.8
-    gamma: float = 1.25
-    contrast: float = 1.25
-    intensity: float = 0.8
+    horizontal_flip: Share = 0.5
+    vertical_flip: Share = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180)] = 15.0
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    zoom: Factor = 1.15
+    geometry: Share = 0.8
+    gamma: Factor = 1.25
+    contrast: Factor = 1.25
+    intensity: Share = 0.8
     interpolation: Literal["cubic", "linear"] = "cubic"
-
-    def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip", "geometry", "intensity"):
-            _require(0.0 <= getattr(self, name) <= 1.0, name, getattr(self, name), "a probability, 0 .. 1")
-        for name in ("zoom", "gamma", "contrast"):
-            _require(1.0 <= getattr(self, name) <= 4.0, name, getattr(self, name), "a factor, 1 .. 4")
-        _require(0.0 <= self.rotation <= 180.0, "rotation", self.rotation, "degrees, 0 .. 180")
-        _require(0.0 <= self.translation <= 0.5, "translation", self.translation, "a fraction, 0 .. 0.5")
-        _require(self.interpolation in ("cubic", "linear"), "interpolation", self.interpolation, "cubic or linear")
 
     @classmethod
     def none(cls) -> AugmentSpec:
         """The specification that changes nothing."""
         return cls(0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-able copy."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AugmentSpec:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            ConfigurationError: An unknown key or an illegal value.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise ConfigurationError("unknown augmentation keys", got=", ".join(unknown), allowed=sorted(known))
-        return cls(**data)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -367,8 +343,3 @@ def _albumentations() -> SimpleNamespace:
         warp_affine=geometric.warp_affine,
         gamma_transform=pixel.gamma_transform,
     )
-
-
-def _require(condition: bool, name: str, got: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigurationError(f"AugmentSpec.{name} is not valid", got=got, allowed=allowed)

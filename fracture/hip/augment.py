@@ -13,15 +13,17 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from fracture.data.augment import AugmentSpec, augment
+from fracture.data.augment import AugmentSpec, Factor, augment
 from fracture.errors import ConfigurationError
 from fracture.hip.crops import Crop, CropSpec, crop_hip
 from fracture.hip.geometry import Box, mirrored
+from fracture.schema import Record, Share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +44,11 @@ VARIANTS: Final = ("plain", "gamma", "contrast", "equalized", "cutout", "mixture
 """The hip as it is and the six additional images; with two box sizes they make the 14."""
 
 
+_Edge = Annotated[float, Field(ge=0, lt=0.5)]
+
+
 @dataclass(frozen=True, slots=True)
-class HipAugmentation:
+class HipAugmentation(Record):
     """Magnitudes for crops of hips.
 
     Attributes:
@@ -64,54 +69,29 @@ class HipAugmentation:
         shift: Largest translation over the side of the crop, on top of every variant. Ours, 0 in the paper.
     """
 
-    margins: tuple[float, ...] = (1.1, 1.35)
-    gamma: float = 1.5
-    contrast: float = 1.5
-    clip: float = 3.0
-    cutout: float = 0.25
-    gaussians: int = 4
-    wiggle: float = 0.1
-    jitter: float = 0.0
-    rotation: float = 0.0
-    zoom: float = 1.0
-    shift: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks = {
-            "margins": bool(self.margins) and all(0.5 <= m <= 4 for m in self.margins),
-            "gamma": self.gamma >= 1,
-            "contrast": self.contrast >= 1,
-            "clip": self.clip > 0,
-            "cutout": 0 <= self.cutout <= 1,
-            "gaussians": self.gaussians >= 1,
-            "wiggle": 0 <= self.wiggle < 0.5,
-            "jitter": 0 <= self.jitter < 0.5,
-            "rotation": 0 <= self.rotation <= 180,
-            "zoom": self.zoom >= 1,
-            "shift": 0 <= self.shift <= 0.5,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise ConfigurationError(f"HipAugmentation.{name}", got=getattr(self, name), hint="see its docstring")
+    margins: Annotated[tuple[Annotated[float, Field(ge=0.5, le=4)], ...], Field(min_length=1, max_length=16)] = (
+        1.1,
+        1.35,
+    )
+    gamma: Factor = 1.5
+    contrast: Factor = 1.5
+    clip: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    cutout: Share = 0.25
+    gaussians: Annotated[int, Field(ge=1, le=1000)] = 4
+    wiggle: _Edge = 0.1
+    jitter: _Edge = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    zoom: Factor = 1.0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
     @property
     def reach(self) -> float:
         """How far beyond the box any crop looks, as a factor on the box's sides; what a cache must keep."""
         return max(self.margins) * (1 + 2 * self.wiggle) * (1 + 2 * self.jitter)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From a table of a recipe.
-
-        Raises:
-            ConfigurationError: An unknown key or an illegal value.
-        """
-        made: Self = _from_table(cls, data)
-        return made
-
 
 @dataclass(frozen=True, slots=True)
-class FilmAugmentation:
+class FilmAugmentation(Record):
     """Magnitudes for whole films, which train the localizer. All but the cropping are ours.
 
     Attributes:
@@ -126,48 +106,15 @@ class FilmAugmentation:
         invert: Probability of a film with inverted grays, which a mislabeled MONOCHROME1 gives.
     """
 
-    crop: float = 0.5
-    least: float = 0.55
-    flip: float = 0.5
-    rotation: float = 15.0
-    stretch: float = 1.3
-    zoom: float = 0.7
-    gamma: float = 1.4
-    contrast: float = 1.4
-    invert: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks = {
-            "crop": 0 <= self.crop <= 1,
-            "least": 0.2 <= self.least <= 1,
-            "flip": 0 <= self.flip <= 1,
-            "rotation": 0 <= self.rotation <= 90,
-            "stretch": self.stretch >= 1,
-            "zoom": 0.2 <= self.zoom <= 1,
-            "gamma": self.gamma >= 1,
-            "contrast": self.contrast >= 1,
-            "invert": 0 <= self.invert <= 1,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise ConfigurationError(f"FilmAugmentation.{name}", got=getattr(self, name), hint="see its docstring")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From a table of a recipe.
-
-        Raises:
-            ConfigurationError: An unknown key or an illegal value.
-        """
-        made: Self = _from_table(cls, data)
-        return made
-
-
-def _from_table(cls: Any, data: Mapping[str, Any]) -> Any:
-    known = {f.name for f in dataclasses.fields(cls)}
-    if unknown := sorted(set(data) - known):
-        raise ConfigurationError("unknown augmentation keys", got=", ".join(unknown), allowed=sorted(known))
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    crop: Share = 0.5
+    least: Annotated[float, Field(ge=0.2, le=1)] = 0.55
+    flip: Share = 0.5
+    rotation: Annotated[float, Field(ge=0, le=90)] = 15.0
+    stretch: Factor = 1.3
+    zoom: Annotated[float, Field(ge=0.2, le=1)] = 0.7
+    gamma: Factor = 1.4
+    contrast: Factor = 1.4
+    invert: Share = 0.0
 
 
 def contrast_curve(

@@ -7,7 +7,6 @@ field's description.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 from fracture.errors import ConfigurationError, FractureError
 from fracture.hip.augment import FilmAugmentation, HipAugmentation
 from fracture.hip.crops import CropSpec
-from fracture.hip.localizer import Rules
-from fracture.hip.spec import ClassifierSpec, LocalizerSpec
+from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 from fracture.training.config import OptimizerConfig, SplitConfig, flat_table, merge_tables, read_recipe
 
@@ -100,7 +98,7 @@ class StageConfig(_Section):
         values["optimizer"]["betas"] = list(self.optimizer.betas)
         for name in _SPECS:
             if (spec := getattr(self, name, None)) is not None:
-                values[name] = spec.to_dict() if hasattr(spec, "to_dict") else _plain(dataclasses.asdict(spec))
+                values[name] = spec.to_dict()
         return values
 
     @classmethod
@@ -138,7 +136,7 @@ class LocalizerConfig(StageConfig):
     @classmethod
     def _tables(cls, values: Any) -> Any:
         return _with_specs(values, model=LocalizerSpec.from_dict, preprocess=_preprocess,
-                           augmentation=FilmAugmentation.from_dict, rules=_rules)  # fmt: skip
+                           augmentation=FilmAugmentation.from_dict, rules=Rules.from_dict)  # fmt: skip
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -185,13 +183,6 @@ def _preprocess(data: Mapping[str, Any]) -> PreprocessSpec:
     return PreprocessSpec.from_dict({**own, **data})
 
 
-def _rules(data: Mapping[str, Any]) -> Rules:
-    known = {f.name for f in dataclasses.fields(Rules)}
-    if unknown := sorted(set(data) - known):
-        raise ConfigurationError("unknown rules of the localizer", got=", ".join(unknown), allowed=sorted(known))
-    return Rules(**data)
-
-
 def _with_specs(values: Any, **readers: Any) -> Any:
     """Tables become the frozen records that the networks are built from."""
     if not isinstance(values, Mapping):
@@ -200,10 +191,6 @@ def _with_specs(values: Any, **readers: Any) -> Any:
         key: readers[key](value) if key in readers and isinstance(value, Mapping) else value
         for key, value in values.items()
     }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 @dataclass(frozen=True)

@@ -311,9 +311,10 @@ class AnnotationKind(Kind):
         from fracture.evaluation.reference_files import read_reference
 
         path = self.written(self.file, content)
-        for door in (read_annotations, read_reference):
-            with contextlib.suppress(FractureError):
-                door(path)
+        try:
+            read_annotations(path)
+        finally:
+            read_reference(path)
 
 
 class Coco(AnnotationKind, JsonKind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def bytes_changed(data: bytes, dice: random.Random, reach: int | None = None) ->
 
 def json_changed(document: Any, dice: random.Random) -> Any:
     """A copy with up to four values, keys or list items changed, anywhere in it."""
-    document = json.loads(json.dumps(document))
+    document = copy.deepcopy(document)
     for _ in range(dice.choice([1, 1, 1, 2, 4])):
         places: list[tuple[Any, Any]] = []
         _collect(document, places)
@@ -65,9 +66,9 @@ def lines_changed(text: str, dice: random.Random, values: tuple[str, ...], separ
     """A text of lines ``key SEPARATOR value`` (or cells) with a few of them changed."""
     lines = text.splitlines()
     for _ in range(dice.choice([1, 1, 2, 4])):
-        at = dice.randrange(len(lines))
-        cells = lines[at].split(separator)
         kind = dice.randrange(8)
+        at = dice.choice([i for i, line in enumerate(lines) if kind >= 5 or separator in line])
+        cells = lines[at].split(separator)
         if kind < 5:
             cell = -1 if separator == "=" and kind < 4 else dice.randrange(len(cells))
             cells[cell] = (" " if separator == "=" else "") + dice.choice(values)
@@ -90,7 +91,7 @@ def _collect(value: Any, places: list[tuple[Any, Any]]) -> None:
 
 
 def _replace(holder: Any, key: Any, dice: random.Random) -> None:
-    holder[key] = dice.choice(HOSTILE)
+    holder[key] = copy.deepcopy(dice.choice(HOSTILE))
 
 
 def _retype(holder: Any, key: Any, dice: random.Random) -> None:
@@ -109,16 +110,16 @@ def _rename(holder: Any, key: Any, dice: random.Random) -> None:
     if isinstance(holder, dict):
         holder[dice.choice([key + "x", key[:-1], key.upper(), "", "__class__", "\ud800"])] = holder.pop(key)
     else:
-        holder.insert(key, holder[dice.randrange(len(holder))])
+        holder.insert(key, copy.deepcopy(holder[dice.randrange(len(holder))]))
 
 
 def _repeat(holder: Any, key: Any, dice: random.Random) -> None:
     if isinstance(holder[key], list):
-        holder[key] = holder[key] * dice.choice([2, 3, 500])
+        holder[key] = json.loads(json.dumps(holder[key] * dice.choice([2, 3, 500])))
     elif isinstance(holder[key], dict):
         holder[key] = {**holder[key], **{f"k{i}": 0 for i in range(dice.choice([1, 2000]))}}
     else:
-        holder[key] = dice.choice(HOSTILE)
+        _replace(holder, key, dice)
 
 
 _CHANGES = (_replace, _replace, _replace, _retype, _retype, _remove, _rename, _repeat)

@@ -92,7 +92,7 @@ def test_wiggled_edges_stay_within_their_share() -> None:
 
 
 def test_unknown_settings() -> None:
-    with pytest.raises(ConfigurationError, match="unknown augmentation"):
+    with pytest.raises(ConfigurationError, match="cut_out: unknown key"):
         HipAugmentation.from_dict({"cut_out": 0.2})
     with pytest.raises(ConfigurationError, match="wiggle"):
         HipAugmentation(wiggle=0.7)
