@@ -84,7 +84,9 @@ def list_coco(file: Path, images: Path | None = None) -> Listing:
             _mark(home, annotation, categories, problems)
     info = content.get("info")
     info = info if isinstance(info, dict) else {}
-    licenses = [str(item.get("name") or "") for item in content.get("licenses") or () if isinstance(item, dict)]
+    terms = content.get("licenses")
+    terms = terms if isinstance(terms, list) else []
+    licenses = [str(item.get("name") or "") for item in terms if isinstance(item, dict)]
     return Listing(
         file=file,
         root=file.parent,

@@ -380,7 +380,13 @@ def locate(root: Path, images: Path | None, names: Sequence[Sequence[str]]) -> l
 
     Backslashes part folders too. A missing file is expected where most of the others are. With ``images`` the last
     name counts, below that folder.
+
+    Raises:
+        DataError: A name that no file system has.
     """
+    parts = (part for possible in names for name in possible for part in name.replace("\\", "/").split("/"))
+    if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
+        raise DataError("the name of a film is longer than any file's", got=ascii(long[:60]), allowed="255 bytes")
     options = [[_slashes(root, name) for name in possible] for possible in names]
     if images is not None:
         folder = images if images.is_absolute() else root / images
