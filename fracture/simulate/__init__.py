@@ -15,13 +15,11 @@ a detector does on patients.
 
 from __future__ import annotations
 
-from fracture.simulate.dataset import Summary, write_dataset
+from fracture.simulate.dataset import Summary, write_dataset, write_hips
 from fracture.simulate.fractures import KINDS
-from fracture.simulate.hip_dataset import write_hips
 from fracture.simulate.hip_fractures import HIP_CLASSES, VARIANTS
 from fracture.simulate.pelvis import HIP_MIX, PELVIS_VIEWS, pelvis
-from fracture.simulate.pelvis_record import SimulatedHip, SimulatedPelvis
-from fracture.simulate.record import SimulatedFilm, SimulatedFracture
+from fracture.simulate.record import SimulatedFilm, SimulatedFracture, SimulatedHip, SimulatedPelvis
 from fracture.simulate.scene import REGIONS, path_lengths, radiograph
 
 __all__ = [

@@ -1,9 +1,9 @@
-"""A folder of simulated films with COCO annotations."""
+"""Folders of simulated films with COCO annotations: limbs, and pelves in the layout of the real set of hips."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,30 +14,40 @@ import numpy as np
 from fracture._version import __version__
 from fracture.atomic import write_json
 from fracture.errors import ConfigurationError, RegionError
+from fracture.simulate.hip_fractures import HIP_CLASSES
+from fracture.simulate.pelvis import HIP_MIX, pelvis
 from fracture.simulate.scene import REGIONS, radiograph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.simulate.record import SimulatedFilm
+    from fracture.simulate.record import SimulatedFilm, SimulatedPelvis
 
 __all__ = [
     "FORMATS",
     "Summary",
+    "class_shares",
     "coco_annotations",
     "coco_header",
     "coco_image",
     "film_seed",
+    "hip_annotations",
     "png_bytes",
     "write_dataset",
+    "write_hips",
 ]
 
 FORMATS = ("dicom", "png", "both")
 
+_HIP_CATEGORIES = {"left": 1, "right": 2}
+_HIP_FRACTURES = ("displaced_neck", "nondisplaced_neck", "intertrochanteric")
+
+_Entry = tuple[list[Path], dict[str, Any], list[dict[str, Any]], bool]  # files, image, annotations, fractured
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``write_dataset`` wrote.
+    """What ``write_dataset`` or ``write_hips`` wrote.
 
     Attributes:
         directory: The folder.
@@ -45,7 +55,7 @@ class Summary:
         files: All image files, in the order of the films.
         films: How many films.
         fractured: How many of them show a fracture.
-        boxes: How many fractures are annotated.
+        boxes: How many fractures, or hips, are annotated.
     """
 
     directory: Path
@@ -68,8 +78,7 @@ def png_bytes(film: SimulatedFilm, bits: int = 16) -> bytes:
     Raises:
         ConfigurationError: ``bits`` is neither 8 nor 16.
     """
-    if bits not in (8, 16):
-        raise ConfigurationError("a gray PNG has 8 or 16 bits here", got=bits, allowed=(8, 16))
+    _check_bits(bits)
     pixels: NDArray[np.integer[Any]] = (film.pixels << 4) | (film.pixels >> 8)
     if bits == 8:
         pixels = (film.pixels >> 4).astype(np.uint8)
@@ -114,82 +123,188 @@ def write_dataset(
         ConfigurationError: A setting that does not exist, or a folder that already holds a data set.
         RegionError: A region that cannot be simulated.
     """
-    folder = Path(directory)
-    names = _checked(folder, n, seed, format, fracture_rate, regions, png_bits)
-    folder.mkdir(parents=True, exist_ok=True)
-    broken = np.zeros(n, np.bool_)
-    broken[: round(n * fracture_rate)] = True
-    broken = np.random.default_rng([seed, 100]).permutation(broken)
-    coco = coco_header()
-    files: list[Path] = []
-    for index in range(n):
-        film = radiograph(
-            film_seed(seed, index), region=names[index % len(names)], fractured=bool(broken[index]), size=size
-        )
-        stem = f"simulated_{index:05d}"
-        image = coco_image(film, index)
-        if format != "png":
-            image["file_name"] = image["dicom"] = f"{stem}.dcm"
-            files.append(folder / image["dicom"])
-            film.to_dicom().save_as(files[-1], enforce_file_format=True)
-        if format != "dicom":
-            image["file_name"] = f"{stem}.png"
-            files.append(folder / image["file_name"])
-            files[-1].write_bytes(png_bytes(film, png_bits))
-        coco["images"].append(image)
-        coco["annotations"] += coco_annotations(film, index, len(coco["annotations"]))
-        if progress is not None:
-            progress(index + 1, n)
-    annotations = folder / "annotations.json"
-    write_json(annotations, coco)
-    return Summary(folder, annotations, tuple(files), n, int(broken.sum()), len(coco["annotations"]))
-
-
-def _checked(
-    folder: Path,
-    n: int,
-    seed: int,
-    kind: str,
-    rate: float,
-    regions: Sequence[str] | None,
-    bits: int,
-) -> tuple[str, ...]:
-    """The regions to go around, after all other settings are found to be possible."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ConfigurationError("a data set needs at least one film", got=n, allowed="an integer of 1 or more")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
-    if kind not in FORMATS:
-        raise ConfigurationError("unknown file format", got=repr(kind), allowed=FORMATS)
-    if not 0.0 <= rate <= 1.0:
-        raise ConfigurationError("the share of fractured films is a number from 0 to 1", got=rate)
-    if bits not in (8, 16):
-        raise ConfigurationError("a gray PNG has 8 or 16 bits here", got=bits, allowed=(8, 16))
     names = tuple(REGIONS) if regions is None else tuple(regions)
+    if format not in FORMATS:
+        raise ConfigurationError("unknown file format", got=repr(format), allowed=FORMATS)
     if not names:
         raise ConfigurationError("no region to simulate", allowed=REGIONS, hint="leave regions out for all of them")
     for name in names:
         if name not in REGIONS:
             raise RegionError("this region cannot be simulated", got=repr(name), allowed=REGIONS)
+    folder = _checked(directory, n, seed, png_bits, {"fractured": fracture_rate})
+    broken = np.zeros(n, np.bool_)
+    broken[: round(n * fracture_rate)] = True
+    broken = np.random.default_rng([seed, 100]).permutation(broken)
+
+    def films() -> Iterator[_Entry]:
+        for index in range(n):
+            film = radiograph(
+                film_seed(seed, index), region=names[index % len(names)], fractured=bool(broken[index]), size=size
+            )
+            stem, image, files = f"simulated_{index:05d}", coco_image(film, index), []
+            if format != "png":
+                image["file_name"] = image["dicom"] = f"{stem}.dcm"
+                files.append(folder / image["dicom"])
+                film.to_dicom().save_as(files[-1], enforce_file_format=True)
+            if format != "dicom":
+                image["file_name"] = f"{stem}.png"
+                files.append(folder / image["file_name"])
+                files[-1].write_bytes(png_bytes(film, png_bits))
+            yield files, image, coco_annotations(film, index, 0), film.fractured
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return _written(folder, n, coco_header(), films(), progress)
+
+
+def write_hips(
+    directory: str | os.PathLike[str],
+    n: int,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] = (640, 640),
+    mix: Mapping[str, float] | None = None,
+    stretched: bool = True,
+    frog_leg_rate: float = 0.04,
+    single_rate: float = 0.04,
+    png_bits: int = 8,
+    progress: Callable[[int, int], object] | None = None,
+) -> Summary:
+    """Write ``n`` pelvic films to ``images/`` and ``annotations.json`` (COCO) beside it.
+
+    The same arguments write the same bytes. Of the 2 ``n`` hips, each class gets its share by ``mix`` to within one,
+    in random order; the hip of a film that shows one side only is drawn and not seen. Annotations have the fields of
+    the real set (categories ``left_hip`` and ``right_hip``, ``findings``), so that one reader reads both, and more:
+    ``hip_class``, ``variant``, ``implant``, ``lesser_trochanter_detached``, ``visible`` and, where there is a fracture,
+    ``fracture_bbox``.
+
+    Args:
+        directory: The folder, made where it does not exist; one that already holds ``annotations.json`` is refused.
+        n: Number of films, at least 1.
+        seed: A non-negative integer; film k is ``pelvis(film_seed(seed, k), ...)``.
+        size: Height and width in pixels; the real films are 640 x 640.
+        mix: Relative frequency of each class; ``HIP_MIX`` by default, a class left out is not drawn.
+        stretched: Stretch films by up to a third, as the real set's uploader did.
+        frog_leg_rate, single_rate: Shares of frog-leg views and of films with one hip.
+        png_bits: 8, as the real films have, or 16.
+        progress: Called with (films done, n) after each film.
+
+    Raises:
+        ConfigurationError: A setting that does not exist, or a folder that already holds a data set.
+    """
+    odds = dict(HIP_MIX if mix is None else mix)
+    for name, share in odds.items():
+        if name not in HIP_CLASSES:
+            raise ConfigurationError("unknown class of hip", got=repr(name), allowed=HIP_CLASSES)
+        if not 0.0 <= share < np.inf:
+            raise ConfigurationError(f"the frequency of {name} is a number of 0 or more", got=share)
+    if sum(odds.values()) <= 0.0:
+        raise ConfigurationError("no class of hip to draw", got=odds, hint="give at least one class a frequency")
+    folder = _checked(directory, n, seed, png_bits, {"frog-leg": frog_leg_rate, "single": single_rate})
+    labels = np.random.default_rng([seed, 200]).permutation(class_shares(odds, 2 * n)).reshape(n, 2)
+
+    def films() -> Iterator[_Entry]:
+        for index in range(n):
+            draw = np.random.default_rng([seed, 201, index])
+            frog, single, side, wide = (
+                float(draw.random()),
+                float(draw.random()),
+                float(draw.random()),
+                float(draw.normal()),
+            )
+            film = pelvis(
+                film_seed(seed, index),
+                left=str(labels[index, 0]),
+                right=str(labels[index, 1]),
+                view="frog_leg" if frog < frog_leg_rate else "ap",
+                missing=None if single >= single_rate else ("left" if side < 0.5 else "right"),
+                stretch=float(np.clip(np.exp(0.13 * wide), 0.75, 1.33)) if stretched else 1.0,
+                size=size,
+            )
+            image = _pelvis_image(film, index)
+            path = folder / "images" / image["file_name"]
+            path.write_bytes(png_bytes(film.to_film(), png_bits))
+            rows = hip_annotations(film, index, 0)
+            yield [path], image, rows, any(row["hip_class"] in _HIP_FRACTURES for row in rows)
+
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    return _written(folder, n, _hip_header(), films(), progress)
+
+
+def _checked(directory: str | os.PathLike[str], n: int, seed: int, bits: int, shares: Mapping[str, float]) -> Path:
+    """The folder, after the settings that all data sets have are found to be possible."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ConfigurationError("a data set needs at least one film", got=n, allowed="an integer of 1 or more")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
+    for name, share in shares.items():
+        if not 0.0 <= share <= 1.0:
+            raise ConfigurationError(f"the share of {name} films is a number from 0 to 1", got=share)
+    _check_bits(bits)
+    folder = Path(directory)
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError("the films need a folder, and this is a file", got=str(folder))
     if (folder / "annotations.json").exists():
         raise ConfigurationError(
             "the folder already holds annotations.json", got=str(folder), hint="choose another folder or empty it"
         )
-    return names
+    return folder
+
+
+def _check_bits(bits: int) -> None:
+    if bits not in (8, 16):
+        raise ConfigurationError("a gray PNG has 8 or 16 bits here", got=bits, allowed=(8, 16))
+
+
+def _written(
+    folder: Path,
+    n: int,
+    coco: dict[str, Any],
+    films: Iterable[_Entry],
+    progress: Callable[[int, int], object] | None,
+) -> Summary:
+    """Go through the films, which write their files as they are drawn, number their annotations and write COCO."""
+    files: list[Path] = []
+    fractured = 0
+    for done, (written, image, rows, broken) in enumerate(films, start=1):
+        for number, row in enumerate(rows, start=len(coco["annotations"]) + 1):
+            row["id"] = number
+        coco["images"].append(image)
+        coco["annotations"] += rows
+        files += written
+        fractured += broken
+        if progress is not None:
+            progress(done, n)
+    annotations = folder / "annotations.json"
+    write_json(annotations, coco)
+    return Summary(folder, annotations, tuple(files), n, fractured, len(coco["annotations"]))
+
+
+def class_shares(odds: Mapping[str, float], count: int) -> list[str]:
+    """``count`` class names: each class by its frequency, rounded down; the rest to the largest remainders."""
+    total = sum(odds.values())
+    exact = {name: count * share / total for name, share in odds.items()}
+    counts = {name: int(share) for name, share in exact.items()}
+    for name in sorted(exact, key=lambda k: counts[k] - exact[k])[: count - sum(counts.values())]:
+        counts[name] += 1
+    return [name for name, many in counts.items() for _ in range(many)]
 
 
 def coco_header() -> dict[str, Any]:
     """An empty COCO file: info, licence, the one category, no images yet."""
+    about = f"Radiographs simulated by fracture.simulate {__version__}: no patients"
+    return _header({"description": about, "url": "", "year": 2000}, ["fracture"])
+
+
+def _hip_header() -> dict[str, Any]:
+    about = f"Pelvic radiographs simulated by fracture.simulate {__version__}: no patients; one box per proximal femur"
+    return _header({"description": about}, [f"{side}_hip" for side in _HIP_CATEGORIES])
+
+
+def _header(info: dict[str, Any], categories: Sequence[str]) -> dict[str, Any]:
     return {
-        "info": {
-            "description": f"Radiographs simulated by fracture.simulate {__version__}: no patients",
-            "url": "",
-            "year": 2000,
-        },
+        "info": info,
         "licenses": [{"id": 1, "name": "Apache-2.0"}],
-        "categories": [{"id": 1, "name": "fracture"}],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(categories, start=1)],
         "images": [],
         "annotations": [],
     }
@@ -219,6 +334,23 @@ def coco_image(film: SimulatedFilm, index: int) -> dict[str, Any]:
     }
 
 
+def _pelvis_image(film: SimulatedPelvis, index: int) -> dict[str, Any]:
+    return {
+        "id": index,
+        "file_name": f"simulated_{index:05d}.png",
+        "width": film.width,
+        "height": film.height,
+        "group": index,
+        "augmented_by_uploader": 0,
+        "axis_tilt_degrees": round(film.tilt, 1),
+        "seed": film.seed,
+        "view": film.view,
+        "sex": film.sex,
+        "age": film.age,
+        "spacing_mm": [round(v, 6) for v in film.spacing],
+    }
+
+
 def coco_annotations(film: SimulatedFilm, image: int, first: int) -> list[dict[str, Any]]:
     """The annotation records of a film; their ids follow ``first``."""
     rows = []
@@ -239,3 +371,32 @@ def coco_annotations(film: SimulatedFilm, image: int, first: int) -> list[dict[s
             }
         )
     return rows
+
+
+def hip_annotations(film: SimulatedPelvis, image: int, first: int) -> list[dict[str, Any]]:
+    """The annotation records of a film's hips; their ids follow ``first``."""
+    rows = []
+    for number, hip in enumerate(film.hips):
+        hardware = hip.label in ("internal_fixation", "arthroplasty")
+        row: dict[str, Any] = {
+            "id": first + number + 1,
+            "image_id": image,
+            "category_id": _HIP_CATEGORIES[hip.side],
+            "bbox": _xywh(hip.box),
+            "area": round((hip.box[2] - hip.box[0]) * (hip.box[3] - hip.box[1]), 1),
+            "iscrowd": 0,
+            "findings": list(hip.findings),
+            "hip_class": hip.label,
+            "variant": hip.variant,
+            "implant": hip.variant if hardware else None,
+            "lesser_trochanter_detached": hip.variant == "lesser_trochanter_detached",
+            "visible": round(hip.visible, 3),
+        }
+        if hip.fracture is not None:
+            row["fracture_bbox"] = _xywh(hip.fracture.box)
+        rows.append(row)
+    return rows
+
+
+def _xywh(box: tuple[float, float, float, float]) -> list[float]:
+    return [round(box[0], 2), round(box[1], 2), round(box[2] - box[0], 2), round(box[3] - box[1], 2)]

@@ -7,7 +7,7 @@ root 2.25 that are derived from the film's content alone, so that the same film 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -17,7 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from fracture._version import __version__
 
 if TYPE_CHECKING:
-    from fracture.simulate.record import SimulatedFilm
+    from numpy.typing import NDArray
 
 __all__ = ["to_dataset"]
 
@@ -50,6 +50,25 @@ _VIEWS = {
 }
 
 
+class Film(Protocol):
+    """What is written of a film; see ``fracture.simulate.SimulatedFilm``."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint16]: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def view(self) -> str: ...
+    @property
+    def laterality(self) -> str: ...
+    @property
+    def spacing(self) -> float: ...
+    @property
+    def orientation(self) -> tuple[str, str]: ...
+
+
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
     item = Dataset()
     item.CodeValue = value
@@ -64,7 +83,7 @@ def _uid(*parts: str) -> UID:
     return UID(f"2.25.{int.from_bytes(digest, 'big')}")
 
 
-def to_dataset(film: SimulatedFilm, *, inverted: bool) -> Dataset:
+def to_dataset(film: Film, *, inverted: bool) -> Dataset:
     """The film as a data set with File Meta Information (Explicit VR Little Endian), ready for ``save_as``.
 
     Args:
@@ -92,7 +111,7 @@ def to_dataset(film: SimulatedFilm, *, inverted: bool) -> Dataset:
     return data
 
 
-def _general(data: Dataset, film: SimulatedFilm, key: str) -> None:
+def _general(data: Dataset, film: Film, key: str) -> None:
     data.SpecificCharacterSet = "ISO_IR 100"
     data.SOPClassUID = _DX_FOR_PRESENTATION
     data.SOPInstanceUID = _uid("instance", key)
@@ -116,7 +135,7 @@ def _general(data: Dataset, film: SimulatedFilm, key: str) -> None:
     data.ImageComments = "Simulated by fracture.simulate: not a patient, not for diagnosis"
 
 
-def _anatomy(data: Dataset, film: SimulatedFilm) -> None:
+def _anatomy(data: Dataset, film: Film) -> None:
     part, code, meaning = _BODY_PARTS[film.region]
     side = "L" if film.laterality == "left" else "R"
     paired = film.region != "pelvis"
@@ -137,7 +156,7 @@ def _anatomy(data: Dataset, film: SimulatedFilm) -> None:
     data.AcquisitionContextSequence = Sequence([])
 
 
-def _equipment(data: Dataset, film: SimulatedFilm) -> None:
+def _equipment(data: Dataset, film: Film) -> None:
     data.Manufacturer = "fracture.simulate"
     data.ManufacturerModelName = "simulated detector"
     data.DeviceSerialNumber = "SIMULATED"
@@ -151,11 +170,11 @@ def _equipment(data: Dataset, film: SimulatedFilm) -> None:
     data.PixelSpacingCalibrationDescription = "Simulated with parallel rays: no magnification"
 
 
-def _image(data: Dataset, film: SimulatedFilm, pixels: np.ndarray, inverted: bool) -> None:
+def _image(data: Dataset, film: Film, pixels: np.ndarray, inverted: bool) -> None:
     data.ImageType = ["ORIGINAL", "PRIMARY", ""]
     data.SamplesPerPixel = 1
     data.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
-    data.Rows, data.Columns = film.height, film.width
+    data.Rows, data.Columns = film.pixels.shape
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
     data.PixelRepresentation = 0
     data.PixelIntensityRelationship = "LOG"

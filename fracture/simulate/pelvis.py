@@ -18,10 +18,10 @@ from fracture.simulate.implants import fit
 from fracture.simulate.materials import metal
 from fracture.simulate.pelvis_bones import Warp, hemipelvis, sacrum_and_spine
 from fracture.simulate.pelvis_furniture import letters
-from fracture.simulate.pelvis_record import SimulatedHip, SimulatedPelvis
 from fracture.simulate.pelvis_shapes import Femur, Person, draw_person, femur, trabeculae
 from fracture.simulate.pelvis_soft import bowel, envelope, folds, knee
 from fracture.simulate.projection import Body, Camera
+from fracture.simulate.record import SimulatedHip, SimulatedPelvis
 from fracture.simulate.scene import mark_fracture
 from fracture.simulate.softtissue import soft_paths
 from fracture.simulate.volume import trace

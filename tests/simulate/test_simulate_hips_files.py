@@ -68,12 +68,12 @@ def test_each_film_has_a_right_hip_on_its_left(folder: tuple[Summary, dict[str, 
             assert x["right_hip"] < x["left_hip"]
 
 
-def test_classes_have_their_shares(tmp_path: Path) -> None:
-    from fracture.simulate.hip_dataset import _shares
+def test_classes_have_theirclass_shares(tmp_path: Path) -> None:
+    from fracture.simulate.dataset import class_shares
 
-    counts = Counter(_shares(HIP_MIX, 200))
+    counts = Counter(class_shares(HIP_MIX, 200))
     assert counts == {name: round(200 * share) for name, share in HIP_MIX.items()}
-    assert sum(Counter(_shares(dict.fromkeys(HIP_CLASSES, 1.0), 50)).values()) == 50
+    assert sum(Counter(class_shares(dict.fromkeys(HIP_CLASSES, 1.0), 50)).values()) == 50
     summary = write_hips(
         tmp_path / "mixed",
         3,
