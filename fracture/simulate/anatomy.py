@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from fracture.simulate.geometry import compose, pose_along, rotation, translation
+from fracture.simulate.geometry import compose, inverse, pose_along, rotation, translation
 from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
 
 if TYPE_CHECKING:
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.simulate.fractures import Site
+    from fracture.simulate.projection import Body, Camera
 
-__all__ = ["Anatomy", "Build", "Plate", "Point", "SoftPart", "camera_pose", "whole"]
+    Array = NDArray[np.float32]
+
+__all__ = ["Anatomy", "Build", "FlatBones", "Point", "SoftPart", "camera_pose", "moved", "moved_bone", "whole"]
 
 Point = tuple[float, float, float]
 
@@ -30,29 +33,16 @@ class SoftPart:
     blend: float = 10.0
 
 
-@dataclass(frozen=True, eq=False)
-class Plate:
-    """A flat bone seen face on: an outline that is inflated to a rounded sheet (ilium, sacrum, vertebra).
+class FlatBones(Protocol):
+    """Bones that a frontal view draws in its plane; see ``thigh.Pelvis``."""
 
-    Attributes:
-        name: Such as ``"ilium"``.
-        outline: Closed polygon (points, 2) in limb mm (x, y); smoothed when drawn.
-        thickness: mm at the middle of the sheet.
-        rim: mm of thickness that the rim has more than the middle.
-        rim_width: How far in mm the thick rim reaches inward.
-        cortex: mm of cortical shell on each face.
-        trabecular: Volume fraction between the faces.
-        holes: Closed polygons like ``outline`` that are left out (the sacral foramina).
-    """
+    def draw(self, camera: Camera, pieces: Sequence[Body]) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Bone and mineral path lengths, and where the fracture surface of ``pieces`` runs."""
+        ...
 
-    name: str
-    outline: NDArray[np.float64]
-    thickness: float
-    rim: float = 0.0
-    rim_width: float = 8.0
-    cortex: float = 0.8
-    trabecular: float = 0.15
-    holes: tuple[NDArray[np.float64], ...] = ()
+    def gas(self, camera: Camera) -> Array:
+        """Millimeters of soft tissue that bowel gas takes the place of."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,20 +50,18 @@ class Anatomy:
     """Everything that lies in a limb frame, at rest and unbroken.
 
     Attributes:
-        bones: In drawing order.
+        bones: In drawing order. One without parts is drawn by ``flat``; it is there to be broken.
         soft: The soft-tissue envelope.
         sites: Where it breaks.
         fat: Thickness in mm of the subcutaneous fat.
-        plates: Flat bones (frontal views only).
-        gas: Bowel gas, rows (x, y, radius x, radius y, mm of soft tissue missing).
+        flat: Flat bones, in frontal views of the hip.
     """
 
     bones: tuple[Bone, ...]
     soft: tuple[SoftPart, ...]
     sites: tuple[Site, ...]
     fat: float
-    plates: tuple[Plate, ...] = ()
-    gas: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 5)))
+    flat: FlatBones | None = None
 
 
 class Build:
@@ -193,6 +181,20 @@ class Build:
 def whole(name: str, *parts: Part, texture: float = 0.55, grain: tuple[float, float] = (0.55, 1.3)) -> Bone:
     """A bone from its parts."""
     return Bone(name, parts, texture, grain)
+
+
+Piece = TypeVar("Piece", Part, SoftPart)
+
+
+def moved(piece: Piece, motion: NDArray[np.float64]) -> Piece:
+    """The same part elsewhere; ``motion`` (4, 4) may mirror."""
+    shape = replace(piece.shape, to_local=compose(piece.shape.to_local, inverse(motion)))
+    return replace(piece, shape=shape)
+
+
+def moved_bone(bone: Bone, motion: NDArray[np.float64]) -> Bone:
+    """The same bone elsewhere; see ``moved``."""
+    return replace(bone, parts=tuple(moved(part, motion) for part in bone.parts))
 
 
 def camera_pose(

@@ -6,14 +6,13 @@ adult are our choice after textbook radiographs.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.simulate.anatomy import Anatomy, Build, Point, whole
+from fracture.simulate.anatomy import Anatomy, Build, Point, moved, moved_bone, whole
 from fracture.simulate.fractures import Site
-from fracture.simulate.geometry import about, compose, inverse, rotation, transform
+from fracture.simulate.geometry import about, rotation, transform
 from fracture.simulate.shapes import Cap, Part
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from fracture.simulate.shapes import Bone
 
-__all__ = ["distal_femur", "leg", "patella"]
+__all__ = ["distal_femur", "leg", "patella", "shank"]
 
 _FOOT = ("talus", "calcaneus", "navicular", "cuboid", "cuneiform", "metatarsal", "toe")
 
@@ -30,7 +29,7 @@ def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:
     """A lower leg with the ends of the thigh and of the foot that a film of it shows."""
     build = Build(rng, float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)))
     turn = about(build.point((0.0, 14.0, -2.0)), rotation((1.0, 0.0, 0.0), -pointed))
-    bones = [*distal_femur(build, -365.0), *_shank(build), *_foot(build, turn), patella(build, -365.0)]
+    bones = [distal_femur(build, -365.0), *shank(build), *_foot(build, turn), patella(build, -365.0)]
     calf = stout
     sole = [
         build.flesh(
@@ -56,12 +55,12 @@ def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:
                 (1.0, 40, 42, -2, -6),
             ),
         ),
-        *(replace(s, shape=replace(s.shape, to_local=compose(s.shape.to_local, inverse(turn)))) for s in sole),
+        *(moved(part, turn) for part in sole),
     ]
     return Anatomy(tuple(bones), tuple(soft), tuple(_sites(build, turn)), float(rng.uniform(2.5, 6.0)) * stout)
 
 
-def distal_femur(build: Build, joint: float) -> list[Bone]:
+def distal_femur(build: Build, joint: float) -> Bone:
     """The lower half of a femur whose knee joint lies at y = ``joint``."""
     y = joint - 4.5
     shaft = build.tube(
@@ -82,9 +81,8 @@ def distal_femur(build: Build, joint: float) -> list[Bone]:
     medial = build.blob((21.0, y - 19, -6), (19.5, 17.5, 30), cortex=0.9, boxy=0.25, bump=0.3)
     lateral = build.blob((-21.5, y - 18.5, -4), (18.5, 17.5, 31), cortex=0.9, boxy=0.3, bump=0.3)
     notch = build.blob((0, y + 3, -14), (17, 8.5, 22), cortex=1.1, boxy=0.0, bump=0.0)
-    return [
-        whole("femur", Part(shaft), Part(medial, 6.0), Part(lateral, 6.0), Part(notch, carve=True), grain=(0.7, 1.7))
-    ]
+    parts = (Part(shaft), Part(medial, 6.0), Part(lateral, 6.0), Part(notch, carve=True))
+    return whole("femur", *parts, grain=(0.7, 1.7))
 
 
 def patella(build: Build, joint: float) -> Bone:
@@ -93,7 +91,8 @@ def patella(build: Build, joint: float) -> Bone:
     return whole("patella", Part(body), grain=(0.65, 1.1))
 
 
-def _shank(build: Build) -> list[Bone]:
+def shank(build: Build) -> list[Bone]:
+    """Fibula and tibia, the knee joint at y = -365, the ankle joint at y = 0."""
     slope = float(build.rng.normal(0.10, 0.03))
     tibia = build.tube(
         (4, -364, 0),
@@ -222,13 +221,7 @@ def _foot(build: Build, turn: NDArray[np.float64]) -> list[Bone]:
         bones.append(
             whole(f"toe_{k + 1}", Part(build.tube(start, (start[0] * 1.03, start[1] + 4, start[2] + 27), toe)))
         )
-    return [_turned(bone, turn) for bone in bones]
-
-
-def _turned(bone: Bone, turn: NDArray[np.float64]) -> Bone:
-    back = inverse(turn)
-    parts = tuple(replace(p, shape=replace(p.shape, to_local=compose(p.shape.to_local, back))) for p in bone.parts)
-    return replace(bone, parts=parts)
+    return [moved_bone(bone, turn) for bone in bones]
 
 
 def _sites(build: Build, turn: NDArray[np.float64]) -> list[Site]:

@@ -107,8 +107,7 @@ def pelvis(
         knees.append(at)
         if hip is not None and _SIDES[number] != missing:
             hips.append(hip)
-    k = {"scale": person.scale, "cortex": person.cortex, "trabecular": person.trabecular}
-    axial = sacrum_and_spine(camera, np.random.default_rng([seed, 28]), texture=seed % 4 + 8, **k)
+    axial = sacrum_and_spine(camera, np.random.default_rng([seed, 28]), person, texture=seed % 4 + 8)
     axial.add_to(film.bone, film.mineral)
     paths = _paths(film, (knees[0], knees[1]))
     pixels = expose(paths, exposure, camera.spacing, np.random.default_rng([seed, 30]), letter="", marker_right=False)
@@ -217,9 +216,7 @@ def _hip(
         to_pelvis = compose(translation((person.half, 0, 0)), np.diag([-1.0, 1.0, 1.0, 1.0]))
     here = replace(camera, to_image=compose(camera.to_image, to_pelvis))
     rng = np.random.default_rng([film.seed, 40, number])
-    build = Build(rng, person.scale)
-    build.cortex, build.trabecular = person.cortex, person.trabecular
-    bone = femur(build, person.angle + 1.2 * unlike)
+    bone = femur(person.build(rng), person.angle + 1.2 * unlike)
     pose = _leg_pose(np.random.default_rng([film.seed, 41, number]), view)
     arthritis = float(np.clip(person.arthritis + 0.15 * unlike * (person.arthritis > 0.1), 0.0, 1.0))
     socket = bone.head + 3.7 * person.scale * (1.0 - 0.6 * arthritis)
@@ -238,10 +235,7 @@ def _hip(
     side = hemipelvis(
         here,
         rng,
-        scale=person.scale,
-        midline=person.half,
-        cortex=person.cortex,
-        trabecular=person.trabecular,
+        person,
         socket=socket,
         arthritis=arthritis,
         warp=warp,

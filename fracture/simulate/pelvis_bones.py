@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fracture.simulate.pelvis_shapes import Person
     from fracture.simulate.projection import Camera
 
     Points = Sequence[Sequence[float]]
@@ -56,11 +57,8 @@ class Warp:
 def hemipelvis(
     camera: Camera,
     rng: np.random.Generator,
+    person: Person,
     *,
-    scale: float,
-    midline: float,
-    cortex: float,
-    trabecular: float,
     socket: float,
     arthritis: float,
     warp: Warp,
@@ -71,16 +69,14 @@ def hemipelvis(
     Args:
         camera: From the hip frame.
         rng: The stream of this side.
-        scale: Size relative to the drawn adult.
-        midline: mm from the head's center to the midline; the pubis is fitted to it.
-        cortex, trabecular: Relative cortical thickness and trabecular volume fraction.
+        person: Whose it is; the pubis is fitted to the midline.
         socket: Radius of the acetabular cavity in mm.
         arthritis: 0..1; sclerosis of the roof grows with it.
         warp: Shape of this person.
         texture: Which patch of noise.
     """
-    k = scale
-    stretch = (midline / k - 2.0) / 88.5
+    k, cortex = person.scale, person.cortex
+    stretch = (person.half / k - 2.0) / 88.5
 
     def place(points: Points) -> NDArray[np.float64]:
         p = warp(np.array(points, dtype=np.float64)[:, :3])
@@ -98,7 +94,7 @@ def hemipelvis(
     half = _thickness(plane, place(marks["thick"]), marks["thick"], k)
     plane.line(half, curve(place(marks["outline"][4:16]), False), 3.5 * k, 3.0 * k)
     grain = noise_patch(plane, texture)
-    spongy = np.clip(trabecular * (0.78 + 0.11 * grain), 0.02, 1.0).astype(np.float32)
+    spongy = np.clip(person.trabecular * (0.78 + 0.11 * grain), 0.02, 1.0).astype(np.float32)
     shell = 1.1 * cortex * k
     outer = sheet(deep, half)
     inner = np.minimum(sheet(deep - np.float32(shell), half - np.float32(shell)), outer)
@@ -176,11 +172,9 @@ def _thickness(plane: Plane, anchors: NDArray[np.float64], marks: Points, scale:
     return np.asarray(np.maximum(big, 0.8), dtype=np.float32)
 
 
-def sacrum_and_spine(
-    camera: Camera, rng: np.random.Generator, *, scale: float, cortex: float, trabecular: float, texture: int
-) -> Plane:
+def sacrum_and_spine(camera: Camera, rng: np.random.Generator, person: Person, *, texture: int) -> Plane:
     """Sacrum, coccyx and the lowest lumbar vertebrae, from the pelvic frame (x = 0 in the midline)."""
-    k = scale
+    k, cortex = person.scale, person.cortex
     warp = Warp(rng, 1.0)
 
     def place(
@@ -197,7 +191,7 @@ def sacrum_and_spine(
     if plane.empty:
         return plane
     grain = noise_patch(plane, texture)
-    spongy = np.clip(trabecular * (0.5 + 0.12 * grain), 0.02, 1.0).astype(np.float32)
+    spongy = np.clip(person.trabecular * (0.5 + 0.12 * grain), 0.02, 1.0).astype(np.float32)
     half_outline = [(0, -143), (16, -141), (27, -135), (40, -138), (53, -131), (56, -118), (52, -102),
                     (44, -88), (38, -74),
                     (33, -60), (27, -47), (18, -38), (10, -33), (0, -31)]  # fmt: skip

@@ -1,6 +1,6 @@
 """The person on a pelvic film, the proximal femur as a solid, and the course of its trabeculae.
 
-Every hip is built as a right one in the *hip frame* of ``fracture.simulate.hip``: the center of the femoral head at
+Every hip is built as a right one in the *hip frame*: the center of the femoral head at
 the origin, x medial, y distal, z to the front, mm, the neck in the frontal plane. The left hip is its mirror
 image by the camera. Dimensions of the drawn adult are our choice after textbook radiographs.
 """
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from fracture.simulate.anatomy import Build, Point, whole
+from fracture.simulate.geometry import compose, translation
 from fracture.simulate.shapes import Bone, Cap, Part
 
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ class Person:
     trabecular: float
     stout: float
     arthritis: float
+
+    def build(self, rng: np.random.Generator) -> Build:
+        """Makes bones and flesh of this person, with small jitter from ``rng``."""
+        made = Build(rng, self.scale)
+        made.cortex, made.trabecular = self.cortex, self.trabecular
+        return made
+
+    @property
+    def mirror(self) -> NDArray[np.float64]:
+        """The left side's hip frame to the right side's, (4, 4)."""
+        return compose(translation((2.0 * self.half, 0, 0)), np.diag([-1.0, 1.0, 1.0, 1.0]))
 
 
 def draw_person(rng: np.random.Generator) -> Person:

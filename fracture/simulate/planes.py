@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from fracture.simulate.geometry import compose, inverse, transform
+from fracture.simulate.volume import inside_share, opening_share
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from fracture.simulate.projection import Camera
+    from fracture.simulate.projection import Body, Camera
 
 __all__ = ["Plane", "bone_noise", "curve", "noise_patch", "sheet"]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _FINE = 2  # outlines are drawn at twice the resolution
+_WIDE, _FADES = 15.5, 8.0  # mm off a cut's axis beyond which a flat bone stays whole, and over which that begins
 
 
 class Plane:
@@ -122,6 +127,53 @@ class Plane:
         mineral = (outer - inner) + inner * trabecular
         return outer * np.float32(2.0), np.asarray(mineral * np.float32(2.0), dtype=np.float32)
 
+    def break_apart(self, pieces: Sequence[Body]) -> NDArray[np.bool_]:
+        """Break the bone of this window into pieces; which pixels of the film (rows, columns) their surfaces meet.
+
+        Each piece is what lies on its side of its cut, moved within the film's plane by its motion as it is at the
+        cut's own depth. The bone is taken as 12 mm thick there, and far off the cut's axis it stays whole.
+        """
+        x, y = (np.ascontiguousarray(v, dtype=np.float32) for v in np.broadcast_arrays(self.x, self.y))
+        to_image = self.camera.to_image
+        bone, mineral = np.zeros_like(self.bone), np.zeros_like(self.mineral)
+        surface = np.zeros(self.size, np.bool_)
+        for number, body in enumerate(pieces):
+            cut = body.cut
+            if cut is None:
+                continue
+            w = float(transform(compose(to_image, inverse(cut.to_local)), (0.0, 0.0, 0.0))[2])
+            r = compose(to_image, inverse(body.motion), inverse(to_image)).astype(np.float32)
+            u, v = (r[k, 0] * x + r[k, 1] * y + (r[k, 2] * np.float32(w) + r[k, 3]) for k in range(2))
+            m = compose(cut.to_local, inverse(to_image)).astype(np.float32)
+            local = [m[k, 0] * u + m[k, 1] * v + (m[k, 2] * np.float32(w) + m[k, 3]) for k in range(3)]
+            deeper = [[at + m[k, 2] * np.float32(d) for k, at in enumerate(local)] for d in (-6.0, -3.0, 0.0, 3.0, 6.0)]
+            levels = [cut.signed(*spot) for spot in deeper]
+            off_axis = np.hypot(*(m[k, 0] * x + m[k, 1] * y + (m[k, 2] * np.float32(w) + m[k, 3]) for k in (1, 2)))
+            depth = cut.depth(*local) * np.clip((np.float32(_WIDE) - off_axis) / np.float32(_FADES), 0.0, 1.0)
+            paths: list[Array] = [self.bone, self.mineral]
+            if not np.array_equal(body.motion, np.eye(4)):
+                to = [self._fine(p + depth * (q - p), k) for k, (p, q) in enumerate(((x, u), (y, v)))]
+                paths = [_sampled(path, to[0], to[1]) for path in paths]
+            gap, pixel = np.float32(cut.gap), np.float32(self.pixel)
+            if cut.crack:
+                shares = [opening_share(a, b, gap, pixel) for a, b in pairwise(levels)]
+                kept = 1.0 - depth * np.mean(shares, axis=0)
+            else:
+                half = np.float32(0.5) * gap
+                share = np.mean([inside_share(a + half, b + half, pixel) for a, b in pairwise(levels)], axis=0)
+                kept = 1.0 - depth * (1.0 - share) if number == 0 else depth * share
+            near = np.abs(np.stack(levels)).min(axis=0) < max(0.6, 0.75 * self.camera.spacing)
+            surface |= near & (depth > 0.25) & (paths[0] > 0.8)
+            bone += paths[0] * kept
+            mineral += paths[1] * kept
+        self.bone, self.mineral = bone, mineral
+        return surface[::_FINE, ::_FINE]
+
+    def _fine(self, mm: Array, axis: int) -> Array:
+        """Image mm along x (0) or y (1) as indices of fine pixels."""
+        first = (self.columns.start, self.rows.start)[axis] * _FINE
+        return np.asarray(mm / np.float32(self.pixel) - np.float32(first + 0.5), dtype=np.float32)
+
     def add_to(self, bone: Array, mineral: Array) -> None:
         """Add the window to planes of the whole film; a side of the pelvis that lies off the film adds nothing."""
         size = (self.columns.stop - self.columns.start, self.rows.stop - self.rows.start)
@@ -130,6 +182,10 @@ class Plane:
         window = (self.rows, self.columns)
         bone[window] += cv2.resize(self.bone, size, interpolation=cv2.INTER_AREA)
         mineral[window] += cv2.resize(np.maximum(self.mineral, 0.0), size, interpolation=cv2.INTER_AREA)
+
+
+def _sampled(plane: Array, x: Array, y: Array) -> Array:
+    return np.asarray(cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
 def sheet(deep: Array, half: Array | float) -> Array:

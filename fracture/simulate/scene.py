@@ -12,12 +12,12 @@ from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate.anatomy import Anatomy, camera_pose
 from fracture.simulate.film import Exposure, Paths, draw_exposure, expose, field_of_view
 from fracture.simulate.fractures import KINDS, Plan, Site, break_bones, draw_plan
-from fracture.simulate.geometry import compose, inverse, transform, translation, unit
-from fracture.simulate.hip import thigh
+from fracture.simulate.geometry import inverse, transform, unit
 from fracture.simulate.lower_limb import leg
 from fracture.simulate.projection import Camera, Materials, project
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture
-from fracture.simulate.softtissue import Bend, plate_paths, soft_paths
+from fracture.simulate.softtissue import Bend, soft_paths
+from fracture.simulate.thigh import thigh
 from fracture.simulate.upper_limb import arm
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ REGIONS: Mapping[str, Projection] = {
         ("metacarpal", "phalanx"),
         0.4,
     ),
-    "hip": Projection("thigh", (4.0, 28.0, 0.0), 285.0, 50.0, 0.8, {"frontal": 1.0}, ("femur", "acetabulum")),
+    "hip": Projection("thigh", (4.0, 28.0, 0.0), 285.0, 50.0, 0.8, {"frontal": 1.0}, ("femur", "pubic_ramus")),
     "knee": Projection(
         "leg", (-3.0, -366.0, 0.0), 235.0, 42.0, 0.85, {"frontal": 0.55, "lateral": 0.45}, ("tibia", "femur", "patella")
     ),
-    "pelvis": Projection("thigh", (91.0, -38.0, 0.0), 400.0, 52.0, 0.8, {"frontal": 1.0}, ("femur", "acetabulum")),
+    "pelvis": Projection("thigh", (91.0, -38.0, 0.0), 400.0, 52.0, 0.8, {"frontal": 1.0}, ("femur", "pubic_ramus")),
     "tibia_fibula": Projection(
         "leg", (-6.0, -186.0, -2.0), 470.0, 42.0, 1.0, {"frontal": 0.6, "lateral": 0.4}, ("tibia", "fibula")
     ),
@@ -155,7 +155,7 @@ def radiograph(
     if breaks:
         plan, materials, found = _fracture(scene, draw, seed, fracture_type, displaced)
     if plan is None or materials is None:
-        materials = project(list(break_bones(scene.anatomy.bones, None)), scene.camera, 0, offset=_offset(seed))
+        materials = _materials(scene, None, seed)
         found = []
     paths = _paths(scene, materials, plan)
     pixels = expose(
@@ -190,8 +190,7 @@ def path_lengths(
     """
     _check(seed, region, None, None, None, view, size)
     scene = _scene(seed, region, view, size)
-    materials = project(break_bones(scene.anatomy.bones, None), scene.camera, 0, offset=_offset(seed))
-    return _paths(scene, materials, None), scene.camera.spacing
+    return _paths(scene, _materials(scene, None, seed), None), scene.camera.spacing
 
 
 def _check(
@@ -240,9 +239,20 @@ def _orientation(scene: _Scene) -> tuple[str, str]:
     return letters[0], letters[1]
 
 
-def _offset(seed: int) -> tuple[float, float, float]:
+def _materials(scene: _Scene, plan: Plan | None, seed: int) -> Materials:
+    """The bones, broken by ``plan``: solid ones along the rays, flat ones in the film's plane."""
     a, b, c = np.random.default_rng([seed, 7]).uniform(0.0, 64.0, 3)
-    return float(a), float(b), float(c)
+    bodies = break_bones(scene.anatomy.bones, plan)
+    solid = [body for body in bodies if body.bone.parts]
+    count = 0 if plan is None else len(plan.breaks)
+    materials = project(solid, scene.camera, count, offset=(float(a), float(b), float(c)))
+    if scene.anatomy.flat is None:
+        return materials
+    pieces = [body for body in bodies if not body.bone.parts and body.cut is not None]
+    bone, mineral, surface = scene.anatomy.flat.draw(scene.camera, pieces)
+    for body in pieces:
+        materials.surfaces[body.fracture] |= surface
+    return Materials(materials.bone + bone, materials.mineral + mineral, materials.surfaces)
 
 
 def _scene(seed: int, region: str | None, view: str | None, size: tuple[int, int]) -> _Scene:
@@ -315,8 +325,7 @@ def _fracture(
     field = field_of_view(scene.exposure, (scene.camera.height, scene.camera.width))
     for _ in range(_ATTEMPTS):
         plan = draw_plan(draw, sites, ray, kind=kind, displaced=displaced)
-        bodies = break_bones(scene.anatomy.bones, plan)
-        materials = project(bodies, scene.camera, len(plan.breaks), offset=_offset(seed))
+        materials = _materials(scene, plan, seed)
         found = []
         for number, entry in enumerate(plan.breaks):
             record = mark_fracture(
@@ -367,12 +376,9 @@ def _paths(scene: _Scene, materials: Materials, plan: Plan | None) -> Paths:
         bend = Bend(plan.motion, np.asarray(plan.site.point), np.asarray(plan.site.axis), 2.2 * plan.site.radius)
     envelope, muscle = soft_paths(anatomy.soft, camera, anatomy.fat, bend)
     bone, mineral = materials.bone, materials.mineral
-    if anatomy.plates:
-        flat = plate_paths(anatomy.plates, camera)
-        bone, mineral = bone + flat[0], mineral + flat[1]
-    if len(anatomy.gas):
-        muscle = np.maximum(muscle - _gas(anatomy.gas, camera), 0.0)
-        envelope = np.maximum(envelope - _gas(anatomy.gas, camera), 0.0)
+    if anatomy.flat is not None:
+        gas = anatomy.flat.gas(camera)
+        muscle, envelope = np.maximum(muscle - gas, 0.0), np.maximum(envelope - gas, 0.0)
     muscle = np.asarray(np.minimum(muscle * _streaks(scene), envelope), dtype=np.float32)
     return Paths(np.maximum(envelope, bone), np.maximum(muscle, bone), bone, mineral)
 
@@ -386,14 +392,3 @@ def _streaks(scene: _Scene) -> NDArray[np.float32]:
     coarse = cell.standard_normal((rows, columns)).astype(np.float32)
     fine = cv2.resize(coarse, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(1.0 + 0.025 * fine, dtype=np.float32)
-
-
-def _gas(rows: NDArray[np.float64], camera: Camera) -> NDArray[np.float32]:
-    x = ((np.arange(camera.width, dtype=np.float32) + 0.5) * np.float32(camera.spacing))[None, :]
-    y = ((np.arange(camera.height, dtype=np.float32) + 0.5) * np.float32(camera.spacing))[:, None]
-    total = np.zeros((camera.height, camera.width), np.float32)
-    for cx, cy, rx, ry, depth in rows:
-        px, py = transform(compose(camera.to_image, translation((cx, cy, 0.0))), (0.0, 0.0, 0.0))[:2]
-        reach = ((x - np.float32(px)) / np.float32(rx)) ** 2 + ((y - np.float32(py)) / np.float32(ry)) ** 2
-        total = np.maximum(total, np.float32(depth) * np.maximum(1.0 - reach, 0.0))
-    return total

@@ -1,4 +1,4 @@
-"""Path lengths through muscle and fat, and through flat bones seen face on."""
+"""Path lengths through muscle and fat."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fracture.simulate.anatomy import Plate, SoftPart
+    from fracture.simulate.anatomy import SoftPart
     from fracture.simulate.projection import Camera
 
-__all__ = ["Bend", "plate_paths", "soft_paths"]
+__all__ = ["Bend", "soft_paths"]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -120,58 +120,3 @@ def _enlarge(plane: Array, stride: int, shape: tuple[int, int]) -> Array:
     y = ((np.arange(shape[0], dtype=np.float32) + 0.5) / stride)[:, None].repeat(shape[1], 1)
     out = cv2.remap(plane, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.maximum(np.asarray(out, dtype=np.float32), 0.0)
-
-
-def plate_paths(plates: Sequence[Plate], camera: Camera) -> tuple[Array, Array]:
-    """Bone and mineral path lengths in mm through flat bones, float32 (height, width) each.
-
-    The sheet's half thickness depends on the distance to its outline: a rounded edge, then a rim, then the thin
-    middle. Its cortex is met edge-on at the outline, which is what makes the outline bright.
-    """
-    shape = (camera.height, camera.width)
-    bone = np.zeros(shape, np.float32)
-    mineral = np.zeros(shape, np.float32)
-    fine = 2  # the outline is drawn at twice the resolution
-    for plate in plates:
-        p = _on_film(plate.outline, camera)
-        low = np.maximum(np.floor(p.min(axis=0)).astype(int) - 2, 0)
-        high = np.minimum(np.ceil(p.max(axis=0)).astype(int) + 2, (camera.width, camera.height))
-        if np.any(high <= low):
-            continue
-        size = high - low
-        around = 40  # so that an outline cut by the film's edge does not get a rim there
-        canvas = np.zeros(((size[1] + 2 * around) * fine, (size[0] + 2 * around) * fine), np.uint8)
-        drawn = np.round((p - low + around) * fine * 16 - 8).astype(np.int32)
-        cv2.fillPoly(canvas, [drawn.reshape(-1, 1, 2)], 1, shift=4)
-        for hole in plate.holes:
-            drawn = np.round((_on_film(hole, camera) - low + around) * fine * 16 - 8).astype(np.int32)
-            cv2.fillPoly(canvas, [drawn.reshape(-1, 1, 2)], 0, shift=4)
-        deep = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        deep = np.asarray(deep, dtype=np.float32) * np.float32(camera.spacing / fine)
-        thick = plate.thickness + plate.rim * np.exp(-deep / np.float32(plate.rim_width))
-        outer = _sheet(deep, 0.5 * thick)
-        inner = np.minimum(_sheet(deep - plate.cortex, 0.5 * thick - plate.cortex), outer)
-        paths = [outer * 2.0, ((outer - inner) + inner * plate.trabecular) * 2.0]
-        window = slice(around * fine, -around * fine)
-        small = [
-            cv2.resize(path[window, window], (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
-            for path in paths
-        ]
-        region = (slice(low[1], high[1]), slice(low[0], high[0]))
-        # Sheets that meet are one bone: the thicker one counts, not the sum.
-        bone[region] = np.maximum(bone[region], small[0])
-        mineral[region] = np.maximum(mineral[region], small[1])
-    return bone, mineral
-
-
-def _on_film(outline: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
-    """Points (points, 2) of a plate's plane in pixels."""
-    points = np.column_stack([outline, np.zeros(len(outline))])
-    return np.asarray(transform(camera.to_image, points)[:, :2] / camera.spacing)
-
-
-def _sheet(deep: Array, half: Array) -> Array:
-    """Half thickness of a rounded sheet ``deep`` mm inside its outline."""
-    half = np.maximum(half, np.float32(0.05))
-    ratio = np.clip(1.0 - deep / half, 0.0, 1.0)
-    return np.where(deep > 0.0, half * np.sqrt(1.0 - ratio * ratio), 0.0).astype(np.float32)

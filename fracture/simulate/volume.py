@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fracture.simulate.projection import Body, Camera, Cut
     from fracture.simulate.shapes import Bone
 
-__all__ = ["Layer", "trace"]
+__all__ = ["Layer", "inside_share", "opening_share", "trace"]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -152,14 +152,14 @@ def _gather(
             s1, broken = cutter.at(float(w[k]))
             surface |= (np.abs(s1) < np.float32(max(0.6, 0.75 * camera.spacing))) & (a1 < 0.0) & (broken > 0.25)
         if a is not None and b is not None:
-            outer, inner = _inside(a, a1, pixel), _inside(b, b1, pixel)
+            outer, inner = inside_share(a, a1, pixel), inside_share(b, b1, pixel)
             if cutter is not None and s is not None:
                 if cutter.cut.crack:
-                    intact = 1.0 - broken * _opening(s, s1, np.float32(cutter.cut.gap), pixel)
+                    intact = 1.0 - broken * opening_share(s, s1, np.float32(cutter.cut.gap), pixel)
                     outer, inner = outer * intact, inner * intact
                 else:
                     half = np.float32(0.5 * cutter.cut.gap)
-                    kept = _inside(s + half, s1 + half, pixel)
+                    kept = inside_share(s + half, s1 + half, pixel)
                     outer, inner = np.minimum(outer, kept), np.minimum(inner, kept)
             bone += outer
             shell += outer
@@ -190,7 +190,7 @@ class _Cutter:
         return self.cut.signed(a, b, c), self.cut.depth(a, b, c)
 
 
-def _inside(a: Array, b: Array, pixel: np.float32) -> Array:
+def inside_share(a: Array, b: Array, pixel: np.float32) -> Array:
     """Share of an interval where a function, linear from ``a`` to ``b``, is negative; a surface that the rays graze is
     spread over one pixel."""
     run = np.abs(b - a)
@@ -201,7 +201,7 @@ def _inside(a: Array, b: Array, pixel: np.float32) -> Array:
     return np.asarray(np.clip(middle, 0.0, 1.0, out=middle), dtype=np.float32)
 
 
-def _opening(a: Array, b: Array, gap: np.float32, pixel: np.float32) -> Array:
+def opening_share(a: Array, b: Array, gap: np.float32, pixel: np.float32) -> Array:
     """Share of an interval, seen through one pixel, that a crack of width ``gap`` takes: two boxes' overlap."""
     run = np.maximum(np.abs(b - a), pixel)
     overlap = (gap + run) * np.float32(0.5) - np.abs(a + b) * np.float32(0.5)
