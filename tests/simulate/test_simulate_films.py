@@ -13,6 +13,10 @@ import pytest
 from fracture import regions
 from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate import KINDS, REGIONS, SimulatedFilm, radiograph
+from fracture.simulate.fractures import break_bones, draw_plan
+from fracture.simulate.geometry import translation
+from fracture.simulate.projection import Camera
+from fracture.simulate.thigh import thigh
 
 SMALL = (128, 116)
 
@@ -196,3 +200,27 @@ def test_radiograph_record() -> None:
 def test_impossible_settings_are_refused(error: type[Exception], settings: dict[str, object], words: str) -> None:
     with pytest.raises(error, match=words):
         radiograph(**{"seed": 0, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("displaced", [False, True])
+def test_a_flat_bone_breaks_where_its_surface_is_marked(displaced: bool) -> None:
+    anatomy = thigh(np.random.default_rng(2), stout=1.0, pelvis=True, knee=False)
+    camera = Camera(translation((60.0, 60.0, 0.0)), 0.6, 300, 320)
+    assert anatomy.flat is not None
+    whole, _, nothing = anatomy.flat.draw(camera, [])
+    ramus = [site for site in anatomy.sites if site.bone == "pubic_ramus"]
+    plan = draw_plan(np.random.default_rng(1), ramus, np.array([0.0, 0.0, 1.0]), kind="transverse", displaced=displaced)
+    pieces = [body for body in break_bones(anatomy.bones, plan) if body.bone.name == "pubic_ramus"]
+    assert len(pieces) == 1 + displaced
+    broken, _, surface = anatomy.flat.draw(camera, pieces)
+    assert not nothing.any()
+    rows, columns = np.nonzero(surface)
+    middle = np.array(ramus[0].point[:2]) / 0.6 + 100.0
+    assert np.hypot(columns.mean() - middle[0], rows.mean() - middle[1]) * 0.6 < 8.0
+    changed = np.abs(broken - whole) > 1e-3
+    assert changed[surface].mean() > 0.3
+    far = np.hypot(*np.ogrid[-middle[1] : 299.5 - middle[1], -middle[0] : 319.5 - middle[0]]) * 0.6 > 60.0
+    assert not changed[far].any()
+    if not displaced:
+        assert (broken <= whole).all()
+    assert broken.sum() == pytest.approx(whole.sum(), rel=0.01)
