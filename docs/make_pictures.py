@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 import fracture
-from fracture.plotting import render_overlay
+from fracture.wing.overlay import draw_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 FILMS = (
@@ -27,7 +27,7 @@ def main() -> None:
     detector = fracture.load()
     panels = []
     for name in FILMS:
-        overlay = render_overlay(detector.predict(ROOT / "examples" / name))
+        overlay = draw_scene(detector.predict(ROOT / "examples" / name).scene())
         scale = HEIGHT / overlay.shape[0]
         panels.append(cv2.resize(overlay, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     gap = np.full((HEIGHT, 8, 3), 255, np.uint8)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from fracture.detector import Detector as Detector, load as load, predict as predict
     from fracture.errors import FractureError as FractureError, InputError as InputError
-    from fracture.prediction import Box as Box, Failure as Failure, Prediction as Prediction
+    from fracture.prediction import Prediction as Prediction
+    from fracture.wing.result import Box as Box, Failure as Failure
     from fracture.radiograph import Radiograph as Radiograph
     from fracture.reading import read as read
 

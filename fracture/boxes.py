@@ -41,8 +41,8 @@ import numpy as np
 from pydantic import Field
 
 from fracture.errors import ConfigurationError, ModelError
-from fracture.prediction import Box, GridToSource
 from fracture.schema import WHOLE, Record, Share
+from fracture.wing.result import Box, GridToSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

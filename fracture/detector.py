@@ -16,9 +16,10 @@ from fracture.errors import ConfigurationError
 from fracture.fast import FAST_SUFFIX, fast_view
 from fracture.input_check.rules import distance_warning
 from fracture.operating_points import OperatingPoints
-from fracture.prediction import HIGH_SENSITIVITY, Box, Failure, GridToSource, Prediction
+from fracture.prediction import Prediction
 from fracture.store import Weights, open_weights
 from fracture.wing.reader import Film, ReaderBase, check_options
+from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet

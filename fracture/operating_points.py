@@ -37,9 +37,9 @@ from pydantic import Field
 
 from fracture.errors import CardError, EvaluationError, FractureError, OperatingPointError, RegionError
 from fracture.intervals import wilson_interval
-from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import Line, Name, Record, Share
+from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = [
     "DEFAULT_TARGETS",

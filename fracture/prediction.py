@@ -6,133 +6,36 @@ All coordinates are continuous source pixels with pixel edges: x right, y down, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fracture.errors import ConfigurationError, FractureError
-from fracture.wing.result import ResultBase
+import numpy as np
+
+from fracture.errors import ConfigurationError, unforeseen
+from fracture.marks import subject_of
+from fracture.radiograph import Radiograph
+from fracture.regions import plain_name
+from fracture.wing.result import (
+    HIGH_SENSITIVITY,
+    HIGH_SPECIFICITY,
+    Box,
+    Failure,
+    GridToSource,
+    ResultBase,
+    plain_number,
+    plain_numbers,
+)
+from fracture.wing.scene import Heat, Look, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    import numpy as np
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from fracture.radiograph import Radiograph
-
 __all__ = ["HIGH_SENSITIVITY", "HIGH_SPECIFICITY", "Box", "Failure", "GridToSource", "Prediction"]
-
-HIGH_SENSITIVITY = "high_sensitivity"
-HIGH_SPECIFICITY = "high_specificity"
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle around a suspected fracture.
-
-    Attributes:
-        x0, y0, x1, y1: Left, top, right and bottom edge in source pixels (pixel-edge coordinates), x1 > x0, y1 > y0.
-        score: The film's probability times the peak of the probability map inside, in [0, 1].
-        operating_point: The strictest operating point that the film reaches, ``"high_sensitivity"`` (a doubt, drawn
-            dotted) or ``"high_specificity"`` (drawn solid), or ``None`` where it reaches none.
-
-    Raises:
-        ConfigurationError: An edge or the score is not finite, or the box has no area.
-    """
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    score: float
-    operating_point: str | None = None
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in (self.x0, self.y0, self.x1, self.y1, self.score)):
-            raise ConfigurationError("a box needs finite edges and a finite score", got=self)
-        if not (self.x1 > self.x0 and self.y1 > self.y0):
-            raise ConfigurationError("a box needs an area", got=self, allowed="x1 > x0 and y1 > y0")
-
-    @property
-    def width(self) -> float:
-        """Extent along x in source pixels."""
-        return self.x1 - self.x0
-
-    @property
-    def height(self) -> float:
-        """Extent along y in source pixels."""
-        return self.y1 - self.y0
-
-    @property
-    def area(self) -> float:
-        """Area in square source pixels."""
-        return self.width * self.height
-
-    @property
-    def center(self) -> tuple[float, float]:
-        """The middle, (x, y) in source pixels."""
-        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
-
-    def iou(self, other: Box) -> float:
-        """Intersection over union with another box, in [0, 1]."""
-        wide = min(self.x1, other.x1) - max(self.x0, other.x0)
-        high = min(self.y1, other.y1) - max(self.y0, other.y0)
-        if wide <= 0 or high <= 0:
-            return 0.0
-        shared = wide * high
-        return shared / (self.area + other.area - shared)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Edges, score and operating point as JSON-able values."""
-        return {
-            "x0": float(self.x0),
-            "y0": float(self.y0),
-            "x1": float(self.x1),
-            "y1": float(self.y1),
-            "score": float(self.score),
-            "operating_point": self.operating_point,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class GridToSource:
-    """Where the cells of a map lie on the source image: ``source = offset + scale * cell``, along x and along y.
-
-    Both sides are pixel-edge coordinates: cell (i, j) covers [j, j+1) x [i, i+1) of the grid.
-
-    Attributes:
-        scale_x, scale_y: Source pixels per cell, above 0.
-        offset_x, offset_y: Source coordinates of the grid's upper left corner; negative where the grid reaches
-            beyond the image.
-
-    Raises:
-        ConfigurationError: A value is not finite, or a scale is not positive.
-    """
-
-    scale_x: float
-    scale_y: float
-    offset_x: float = 0.0
-    offset_y: float = 0.0
-
-    def __post_init__(self) -> None:
-        values = (self.scale_x, self.scale_y, self.offset_x, self.offset_y)
-        if not all(math.isfinite(value) for value in values) or min(self.scale_x, self.scale_y) <= 0:
-            raise ConfigurationError(
-                "a grid needs finite offsets and positive, finite source pixels per cell", got=self
-            )
-
-    def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-        """Edges in cells to edges in source pixels."""
-        return (
-            self.offset_x + self.scale_x * x0,
-            self.offset_y + self.scale_y * y0,
-            self.offset_x + self.scale_x * x1,
-            self.offset_y + self.scale_y * y1,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -227,36 +130,110 @@ class Prediction(ResultBase):
         Pixels and map stay out, numbers that are not finite become null, and ``candidates`` is there only if it was
         asked for. Nothing in it stems from the patient's data but the path in ``source``.
         """
+        regional = None if self.region_probabilities is None else plain_numbers(self.region_probabilities)
         line = {
             "source": self.source,
             "width": int(self.width),
             "height": int(self.height),
-            "probability": _number(self.probability),
+            "probability": plain_number(self.probability),
             "fractured": bool(self.fractured),
             "region": self.region,
             "region_source": self.region_source,
-            "threshold": _number(self.threshold),
+            "threshold": plain_number(self.threshold),
             "operating_point": self.operating_point,
             "boxes": [box.to_dict() for box in self.boxes],
             "model": self.model,
-            "seconds": _number(self.seconds),
+            "seconds": plain_number(self.seconds),
             "error": None,
             "regions": list(self.regions),
-            "region_probabilities": None if self.region_probabilities is None else _numbers(self.region_probabilities),
+            "region_probabilities": regional,
             "operating_node": self.operating_node,
             "operating_reason": self.operating_reason,
-            "thresholds": _numbers(self.thresholds),
+            "thresholds": plain_numbers(self.thresholds),
             "reached": list(self.reached),
-            "map_threshold": _number(self.map_threshold),
-            "raw_probability": _number(self.raw_probability),
-            "member_scores": _numbers(self.member_scores),
+            "map_threshold": plain_number(self.map_threshold),
+            "raw_probability": plain_number(self.raw_probability),
+            "member_scores": plain_numbers(self.member_scores),
             "model_version": self.model_version,
-            "spacing": None if self.spacing is None else [_number(value) for value in self.spacing],
+            "spacing": None if self.spacing is None else [plain_number(value) for value in self.spacing],
             "warnings": list(self.warnings),
         }
         if self.candidates is not None:
             line["candidates"] = [box.to_dict() for box in self.candidates]
         return line
+
+    @property
+    def suspicion(self) -> float:
+        """The probability as a person reads it: 0 to 1, and 0.5 is ``threshold``; see :func:`.scene.suspicion`."""
+        return suspicion(self.probability, self.threshold)
+
+    def scene(
+        self,
+        *,
+        image: NDArray[Any] | Radiograph | None = None,
+        show_map: bool = False,
+        show_candidates: bool = False,
+    ) -> Scene:
+        """What there is to see: the film with boxes, and on request the map and the candidates, and a caption.
+
+        Args:
+            image: The film, a ``Radiograph`` or an array (height, width) of uint8 or floating point in [0, 1], where
+                the prediction does not hold it (``predict_many``).
+            show_map: Lay the probability map over the film.
+            show_candidates: Also show the candidates, thin and dotted.
+
+        Raises:
+            ConfigurationError: There are no pixels, no map, or no candidates to show, or the image has another size.
+        """
+        film, heats = self._film(image), tuple[Heat, ...]()
+        if show_map:
+            if self.probability_map is None or self.map_to_source is None:
+                raise ConfigurationError(
+                    f"{self.source}: this prediction holds no probability map",
+                    hint="use weights whose members give a map, and predict with keep=True",
+                )
+            heats = (Heat(self.probability_map, *self.map_to_source.affine),)
+        if show_candidates and self.candidates is None:
+            raise ConfigurationError(
+                f"{self.source}: candidates were not asked for", hint="predict with candidates=True"
+            )
+        weak = [box for box in self.candidates or () if box not in self.boxes] if show_candidates else []
+        boxes = [SceneBox(b.x0, b.y0, b.x1, b.y1, "weak") for b in weak]
+        for number, b in enumerate(self.boxes, 1):
+            look: Look = "doubt" if b.operating_point == HIGH_SENSITIVITY else "sure"
+            boxes.append(SceneBox(b.x0, b.y0, b.x1, b.y1, look, str(number) if len(self.boxes) > 1 else ""))
+        word = "Fracture suspected" if self.fractured else "No fracture found"
+        verdict = f"{word}: suspicion {digits(self.suspicion)} (threshold 0.5)"
+        return Scene((Page(film, verdict, self._caption(), self.fractured, tuple(boxes), heats=heats),))
+
+    def _film(self, image: NDArray[Any] | Radiograph | None) -> NDArray[np.uint8]:
+        source = self.radiograph if image is None else image
+        if source is None:
+            raise ConfigurationError(
+                f"{self.source}: this prediction does not hold its pixels",
+                hint="pass image=fracture.read(path), or predict with keep=True",
+            )
+        pixels = source.pixels if isinstance(source, Radiograph) else np.asarray(source)
+        if pixels.shape != (self.height, self.width):
+            raise ConfigurationError(
+                f"{self.source}: the image is not the one that was predicted",
+                got=f"shape {pixels.shape}",
+                allowed=f"({self.height}, {self.width})",
+            )
+        return as_gray(pixels)
+
+    def _caption(self) -> tuple[str, ...]:
+        origin = {"caller": "as given", "dicom": "from the file's header", "model": "the networks' guess"}
+        shown = ", ".join(plain_name(name) for name in self.regions) or plain_name("any")
+        known = origin.get(self.region_source or "", "nobody said")
+        lines = [f"Region: {shown} ({known}). Set for {self.operating_point.replace('_', ' ')}."]
+        if self.boxes and self.boxes[0].operating_point == HIGH_SENSITIVITY:
+            lines.append("Dotted: a doubt, suspicious at high sensitivity only.")
+        if len(self.boxes) > 1:
+            lines.append("Boxes are numbered, the most suspicious first.")
+        elif self.fractured and not self.boxes:
+            lines.append("No single place stands out.")
+        return tuple(lines)
 
     def plot(
         self,
@@ -266,23 +243,16 @@ class Prediction(ResultBase):
         show_map: bool = False,
         show_candidates: bool = False,
     ) -> Axes:
-        """Draw the film with its boxes, and on request the map and the candidates, on matplotlib axes.
+        """Draw :meth:`scene` on matplotlib axes, in source-pixel coordinates.
 
         Args:
             ax: Axes to draw on; new ones where left out.
-            image: The film, (height, width), where the prediction does not hold it (``predict_many``).
-            show_map: Lay the probability map over the film.
-            show_candidates: Also draw the candidates, thin and dotted.
-
-        Returns:
-            The axes, in source-pixel coordinates.
-
-        Raises:
-            ConfigurationError: There are no pixels, no map, or no candidates to draw, or the image has another size.
+            image, show_map, show_candidates: As for :meth:`scene`, errors too.
         """
-        from fracture.plotting import plot_prediction
+        from fracture.wing.axes import plot_page
 
-        return plot_prediction(self, ax, image=image, show_map=show_map, show_candidates=show_candidates)
+        (page,) = self.scene(image=image, show_map=show_map, show_candidates=show_candidates).pages
+        return plot_page(page, ax)
 
     def save_overlay(
         self,
@@ -292,24 +262,28 @@ class Prediction(ResultBase):
         show_map: bool = False,
         show_candidates: bool = False,
     ) -> None:
-        """Write the film with boxes, scores and a caption as PNG, without matplotlib and without a display.
+        """Write :meth:`scene` as PNG, without matplotlib and without a display.
 
         Args:
             path: File to write; its folder must exist.
-            image, show_map, show_candidates: As for ``plot``.
+            image, show_map, show_candidates: As for :meth:`scene`.
 
         Raises:
-            ConfigurationError: As for ``plot``, or the file cannot be written.
+            ConfigurationError: As for :meth:`scene`, or the file cannot be written.
+            UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
         """
-        from fracture.plotting import save_overlay
+        from fracture.wing.overlay import draw_scene, write_picture
 
-        save_overlay(self, path, image=image, show_map=show_map, show_candidates=show_candidates)
+        with unforeseen(self.source):
+            scene = self.scene(image=image, show_map=show_map, show_candidates=show_candidates)
+            write_picture(draw_scene(scene), path, subject_of("film", self.source))
 
     def _repr_html_(self) -> str:
         verdict = "fracture" if self.fractured else "no fracture"
         rows = [
             ("source", self.source),
-            ("decision", f"{verdict} ({self.probability:.3f}, threshold {self.threshold:.3f})"),
+            ("decision", f"{verdict}: suspicion {digits(self.suspicion)} (threshold 0.5)"),
+            ("probability", f"{self.probability:.3f}, threshold {self.threshold:.3f}"),
             ("operating point", f"{self.operating_point} of {self.operating_node or 'unknown'}"),
             ("region", f"{self.region} ({self.region_source or 'unknown'})"),
             ("boxes", str(len(self.boxes))),
@@ -318,57 +292,3 @@ class Prediction(ResultBase):
         ]
         cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Failure(ResultBase):
-    """An input that could not be read or judged: what ``predict_many`` yields in its place.
-
-    Attributes:
-        ok: False: there is no prediction. ``if result.ok:`` tells a type checker so, too.
-        source: The path as the caller gave it, or ``"<array>"`` and the like.
-        error: Why; ``raise failure.error`` gives the exception that ``predict`` would have raised.
-        seconds: Wall time until the failure.
-    """
-
-    ok: ClassVar[Literal[False]] = False
-    _shown = ("source", "error")
-
-    source: str
-    error: FractureError
-    seconds: float = 0.0
-
-    @classmethod
-    def of(cls, source: str, error: FractureError, seconds: float = 0.0) -> Failure:
-        """A failure that keeps no film alive: an error's traceback holds all that its functions held."""
-        part: BaseException | None = error
-        while part is not None:
-            part.__traceback__, part = None, part.__cause__ or part.__context__
-        return cls(source, error, seconds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same keys as the first thirteen of ``Prediction.to_dict``, null but for source, seconds and error."""
-        return {
-            "source": self.source,
-            "width": None,
-            "height": None,
-            "probability": None,
-            "fractured": None,
-            "region": None,
-            "region_source": None,
-            "threshold": None,
-            "operating_point": None,
-            "boxes": None,
-            "model": None,
-            "seconds": _number(self.seconds),
-            "error": {"type": type(self.error).__name__, "message": str(self.error)},
-        }
-
-
-def _number(value: float | None) -> float | None:
-    """A plain float, or None for a number that JSON cannot hold."""
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {str(name): _number(value) for name, value in values.items()}

@@ -47,6 +47,7 @@ __all__ = [
     "laterality_from_dicom",
     "lookup",
     "normalize",
+    "plain_name",
     "view_from_dicom",
 ]
 
@@ -425,6 +426,24 @@ def get(name: str) -> Region:
 def normalize(name: str) -> str:
     """``DEFAULT_TREE.normalize(name)``."""
     return DEFAULT_TREE.normalize(name)
+
+
+_PLAIN = {
+    ROOT: "unknown",
+    "upper_extremity": "upper limb",
+    "lower_extremity": "lower limb",
+    "pelvis_hip": "pelvis or hip",
+    "tibia_fibula": "lower leg",
+    "fracatlas_hand": "hand to elbow",
+    "fracatlas_leg": "knee to foot",
+    "fracatlas_hip": "hip, pelvis or thigh",
+    "fracatlas_shoulder": "shoulder or upper arm",
+}
+
+
+def plain_name(name: str) -> str:
+    """What a person calls a region: ``"fracatlas_hand"`` is "hand to elbow"; other names without underscores."""
+    return _PLAIN.get(name, name.replace("_", " "))
 
 
 def ancestors(name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fracture.boxes import BoxParameters, find_boxes, find_candidates, merge_boxes
 from fracture.errors import ConfigurationError, ModelError
-from fracture.prediction import Box, GridToSource
+from fracture.wing.result import Box, GridToSource
 
 CELL8 = GridToSource(8.0, 8.0)
 PLAIN = BoxParameters(upsample=1, min_area_px=0.0, min_area_mm2=0.0, merge_gap=-1.0)

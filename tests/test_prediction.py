@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fracture.errors import ConfigurationError, UnreadableFileError
-from fracture.plotting import GREEN, ORANGE, render_overlay
-from fracture.prediction import Box, Failure, GridToSource, Prediction
+from fracture.prediction import Prediction
 from fracture.radiograph import Radiograph
+from fracture.wing.overlay import GREEN, ORANGE, draw_scene
+from fracture.wing.result import Box, Failure, GridToSource
 
 # Issue 2: "One JSON line per input, with at least"
 LINE = (
@@ -144,7 +145,7 @@ def colored(picture: NDArray[np.uint8], color: tuple[int, int, int]) -> NDArray[
 def test_an_overlay_frames_the_box_without_covering_it(shape: tuple[int, int]) -> None:
     height, width = shape
     box = Box(0.3 * width, 0.4 * height, 0.6 * width, 0.7 * height, 0.6)
-    picture = render_overlay(predicted(shape, boxes=(box,)))
+    picture = draw_scene(predicted(shape, boxes=(box,)).scene())
     scale = min(2048 / max(shape), max(1.0, 900 / max(shape)))
     film = picture[: round(height * scale)]
     assert 900 <= max(film.shape) <= 2048
@@ -163,7 +164,7 @@ def test_dotted_and_solid_outlines_differ() -> None:
     box = predicted().boxes[0]
     counts = {}
     for name in ("high_sensitivity", "high_specificity", None):
-        picture = render_overlay(predicted(boxes=(dataclasses.replace(box, operating_point=name),)))
+        picture = draw_scene(predicted(boxes=(dataclasses.replace(box, operating_point=name),)).scene())
         counts[name] = int(colored(picture[:900], ORANGE).sum())
     assert counts[None] == counts["high_specificity"]
     assert 0.2 < counts["high_sensitivity"] / counts[None] < 0.7
@@ -177,8 +178,8 @@ edge = st.floats(0, 0.95)
 def test_any_boxes_can_be_drawn_and_labels_cover_none(corners: list[tuple[float, float, float, float]]) -> None:
     shape = (120, 100)
     boxes = tuple(Box(x * 100, y * 120, min(x + w, 1.0) * 100, min(y + h, 1.0) * 120, 0.5) for x, y, w, h in corners)
-    plain = render_overlay(predicted(shape, boxes=()))
-    picture = render_overlay(predicted(shape, boxes=boxes))
+    plain = draw_scene(predicted(shape, boxes=()).scene())
+    picture = draw_scene(predicted(shape, boxes=boxes).scene())
     assert picture.shape[1] == plain.shape[1]
     scale = 900 / 120
     allowed = np.zeros(picture.shape[:2], bool)
@@ -198,7 +199,7 @@ def test_any_boxes_can_be_drawn_and_labels_cover_none(corners: list[tuple[float,
 
 
 def test_the_strip_says_the_decision_by_color() -> None:
-    positive, negative = render_overlay(predicted()), render_overlay(predicted(fractured=False, boxes=()))
+    positive, negative = draw_scene(predicted().scene()), draw_scene(predicted(fractured=False, boxes=()).scene())
     assert tuple(positive[-1, 0]) == ORANGE
     assert tuple(negative[-1, 0]) == GREEN
 
@@ -207,7 +208,7 @@ def test_the_map_tints_where_it_is_high_and_stays_on_its_grid() -> None:
     grid = np.zeros((10, 6), np.float32)
     grid[:, 3:] = 1.0
     prediction = predicted(boxes=(), probability_map=grid, map_to_source=GridToSource(8, 8, offset_x=6))
-    picture = render_overlay(prediction, show_map=True)[:900].astype(int)
+    picture = draw_scene(prediction.scene(show_map=True))[:900].astype(int)
     scale = 900 / 80
     warm = picture[450, :, 0] - picture[450, :, 2]
     assert warm[: round(24 * scale)].max() == 0
@@ -215,13 +216,13 @@ def test_the_map_tints_where_it_is_high_and_stays_on_its_grid() -> None:
     assert warm[round(54.5 * scale) :].max() == 0  # the grid ends at 6 + 48 px
 
 
-def test_save_overlay_writes_a_png_without_metadata_or_the_path(tmp_path: Path) -> None:
+def test_an_overlay_s_only_metadata_says_that_it_is_ours(tmp_path: Path) -> None:
     path = tmp_path / "overlay.png"
     predicted(source="DOE^JANE_1970.dcm").save_overlay(path)
     with Image.open(path) as image:
         assert image.format == "PNG"
-        assert image.info == {}
-        np.testing.assert_array_equal(np.asarray(image), render_overlay(predicted()))
+        assert image.info == {"Software": "fracture"}  # whose it is, and nothing else
+        np.testing.assert_array_equal(np.asarray(image), draw_scene(predicted().scene()))
     with pytest.raises(ConfigurationError, match="cannot be written"):
         predicted().save_overlay(tmp_path / "missing" / "overlay.png")
 
@@ -231,15 +232,15 @@ def test_drawing_without_pixels_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"keep=True"):
         bare.plot()
     with pytest.raises(ConfigurationError, match="not the one"):
-        render_overlay(bare, image=np.zeros((5, 5), np.uint8))
+        draw_scene(bare.scene(image=np.zeros((5, 5), np.uint8)))
     with pytest.raises(ConfigurationError, match="another type"):
-        render_overlay(bare, image=np.zeros((80, 60), np.int32))
+        draw_scene(bare.scene(image=np.zeros((80, 60), np.int32)))
     with pytest.raises(ConfigurationError, match="no probability map"):
-        render_overlay(predicted(), show_map=True)
+        draw_scene(predicted().scene(show_map=True))
     with pytest.raises(ConfigurationError, match="candidates"):
-        render_overlay(predicted(), show_candidates=True)
-    as_bytes = render_overlay(bare, image=np.full((80, 60), 64, np.uint8))
-    np.testing.assert_array_equal(as_bytes, render_overlay(predicted()))
+        draw_scene(predicted().scene(show_candidates=True))
+    as_bytes = draw_scene(bare.scene(image=np.full((80, 60), 64, np.uint8)))
+    np.testing.assert_array_equal(as_bytes, draw_scene(predicted().scene()))
 
 
 def test_plot_draws_in_source_pixels() -> None:

@@ -16,7 +16,7 @@ from fracture.card import Card, MemberCard
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
-from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY
+from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["assemble", "provisional"]
 

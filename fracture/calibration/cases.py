@@ -12,7 +12,7 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.detector import Detector, Examined
 from fracture.errors import DataError
 from fracture.evaluation.matching import BoxTable, box_table
-from fracture.prediction import Box, Failure
+from fracture.wing.result import Box, Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

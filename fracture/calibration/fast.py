@@ -20,8 +20,9 @@ from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
 from fracture.fast import fast_card, with_fast
-from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY, Prediction
+from fracture.prediction import Prediction
 from fracture.store import open_weights
+from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 if TYPE_CHECKING:
     from fracture.calibration.run import CalibrationResult

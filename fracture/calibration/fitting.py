@@ -15,7 +15,8 @@ from fracture.detector import Detector
 from fracture.ensemble import Ensemble
 from fracture.errors import DataError
 from fracture.operating_points import DEFAULT_TARGETS, Method, OperatingPoints, fit_operating_points
-from fracture.prediction import HIGH_SENSITIVITY, HIGH_SPECIFICITY, Prediction
+from fracture.prediction import Prediction
+from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["Fitted", "Fitting", "cross_fit"]
 

@@ -12,7 +12,7 @@ from fracture.boxes import BoxParameters, find_boxes
 from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import FrocSensitivity, average_precision_boxes
 from fracture.evaluation.matching import Criterion, match
-from fracture.prediction import Box, GridToSource
+from fracture.wing.result import Box, GridToSource
 
 __all__ = ["GRID", "Sweep"]
 

@@ -11,7 +11,7 @@ from fracture.hip.geometry import Box, box_iou
 from fracture.hip.pipeline import HipReader
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.records import HipLabel, hips_of
-from fracture.prediction import Failure
+from fracture.wing.result import Failure
 
 __all__ = ["examine"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture.errors import ConfigurationError
-from fracture.prediction import GridToSource
+from fracture.wing.result import GridToSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

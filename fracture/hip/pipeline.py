@@ -33,10 +33,10 @@ from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locat
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
 from fracture.models.persistence import load_state
-from fracture.prediction import Box as ScoredBox
-from fracture.prediction import Failure
 from fracture.preprocess import Geometry, letterbox
 from fracture.wing.reader import Film, ReaderBase, check_options
+from fracture.wing.result import Box as ScoredBox
+from fracture.wing.result import Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,15 +6,16 @@ All coordinates are continuous source pixels with pixel edges. The records are f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
-from fracture.prediction import Box, GridToSource
-from fracture.wing.result import ResultBase
+from fracture.marks import subject_of
+from fracture.wing.result import Box, GridToSource, ResultBase
+from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -167,8 +168,24 @@ class Hip(ResultBase):
             "warnings": list(self.warnings),
         }
 
+    @property
+    def suspicion(self) -> float:
+        """``fracture_probability`` as a person reads it: 0 to 1, and 0.5 is ``threshold``."""
+        return suspicion(self.fracture_probability, self.threshold)
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """What a reader is told: side, suspicion, the two most probable classes, advice."""
+        top = " or ".join(f"{LABELS[name]} ({digits(value)})" for name, value in self.top2)
+        lines = [f"{self.side.capitalize()} hip: suspicion of a fracture {digits(self.suspicion)}. Most likely {top}."]
+        if self.advise_imaging:
+            lines.append(
+                f"{self.side.capitalize()} hip: a nondisplaced fracture is not excluded; CT or MRI is advised."
+            )
+        return tuple(lines)
+
     def plot(self, ax: Axes | None = None, *, show_heatmap: bool = True, of: str | None = None) -> Axes:
-        """Draw the film with this hip's box, its heatmap and its top two classes on matplotlib axes.
+        """Draw the film with this hip's box and its heatmap on matplotlib axes.
 
         Args:
             ax: Axes to draw on; new ones where left out.
@@ -178,9 +195,9 @@ class Hip(ResultBase):
         Raises:
             ConfigurationError: The hip does not hold its film or its heatmaps, or there is no such class.
         """
-        from fracture.hip.plotting import plot_hips
+        from fracture.wing.axes import plot_page
 
-        return plot_hips((self,), ax, show_heatmap=show_heatmap, of=of)
+        return plot_page(hip_page(self.source, self.radiograph, (self,), show_heatmap=show_heatmap, of=of), ax)
 
     def _repr_html_(self) -> str:
         top = ", ".join(f"{LABELS[name]} {value:.3f}" for name, value in self.top2)
@@ -245,12 +262,67 @@ class HipFilm(ResultBase):
             "warnings": list(self.warnings),
         }
 
+    def scene(self, *, show_heatmap: bool = False) -> Scene:
+        """What there is to see: the film with the hips' boxes, on request their heatmaps, and what is said of each.
+
+        Raises:
+            ConfigurationError: The film or the heatmaps were dropped.
+        """
+        return Scene((hip_page(self.source, self.radiograph, self.hips, show_heatmap=show_heatmap),))
+
+    def plot(self, ax: Axes | None = None, *, show_heatmap: bool = True, of: str | None = None) -> Axes:
+        """Draw the film with all hips on matplotlib axes; arguments and errors as for :meth:`Hip.plot`."""
+        from fracture.wing.axes import plot_page
+
+        return plot_page(hip_page(self.source, self.radiograph, self.hips, show_heatmap=show_heatmap, of=of), ax)
+
     def save_overlay(self, path: str | PathLike[str], *, show_heatmap: bool = False) -> None:
-        """Write the film with boxes and top two classes as PNG, without a display.
+        """Write :meth:`scene` as PNG, without a display.
 
         Raises:
             ConfigurationError: The film was dropped, or the file cannot be written.
+            UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
         """
-        from fracture.hip.plotting import save_overlay
+        from fracture.wing.overlay import draw_scene, write_picture
 
-        save_overlay(self, path, show_heatmap=show_heatmap)
+        with unforeseen(self.source):
+            picture = draw_scene(self.scene(show_heatmap=show_heatmap))
+            write_picture(picture, path, subject_of("hips", self.source))
+
+
+def hip_page(
+    source: str, film: Radiograph | None, hips: Sequence[Hip], *, show_heatmap: bool, of: str | None = None
+) -> Page:
+    """The film of some hips as a page of a scene.
+
+    Args:
+        source: What to call the film in an error.
+        film: The film; None where it was dropped.
+        hips: The hips to show, in the order in which they are told of.
+        show_heatmap: Lay each hip's heatmap over the film.
+        of: The class whose heatmaps are shown; each label's where left out.
+
+    Raises:
+        ConfigurationError: The film or the heatmaps were dropped, or there is no such class.
+    """
+    if film is None:
+        raise ConfigurationError(f"{source}: this result does not hold its film", hint="predict with keep=True")
+    heats = []
+    for hip in hips if show_heatmap else ():
+        heat = hip.heatmap_of(of or hip.label)
+        if heat is None or hip.map_to_source is None:
+            raise ConfigurationError(f"{source}: this hip holds no heatmap", hint="predict with keep=True")
+        heats.append(Heat(heat, *hip.map_to_source.affine))
+    boxes = tuple(
+        SceneBox(h.box.x0, h.box.y0, h.box.x1, h.box.y1, "sure" if h.fractured else "calm", h.side) for h in hips
+    )
+    suspected = [hip.side for hip in hips if hip.fractured]
+    if suspected:
+        verdict = f"Fracture suspected: {' and '.join(suspected)} hip"
+    else:
+        verdict = "No fracture found" if hips else "No hip found"
+    lines = [line for hip in hips for line in hip.caption]
+    if hips:
+        lines.append("Suspicion runs from 0 to 1; the threshold is 0.5.")
+    alarm = bool(suspected) if hips else None
+    return Page(as_gray(film.pixels), verdict, tuple(lines), alarm, boxes, heats=tuple(heats))

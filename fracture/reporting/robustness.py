@@ -22,10 +22,10 @@ from fracture.errors import ConfigurationError, DataError, InputError
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.intervals import proportion
 from fracture.evaluation.stats.scores import auc
-from fracture.prediction import Failure
 from fracture.reading import read
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
 from fracture.store import Weights, open_weights
+from fracture.wing.result import Failure
 
 if TYPE_CHECKING:
     from fracture.radiograph import Radiograph

@@ -16,8 +16,8 @@ from fracture.detector import Detector
 from fracture.ensemble import Precision
 from fracture.errors import DataError
 from fracture.evaluation.stats.scores import auc
-from fracture.prediction import Failure
 from fracture.training import Recipe, load_recipe, train
+from fracture.wing.result import Failure
 
 __all__ = ["FORMAT", "site_transfer"]
 

@@ -26,10 +26,10 @@ import numpy as np
 from fracture.ahead import ahead, source_name
 from fracture.errors import ConfigurationError, FractureError, unforeseen
 from fracture.input_check.rules import check_pixels
-from fracture.prediction import Failure
 from fracture.radiograph import Radiograph
 from fracture.reading import read
 from fracture.regions import DEFAULT_TREE, RegionTree
+from fracture.wing.result import Failure
 
 if TYPE_CHECKING:
     from fracture.reading import Source

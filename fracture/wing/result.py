@@ -1,13 +1,33 @@
-"""What all results share: they equal their copies, hash, and are short to look at."""
+"""What the results of all wings share and are made of: boxes, grids on the source image, the failure of one input.
+
+All coordinates are continuous source pixels with pixel edges: x right, y down, pixel (row i, column j) covers
+[j, j+1) x [i, i+1). The records are frozen and hold plain values, so that they pickle and serialize.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-__all__ = ["ResultBase"]
+from fracture.errors import ConfigurationError, FractureError
+
+__all__ = [
+    "HIGH_SENSITIVITY",
+    "HIGH_SPECIFICITY",
+    "Box",
+    "Failure",
+    "GridToSource",
+    "ResultBase",
+    "plain_number",
+    "plain_numbers",
+]
+
+HIGH_SENSITIVITY = "high_sensitivity"
+HIGH_SPECIFICITY = "high_specificity"
 
 
 class ResultBase:
@@ -31,6 +51,171 @@ class ResultBase:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_short(getattr(self, name))}" for name in self._shown)
         return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle around a suspected fracture.
+
+    Attributes:
+        x0, y0, x1, y1: Left, top, right and bottom edge in source pixels (pixel-edge coordinates), x1 > x0, y1 > y0.
+        score: The film's probability times the peak of the probability map inside, in [0, 1].
+        operating_point: The strictest operating point that the film reaches, ``"high_sensitivity"`` (a doubt, drawn
+            dotted) or ``"high_specificity"`` (drawn solid), or ``None`` where it reaches none.
+
+    Raises:
+        ConfigurationError: An edge or the score is not finite, or the box has no area.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    score: float
+    operating_point: str | None = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (self.x0, self.y0, self.x1, self.y1, self.score)):
+            raise ConfigurationError("a box needs finite edges and a finite score", got=self)
+        if not (self.x1 > self.x0 and self.y1 > self.y0):
+            raise ConfigurationError("a box needs an area", got=self, allowed="x1 > x0 and y1 > y0")
+
+    @property
+    def width(self) -> float:
+        """Extent along x in source pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """Extent along y in source pixels."""
+        return self.y1 - self.y0
+
+    @property
+    def area(self) -> float:
+        """Area in square source pixels."""
+        return self.width * self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The middle, (x, y) in source pixels."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with another box, in [0, 1]."""
+        wide = min(self.x1, other.x1) - max(self.x0, other.x0)
+        high = min(self.y1, other.y1) - max(self.y0, other.y0)
+        if wide <= 0 or high <= 0:
+            return 0.0
+        shared = wide * high
+        return shared / (self.area + other.area - shared)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Edges, score and operating point as JSON-able values."""
+        return {
+            "x0": float(self.x0),
+            "y0": float(self.y0),
+            "x1": float(self.x1),
+            "y1": float(self.y1),
+            "score": float(self.score),
+            "operating_point": self.operating_point,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GridToSource:
+    """Where the cells of a map lie on the source image: ``source = offset + scale * cell``, along x and along y.
+
+    Both sides are pixel-edge coordinates: cell (i, j) covers [j, j+1) x [i, i+1) of the grid.
+
+    Attributes:
+        scale_x, scale_y: Source pixels per cell, above 0.
+        offset_x, offset_y: Source coordinates of the grid's upper left corner; negative where the grid reaches
+            beyond the image.
+
+    Raises:
+        ConfigurationError: A value is not finite, or a scale is not positive.
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = (self.scale_x, self.scale_y, self.offset_x, self.offset_y)
+        if not all(math.isfinite(value) for value in values) or min(self.scale_x, self.scale_y) <= 0:
+            raise ConfigurationError(
+                "a grid needs finite offsets and positive, finite source pixels per cell", got=self
+            )
+
+    @property
+    def affine(self) -> tuple[float, float, float, float]:
+        """(scale_x, scale_y, offset_x, offset_y)."""
+        return self.scale_x, self.scale_y, self.offset_x, self.offset_y
+
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+        """Edges in cells to edges in source pixels."""
+        return (
+            self.offset_x + self.scale_x * x0,
+            self.offset_y + self.scale_y * y0,
+            self.offset_x + self.scale_x * x1,
+            self.offset_y + self.scale_y * y1,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Failure(ResultBase):
+    """An input that could not be read or judged: what ``predict_many`` yields in its place.
+
+    Attributes:
+        ok: False: there is no prediction. ``if result.ok:`` tells a type checker so, too.
+        source: The path as the caller gave it, or ``"<array>"`` and the like.
+        error: Why; ``raise failure.error`` gives the exception that ``predict`` would have raised.
+        seconds: Wall time until the failure.
+    """
+
+    ok: ClassVar[Literal[False]] = False
+    _shown = ("source", "error")
+
+    source: str
+    error: FractureError
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, source: str, error: FractureError, seconds: float = 0.0) -> Failure:
+        """A failure that keeps no film alive: an error's traceback holds all that its functions held."""
+        part: BaseException | None = error
+        while part is not None:
+            part.__traceback__, part = None, part.__cause__ or part.__context__
+        return cls(source, error, seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same keys as the first thirteen of ``Prediction.to_dict``, null but for source, seconds and error."""
+        return {
+            "source": self.source,
+            "width": None,
+            "height": None,
+            "probability": None,
+            "fractured": None,
+            "region": None,
+            "region_source": None,
+            "threshold": None,
+            "operating_point": None,
+            "boxes": None,
+            "model": None,
+            "seconds": plain_number(self.seconds),
+            "error": {"type": type(self.error).__name__, "message": str(self.error)},
+        }
+
+
+def plain_number(value: float | None) -> float | None:
+    """A plain float, or None for a number that JSON cannot hold."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The same for every value of a mapping."""
+    return {str(name): plain_number(value) for name, value in values.items()}
 
 
 def _same_fields(one: Any, other: Any) -> bool:

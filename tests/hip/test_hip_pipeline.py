@@ -26,10 +26,12 @@ from fracture.hip import load, predict, predict_many
 from fracture.hip.card import HipCard
 from fracture.hip.classes import CLASSES
 from fracture.hip.pipeline import HipReader
-from fracture.hip.plotting import heat_on_film, render_overlay
-from fracture.hip.prediction import Hip
+from fracture.hip.prediction import Hip, hip_page
 from fracture.hip.spec import ClassifierSpec
-from fracture.prediction import Box, Failure, GridToSource
+from fracture.radiograph import Radiograph
+from fracture.wing.overlay import draw_scene
+from fracture.wing.result import Box, Failure, GridToSource
+from fracture.wing.scene import grid_on
 from tests.hip.weights import write_hip_weights
 
 FILM = np.random.default_rng(0).random((150, 200)).astype(np.float32)
@@ -126,7 +128,9 @@ def test_heatmaps_lie_where_their_cause_is(hip_weights: Path) -> None:
     grid = np.zeros((6, 4, 4), np.float32)
     grid[0, 1, 3] = 1  # the upper right of the crop
     one = hip(heatmaps=grid, map_to_source=GridToSource(10, 20, 100, 40), width=200, height=150)
-    heat = heat_on_film(one)
+    film = Radiograph(np.zeros((150, 200), np.float32))
+    (layer,) = hip_page("a", film, (one,), show_heatmap=True).heats
+    heat = grid_on(layer, (200, 150), (200, 150))
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert 130 <= column < 140
     assert 60 <= row < 80
@@ -139,7 +143,8 @@ def test_an_empty_film_is_a_real_answer(tmp_path: Path) -> None:
     assert found.hips == ()
     assert found.ok
     assert found.to_dict()["hips"] == []
-    assert render_overlay(found).ndim == 3
+    assert draw_scene(found.scene()).ndim == 3
+    assert found.scene().pages[0].verdict == "No hip found"
 
 
 def test_many_films_and_their_failures(reader: HipReader, toy_set: Path) -> None:

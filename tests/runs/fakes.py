@@ -14,8 +14,8 @@ import numpy as np
 from fracture.cli.run import Task
 from fracture.errors import FractureError, InputError
 from fracture.marks import subject_of
-from fracture.plotting import write_picture
 from fracture.reading import read
+from fracture.wing.overlay import write_picture
 
 
 def write_film(path: Path | str, level: int = 0) -> None:

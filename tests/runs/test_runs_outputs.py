@@ -12,9 +12,9 @@ import pytest
 from fracture.cli.run import run
 from fracture.errors import ConfigurationError
 from fracture.marks import is_own_picture, png_mark
-from fracture.plotting import write_picture
 from fracture.runs.inputs import collect
 from fracture.runs.outputs import Outputs, overlay_paths
+from fracture.wing.overlay import write_picture
 from tests.runs.fakes import Looker, write_film
 
 

@@ -18,7 +18,7 @@ import fracture
 import fracture.hip
 from fracture.errors import UnreadableFileError
 from fracture.hip.prediction import HipFilm
-from fracture.prediction import Failure
+from fracture.wing.result import Failure
 from tests.hip.weights import write_hip_weights
 
 FILM = np.random.default_rng(0).random((150, 200)).astype(np.float32)
