@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import cv2
 import numpy as np
 
 from fracture.errors import ConfigurationError
@@ -174,6 +173,8 @@ def grid_on(heat: Heat, page: tuple[int, int], picture: tuple[int, int]) -> NDAr
     Returns:
         float32 (height, width) of the picture, in [0, 1].
     """
+    import cv2  # results are read without it
+
     sx, sy = picture[0] / page[0], picture[1] / page[1]
     rows, columns = heat.values.shape
     # Pixel centers of the picture to sample positions of the grid, whose sample j stands at j + 1/2.
