@@ -69,7 +69,7 @@ def collect(paths: Sequence[str]) -> Inputs:
             roots.append(path)
             found = _walk(path)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            roots.append(re.split(r"[*?[]", path, maxsplit=1)[0].rpartition(os.sep)[0] or os.curdir)
+            roots.append(os.path.dirname(re.split(r"[*?[]", path, maxsplit=1)[0]) or os.curdir)  # noqa: PTH120
             # pathlib has no glob that keeps a relative pattern as it was typed.
             found = _sorted([pair for match in glob.glob(path, recursive=True) for pair in _at(match)])  # noqa: PTH207
         else:

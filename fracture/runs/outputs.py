@@ -172,7 +172,9 @@ def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, st
     made = {}
     for film in films:
         place = os.path.abspath(film)  # noqa: PTH100
-        below = os.path.relpath(place, root) if root else os.path.splitdrive(place)[1].lstrip(os.sep)
+        below = os.path.relpath(place, root) if root else os.pardir
+        if Path(below).parts[:1] == (os.pardir,):  # outside: mirrored from the drive's root, never above `folder`
+            below = os.path.splitdrive(place)[1].lstrip(os.sep)
         parent, name = os.path.split(below)
         if len(os.fsencode(name)) > _LONGEST - 4:
             name = name[:40] + "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]

@@ -173,6 +173,8 @@ def test_the_root_of_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert collect(["p1", "p2", "gone/x.dcm"]).root == root
     assert collect(["p?/IM0001"]).root == collect(["."]).root == root
     assert collect(["."]).films == ("p1/IM0001", "p2/IM0001")
+    top = "/" + tmp_path.parts[1]
+    assert collect([f"{top}*{str(tmp_path)[len(top) :]}/p1"]).root == "/"
 
 
 def test_a_file_that_cannot_be_opened_is_tried(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_overlay_names_are_different_for_different_films(tmp_path: Path) -> None
     assert made[films[0]] == "o/hand.png"
     assert made[films[3]] == "o/a/hand.png"
     assert all(len(os.fsencode(Path(path).name)) <= 255 for path in made.values())
-    assert overlay_paths(Path("o"), films[:1], "")[films[0]].startswith("o/")  # no common folder: two drives
+    for root in ("", str(tmp_path / "elsewhere")):  # no common folder (two drives); a film outside it
+        assert overlay_paths(Path("o"), films[:1], root)[films[0]] == f"o{films[0]}.png"
 
 
 def test_own_outputs_beside_the_films_are_not_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
