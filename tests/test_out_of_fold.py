@@ -376,7 +376,7 @@ def test_members_are_calibrated_on_request(
 def test_the_command_takes_folds(
     root: Path, films: AnnotatedSet, examined: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("fracture.data.readers.read_annotations", lambda data: films)
+    monkeypatch.setattr("fracture.data.readers.read_annotations", lambda data, *_, **__: films)
     folds = [word for folder in judges(root) for word in ("--out-of-fold", str(folder))]
     cheap = ["--data", "fake", "--precision", "float32", "--device", "cpu"]
     done = CliRunner().invoke(app, ["calibrate", str(root / "all"), *folds, *cheap, "--part", "validation"])
