@@ -272,6 +272,23 @@ def test_truncated_files(kind: str) -> None:
             read(data[: int(len(data) * part)])
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}], ids=str)
+@pytest.mark.parametrize("color", [False, True])
+def test_a_jpeg_without_its_last_bytes_is_read_if_no_pixel_is_missing(options: dict[str, Any], color: bool) -> None:
+    """Faults 28; decoders would fill what is missing with grey, without a word."""
+    image = Image.fromarray(film(100, 120))
+    data = encoded(image.convert("RGB") if color else image, "JPEG", quality=95, **options)
+    expected = read(data).pixels
+    for ended in (data[:-2], data[:-1], data[:-2] + bytes(100)):
+        assert np.array_equal(read(ended).pixels, expected)
+    for cut in (8, 60, len(data) // 3):
+        with pytest.raises(UnreadableFileError, match="truncated or damaged"):
+            read(data[:-cut])
+    if options.get("progressive"):  # whole scans that are missing
+        with pytest.raises(UnreadableFileError, match="truncated or damaged"):
+            read(data[: data.rfind(b"\xff\xda")])
+
+
 def test_other_formats_are_named() -> None:
     image = Image.fromarray(film())
     for kind in ("GIF", "BMP", "WebP"):
