@@ -47,7 +47,7 @@ def check_stdout() -> None:
     """Find out before any work whether results can be written to standard output.
 
     Raises:
-        OutputError: It is closed.
+        OutputError: It is closed, or full.
     """
     try:
         number = sys.stdout.fileno()
@@ -57,7 +57,7 @@ def check_stdout() -> None:
         os.write(number, b"")
     except OSError as error:
         raise OutputError(
-            "standard output is closed", got=error.strerror, hint="redirect it, or give --json OUT.jsonl"
+            "standard output cannot be written", got=error.strerror, hint="redirect it, or give --json OUT.jsonl"
         ) from error
 
 
