@@ -9,6 +9,7 @@ import numpy as np
 
 from fracture.simulate.geometry import compose, inverse, pose_along, rotation, translation
 from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
+from fracture.simulate.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,19 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-__all__ = ["Anatomy", "Build", "FlatBones", "Point", "SoftPart", "camera_pose", "moved", "moved_bone", "whole"]
+__all__ = [
+    "Anatomy",
+    "Build",
+    "FlatBones",
+    "Point",
+    "SoftPart",
+    "camera_pose",
+    "moved",
+    "moved_bone",
+    "profile",
+    "whole",
+    "widened",
+]
 
 Point = tuple[float, float, float]
 
@@ -176,6 +189,17 @@ class Build:
         k = self.scale
         frame, _ = pose_along(self.point(center), self.point((center[0], center[1] + 1.0, center[2])))
         return SoftPart(Blob(frame, (radii[0] * k, radii[1] * k, radii[2] * k), 0.0, 0.0), blend * k)
+
+
+def profile(name: str) -> Sequence[Sequence[float]]:
+    """The knots of a bone in ``profiles.toml``; see ``shapes.tube``."""
+    knots: Sequence[Sequence[float]] = table("profiles")[name]
+    return knots
+
+
+def widened(knots: Sequence[Sequence[float]], factor: float) -> list[tuple[float, ...]]:
+    """The same knots with both radii times ``factor``."""
+    return [(f, a * factor, b * factor, *rest) for f, a, b, *rest in knots]
 
 
 def whole(name: str, *parts: Part, texture: float = 0.55, grain: tuple[float, float] = (0.55, 1.3)) -> Bone:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
 from fracture.simulate.geometry import about, compose, inverse, pose_along, rotation, transform, translation, unit
 from fracture.simulate.projection import Body
+from fracture.simulate.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
     from fracture.simulate.shapes import Bone
 
-__all__ = ["KINDS", "CellCut", "Plan", "Site", "SurfaceCut", "break_bones", "draw_plan"]
+__all__ = ["KINDS", "CellCut", "Plan", "Site", "SurfaceCut", "break_bones", "draw_plan", "site"]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+Point = tuple[float, float, float]
+Partner = tuple[str, Point, Point, float]
 
 KINDS = ("transverse", "oblique", "spiral", "comminuted", "hairline")
 """The fracture types. A hairline is incomplete or complete, under half a millimeter wide, and never displaced."""
@@ -54,17 +58,22 @@ class Site:
     """
 
     bone: str
-    point: tuple[float, float, float]
-    axis: tuple[float, float, float]
+    point: Point
+    axis: Point
     radius: float
     kinds: Mapping[str, float]
     carries: tuple[str, ...] = ()
-    partners: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float], float], ...] = ()
+    partners: tuple[Partner, ...] = ()
     partner_rate: float = 0.0
     bends: bool = False
     weight: float = 1.0
     reach: float = 1.0
     steep: float = 1.0
+
+
+def site(name: str, point: Point, axis: Point, *, partners: tuple[Partner, ...] = (), **changes: Any) -> Site:
+    """The site ``name`` of ``sites.toml`` at a point of one person's bone; ``changes`` replace numbers of the file."""
+    return Site(point=point, axis=axis, partners=partners, **table("sites")[name] | changes)
 
 
 @lru_cache(maxsize=1)
@@ -182,7 +191,7 @@ class Plan:
     kind: str
     displaced: bool
     motion: NDArray[np.float64]
-    breaks: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float], float], ...]
+    breaks: tuple[Partner, ...]
     seed: int
     ray: NDArray[np.float64]
 
@@ -249,8 +258,8 @@ def _pieces(
     bone: Bone,
     plan: Plan,
     number: int,
-    point: tuple[float, float, float],
-    axis: tuple[float, float, float],
+    point: Point,
+    axis: Point,
     radius: float,
     rng: np.random.Generator,
 ) -> list[Body]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.simulate.anatomy import Anatomy, Build, Point, moved, moved_bone, whole
-from fracture.simulate.fractures import Site
+from fracture.simulate.anatomy import Anatomy, Build, Point, moved, moved_bone, profile, whole, widened
+from fracture.simulate.fractures import Site, site
 from fracture.simulate.geometry import about, rotation, transform
 from fracture.simulate.shapes import Cap, Part
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fracture.simulate.shapes import Bone
 
 __all__ = ["distal_femur", "leg", "patella", "shank"]
-
-_FOOT = ("talus", "calcaneus", "navicular", "cuboid", "cuneiform", "metatarsal", "toe")
 
 
 def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:
@@ -66,15 +64,7 @@ def distal_femur(build: Build, joint: float) -> Bone:
     shaft = build.tube(
         (-6, y - 230, 4),
         (0, y - 14, -2),
-        (
-            (0.0, 14.0, 14.5, 6.5, 0.01),
-            (0.35, 14.5, 15.0, 5.5, 0.02),
-            (0.55, 17.0, 16.5, 3.6, 0.1),
-            (0.72, 23.5, 18.0, 2.0, 0.35),
-            (0.86, 34.0, 19.5, 1.0, 0.7),
-            (0.94, 39.5, 21.0, 0.8, 0.95, 0, -1),
-            (1.0, 39.0, 21.0, 0.8, 1.0, 0, -3),
-        ),
+        profile("femur_distal"),
         caps=(Cap(), Cap()),
         corner=12.0,
     )
@@ -97,21 +87,7 @@ def shank(build: Build) -> list[Bone]:
     tibia = build.tube(
         (4, -364, 0),
         (0, -1.5, 0),
-        (
-            (0.0, 36.0, 23.5, 0.8, 1.0, 0, -2),
-            (0.03, 38.0, 25.0, 0.7, 1.0, 0, -2),
-            (0.06, 34.5, 24.5, 0.8, 0.9, 0, -1),
-            (0.11, 26.0, 22.0, 1.4, 0.55, -1, 1),
-            (0.17, 19.5, 19.5, 2.5, 0.2, -1, 1, 0.05),
-            (0.27, 15.5, 17.5, 4.2, 0.04, -1, 0, 0.09),
-            (0.45, 13.2, 15.5, 5.2, 0.01, 0, 0, 0.10),
-            (0.62, 12.0, 13.2, 5.0, 0.01, 0, 0, 0.09),
-            (0.76, 12.2, 12.6, 3.8, 0.04, 0, 0, 0.05),
-            (0.87, 15.5, 14.5, 2.0, 0.3, 1, 0),
-            (0.94, 21.0, 18.0, 1.0, 0.8, 2, 0),
-            (0.985, 24.0, 20.0, 0.7, 1.0, 2.5, 0),
-            (1.0, 23.5, 20.0, 0.8, 1.1, 2.5, 0),
-        ),
+        profile("tibia"),
         caps=(
             Cap(groove=-6.5, width=5.0, tilt_v=slope, curve_u=0.0),
             Cap(curve_v=-0.02, curve_u=0.0, groove=-0.8, width=9.0),
@@ -122,39 +98,26 @@ def shank(build: Build) -> list[Bone]:
     tuberosity = build.tube(
         (1, -345, 20),
         (1, -300, 15),
-        ((0.0, 6, 5, 1.0, 0.7), (0.35, 8, 7, 1.6, 0.6), (0.65, 7, 6, 2.2, 0.4), (1.0, 5, 4, 3.0, 0.1)),
+        profile("tibial_tuberosity"),
         corner=3.0,
     )
     malleolus = build.tube(
         (19.0, -24, 0),
         (19.8, 13.5, 3),
-        ((0.0, 6.0, 14, 0.8, 0.9), (0.5, 6.6, 13.5, 0.8, 1.0), (0.8, 5.6, 10.5, 0.9, 1.0), (1.0, 4.2, 7.5, 0.9, 1.0)),
+        profile("medial_malleolus"),
         caps=(Cap(), Cap(curve_u=0.06, curve_v=0.04)),
         corner=3.0,
     )
     spines = build.tube(
         (7, -358, -2),
         (6, -371, -2),
-        ((0, 4, 6, 0.8, 0.9), (0.7, 2.5, 4, 0.8, 0.9), (1, 1.4, 2.5, 0.8, 0.9)),
+        profile("tibial_spines"),
         corner=1.2,
     )
     fibula = build.tube(
         (-33, -346, -17),
         (-28.5, 21, -8),
-        (
-            (0.0, 9.5, 9.5, 0.7, 1.0, -1),
-            (0.03, 11.0, 10.5, 0.7, 0.9, -1),
-            (0.07, 8.2, 8.5, 1.1, 0.5, -1),
-            (0.12, 6.0, 6.5, 2.0, 0.12),
-            (0.3, 6.4, 7.0, 3.0, 0.02, 1.5),
-            (0.5, 6.4, 7.2, 3.2, 0.02, 2.5),
-            (0.7, 6.2, 6.8, 2.9, 0.03, 2.0),
-            (0.84, 6.6, 7.2, 2.2, 0.1, 0.5),
-            (0.915, 8.6, 9.8, 1.2, 0.55, -0.5),
-            (0.955, 9.4, 11.5, 0.8, 0.95, -1.2),
-            (0.98, 8.2, 10.5, 0.8, 1.0, -2),
-            (1.0, 5.6, 7.8, 0.9, 1.0, -2),
-        ),
+        profile("fibula"),
         caps=(Cap(curve_u=0.05, curve_v=0.04, tilt_u=-0.25), Cap(curve_u=0.05, curve_v=0.04)),
         corner=3.0,
     )
@@ -171,14 +134,7 @@ def _foot(build: Build, turn: NDArray[np.float64]) -> list[Bone]:
     heel = build.tube(
         (-5, 40, 28),
         (-4, 50, -60),
-        (
-            (0.0, 11, 9.5, 0.8, 0.9),
-            (0.25, 15, 12, 0.9, 0.9),
-            (0.5, 15, 13.5, 0.9, 0.8),
-            (0.72, 14, 15.5, 0.9, 0.8),
-            (0.9, 16, 20, 1.0, 1.0),
-            (1.0, 14, 18, 1.2, 1.1),
-        ),
+        profile("calcaneus"),
         caps=(Cap(), Cap(curve_u=0.015, curve_v=0.012)),
         corner=10.0,
     )
@@ -197,26 +153,14 @@ def _foot(build: Build, turn: NDArray[np.float64]) -> list[Bone]:
         base = (x, 38.0 + 2.5 * k, 86.0 - 4.0 * max(0, k - 2) - (4 if k else 0))
         head = (x * 1.3, 64.0 + 1.0 * k, base[2] + length * 0.9)
         w = 1.35 if k == 0 else 0.92
-        profile = (
-            (0.0, 8.5 * w, 9 * w, 0.7, 1.0),
-            (0.12, 7.5 * w, 8 * w, 0.9, 0.8),
-            (0.35, 4.4 * w, 5 * w, 2.0, 0.1),
-            (0.7, 4.2 * w, 4.6 * w, 1.7, 0.1),
-            (0.88, 6.0 * w, 7 * w, 0.8, 0.8),
-            (1.0, 5.6 * w, 6.8 * w, 0.7, 1.0),
-        )
+        bone = widened(profile("metatarsal"), w)
         bones.append(
             whole(
                 f"metatarsal_{k + 1}",
-                Part(build.tube(base, head, profile, caps=(Cap(), Cap(curve_u=0.06, curve_v=0.06)))),
+                Part(build.tube(base, head, bone, caps=(Cap(), Cap(curve_u=0.06, curve_v=0.06)))),
             )
         )
-        toe = (
-            (0.0, 6.5 * w, 6 * w, 0.6, 1.0),
-            (0.3, 4.4 * w, 4 * w, 1.1, 0.3),
-            (0.7, 4.2 * w, 3.6 * w, 1.0, 0.3),
-            (1.0, 5 * w, 4.2 * w, 0.6, 1.0),
-        )
+        toe = widened(profile("toe"), w)
         start = (head[0] * 1.02, head[1] - 1.0, head[2] + 8.0)
         bones.append(
             whole(f"toe_{k + 1}", Part(build.tube(start, (start[0] * 1.03, start[1] + 4, start[2] + 27), toe)))
@@ -241,114 +185,16 @@ def _sites(build: Build, turn: NDArray[np.float64]) -> list[Site]:
         return float(x), float(y), float(z)
 
     fib_low = ("fibula", p((-26, low + float(u(-20, 25)), -9)), down, 7.0)
-    long = {"transverse": 0.3, "oblique": 0.3, "spiral": 0.35, "comminuted": 0.25, "hairline": 0.15}
     return [
-        Site("tibia", p((1, shaft, 0)), down, 13.0, long, _FOOT, (fib,), 0.65, True, 2.0, 0.9),
-        Site(
-            "tibia",
-            p((1, low, 0)),
-            down,
-            14.0,
-            {"oblique": 0.3, "spiral": 0.4, "comminuted": 0.3, "hairline": 0.15, "transverse": 0.15},
-            _FOOT,
-            (fib_low,),
-            0.6,
-            True,
-            1.6,
-            0.7,
-        ),
-        Site(
-            "fibula",
-            p((-27, float(u(-230, -80)), -12)),
-            down,
-            6.6,
-            {"transverse": 0.3, "oblique": 0.4, "spiral": 0.2, "comminuted": 0.1, "hairline": 0.2},
-            weight=0.8,
-            reach=0.5,
-        ),
-        Site(
-            "fibula",
-            p((-26, float(u(-32, 4)), -8)),
-            down,
-            9.0,
-            {"oblique": 0.5, "spiral": 0.35, "transverse": 0.25, "comminuted": 0.1, "hairline": 0.2},
-            weight=2.0,
-            reach=0.55,
-        ),
-        Site(
-            "tibia",
-            p((19.5, float(u(-4, 2)), 2)),
-            (0.3, 1.0, 0.0),
-            7.5,
-            {"transverse": 0.6, "oblique": 0.3, "hairline": 0.3},
-            weight=1.3,
-            reach=0.45,
-            steep=0.35,
-        ),
-        Site(
-            "tibia",
-            p((float(u(-24, -16)), -352, -2)),
-            (-0.85, -0.5, 0.0),
-            18.0,
-            {"oblique": 0.3, "transverse": 0.5, "hairline": 0.3},
-            weight=1.3,
-            reach=0.35,
-            steep=0.2,
-        ),
-        Site(
-            "tibia",
-            p((2, float(u(-315, -290)), 0)),
-            down,
-            20.0,
-            {"transverse": 0.4, "oblique": 0.3, "comminuted": 0.4, "hairline": 0.2},
-            (*_FOOT, "fibula"),
-            (),
-            0.0,
-            True,
-            0.7,
-            0.5,
-        ),
-        Site(
-            "patella",
-            p((0, -365 - 34 + float(u(-4, 4)), 36)),
-            down,
-            12.0,
-            {"transverse": 0.7, "comminuted": 0.4, "hairline": 0.3},
-            weight=0.8,
-            reach=0.6,
-            steep=0.6,
-        ),
-        Site(
-            "femur",
-            p((0, -365 - float(u(62, 95)), 0)),
-            (0.0, -1.0, 0.0),
-            18.0,
-            {"transverse": 0.4, "oblique": 0.4, "spiral": 0.2, "comminuted": 0.3, "hairline": 0.1},
-            (),
-            (),
-            0.0,
-            False,
-            0.8,
-            0.5,
-        ),
-        Site(
-            "metatarsal_5",
-            at((-24.5, 49.0, 84)),
-            toward((-0.1, 0.3, 1.0)),
-            6.0,
-            {"transverse": 0.6, "oblique": 0.3, "hairline": 0.2},
-            ("toe_5",),
-            weight=0.4,
-            reach=0.5,
-        ),
-        Site(
-            "talus",
-            at((4, 18, 22)),
-            toward((0.0, 0.1, 1.0)),
-            12.0,
-            {"transverse": 0.6, "hairline": 0.4},
-            weight=0.25,
-            reach=0.3,
-            steep=0.5,
-        ),
+        site("tibia_shaft", p((1, shaft, 0)), down, partners=(fib,)),
+        site("tibia_distal", p((1, low, 0)), down, partners=(fib_low,)),
+        site("fibula_shaft", p((-27, float(u(-230, -80)), -12)), down),
+        site("lateral_malleolus", p((-26, float(u(-32, 4)), -8)), down),
+        site("medial_malleolus", p((19.5, float(u(-4, 2)), 2)), (0.3, 1.0, 0.0)),
+        site("tibial_plateau", p((float(u(-24, -16)), -352, -2)), (-0.85, -0.5, 0.0)),
+        site("tibia_proximal", p((2, float(u(-315, -290)), 0)), down),
+        site("patella", p((0, -365 - 34 + float(u(-4, 4)), 36)), down),
+        site("femur_supracondylar", p((0, -365 - float(u(62, 95)), 0)), (0.0, -1.0, 0.0)),
+        site("metatarsal_base", at((-24.5, 49.0, 84)), toward((-0.1, 0.3, 1.0))),
+        site("talus_neck", at((4, 18, 22)), toward((0.0, 0.1, 1.0))),
     ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fracture.simulate.anatomy import Build, Point, whole
+from fracture.simulate.anatomy import Build, Point, profile, whole
 from fracture.simulate.geometry import compose, translation
 from fracture.simulate.shapes import Bone, Cap, Part
 
@@ -139,42 +139,20 @@ def femur(build: Build, angle: float) -> Femur:
     neck = build.tube(
         (-5.0 * c, 5.0 * s, 0),
         (rx - 1, ry + 1, 0),
-        (
-            (0.0, 19.0, 18.0, 0.9, 0.66),
-            (0.36, 16.2, 13.2, 1.5, 0.62),
-            (0.62, 17.0, 13.8, 1.9, 0.5),
-            (1.0, 21.0, 16.5, 1.6, 0.5),
-        ),
+        profile("femur_neck"),
         corner=6.0,
     )
     shaft = build.tube(
         (rx, ry - 15, 0),
         (foot, length - 26, 6),
-        (
-            (0.0, 15.5, 15.0, 1.0, 0.6, 2),
-            (0.045, 20.0, 17.5, 1.2, 0.55, 1.5),
-            (0.085, 20.5, 18.0, 1.8, 0.42, 2.5),
-            (0.125, 18.5, 17.0, 3.2, 0.22, 2),
-            (0.17, 16.4, 15.8, 5.0, 0.06, 0.5),
-            (0.26, 15.4, 15.2, 6.6, 0.01),
-            (0.4, 14.6, 15.0, 7.4, 0.01, 0, 2),
-            (0.6, 14.4, 15.2, 7.0, 0.01, 0, 3),
-            (0.8, 17.0, 16.8, 4.0, 0.08, 0, 2),
-            (1.0, 34.0, 20.0, 1.0, 0.8),
-        ),
+        profile("femur_shaft"),
         corner=6.0,
     )
     tip = (rx - 6.5, -4.5 * build.jitter(0.5), -9.0)
     greater = build.tube(
         (rx - 6, ry + 22, 0),
         tip,
-        (
-            (0.0, 13.0, 15.0, 1.3, 0.5),
-            (0.35, 14.5, 16.5, 1.0, 0.5),
-            (0.7, 12.0, 14.5, 0.9, 0.55),
-            (0.92, 8.5, 11.0, 0.8, 0.6),
-            (1.0, 6.0, 8.0, 0.8, 0.65),
-        ),
+        profile("greater_trochanter"),
         caps=(Cap(), Cap(curve_u=0.03, curve_v=0.03, tilt_u=0.35)),
         corner=4.0,
         wobble=0.03,
@@ -184,7 +162,7 @@ def femur(build: Build, angle: float) -> Femur:
     crest = build.tube(
         (rx - 4, 6, -15),
         lesser_at,
-        ((0.0, 6.0, 5.5, 1.3, 0.6), (0.5, 5.0, 5.0, 1.5, 0.5), (1.0, 6.0, 6.0, 1.5, 0.5)),
+        profile("intertrochanteric_crest"),
         corner=3.0,
     )
     lesser = build.blob(lesser_at, (14.5, 8.8, 9.0), axis=(0.22, 1, 0), cortex=1.4, spongy=0.6, boxy=0.0, bump=0.3)

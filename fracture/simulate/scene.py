@@ -17,6 +17,7 @@ from fracture.simulate.lower_limb import leg
 from fracture.simulate.projection import Camera, Materials, project
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture
 from fracture.simulate.softtissue import Bend, soft_paths
+from fracture.simulate.tables import table
 from fracture.simulate.thigh import thigh
 from fracture.simulate.upper_limb import arm
 
@@ -56,52 +57,7 @@ class Projection:
     flips: float = 0.0
 
 
-REGIONS: Mapping[str, Projection] = {
-    "ankle": Projection(
-        "leg",
-        (-2.0, -22.0, 6.0),
-        185.0,
-        40.0,
-        0.9,
-        {"frontal": 0.5, "lateral": 0.35, "oblique": 0.15},
-        ("tibia", "fibula", "talus"),
-    ),
-    "femur": Projection("thigh", (-18.0, 205.0, 0.0), 540.0, 46.0, 0.9, {"frontal": 0.65, "lateral": 0.35}, ("femur",)),
-    "finger": Projection(
-        "arm", (3.0, 142.0, 0.0), 105.0, 36.0, 0.5, {"frontal": 0.7, "oblique": 0.3}, ("phalanx",), 0.4
-    ),
-    "forearm": Projection(
-        "arm", (0.0, -122.0, 0.0), 320.0, 38.0, 0.7, {"frontal": 0.65, "lateral": 0.35}, ("radius", "ulna"), 0.2
-    ),
-    "hand": Projection(
-        "arm",
-        (5.0, 78.0, 2.0),
-        255.0,
-        37.0,
-        0.55,
-        {"frontal": 0.6, "oblique": 0.3, "lateral": 0.1},
-        ("metacarpal", "phalanx"),
-        0.4,
-    ),
-    "hip": Projection("thigh", (4.0, 28.0, 0.0), 285.0, 50.0, 0.8, {"frontal": 1.0}, ("femur", "pubic_ramus")),
-    "knee": Projection(
-        "leg", (-3.0, -366.0, 0.0), 235.0, 42.0, 0.85, {"frontal": 0.55, "lateral": 0.45}, ("tibia", "femur", "patella")
-    ),
-    "pelvis": Projection("thigh", (91.0, -38.0, 0.0), 400.0, 52.0, 0.8, {"frontal": 1.0}, ("femur", "pubic_ramus")),
-    "tibia_fibula": Projection(
-        "leg", (-6.0, -186.0, -2.0), 470.0, 42.0, 1.0, {"frontal": 0.6, "lateral": 0.4}, ("tibia", "fibula")
-    ),
-    "wrist": Projection(
-        "arm",
-        (0.0, -6.0, 0.0),
-        150.0,
-        37.0,
-        0.65,
-        {"frontal": 0.5, "lateral": 0.3, "oblique": 0.2},
-        ("radius", "ulna", "scaphoid"),
-        0.3,
-    ),
-}
+REGIONS: Mapping[str, Projection] = {name: Projection(**numbers) for name, numbers in table("regions").items()}
 """The regions that can be simulated, by the names of ``fracture.regions``."""
 
 _TURN = {"frontal": 0.0, "oblique": 42.0, "lateral": 88.0}

@@ -12,5 +12,12 @@ __all__ = ["table"]
 
 @lru_cache
 def table(name: str) -> dict[str, Any]:
-    """The tables of ``name``.toml, read once; not to be changed by the caller."""
-    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+    """The tables of ``name``.toml, read once, arrays as tuples; not to be changed by the caller."""
+    read: dict[str, Any] = _frozen(tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8")))
+    return read
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value

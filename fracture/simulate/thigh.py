@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.simulate.anatomy import Anatomy, Build, moved, moved_bone, whole
-from fracture.simulate.fractures import Site
+from fracture.simulate.anatomy import Anatomy, Build, moved, moved_bone, profile, whole
+from fracture.simulate.fractures import Site, site
 from fracture.simulate.geometry import compose, translation
 from fracture.simulate.lower_limb import distal_femur, patella, shank
 from fracture.simulate.pelvis_bones import Warp, hemipelvis, sacrum_and_spine
@@ -130,7 +130,7 @@ def _thigh_bone(build: Build, drawn: Femur, name: str, knee: bool) -> Bone:
     flare = build.tube(
         above,
         (_OVER_KNEE[0], _KNEE - 17.0, 2.0),
-        ((0.0, 14.5, 15, 5.0, 0.05), (0.4, 20, 17.5, 2.6, 0.3), (0.75, 33, 19.5, 1, 0.75), (1.0, 39, 21, 0.8, 1.0)),
+        profile("femur_flare"),
         corner=8.0,
     )
     over = translation(build.point(_OVER_KNEE))
@@ -140,23 +140,16 @@ def _thigh_bone(build: Build, drawn: Femur, name: str, knee: bool) -> Bone:
 
 def _sites(build: Build, bone: Femur) -> list[Site]:
     p, u, k = build.point, build.rng.uniform, build.scale
-    below = ("patella", "tibia", "fibula")
     neck = bone.along(float(u(0.42, 0.72)) * float(np.linalg.norm(bone.root)))
     shaft = bone.down(float(u(85, 245)) * k)
     distal = bone.down(float(u(285, 325)) * k)
     x, y, _ = bone.root
-    long = {"transverse": 0.35, "oblique": 0.3, "spiral": 0.3, "comminuted": 0.3, "hairline": 0.1}
-    simple = {"transverse": 0.6, "oblique": 0.3, "hairline": 0.3}
-    across = {"transverse": 0.5, "oblique": 0.2, "comminuted": 0.4, "hairline": 0.2}
-    wedge = {"transverse": 0.3, "oblique": 0.5, "spiral": 0.3, "comminuted": 0.4}
-    low = {"transverse": 0.4, "oblique": 0.4, "spiral": 0.3, "comminuted": 0.4, "hairline": 0.1}
-    ramus = {"transverse": 0.5, "oblique": 0.4, "hairline": 0.3}
     tro = (x + 2.0 * k, y + 6.0 * k, 0.0)
     return [
-        Site("femur", neck, bone.neck, 16.0, simple, below, weight=3.0, reach=0.6, steep=0.3),
-        Site("femur", tro, (-0.62, 0.78, 0.0), 19.0, across, below, weight=2.5, reach=0.45, steep=0.25),
-        Site("femur", bone.down(58.0 * k), bone.shaft, 17.0, wedge, below, bends=True, weight=1.0, reach=0.8),
-        Site("femur", shaft, bone.shaft, 15.0, long, below, bends=True, weight=2.5),
-        Site("femur", distal, bone.shaft, 19.0, low, below, bends=True, weight=1.2, reach=0.6),
-        Site(_RAMUS, p((58, 20, 31)), (1.0, 0.3, 0.35), 8.0, ramus, weight=0.6, reach=0.3, steep=0.4),
+        site("femur_neck", neck, bone.neck),
+        site("femur_trochanteric", tro, (-0.62, 0.78, 0.0)),
+        site("femur_subtrochanteric", bone.down(58.0 * k), bone.shaft),
+        site("femur_shaft", shaft, bone.shaft),
+        site("femur_distal", distal, bone.shaft),
+        site("pubic_ramus", p((58, 20, 31)), (1.0, 0.3, 0.35)),
     ]

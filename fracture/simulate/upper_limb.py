@@ -6,12 +6,12 @@ after textbook radiographs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.simulate.anatomy import Anatomy, Build, SoftPart, whole
-from fracture.simulate.fractures import Site
+from fracture.simulate.anatomy import Anatomy, Build, SoftPart, profile, whole, widened
+from fracture.simulate.fractures import Site, site
 from fracture.simulate.geometry import unit
 from fracture.simulate.shapes import Bone, Cap, Part
 
@@ -33,45 +33,7 @@ _RAYS = (
     ("5", (-15.0, 31.1, 1.0), -15.0, 52.5, (33.0, 19.5, 16.5), 0.84),
 )
 
-_METACARPAL = (
-    (0.0, 7.3, 6.8, 0.6, 1.0),
-    (0.06, 7.4, 6.9, 0.7, 0.9),
-    (0.16, 5.7, 5.6, 1.1, 0.5),
-    (0.30, 4.5, 4.7, 1.7, 0.12),
-    (0.50, 4.0, 4.4, 1.95, 0.04),
-    (0.66, 4.2, 4.5, 1.6, 0.10),
-    (0.80, 5.4, 5.4, 0.9, 0.5),
-    (0.89, 6.9, 6.6, 0.55, 0.95),
-    (1.0, 6.4, 6.7, 0.55, 1.0),
-)
-_PROXIMAL = (
-    (0.0, 6.7, 6.0, 0.6, 1.0),
-    (0.09, 6.9, 6.0, 0.6, 0.9),
-    (0.22, 5.2, 4.7, 1.0, 0.4),
-    (0.45, 4.2, 3.7, 1.55, 0.06),
-    (0.65, 4.0, 3.4, 1.45, 0.08),
-    (0.82, 4.4, 3.6, 0.9, 0.5),
-    (0.93, 5.1, 4.1, 0.55, 0.95),
-    (1.0, 4.6, 4.0, 0.55, 1.0),
-)
-_MIDDLE = (
-    (0.0, 5.8, 4.8, 0.55, 1.0),
-    (0.12, 6.0, 4.8, 0.55, 0.9),
-    (0.28, 4.6, 3.8, 0.95, 0.4),
-    (0.52, 3.6, 3.0, 1.25, 0.08),
-    (0.75, 3.8, 3.0, 0.9, 0.3),
-    (0.92, 4.6, 3.4, 0.5, 0.95),
-    (1.0, 4.3, 3.2, 0.5, 1.0),
-)
-_DISTAL = (
-    (0.0, 5.3, 3.9, 0.5, 1.0),
-    (0.14, 5.0, 3.5, 0.5, 0.9),
-    (0.38, 2.9, 2.4, 0.9, 0.3),
-    (0.62, 2.2, 1.9, 0.9, 0.2),
-    (0.80, 3.4, 2.0, 0.5, 0.7),
-    (0.93, 3.8, 1.9, 0.45, 0.9),
-    (1.0, 3.0, 1.5, 0.4, 0.9),
-)
+_SEGMENTS = ("metacarpal", "proximal_phalanx", "middle_phalanx", "distal_phalanx")
 
 _HEAD = Cap(curve_u=0.065, curve_v=0.075)
 _BASE = Cap(curve_u=-0.035, curve_v=-0.035)
@@ -120,27 +82,12 @@ def arm(rng: np.random.Generator, *, stout: float, flexed: float = 0.0) -> Anato
 def _forearm(build: Build, stout: float) -> tuple[list[Bone], list[Site], list[SoftPart]]:
     bow = build.jitter(0.25)
     variance = float(np.clip(build.rng.normal(-2.5, 1.3), -5.0, 0.5))  # ulnar variance, mm
+    # The radius bows between its tuberosity and its distal end.
+    bowed = [(*k[:5], k[5] * bow) if 0.3 < k[0] < 0.8 else k for k in profile("radius")]
     radius = build.tube(
         (10, -238, 0),
         (6, 0, 0),
-        (
-            (0.0, 11.0, 11.0, 0.7, 0.9),
-            (0.03, 11.6, 11.4, 0.8, 0.8),
-            (0.05, 10.6, 10.4, 1.0, 0.6),
-            (0.075, 7.4, 7.6, 1.7, 0.3),
-            (0.11, 7.0, 7.4, 2.2, 0.15),
-            (0.15, 9.0, 8.6, 2.2, 0.15, -1.8),
-            (0.21, 7.4, 6.9, 2.6, 0.05, -0.5),
-            (0.35, 7.3, 6.4, 3.0, 0.02, 3.0 * bow),
-            (0.50, 7.6, 6.2, 3.0, 0.02, 5.5 * bow),
-            (0.65, 7.4, 6.0, 2.8, 0.03, 5.2 * bow),
-            (0.78, 7.6, 6.2, 2.2, 0.08, 3.4 * bow),
-            (0.855, 9.2, 7.2, 1.5, 0.30, 2.0),
-            (0.91, 12.2, 8.8, 0.95, 0.7, 0.9),
-            (0.955, 14.9, 10.4, 0.65, 0.95, 0.2),
-            (0.985, 15.6, 11.0, 0.6, 1.0),
-            (1.0, 15.2, 10.8, 0.7, 1.1),
-        ),
+        bowed,
         caps=(Cap(curve_u=-0.02, curve_v=-0.02), Cap(curve_u=-0.014, curve_v=-0.016, tilt_u=0.40, tilt_v=-0.2)),
         corner=2.2,
     )
@@ -150,42 +97,21 @@ def _forearm(build: Build, stout: float) -> tuple[list[Bone], list[Site], list[S
     ulna = build.tube(
         (-7, -262, -4),
         (-16.5, ulna_end, -1),
-        (
-            (0.0, 8.0, 8.0, 1.2, 0.6),
-            (0.025, 10.5, 11.0, 1.2, 0.6, 1.0),
-            (0.09, 11.5, 12.5, 1.3, 0.6, 1.0),
-            (0.13, 11.0, 12.0, 1.8, 0.5, 0.5),
-            (0.18, 8.4, 9.0, 2.4, 0.2),
-            (0.30, 7.2, 7.4, 3.0, 0.03),
-            (0.50, 6.8, 6.8, 3.1, 0.02, 0.8),
-            (0.70, 6.1, 6.1, 2.7, 0.03, 0.6),
-            (0.85, 5.6, 5.6, 1.9, 0.12),
-            (0.93, 6.2, 6.2, 1.1, 0.5),
-            (0.97, 8.2, 7.8, 0.7, 0.9, 0.2),
-            (1.0, 7.8, 7.6, 0.7, 1.0, 0.4),
-        ),
+        profile("ulna"),
         caps=(Cap(curve_u=0.03), Cap(curve_u=0.05, curve_v=0.05, tilt_u=0.0)),
         corner=3.5,
     )
     ulna_styloid = build.tube(
         (-22.0, ulna_end - 6, -2),
         (-23.0, ulna_end + 4.5, -2.5),
-        ((0, 2.8, 3.0, 0.8, 0.9), (0.6, 2.4, 2.4, 0.8, 0.9), (1, 1.4, 1.4, 0.7, 0.9)),
+        profile("ulna_styloid"),
         caps=(Cap(), Cap(curve_u=0.2, curve_v=0.2)),
         corner=1.0,
     )
     humerus = build.tube(
         (-2, -345, 0),
         (-1, -243, 2),
-        (
-            (0.0, 11.0, 11.0, 4.0, 0.03),
-            (0.45, 11.5, 10.5, 3.6, 0.05),
-            (0.62, 15.5, 9.5, 2.4, 0.25),
-            (0.78, 25.0, 8.0, 1.2, 0.6),
-            (0.86, 29.0, 8.5, 0.9, 0.8, -1.5),
-            (0.93, 23.0, 9.5, 0.8, 1.0, 0.5),
-            (1.0, 20.0, 9.5, 0.8, 1.0, 1.5),
-        ),
+        profile("humerus"),
         caps=(Cap(), Cap(curve_u=0.002, curve_v=0.05, groove=2.5, width=4.0, tilt_u=-0.03)),
         corner=3.0,
     )
@@ -197,7 +123,6 @@ def _forearm(build: Build, stout: float) -> tuple[list[Bone], list[Site], list[S
         whole("ulna", Part(ulna), Part(ulna_styloid, 2.0)),
         whole("radius", Part(radius), Part(styloid, 4.0), Part(lister, 3.0)),
     ]
-    hand = ("scaphoid", "lunate", "triquetrum", "pisiform", "trapez", "capitate", "hamate", "metacarpal", "phalanx")
     p = build.point
     down = (0.0, 1.0, 0.0)
     distal_ulna = ("ulna", p((-16.2, -26 + float(build.rng.uniform(-8, 12)), -1)), down, 6.0)
@@ -205,72 +130,12 @@ def _forearm(build: Build, stout: float) -> tuple[list[Bone], list[Site], list[S
     shaft = float(build.rng.uniform(-165, -75))
     ulna_shaft = ("ulna", p((-13.5, shaft + float(build.rng.uniform(-12, 12)), -2)), down, 6.5)
     sites = [
-        Site(
-            "radius",
-            p((7, colles, 0)),
-            down,
-            13.0,
-            {"transverse": 0.4, "oblique": 0.15, "comminuted": 0.3, "hairline": 0.25},
-            hand,
-            (distal_ulna,),
-            0.3,
-            True,
-            4.0,
-            0.75,
-        ),
-        Site(
-            "radius",
-            p((10, shaft * 0.5 - 20, 0)),
-            down,
-            7.5,
-            {"transverse": 0.4, "oblique": 0.3, "spiral": 0.15, "comminuted": 0.2, "hairline": 0.1},
-            hand,
-            (ulna_shaft,),
-            0.0,
-            True,
-            1.0,
-            0.9,
-        ),
-        Site(
-            "radius",
-            p((13.5, shaft, 0)),
-            down,
-            7.5,
-            {"transverse": 0.4, "oblique": 0.3, "spiral": 0.15, "comminuted": 0.2, "hairline": 0.1},
-            hand,
-            (ulna_shaft,),
-            0.7,
-            True,
-            2.0,
-        ),
-        Site(
-            "ulna",
-            p((-13.5, shaft, -2)),
-            down,
-            6.5,
-            {"transverse": 0.5, "oblique": 0.3, "spiral": 0.1, "comminuted": 0.1, "hairline": 0.2},
-            weight=1.2,
-            reach=0.6,
-        ),
-        Site(
-            "ulna",
-            distal_ulna[1],
-            down,
-            6.0,
-            {"transverse": 0.5, "oblique": 0.3, "spiral": 0.05, "comminuted": 0.2, "hairline": 0.2},
-            weight=0.7,
-            reach=0.6,
-        ),
-        Site(
-            "scaphoid",
-            p((12.8, 11.5, 4)),
-            (0.55, 0.75, 0.3),
-            6.0,
-            {"transverse": 0.6, "oblique": 0.2, "hairline": 0.5},
-            weight=0.9,
-            reach=0.3,
-            steep=0.5,
-        ),
+        site("radius_distal", p((7, colles, 0)), down, partners=(distal_ulna,)),
+        site("radius_proximal", p((10, shaft * 0.5 - 20, 0)), down, partners=(ulna_shaft,)),
+        site("radius_shaft", p((13.5, shaft, 0)), down, partners=(ulna_shaft,)),
+        site("ulna_shaft", p((-13.5, shaft, -2)), down),
+        site("ulna_distal", distal_ulna[1], down),
+        site("scaphoid", p((12.8, 11.5, 4)), (0.55, 0.75, 0.3)),
     ]
     flesh = build.flesh(
         (0, -350, 0),
@@ -328,20 +193,17 @@ def _hand(build: Build, flexed: float, stout: float) -> tuple[list[Bone], list[S
         bend = np.deg2rad(flexed * (8.0 + 14.0 * (number - 1)) if number else 12.0)
         roll = 62.0 if name == "1" else 0.0
         start = np.asarray(joint)
-        lengths = [length, *phalanges]
-        profiles = [_METACARPAL, _PROXIMAL, _MIDDLE, _DISTAL] if number else [_METACARPAL, _PROXIMAL, _DISTAL]
-        names = ["metacarpal", "proximal_phalanx", "middle_phalanx", "distal_phalanx"]
-        names = names if number else ["metacarpal", "proximal_phalanx", "distal_phalanx"]
         path = [start]
-        for k, (size, profile, kind) in enumerate(zip(lengths, profiles, names, strict=True)):
+        kinds = [kind for kind in _SEGMENTS if number or kind != "middle_phalanx"]
+        for k, (size, kind) in enumerate(zip((length, *phalanges), kinds, strict=True)):
             size = size * build.jitter(0.02)
             end = start + direction * size
             caps = (
                 _BASE if k else _SADDLE,
                 _HEAD if k == 0 else _CONDYLES if kind != "distal_phalanx" else Cap(curve_u=0.12),
             )
-            rows = [(f, a * width, b * width, c, r) for f, a, b, c, r in profile]
-            shape = build.tube(start, end, rows, roll=roll, caps=caps, corner=2.9)  # type: ignore[arg-type]
+            knots = widened(profile(kind), width)
+            shape = build.tube(start, end, knots, roll=roll, caps=caps, corner=2.9)  # type: ignore[arg-type]
             # Named from the distal part on, so that what a fracture carries is one prefix.
             full = f"{kind}_{name}" if kind == "metacarpal" else f"phalanx_{name}_{kind.split('_')[0]}"
             bones.append(whole(full, Part(shape), texture=0.5))
@@ -382,44 +244,13 @@ def _ray_sites(
     def at(fraction: float) -> tuple[float, float, float]:
         return build.point(tuple(start + direction * size * fraction))
 
-    carries = (f"phalanx_{ray}",)
+    own: dict[str, Any] = {"bone": full, "carries": (f"phalanx_{ray}",)}
     if kind == "metacarpal":
-        neck = Site(
-            full,
-            at(0.80),
-            axis,
-            5.4,
-            {"transverse": 0.5, "oblique": 0.3, "comminuted": 0.2, "hairline": 0.2},
-            carries,
-            weight=1.6 if ray in "45" else 0.4,
-            reach=0.8,
-        )
-        shaft = Site(
-            full,
-            at(float(build.rng.uniform(0.35, 0.6))),
-            axis,
-            4.4,
-            {"transverse": 0.3, "oblique": 0.4, "spiral": 0.3, "comminuted": 0.15, "hairline": 0.15},
-            carries,
-            weight=0.8,
-            reach=0.9,
-        )
-        base = Site(
-            full,
-            at(0.12),
-            axis,
-            6.0,
-            {"transverse": 0.3, "oblique": 0.5, "comminuted": 0.2, "hairline": 0.2},
-            carries,
-            weight=0.9 if ray in "15" else 0.2,
-            reach=0.5,
-        )
-        return [neck, shaft, base]
-    level = {"proximal_phalanx": 0.8, "middle_phalanx": 0.5, "distal_phalanx": 0.5}[kind]
-    order = ["proximal", "middle", "distal"]
-    later = order[order.index(kind.split("_")[0]) + 1 :]
-    fraction = float(build.rng.uniform(0.25, 0.7))
-    kinds = {"transverse": 0.45, "oblique": 0.3, "spiral": 0.15, "comminuted": 0.15, "hairline": 0.2}
-    return [
-        Site(full, at(fraction), axis, 4.0, kinds, tuple(f"phalanx_{ray}_{x}" for x in later), weight=level, reach=0.8)
-    ]
+        return [
+            site("metacarpal_neck", at(0.80), axis, weight=1.6 if ray in "45" else 0.4, **own),
+            site("metacarpal_shaft", at(float(build.rng.uniform(0.35, 0.6))), axis, **own),
+            site("metacarpal_base", at(0.12), axis, weight=0.9 if ray in "15" else 0.2, **own),
+        ]
+    later = _SEGMENTS[_SEGMENTS.index(kind) + 1 :]
+    own["carries"] = tuple(f"phalanx_{ray}_{name.split('_')[0]}" for name in later)
+    return [site(kind, at(float(build.rng.uniform(0.25, 0.7))), axis, **own)]
