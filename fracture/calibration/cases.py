@@ -12,6 +12,7 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.detector import Detector, Examined
 from fracture.errors import DataError
 from fracture.evaluation.matching import BoxTable, box_table
+from fracture.evaluation.reference_files import reference_boxes
 from fracture.wing.result import Box, Failure
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def box_tables(
     """Predicted and reference boxes of the same films, as the matcher takes them; a film's factor is of its scores."""
     by = [1.0] * len(films) if factors is None else factors
     found = [(i, (b.x0, b.y0, b.x1, b.y1), by[i] * b.score) for i, row in enumerate(boxes) for b in row]
-    truth = [(i, corners) for i, film in enumerate(films) for corners in film.boxes]
     predicted = box_table(
         [i for i, _, _ in found],
         [c for _, c, _ in found],
@@ -101,5 +101,4 @@ def box_tables(
         films=len(films),
         name="predictions",
     )
-    reference = box_table([i for i, _ in truth], [c for _, c in truth], films=len(films), name="annotations")
-    return predicted, reference
+    return predicted, reference_boxes(films)

@@ -89,7 +89,7 @@ def _box_level(cases: Sequence[Case], predictions: Sequence[Prediction], seed: i
     half, loose = average_precision_boxes(predicted, reference, (Criterion("iou", 0.5), criterion))
     curve = froc(predicted, reference, criterion, groups=[film.group for film in films], seed=seed)
     return {
-        "fractures": len(reference),
+        "fractures": int((~reference.crowd).sum()),
         "ap50": half,
         f"ap ({criterion.text()})": loose,
         f"froc sensitivity at 0.5 false positives per film ({criterion.text()})": _number(curve.at(0.5)),

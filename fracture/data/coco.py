@@ -10,10 +10,12 @@ from fracture.data.entries import Entry, Listing, Mark, Options, film_set, hull,
 from fracture.data.files import Problems, as_number, four, load_json
 from fracture.data.records import AnnotatedSet, Box, Ring
 from fracture.data.rle import mask_box, run_lengths
+from fracture.data.words import as_flag
 from fracture.errors import UnreadableDataError
 
 __all__ = ["list_coco", "read_coco"]
 
+COCO_NAMES = ("annotations.json", "_annotations.coco.json", "annotations/instances_default.json", "result.json")
 FRACATLAS_DOI = "figshare.22363012"
 
 
@@ -29,7 +31,8 @@ def read_coco(path: str | Path, **options: Any) -> AnnotatedSet:
     fractured, and not where. Films lie in ``images/`` beside the file or beside the file itself.
 
     Args:
-        path: The JSON file, or a folder that holds ``annotations.json``.
+        path: The JSON file, or a folder that holds ``annotations.json``, or the name that Roboflow, CVAT or Label
+            Studio gives it.
         options: See :class:`fracture.data.entries.Options`. ``region_prefix`` is ``"fracatlas_"`` by default where the
             file names the DOI of FracAtlas, whose "hand" is not our hand.
 
@@ -40,7 +43,12 @@ def read_coco(path: str | Path, **options: Any) -> AnnotatedSet:
     """
     chosen = Options.of(options, what="coco")
     file = Path(path)
-    return film_set(list_coco(file / "annotations.json" if file.is_dir() else file, chosen.images), chosen)
+    return film_set(list_coco(coco_file(file) or file / COCO_NAMES[0], chosen.images), chosen)
+
+
+def coco_file(path: Path) -> Path | None:
+    """The COCO file of a folder, under the names that labeling tools give it; a file is its own."""
+    return path if path.is_file() else next((path / name for name in COCO_NAMES if (path / name).is_file()), None)
 
 
 def list_coco(file: Path, images: Path | None = None) -> Listing:
@@ -59,8 +67,11 @@ def list_coco(file: Path, images: Path | None = None) -> Listing:
             problems.add("category ids that occur twice", key)
         categories[key] = str(item.get("name", "")).strip()
     names = [str(record.get("file_name") or record.get("id") or "") for record in records]
+    # CVAT: annotations/instances_default.json beside images/.
+    apart = file.parent.name == "annotations" and (file.parent.parent / "images").is_dir()
+    root = file.parent.parent if apart else file.parent
     sources = locate(
-        file.parent,
+        root,
         images,
         [(str(r.get("path") or ""), f"images/{name}", name) for r, name in zip(records, names, strict=True)],
     )
@@ -89,7 +100,7 @@ def list_coco(file: Path, images: Path | None = None) -> Listing:
     licenses = [str(item.get("name") or "") for item in terms if isinstance(item, dict)]
     return Listing(
         file=file,
-        root=file.parent,
+        root=root,
         format="coco",
         entries=entries,
         problems=problems,
@@ -122,14 +133,16 @@ def _mark(entry: Entry, annotation: Mapping[str, Any], categories: Mapping[str, 
             box = mask_box(shape)
         elif rings:
             box = hull(point for ring in rings for point in ring)
+        elif shape:
+            raise ValueError("outlines that are no lists of x, y")
     except ValueError as error:
-        problems.add("annotations with a mask that cannot be read", f"{annotation.get('id')} ({error})")
+        problems.add("annotations with a mask or outline that cannot be read", f"{annotation.get('id')} ({error})")
         return
     if isinstance(shape, dict) and all(entry.size) and [entry.size[1], entry.size[0]] != _size(shape):
         problems.add("masks of another size than the film's", f"{annotation.get('id')} {shape.get('size')}")
     known = ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd")
     rest = {key: value for key, value in annotation.items() if key not in known}
-    entry.marks.append(Mark(category, box, rings, bool(annotation.get("iscrowd")), rest))
+    entry.marks.append(Mark(category, box, rings, as_flag(annotation.get("iscrowd")) is True, rest))
 
 
 def _size(shape: Mapping[str, Any]) -> list[int]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fracture.data.files import MAX_SIDE, Problems, as_number, first_of, listed, plain_name
@@ -308,14 +308,15 @@ def _fracture_categories(listing: Listing, options: Options, remarks: list[tuple
 
 
 def _group_column(listing: Listing, options: Options) -> str | None:
-    present = {key for entry in listing.entries for key, value in entry.fields.items() if not is_unknown(value)}
-    if options.group_field is None:
-        return first_of(tuple(present), GROUP_FIELDS)
-    if options.group_field not in present:
-        raise DataError(
-            f"{listing.file}: no film has the field to group by", got=options.group_field, allowed=sorted(present)
-        )
-    return options.group_field
+    """The field that groups come from, however it is spelled (``patient_id``, ``Patient ID``, ``patientId``)."""
+    fields = (item for entry in listing.entries for item in entry.fields.items())
+    present = {plain_name(key).replace("_", ""): key for key, value in fields if not is_unknown(value)}
+    wanted = GROUP_FIELDS if options.group_field is None else (plain_name(options.group_field),)
+    found = first_of(tuple(present), [name.replace("_", "") for name in wanted])
+    if found is None and options.group_field is not None:
+        allowed = sorted(present.values())
+        raise DataError(f"{listing.file}: no film has the field to group by", got=options.group_field, allowed=allowed)
+    return None if found is None else present[found]
 
 
 def _copies_together(films: tuple[Film, ...], remarks: list[tuple[str, str]]) -> tuple[tuple[Film, ...], int]:
@@ -378,8 +379,8 @@ def hull(points: Iterable[tuple[float, float]]) -> Box:
 def locate(root: Path, images: Path | None, names: Sequence[Sequence[str]]) -> list[str]:
     """The films' files below ``root``, each the first of its possible names that exists.
 
-    Backslashes part folders too. A missing file is expected where most of the others are. With ``images`` the last
-    name counts, below that folder.
+    Backslashes part folders too. A name with folders of another machine is looked for by its last part. A missing file
+    is expected where most of the others are. With ``images`` the last name counts, below that folder.
 
     Raises:
         DataError: A name that no file system has.
@@ -391,7 +392,11 @@ def locate(root: Path, images: Path | None, names: Sequence[Sequence[str]]) -> l
     if images is not None:
         folder = images if images.is_absolute() else root / images
         return [_below(root, folder / possible[-1]) for possible in options]
-    chosen = [next((i for i, c in enumerate(possible) if c and (root / c).is_file()), -1) for possible in options]
+    bases = [possible[-1].rsplit("/", 1)[-1] for possible in options]
+    options = [[f"images/{base}", base, *possible] for base, possible in zip(bases, options, strict=True)]
+    # The names as they stand first, from the first to the last; then by the last part.
+    order = [*range(2, max(map(len, options), default=2)), 0, 1]
+    chosen = [next((i for i in order if possible[i] and (root / possible[i]).is_file()), -1) for possible in options]
     usual = Counter(i for i in chosen if i >= 0).most_common(1)
     fallback = usual[0][0] if usual else -1
     return [
@@ -401,7 +406,8 @@ def locate(root: Path, images: Path | None, names: Sequence[Sequence[str]]) -> l
 
 
 def _slashes(root: Path, name: str) -> str:
-    return name if "\\" not in name or (root / name).is_file() else name.replace("\\", "/")
+    plain = name if "\\" not in name or (root / name).is_file() else name.replace("\\", "/")
+    return PurePosixPath(plain).as_posix() if plain else ""
 
 
 def _below(root: Path, path: Path) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fracture.errors import DataError, UnreadableDataError, UnreadableFileError
 
@@ -103,12 +103,11 @@ def load_json(path: Path, text: str | None = None, *, where: str = "") -> Any:
         raise UnreadableDataError(f"{path}: not a JSON file of this kind", got=str(error)[:80]) from None
 
 
-class Table:
-    """Rows of a CSV file with a header: ``columns`` by :func:`plain_name`, each row by column, values stripped."""
+class Table(NamedTuple):
+    """A CSV file with a header: its columns by :func:`plain_name`, and each row by column, values stripped."""
 
-    def __init__(self, columns: Sequence[str], rows: list[dict[str, str]]) -> None:
-        self.columns = tuple(columns)
-        self.rows = rows
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
 
 
 def load_csv(path: Path, text: str | None = None, *, required: Sequence[str] = ()) -> Table:
@@ -143,7 +142,7 @@ def load_csv(path: Path, text: str | None = None, *, required: Sequence[str] = (
             f"{path}: columns are missing: {', '.join(missing)}", got=f"columns {', '.join(columns[:12])}"
         )
     problems.raise_if_any("quote a value that holds the separator, such as a decimal comma")
-    return Table(columns, rows)
+    return Table(tuple(columns), rows)
 
 
 def plain_name(text: object) -> str:

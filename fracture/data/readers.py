@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fracture.data.coco import read_coco
+from fracture.data.coco import coco_file, read_coco
 from fracture.data.files import load_csv, read_text
 from fracture.data.fracatlas import read_fracatlas
 from fracture.data.grazpedwri import read_grazpedwri
@@ -64,11 +64,13 @@ def detect_format(path: str | Path) -> str:
     """
     source = Path(path)
     if source.is_dir():
-        if (source / "annotations.json").is_file():
+        if coco_file(source):
             return "coco"
         if (source / "dataset.csv").is_file():
             return detect_format(source / "dataset.csv")
-        if any(source.glob("labels")) or any(source.glob("*/labels")) or any(source.glob("data.y*ml")):
+        if any(
+            next(source.glob(pattern), None) for pattern in ("[lL]abels", "*/[lL]abels", "data.y*ml", "classes.txt")
+        ):
             return "yolo"
         if len(list(source.glob("*.csv"))) == 1:
             return detect_format(only_table(source))

@@ -37,7 +37,7 @@ CODES: Mapping[str, tuple[Severity, str]] = {
     "box_tiny": ("warning", "a box with a side under two pixels"),
     "box_huge": ("warning", "a box that covers nine tenths of the film"),
     "label_contradiction": ("error", "labeled normal, but with fracture boxes"),
-    "label_unlocalized": ("warning", "fractured without a box in a set that has boxes: no map loss there"),
+    "label_unlocalized": ("warning", "fractured without all its boxes in a set that has boxes: no map loss there"),
     "label_conflict": ("warning", "annotators or duplicates disagree about this film"),
     "region_unknown": ("warning", "a region that the region tree does not have"),
     "region_missing": ("warning", "no region given: it counts for the region 'any'"),
@@ -245,17 +245,18 @@ def _annotations(annotated: AnnotatedSet) -> list[Fault]:
     unknown: Counter[str] = Counter()
     unnamed = 0
     for film in annotated:
-        found += [fault for box in film.boxes for fault in _box(film, box)]
-        if film.boxes and not film.fractured:
+        found += [fault for box in (*film.boxes, *film.crowd) for fault in _box(film, box)]
+        if (film.boxes or film.crowd) and not film.fractured:
             found.append(
                 Fault(
                     "label_contradiction",
-                    f"{film.source}: {len(film.boxes)} boxes on a normal film",
+                    f"{film.source}: {len(film.boxes) + len(film.crowd)} boxes on a normal film",
                     (film.source,),
                 )
             )
-        if outlined and film.fractured and not film.boxes:
-            found.append(Fault("label_unlocalized", f"{film.source}: fractured, no box", (film.source,)))
+        if outlined and film.fractured and not (film.boxes and film.localized):
+            lacks = "not all boxes" if film.boxes else "no box"
+            found.append(Fault("label_unlocalized", f"{film.source}: fractured, {lacks}", (film.source,)))
         if film.label_conflict:
             found.append(Fault("label_conflict", f"{film.source}: marked as disputed", (film.source,)))
         unknown.update(region for region in film.regions if region not in known)

@@ -191,7 +191,7 @@ def _films(base: Path, content: Mapping[str, Any], remarks: list[tuple[str, str]
         remarks.append(("", f"data.yaml names folders that are not there: {listed(absent)}; what lies here was read"))
     every = [file for file in image_files(base) if file not in found]
     # Beside the parts that data.yaml names, what has the layout of a part is read too, and nothing else.
-    left = [file for file in every if found and not absent and not _in_layout(base, file)]
+    left = [file for file in every if found and not absent and not _in_layout(file)]
     if left:
         shown = listed([_below(base, file) for file in left])
         remarks.append(("", f"{len(left)} images are in no part of data.yaml and were left out: {shown}"))
@@ -223,16 +223,16 @@ def _part(base: Path, file: Path) -> str | None:
     return next((_PARTS[p.lower()] for p in file.relative_to(base).parts if p.lower() in _PARTS), None)
 
 
-def _in_layout(base: Path, file: Path) -> bool:
+def _in_layout(file: Path) -> bool:
     label = _label_path(file)
-    return label.is_file() or ("images" in file.relative_to(base).parts and label.parent.is_dir())
+    return label.is_file() or (label.parent != file.parent and label.parent.is_dir())
 
 
 def _label_path(file: Path) -> Path:
     parts = list(file.with_suffix(".txt").parts)
-    places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
+    places = [i for i, part in enumerate(parts[:-1]) if part.lower() == "images"]
     if places:
-        parts[places[-1]] = "labels"
+        parts[places[-1]] = "labels" if parts[places[-1]].islower() else "Labels"
     return Path(*parts)
 
 
@@ -240,12 +240,16 @@ def _left_over(base: Path, films: Iterable[Path], used: set[Path]) -> list[str]:
     """Text files that are meant as labels and were not read: among labels, or beside an image under its name."""
     beside = {(file.parent, file.stem.lower()) for file in films}
     known = used | {_label_path(file) for file in image_files(base)}
+
+    def folders(path: Path) -> list[str]:
+        return [part.lower() for part in path.relative_to(base).parts[:-1]]
+
     return sorted(
         _below(base, path)
-        for path in base.rglob("*.txt")
+        for path in base.rglob("*.[tT][xX][tT]")
         if path not in known
         and path.name not in _LISTS
-        and ("labels" in path.relative_to(base).parts[:-1] or (path.parent, _bare(path.stem).lower()) in beside)
+        and ("labels" in folders(path) or (path.parent, _bare(path.stem).lower()) in beside)
     )
 
 

@@ -22,7 +22,7 @@ from fracture.data.words import as_flag
 from fracture.evaluation.matching import BoxTable, box_table
 from fracture.evaluation.stats.checks import BoolArray
 
-__all__ = ["GROUP_FIELDS", "Reference", "read_reference", "reference_of"]
+__all__ = ["GROUP_FIELDS", "Reference", "read_reference", "reference_boxes", "reference_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,14 +111,14 @@ def reference_of(annotated: AnnotatedSet, *, source: str = "", grouped: bool = T
     """
     films = sorted(annotated, key=_by_id) if annotated.format == "coco" else list(annotated)
     problems = Problems(source or annotated.name)
-    rows = [(i, b, c) for i, film in enumerate(films) for c in (False, True) for b in (film.crowd if c else film.boxes)]
-    for i, (x0, y0, x1, y1), _ in rows:
-        if not (x1 > x0 and y1 > y0):
-            problems.add("boxes that are broken or empty", f"{films[i].source} ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
     for film in films:
+        for x0, y0, x1, y1 in (*film.boxes, *film.crowd):
+            if not (x1 > x0 and y1 > y0):
+                problems.add("boxes that are broken or empty", f"{film.source} ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
         if not film.fractured and (film.boxes or film.crowd):
             problems.add("films labeled normal that have fracture boxes", film.source)
     problems.raise_if_any("mend the reference and try again")
+    boxes = reference_boxes(films)
     field = annotated.group_field if grouped else ""
     alone = () if field else ("films were taken as independent: no groups were given or found",)
     ids = tuple(film.id for film in films)
@@ -136,9 +136,7 @@ def reference_of(annotated: AnnotatedSet, *, source: str = "", grouped: bool = T
         names=tuple(film.source for film in films),
         image_ids=ids if all(ids) and len(set(ids)) == len(ids) else None,
         labels=np.array([bool(film.fractured) for film in films]),
-        boxes=box_table([i for i, _, _ in rows], [b for _, b, _ in rows], films=len(films), crowd=[c for *_, c in rows])
-        if rows
-        else None,
+        boxes=boxes if len(boxes) else None,
         unboxed=np.array([bool(f.fractured and not f.localized and not f.crowd) for f in films]),
         sizes=tuple((film.width, film.height) if film.width and film.height else None for film in films),
         groups=tuple(film.group for film in films) if field else None,
@@ -154,6 +152,14 @@ def reference_of(annotated: AnnotatedSet, *, source: str = "", grouped: bool = T
         description=annotated.attribution,
         remarks=(*alone, *(text for name, text in annotated.remarks if not name)),
     )
+
+
+def reference_boxes(films: Sequence[Film]) -> BoxTable:
+    """The fractures and crowd regions of films, as the matcher takes them."""
+    kinds = [(i, boxes, crowd) for i, f in enumerate(films) for boxes, crowd in ((f.boxes, False), (f.crowd, True))]
+    rows = [(i, box, crowd) for i, boxes, crowd in kinds for box in boxes]
+    number, boxes, crowd = zip(*rows, strict=True) if rows else ((), (), ())
+    return box_table(number, boxes, films=len(films), name="annotations", crowd=crowd)
 
 
 def _by_id(film: Film) -> tuple[int, str]:

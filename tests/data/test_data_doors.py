@@ -304,3 +304,23 @@ def test_hips_come_through_the_same_door(tmp_path: Path, make: Callable[[Path], 
     assert hips[1] == ()
     if make is hip_via:
         assert [hips_of(film) for film in read_via(tmp_path / "set/via.json")] == hips
+
+
+def test_names_of_other_machines_and_tools(tmp_path: Path) -> None:
+    """Windows paths, CVAT's and Roboflow's file names, group fields in other spellings."""
+    content = coco()
+    for image, name in zip(content["images"], ("C:\\Users\\me\\set\\a.png", "./b.png"), strict=True):
+        image.update(file_name=name, patientId="p9")
+    for place in ("annotations.json", "_annotations.coco.json", "annotations/instances_default.json"):
+        folder = tmp_path / place.replace("/", "-")
+        write_coco(folder, content).unlink()
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_text(json.dumps(content))
+        for door in (folder, folder / place):
+            trained = read_annotations(door)
+            assert [(film.source, film.group) for film in trained] == [("images/a.png", "p9"), ("images/b.png", "p9")]
+            agree(trained, read_reference(door))
+    assert [film.group for film in read_annotations(folder, group_field="patient_id")] == ["p9", "p9"]
+    assert read_reference(folder, groups="none").groups is None
+    with pytest.raises(DataError, match="no film has the field to group by; got hospital"):
+        read_reference(folder, groups="hospital")
