@@ -273,7 +273,10 @@ def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: b
         boxes.append((film, (*corners, score)))
     if others and not boxes and not film_scores:
         problems.add("boxes of other categories than a fracture, and none of one", others)
-    problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
+    problems.raise_if_any(
+        "images and categories go by the reference's ids (some tools count categories from 0); scores that are no "
+        "probabilities need any_score=True (--any-score)"
+    )
     table = _table(boxes, len(reference.names)) if boxes or not film_scores else None
     floor = -np.inf if any_score else 0.0
     scores = np.full(len(reference.names), floor)
