@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from fracture.evaluation import Estimate, Resampler, auc, auc_replicates
+from fracture.evaluation import Bootstrap, Estimate, Resampler, auc, auc_replicates
 
 FILMS, FRACTURED, RESAMPLES = 16_019, 2_415, 1_000
 
@@ -36,7 +36,7 @@ def main() -> None:
         resampler = Resampler.over(FILMS, resamples=RESAMPLES, seed=1)
 
         def ours(scores: np.ndarray = scores) -> Estimate:
-            return auc(labels, scores, resamples=RESAMPLES, seed=1)
+            return auc(labels, scores, bootstrap=Bootstrap(resamples=RESAMPLES, seed=1))
 
         def loop(scores: np.ndarray = scores, resampler: Resampler = resampler) -> np.ndarray:
             return np.array([roc_auc_score(labels[drawn], scores[drawn]) for drawn in resampler.draws()])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from fracture.evaluation import auc, calibration_error, delong, roc_band, wilson
+from fracture.evaluation import Bootstrap, auc, calibration_error, delong, roc_band, wilson
 from fracture.evaluation.stats.estimate import Estimate
 
 SHIFT = 1.5
@@ -36,7 +36,10 @@ def auc_rows() -> None:
         found = np.zeros((runs, 2))
         for seed in range(runs):
             scores = np.random.default_rng(seed).normal(SHIFT * labels)
-            found[seed] = holds(delong(labels, scores), AREA), holds(auc(labels, scores, seed=seed), AREA)
+            found[seed] = (
+                holds(delong(labels, scores), AREA),
+                holds(auc(labels, scores, bootstrap=Bootstrap(seed=seed)), AREA),
+            )
         for name, share in zip(("DeLong", "bootstrap"), found.mean(axis=0), strict=True):
             print(f"| AUC by {name}, {each} of each class, {runs:,} runs | {100 * share:.1f} |", flush=True)
 
@@ -50,7 +53,7 @@ def band_rows(runs: int = 120) -> None:
         scores = np.random.default_rng(seed).normal(SHIFT * labels)
         inside = {}
         for method in ("fwb", "vertical"):
-            band = roc_band(labels, scores, method=method, resamples=300, seed=seed)  # type: ignore[arg-type]
+            band = roc_band(labels, scores, method=method, bootstrap=Bootstrap(resamples=300, seed=seed))  # type: ignore[arg-type]
             low, high = np.interp(grid, band.fpr, band.low), np.interp(grid, band.fpr, band.high)
             inside[method] = (low <= truth + 1e-12) & (truth <= high + 1e-12)
         shares["whole"].append(float(inside["fwb"].all()))
@@ -73,10 +76,10 @@ def ece_rows(runs: int = 120) -> None:
                 rng = np.random.default_rng(seed)
                 chance = rng.beta(1, 3, n)
                 labels, scores = rng.random(n) < chance, chance**power
-                estimate = calibration_error(labels, scores, resamples=300, seed=seed)
+                estimate = calibration_error(labels, scores, bootstrap=Bootstrap(resamples=300, seed=seed))
                 inside.append(holds(estimate, truth))
                 debiased.append(float(estimate))
-                plain.append(float(calibration_error(labels, scores, resamples=2, debiased=False)))
+                plain.append(float(calibration_error(labels, scores, bootstrap=Bootstrap(resamples=2), debiased=False)))
             print(f"| ECE, truth {truth:.3f}, {n:,} films (mean plain {np.mean(plain):.3f}, debiased "
                   f"{np.mean(debiased):.3f}), {runs} runs | {100 * np.mean(inside):.1f} |", flush=True)  # fmt: skip
 

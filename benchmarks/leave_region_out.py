@@ -29,6 +29,7 @@ from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, split_parts
 from fracture.detector import Detector, load
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.finetune import FineTunePolicy, finetune
@@ -108,8 +109,8 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
                 labels, groups = [c.film.fractured for c in after], [c.film.group for c in after]
                 row["test scores"] = dict(zip((c.film.source for c in after), scores(after), strict=True))
                 row["labels"], row["groups"] = labels, groups
-                row["before"] = auc(labels, test_before, groups=groups).to_dict()
-                row["after"] = auc(labels, scores(after), groups=groups).to_dict()
+                row["before"] = auc(labels, test_before, bootstrap=Bootstrap(groups=groups)).to_dict()
+                row["after"] = auc(labels, scores(after), bootstrap=Bootstrap(groups=groups)).to_dict()
                 if way != "scratch":
                     if old_before is None:
                         old_before = scores(examine_films(before, held))
@@ -121,7 +122,7 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
                         [c.film.fractured for c, _ in pairs],
                         scores([c for c, _ in pairs]),
                         [old for _, old in pairs],
-                        groups=[c.film.group for c, _ in pairs],
+                        bootstrap=Bootstrap(groups=[c.film.group for c, _ in pairs]),
                     ).to_dict()
                 path.write_text(json.dumps(row), encoding="utf-8")
 
@@ -184,7 +185,10 @@ def table(args: argparse.Namespace) -> None:
             names = list(row["test scores"])
             first, second = ([r["test scores"][n] for n in names] for r in (row, other))
             versus = _text(
-                paired_bootstrap(row["labels"], first, second, groups=row["groups"]).difference.to_dict(), True
+                paired_bootstrap(
+                    row["labels"], first, second, bootstrap=Bootstrap(groups=row["groups"])
+                ).difference.to_dict(),
+                True,
             )
         old = _text(row["old"]["difference"], True) if "old" in row else ""
         first_column = f"{row['films']} ({row['fractured']})"

@@ -18,7 +18,7 @@ from fracture.evaluation.detection import FrocSensitivity
 from fracture.evaluation.matching import Criterion, match
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.estimate import Estimate
-from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.stats.resampling import Bootstrap, point_of, replicates
 from fracture.fast import fast_card, with_fast
 from fracture.prediction import Prediction
 from fracture.store import open_weights
@@ -143,7 +143,7 @@ def measure_loss(
 def _paired(
     labels: Sequence[int], sides: Sequence[Sequence[float]], metric: str, groups: Sequence[str], seed: int
 ) -> tuple[Estimate, float | None, float | None]:
-    found = paired_bootstrap(labels, sides[0], sides[1], metric, groups=groups, seed=seed)
+    found = paired_bootstrap(labels, sides[0], sides[1], metric, bootstrap=Bootstrap(seed=seed, groups=groups))
     return found.difference, found.first.value, found.second.value
 
 
@@ -163,16 +163,11 @@ def _froc(
         return sensitivity
 
     statistics = {"fast": statistic(curves[0]), "whole": statistic(curves[1])}
-    resampler = Resampler.over(len(annotated), groups, seed=seed)
+    resampler = Bootstrap(seed=seed, groups=groups).over(len(annotated))
     drawn = replicates(statistics, resampler)
     fast, whole = (point_of(statistics[name], len(annotated)) for name in ("fast", "whole"))
-    difference = interval_of(
-        None if fast is None or whole is None else fast - whole,
-        np.asarray(drawn["fast"] - drawn["whole"]),
-        method=f"{resampler.method}, paired",
-        n=len(annotated),
-        clusters=resampler.clusters,
-    )
+    apart = None if fast is None or whole is None else fast - whole
+    difference = resampler.interval(apart, np.asarray(drawn["fast"] - drawn["whole"]), note=", paired")
     return difference, fast, whole
 
 

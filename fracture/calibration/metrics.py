@@ -9,6 +9,7 @@ from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import average_precision_boxes, froc
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc, brier, calibration_error
 from fracture.intervals import wilson_interval
 from fracture.prediction import Prediction
@@ -57,7 +58,7 @@ def _film_level(
     seed: int,
 ) -> dict[str, Any]:
     labels = [cases[i].film.fractured for i in keep]
-    area = auc(labels, [sensitive[i].probability for i in keep], groups=[cases[i].film.group for i in keep], seed=seed)
+    area = auc(labels, [sensitive[i].probability for i in keep], bootstrap=_draws([cases[i] for i in keep], seed))
     row: dict[str, Any] = {"films": len(keep), "fractured": sum(labels), "auc": _number(area)}
     for name, predictions in (("high_sensitivity", sensitive), ("high_specificity", specific)):
         calls = [predictions[i].fractured for i in keep]
@@ -68,13 +69,17 @@ def _film_level(
     return row
 
 
+def _draws(cases: Sequence[Case], seed: int) -> Bootstrap:
+    return Bootstrap(seed=seed, groups=[case.film.group for case in cases])
+
+
 def _calibration(cases: Sequence[Case], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
-    labels, groups = [case.film.fractured for case in cases], [case.film.group for case in cases]
+    labels, draws = [case.film.fractured for case in cases], _draws(cases, seed)
 
     def errors(scores: Sequence[float]) -> dict[str, Any]:
         return {
-            "ece": _number(calibration_error(labels, scores, groups=groups, seed=seed)),
-            "brier": _number(brier(labels, scores, groups=groups, seed=seed)),
+            "ece": _number(calibration_error(labels, scores, bootstrap=draws)),
+            "brier": _number(brier(labels, scores, bootstrap=draws)),
         }
 
     before = [p.probability if p.raw_probability is None else p.raw_probability for p in predictions]
@@ -87,7 +92,7 @@ def _box_level(cases: Sequence[Case], predictions: Sequence[Prediction], seed: i
     predicted, reference = box_tables(films, [p.candidates or () for p in predictions])
     criterion = Criterion("iou_or_center", 0.3)
     half, loose = average_precision_boxes(predicted, reference, (Criterion("iou", 0.5), criterion))
-    curve = froc(predicted, reference, criterion, groups=[film.group for film in films], seed=seed)
+    curve = froc(predicted, reference, criterion, bootstrap=_draws(cases, seed))
     return {
         "fractures": int((~reference.crowd).sum()),
         "ap50": half,

@@ -87,7 +87,11 @@ if TYPE_CHECKING:
         proportion as proportion,
         wilson as wilson,
     )
-    from fracture.evaluation.stats.resampling import Resampler as Resampler, bootstrap as bootstrap
+    from fracture.evaluation.stats.resampling import (
+        Bootstrap as Bootstrap,
+        Resampler as Resampler,
+        bootstrap as bootstrap,
+    )
     from fracture.evaluation.stats.roc import (
         RocBand as RocBand,
         RocCurve as RocCurve,

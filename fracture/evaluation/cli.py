@@ -141,6 +141,7 @@ def _run(
     from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
     from fracture.evaluation.report import Settings
     from fracture.evaluation.report import evaluate as evaluate_cases
+    from fracture.evaluation.stats.resampling import Bootstrap
     from fracture.evaluation.tables import join, read_predictions, read_reference
 
     criterion = Criterion(hit, hit_threshold)  # type: ignore[arg-type]
@@ -165,11 +166,11 @@ def _run(
     if compare is not None:
         second = cases_of(compare)
         name = ", ".join(second.models) or compare.name
-        opponents.append(
-            compare_models(cases, second, name=name, resamples=resamples, seed=seed, level=level, margin=margin)
-        )
+        opponents.append(compare_models(cases, second, name=name, bootstrap=settings.bootstrap(None), margin=margin))
     if readers is not None:
-        opponents += compare_readers(cases, read_readings(readers), seed=seed, level=level, margin=margin)
+        opponents += compare_readers(
+            cases, read_readings(readers), bootstrap=Bootstrap(2000, seed, level), margin=margin
+        )
     return evaluate_cases(cases, settings, opponents=tuple(opponents))
 
 

@@ -8,7 +8,7 @@ callus formation, displacement, angulation, comminution or lucent line); Badgele
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,15 @@ from numpy.typing import ArrayLike
 from fracture.data.entries import INDICATORS
 from fracture.errors import EvaluationError
 from fracture.evaluation.film import FilmLevel, film_level
-from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, as_scores, paired
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, labeled
 from fracture.evaluation.stats.estimate import Estimate, not_defined
-from fracture.evaluation.stats.resampling import Resampler, Statistic, bootstrap_columns
+from fracture.evaluation.stats.resampling import (
+    DEFAULT,
+    Bootstrap,
+    Statistic,
+    bootstrap_columns,
+    bootstrap_keywords,
+)
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.evaluation.stats.statistics import AreaUnderCurve, Ratio
 
@@ -80,6 +86,7 @@ def age_band(age: float | None) -> str | None:
     return f"{low} and older"
 
 
+@bootstrap_keywords
 def subgroups(
     field: str,
     membership: Mapping[str, BoolArray],
@@ -87,10 +94,7 @@ def subgroups(
     scores: ArrayLike,
     *,
     calls: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> tuple[CohortRow, ...]:
     """Film-level results per subgroup; a film may belong to several (a film that shows two regions).
 
@@ -100,18 +104,15 @@ def subgroups(
         labels: 0/1 (n,).
         scores: float (n,).
         calls: 0/1 (n,) or ``None``.
-        groups: (n,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed; each subgroup draws anew from it.
-        level: Confidence level, not adjusted for the number of subgroups.
+        bootstrap: How intervals are drawn; each subgroup draws anew from its seed. The level is not adjusted for
+            the number of subgroups.
 
     Raises:
         EvaluationError: Bad input. An empty subgroup is a row without a result.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     call = None if calls is None else as_binary(calls, "calls")
-    cluster = None if groups is None else as_groups(groups, truth.size)
+    cluster = replace(bootstrap, groups=as_groups(bootstrap.groups, truth.size))
     rows = []
     for name, member in membership.items():
         inside = np.asarray(member, dtype=bool)
@@ -124,25 +125,20 @@ def subgroups(
             truth[inside],
             score[inside],
             calls=None if call is None else call[inside],
-            groups=None if cluster is None else cluster[inside],
-            resamples=resamples,
-            seed=seed,
-            level=level,
+            bootstrap=cluster.of(inside),
         )
         rows.append(CohortRow(field, name, result, one_class_reason(truth[inside]) or ""))
     return tuple(rows)
 
 
+@bootstrap_keywords
 def without_indicators(
     indicators: Mapping[str, Sequence[bool | None]],
     labels: ArrayLike,
     scores: ArrayLike,
     *,
     calls: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> tuple[CohortRow, ...]:
     """Results on fractured films *without* each clinical indicator, against all normal films.
 
@@ -152,10 +148,7 @@ def without_indicators(
         labels: 0/1 (n,).
         scores: float (n,).
         calls: 0/1 (n,) or ``None``.
-        groups: (n,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed.
-        level: Confidence level.
+        bootstrap: How intervals are drawn.
 
     Raises:
         EvaluationError: Bad input.
@@ -167,17 +160,7 @@ def without_indicators(
             raise EvaluationError(f"indicator {name!r} needs one entry per film", got=len(values), allowed=truth.size)
         absent = np.array([value is not None and not value for value in values], dtype=bool)
         membership[name] = ~truth | absent
-    return subgroups(
-        "without indicator",
-        membership,
-        truth,
-        scores,
-        calls=calls,
-        groups=groups,
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )
+    return subgroups("without indicator", membership, truth, scores, calls=calls, bootstrap=bootstrap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,16 +248,14 @@ def balanced_indices(labels: ArrayLike, strata: ArrayLike, *, seed: int = 0) -> 
     return np.sort(np.concatenate(chosen))
 
 
+@bootstrap_keywords
 def balanced_auc(
     labels: ArrayLike,
     scores: ArrayLike,
     confounders: Mapping[str, Sequence[object]],
     *,
     calls: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> Balanced:
     """AUC, sensitivity and specificity where the confounders tell nothing about the label.
 
@@ -287,16 +268,12 @@ def balanced_auc(
         scores: float (n,).
         confounders: Name to one value per film (site, hardware, region as text).
         calls: 0/1 (n,) or ``None``.
-        groups: (n,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed.
-        level: Confidence level.
+        bootstrap: How intervals are drawn.
 
     Raises:
         EvaluationError: Bad input. Strata without both classes everywhere give estimates that are not defined.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     stratum = strata_of(confounders, truth.size)
     names = tuple(confounders)
     call = None if calls is None else as_binary(calls, "calls")
@@ -305,12 +282,14 @@ def balanced_auc(
     both = (fractured > 0) & (fractured < size)
     keep = both[stratum]
     if not keep.any():
-        missing = not_defined("no combination of the confounders holds both classes", n=truth.size, level=level)
+        missing = not_defined(
+            "no combination of the confounders holds both classes", n=truth.size, level=bootstrap.level
+        )
         return Balanced(missing, missing, missing, missing, names, 0, 0, truth.size, 0)
     truth, score = truth[keep], score[keep]
     inner = as_groups(stratum[keep], truth.size)
-    cluster = None if groups is None else as_groups(groups, keep.size)[keep]
-    resampler = Resampler.over(truth.size, cluster, resamples=resamples, seed=seed)
+    everywhere = replace(bootstrap, groups=as_groups(bootstrap.groups, keep.size))
+    resampler = everywhere.of(keep).over(truth.size)
     area = AreaUnderCurve(truth, score)
     columns: list[Statistic] = [area]
     if call is not None:
@@ -322,8 +301,10 @@ def balanced_auc(
         return np.stack([area(weights), *(column(balanced) for column in columns)], axis=1)
 
     order = ("plain", "auc", "sensitivity", "specificity")[: len(columns) + 1]
-    result = bootstrap_columns(order, all_of, resampler, level=level)
-    absent = not_defined("the predictions carry no call and no threshold was given", n=truth.size, level=level)
+    result = bootstrap_columns(order, all_of, resampler)
+    absent = not_defined(
+        "the predictions carry no call and no threshold was given", n=truth.size, level=bootstrap.level
+    )
     pairs = int(np.minimum(fractured, size - fractured).sum())
     return Balanced(
         result["auc"],

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
 from fracture.errors import EvaluationError
@@ -22,7 +21,7 @@ from fracture.evaluation.matching import BoxTable, Criterion, Matches, match
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler, bootstrap_columns
+from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_columns, bootstrap_keywords
 from fracture.evaluation.stats.statistics import divide
 
 __all__ = [
@@ -220,6 +219,7 @@ def average_precision_boxes(
     return tuple(value if np.isfinite(value) else None for value in values)
 
 
+@bootstrap_keywords
 def froc(
     predicted: BoxTable,
     reference: BoxTable,
@@ -227,10 +227,7 @@ def froc(
     *,
     rates: Sequence[float] = FROC_RATES,
     films: FilmsCounted = "all",
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> Froc:
     """FROC with bootstrap intervals; all predictions of a film count, without a cap.
 
@@ -240,27 +237,20 @@ def froc(
         criterion: Hit criterion; ``None``: IoU >= 0.3.
         rates: False positives per film to read the sensitivity at, positive.
         films: Films that the false positives are counted on.
-        groups: (films,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How intervals are drawn; its groups are (films,).
 
     Raises:
         EvaluationError: Bad input. Without any fracture the estimates are "not defined".
     """
     matches = match(predicted, reference, criterion or Criterion())
-    return _froc(
-        matches, 0, rates, films, Resampler.over(predicted.films, groups, resamples=resamples, seed=seed), level
-    )
+    return _froc(matches, rates, films, bootstrap.over(predicted.films))
 
 
-def _froc(
-    matches: Matches, index: int, rates: Sequence[float], films: FilmsCounted, resampler: Resampler, level: float
-) -> Froc:
+def _froc(matches: Matches, rates: Sequence[float], films: FilmsCounted, resampler: Resampler) -> Froc:
     wanted = tuple(float(rate) for rate in rates)
     if not wanted or min(wanted) <= 0:
         raise EvaluationError("FROC rates are positive", got=wanted)
-    sensitivity = FrocSensitivity(matches, index, films)
+    sensitivity = FrocSensitivity(matches, 0, films)
 
     def columns(weights: FloatArray) -> FloatArray:
         values = sensitivity.at(wanted, weights)
@@ -268,10 +258,10 @@ def _froc(
 
     names = [*(f"{rate:g}" for rate in wanted), "mean"]
     why = "there is no fracture to find" if not len(matches.reference) else "there is no film without a fracture"
-    estimates = bootstrap_columns(names, columns, resampler, level=level, reason=why)
+    estimates = bootstrap_columns(names, columns, resampler, reason=why)
     false, true = sensitivity.curve(np.ones((1, matches.predicted.films)))
     return Froc(
-        matches.criteria[index],
+        matches.criteria[0],
         films,
         wanted,
         tuple(estimates[f"{rate:g}"] for rate in wanted),
@@ -313,6 +303,7 @@ class BoxLevel:
         }
 
 
+@bootstrap_keywords
 def box_level(
     predicted: BoxTable,
     reference: BoxTable,
@@ -321,10 +312,7 @@ def box_level(
     rates: Sequence[float] = FROC_RATES,
     films: FilmsCounted = "all",
     max_per_film: int | None = 100,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> BoxLevel:
     """AP at IoU 0.1, 0.3, 0.5 and 0.5:0.95 and the FROC, all from one matcher, with bootstrap intervals.
 
@@ -335,15 +323,12 @@ def box_level(
         rates: As for ``froc``.
         films: As for ``froc``.
         max_per_film: Cap for AP only, COCO's 100.
-        groups: (films,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How intervals are drawn; its groups are (films,).
 
     Raises:
         EvaluationError: Bad input.
     """
-    resampler = Resampler.over(predicted.films, groups, resamples=resamples, seed=seed)
+    resampler = bootstrap.over(predicted.films)
     capped = match(predicted, reference, AP_CRITERIA, max_per_film=max_per_film)
     names = [f"{criterion.threshold:g}" for criterion in AP_CRITERIA]
     parts = {name: BoxAveragePrecision(capped, index) for index, name in enumerate(names)}
@@ -353,7 +338,7 @@ def box_level(
         return np.stack([parts["0.1"](weights), parts["0.3"](weights), coco[:, 0], coco.mean(axis=1)], axis=1)
 
     averages = bootstrap_columns(
-        ("0.1", "0.3", "0.5", "0.5:0.95"), columns, resampler, level=level, reason="there is no fracture to find"
+        ("0.1", "0.3", "0.5", "0.5:0.95"), columns, resampler, reason="there is no fracture to find"
     )
     matches = match(predicted, reference, criterion or Criterion())
     return BoxLevel(
@@ -361,7 +346,7 @@ def box_level(
         len(matches.reference),
         len(predicted),
         averages,
-        _froc(matches, 0, rates, films, resampler, level),
+        _froc(matches, rates, films, resampler),
         matches,
     )
 

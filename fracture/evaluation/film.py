@@ -17,18 +17,24 @@ from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.auc_variance import delong
-from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, as_scores, paired
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, labeled, paired
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
-from fracture.evaluation.stats.scores import one_class_reason
+from fracture.evaluation.stats.resampling import (
+    DEFAULT,
+    UNDEFINED,
+    Bootstrap,
+    bootstrap_keywords,
+    interval_of,
+    point_of,
+    replicates,
+)
+from fracture.evaluation.stats.scores import debiased_calibration, one_class_reason
 from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
-    BinnedCalibration,
     MeanOf,
     confusion_statistics,
-    equal_mass_bins,
     predictive_statistic,
 )
 
@@ -148,16 +154,14 @@ class FilmLevel:
         }
 
 
+@bootstrap_keywords
 def film_level(
     labels: ArrayLike,
     scores: ArrayLike,
     *,
     calls: ArrayLike | None = None,
     threshold: float | None = None,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
     prevalences: Sequence[float] = (),
     calibration_bins: int = 15,
 ) -> FilmLevel:
@@ -169,10 +173,7 @@ def film_level(
             and are "not defined" otherwise.
         calls: 0/1 (n,), the detector's own calls (its threshold may differ by region).
         threshold: Alternative to ``calls``: called fractured at score >= threshold.
-        groups: (n,) patient, study or ID block, resampled as wholes.
-        resamples: The paper's m.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How intervals are drawn; by patient, study or ID block where it has groups.
         prevalences: PPV and NPV are also given at these prevalences, as ``ppv_at_0.1``.
         calibration_bins: Bins of the ECE.
 
@@ -182,12 +183,12 @@ def film_level(
     Raises:
         EvaluationError: No film, NaN, lengths that differ, or both ``calls`` and ``threshold``.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     if calls is not None and threshold is not None:
         raise EvaluationError("give calls or a threshold, not both")
     call = _calls(truth, score, calls, threshold)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed)
+    resampler = bootstrap.over(truth.size)
+    level = bootstrap.level
     one_class = one_class_reason(truth)
     statistics: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -206,11 +207,7 @@ def film_level(
     shift = 0.0
     if probabilities:
         statistics["brier"] = MeanOf((score - truth) ** 2)
-        bins = equal_mass_bins(score, calibration_bins)
-        statistics["ece"] = BinnedCalibration(truth, score, bins)
-        whole = np.ones((1, truth.size))
-        plain = float(BinnedCalibration(truth, score, bins, debiased=False)(whole)[0])
-        shift = plain - float(statistics["ece"](whole)[0])
+        statistics["ece"], shift = debiased_calibration(truth, score, calibration_bins)
     values = replicates(statistics, resampler)
     estimates: dict[str, Estimate] = {}
     for name, statistic in statistics.items():
@@ -218,16 +215,8 @@ def film_level(
         drawn = values[name]
         if name == "ece" and point is not None:
             point, drawn = max(point, 0.0), np.maximum(drawn - shift, 0.0)
-        estimates[name] = interval_of(
-            point,
-            drawn,
-            level=level,
-            method=resampler.method,
-            n=truth.size,
-            clusters=resampler.clusters,
-            reason=reasons.get(name, one_class or "the films do not define this statistic"),
-        )
-    beside = {"auc": delong(truth, score, groups=groups if resampler.grouped else None, level=level)}
+        estimates[name] = resampler.interval(point, drawn, reasons.get(name, one_class or UNDEFINED))
+    beside = {"auc": delong(truth, score, groups=bootstrap.groups if resampler.grouped else None, level=level)}
     confusion = None if call is None else Confusion.of(truth, call)
     if confusion is not None:
         for name, estimate in _wilson(confusion, level).items():
@@ -243,18 +232,15 @@ def film_level(
     return FilmLevel(truth.size, int(truth.sum()), resampler.clusters, confusion, estimates, beside)
 
 
-def from_confusion(
-    confusion: Confusion, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, Estimate]:
+@bootstrap_keywords
+def from_confusion(confusion: Confusion, *, bootstrap: Bootstrap = DEFAULT) -> dict[str, Estimate]:
     """The statistics of a published confusion table, when the films themselves are not at hand.
 
     A bootstrap over independent films is a multinomial draw of the four counts, so nothing else is needed.
 
     Args:
         confusion: The counts.
-        resamples: The paper's m.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How intervals are drawn; a table has no groups.
 
     Returns:
         sensitivity, specificity, accuracy (Wilson), ppv, npv, f1 (percentile bootstrap).
@@ -262,8 +248,9 @@ def from_confusion(
     counts = np.array(list(confusion.to_dict().values()))
     labels = np.array([True, True, False, False])
     calls = np.array([True, False, True, False])
-    drawn = np.random.default_rng(seed).multinomial(confusion.films, counts / confusion.films, size=resamples)
-    estimates = _wilson(confusion, level)
+    generator = np.random.default_rng(bootstrap.seed)
+    drawn = generator.multinomial(confusion.films, counts / confusion.films, size=bootstrap.resamples)
+    estimates = _wilson(confusion, bootstrap.level)
     reasons = _call_reasons(np.repeat(labels, counts > 0), np.repeat(calls, counts > 0))
     statistics = confusion_statistics(labels, calls)
     for name in ("ppv", "npv", "f1"):
@@ -271,10 +258,10 @@ def from_confusion(
         estimates[name] = interval_of(
             value if np.isfinite(value) else None,
             statistics[name](drawn.astype(np.float64)),
-            level=level,
-            method=f"bootstrap, m = {resamples}",
+            level=bootstrap.level,
+            method=f"bootstrap, m = {bootstrap.resamples}",
             n=confusion.films,
-            reason=reasons.get(name, "the films do not define this statistic"),
+            reason=reasons.get(name, UNDEFINED),
         )
     return estimates
 

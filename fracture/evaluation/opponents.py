@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fracture.data.files import Problems, first_of, load_csv
 from fracture.data.words import as_label
 from fracture.errors import DataError, EvaluationError, UnreadableDataError
 from fracture.evaluation.prediction_files import NAME_COLUMNS
 from fracture.evaluation.stats.agreement import (
+    KAPPA_DIFFERENCE,
     MARGIN,
     KappaComparison,
     McNemar,
@@ -27,6 +27,7 @@ from fracture.evaluation.stats.agreement import (
 from fracture.evaluation.stats.auc_variance import PairedAuc, delong_test
 from fracture.evaluation.stats.checks import BoolArray, IntArray
 from fracture.evaluation.stats.comparison import PairedDifference, paired_bootstrap
+from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, bootstrap_keywords
 from fracture.evaluation.stats.roc import roc_band
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.evaluation.tables import Cases, match_names
@@ -88,15 +89,14 @@ class Readings:
     calls: Mapping[str, Mapping[str, Mapping[str, bool]]]
 
 
+@bootstrap_keywords
 def compare_models(
     first: Cases,
     second: Cases,
     *,
     name: str = "second model",
-    resamples: int = 1000,
+    bootstrap: Bootstrap = DEFAULT,
     kappa_resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
     margin: float = MARGIN,
 ) -> Opponent:
     """Compare two models on the films that both judged.
@@ -105,10 +105,8 @@ def compare_models(
         first: The model under test.
         second: The other, joined with the same reference.
         name: What to call it.
-        resamples: Paired bootstrap resamples.
+        bootstrap: How the paired differences are drawn; the groups are the films' own.
         kappa_resamples: Iterations for the difference of kappas (2,000 in the hip paper).
-        seed: Seed.
-        level: Confidence level.
         margin: Non-inferiority margin of the kappa.
 
     Raises:
@@ -119,8 +117,7 @@ def compare_models(
     if rows.size == 0:
         raise EvaluationError("the two models judged no film in common", hint="they need the same reference")
     other = np.array([place[first.names[i]] for i in rows.tolist()], dtype=np.int64)
-    truth, groups = first.labels[rows], _groups(first, rows)
-    options: dict[str, Any] = {"groups": groups, "seed": seed, "level": level}
+    truth, draws = first.labels[rows], _draws(bootstrap, first, rows)
     differences = []
     test = None
     if one_class_reason(truth) is None:
@@ -128,20 +125,20 @@ def compare_models(
         if all(s.min() >= 0 and s.max() <= 1 for s in (first.scores, second.scores)):
             metrics.append("brier")
         differences = [
-            paired_bootstrap(truth, first.scores[rows], second.scores[other], metric, resamples=resamples, **options)
+            paired_bootstrap(truth, first.scores[rows], second.scores[other], metric, bootstrap=draws)
             for metric in metrics
         ]
-        test = delong_test(truth, first.scores[rows], second.scores[other], groups=groups, level=level)
+        test = delong_test(truth, first.scores[rows], second.scores[other], groups=draws.groups, level=draws.level)
     tests: dict[str, McNemar] = {}
     kappa = None
     if first.calls is not None and second.calls is not None:
         a, b = first.calls[rows], second.calls[other]
         differences += [
-            paired_bootstrap(truth, a, b, metric, resamples=resamples, **options)
-            for metric in ("sensitivity", "specificity")
+            paired_bootstrap(truth, a, b, metric, bootstrap=draws) for metric in ("sensitivity", "specificity")
         ]
         tests = _mcnemar(truth, a, b)
-        kappa = compare_kappa(truth, a, b, resamples=kappa_resamples, margin=margin, **options)
+        paper = replace(draws, resamples=kappa_resamples, one_per_group=True)
+        kappa = compare_kappa(truth, a, b, bootstrap=paper, margin=margin)
     return Opponent(name, "model", rows.size, 0, tuple(differences), test, tests, kappa, None)
 
 
@@ -181,13 +178,12 @@ def read_readings(path: str | PathLike[str]) -> Readings:
     return Readings(str(file), calls)
 
 
+@bootstrap_keywords
 def compare_readers(
     cases: Cases,
     readings: Readings,
     *,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = KAPPA_DIFFERENCE,
     margin: float = MARGIN,
 ) -> tuple[Opponent, ...]:
     """Compare the model's calls with each group of readers, as Krogue et al. 2020 do.
@@ -218,14 +214,14 @@ def compare_readers(
             raise DataError(f"{readings.source}: no film was read by all readers of {group!r}")
         rows = np.array(shared, dtype=np.int64)
         matrix = np.array([[table[i] for i in shared] for table in tables], dtype=bool)
-        truth, groups, calls_here = cases.labels[rows], _groups(cases, rows), cases.calls[rows]
-        options: dict[str, Any] = {"groups": groups, "resamples": resamples, "seed": seed, "level": level}
+        truth, calls_here = cases.labels[rows], cases.calls[rows]
+        draws = replace(_draws(bootstrap, cases, rows), one_per_group=True)
         band = None
         if one_class_reason(truth) is None:
-            band = roc_band(truth, cases.scores[rows], one_per_group=True, **options)
-        kappa = compare_kappa(truth, calls_here, matrix, margin=margin, band=band, **options)
+            band = roc_band(truth, cases.scores[rows], bootstrap=draws)
+        kappa = compare_kappa(truth, calls_here, matrix, bootstrap=draws, margin=margin, band=band)
         tests = _mcnemar(truth, calls_here, matrix[0]) if len(tables) == 1 else {}
-        point = readers_point(truth, matrix, level=level)
+        point = readers_point(truth, matrix, level=draws.level)
         result.append(Opponent(group, "readers", rows.size, len(tables), (), None, tests, kappa, point))
     return tuple(result)
 
@@ -238,5 +234,5 @@ def _mcnemar(truth: BoolArray, first: BoolArray, second: BoolArray) -> dict[str,
     return tests
 
 
-def _groups(cases: Cases, rows: IntArray) -> NDArray[Any] | None:
-    return None if cases.groups is None else np.array(cases.groups)[rows]
+def _draws(bootstrap: Bootstrap, cases: Cases, rows: IntArray) -> Bootstrap:
+    return replace(bootstrap, groups=cases.groups).of(rows)

@@ -12,6 +12,7 @@ from fracture.calibration.cases import Case
 from fracture.calibration.sweep import Sweep
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.operating_points import Method, OperatingPoints, fit_operating_points
 from fracture.regions import RegionTree
@@ -84,8 +85,7 @@ def _cohort(after: Sequence[Case], before: Sequence[Case], keep: Sequence[int], 
         [after[i].score for i in keep],
         [before[i].score for i in keep],
         "auc",
-        groups=[after[i].film.group for i in keep],
-        seed=seed,
+        bootstrap=Bootstrap(seed=seed, groups=[after[i].film.group for i in keep]),
     )
     row |= {"before": _number(found.second), "after": _number(found.first), "change": _number(found.difference)}
     row["told right"] = sum(set(after[i].told) == set(after[i].film.regions) for i in keep) / len(keep)

@@ -9,7 +9,7 @@ difference of kappas between labelled and found boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.agreement import MARGIN, KappaComparison, compare_kappa
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler, Statistic, bootstrap
+from fracture.evaluation.stats.resampling import Bootstrap, Resampler, Statistic, bootstrap
 from fracture.evaluation.stats.roc import OperatingRow, RocBand, nearest_corner, roc_band
 from fracture.evaluation.stats.statistics import AreaUnderCurve, MeanOf, Ratio, confusion_statistics
 from fracture.hip.cases import ExtraBox, HipCase
@@ -220,13 +220,13 @@ def evaluate_hips(
         for boxes in ("manual", "automatic")
     }
     both = [case for case in cases if case.manual and case.automatic]
-    draws: dict[str, Any] = {"resamples": resamples, "seed": seed, "level": level, "margin": margin}
+    draws = Bootstrap(resamples, seed, level, one_per_group=True)
     return HipEvaluation(
         localization(cases, extra, resamples=resamples, seed=seed, level=level),
         readings["manual"],
         readings["automatic"],
-        _binary_kappas([case for case in both if case.fractured is not None], threshold, draws),
-        _multiclass_kappas([case for case in both if case.hip_class is not None], draws),
+        _binary_kappas([case for case in both if case.fractured is not None], threshold, draws, margin),
+        _multiclass_kappas([case for case in both if case.hip_class is not None], draws, margin),
         {**options, "margin": margin, "found_iou": FOUND_IOU, "one_image_per_patient": True},
     )
 
@@ -246,8 +246,7 @@ def localization(
     any_side = np.maximum(overlaps, [case.wrong_side for case in cases]) >= FOUND_IOU
     right = any_side & (overlaps >= [case.wrong_side for case in cases])
     if boxed:
-        resampler = _resampler(boxed, resamples, seed)
-        mean = bootstrap({"iou": MeanOf(values)}, resampler, level=level)["iou"]
+        mean = _over(boxed, Bootstrap(resamples, seed, level, one_per_group=True)).estimate(MeanOf(values))
     else:
         mean = proportion(0, 0, level, of="hips with a box")
     return Localization(
@@ -283,7 +282,7 @@ def evaluate_readings(
         raise EvaluationError("no hip has both a label and a judgment", hint="see HipCase.allowed")
     probabilities = np.array([_values(case, boxes) for case in judged])
     called = probabilities.argmax(axis=1)
-    draws: dict[str, Any] = {"resamples": resamples, "seed": seed, "level": level}
+    draws = Bootstrap(resamples, seed, level, one_per_group=True)
 
     known = np.array([CLASSES[c] in case.allowed for c, case in zip(called, judged, strict=True)])
     region_of = {name: region for region, names in REGIONS.items() for name in names}
@@ -308,11 +307,11 @@ def evaluate_readings(
     np.divide(confusion, counts[:, None], out=normalized, where=counts[:, None] > 0)
 
     def share(of: list[HipCase], right: NDArray[np.bool_]) -> Estimate:
-        return _share(of, right, **draws)
+        return _share(of, right, draws)
 
     return Reading(
         boxes=boxes,
-        binary=_row("fracture", binary_cases, truth, calls, fracture, **draws),
+        binary=_row("fracture", binary_cases, truth, calls, fracture, draws),
         binary_accuracy=share(binary_cases, truth == calls),
         known_accuracy=share(judged, known),
         multiclass_accuracy=share(exact_cases, called[exact] == codes),
@@ -320,7 +319,7 @@ def evaluate_readings(
         confusion=normalized,
         counts=counts.astype(np.int64),
         classes=tuple(
-            _row(name, exact_cases, codes == k, called[exact] == k, probabilities[exact, k], **draws)
+            _row(name, exact_cases, codes == k, called[exact] == k, probabilities[exact, k], draws)
             for k, name in enumerate(CLASSES)
         ),
         not_judged=sum(1 for case in cases if case.allowed and not _values(case, boxes)),
@@ -333,49 +332,46 @@ def _row(
     truth: NDArray[np.bool_],
     calls: NDArray[np.bool_],
     scores: NDArray[np.float64],
-    *,
-    resamples: int,
-    seed: int,
-    level: float,
+    draws: Bootstrap,
 ) -> ClassRow:
     positives = int(truth.sum())
     missing = f"there are no hips {'of' if positives == 0 else 'but of'} this class"
     if positives in (0, len(truth)):
-        none = proportion(0, 0, level, of=f"hips to compare: {missing}")
+        none = proportion(0, 0, draws.level, of=f"hips to compare: {missing}")
         return ClassRow(name, positives, none, none, none, None, None)
-    resampler = _resampler(cases, resamples, seed)
     statistics: dict[str, Statistic] = confusion_statistics(truth, calls)
     chosen = {key: statistics[key] for key in ("sensitivity", "specificity")}
-    found = bootstrap({**chosen, "auc": AreaUnderCurve(truth, scores)}, resampler, level=level)
+    found = bootstrap({**chosen, "auc": AreaUnderCurve(truth, scores)}, _over(cases, draws))
     try:
-        band = roc_band(
-            truth, scores, groups=[case.group for case in cases], resamples=resamples, seed=seed, level=level,
-            one_per_group=True,
-        )  # fmt: skip
+        band = roc_band(truth, scores, bootstrap=_by_patient(cases, draws))
     except EvaluationError:  # too few resamples hold both classes: a rare class on few patients
         band = None
-    ideal = nearest_corner(truth, scores, level)
+    ideal = nearest_corner(truth, scores, draws.level)
     return ClassRow(name, positives, found["sensitivity"], found["specificity"], found["auc"], ideal, band)
 
 
-def _share(cases: Sequence[HipCase], right: NDArray[np.bool_], *, resamples: int, seed: int, level: float) -> Estimate:
+def _share(cases: Sequence[HipCase], right: NDArray[np.bool_], draws: Bootstrap) -> Estimate:
     if not cases:
-        return proportion(0, 0, level, of="hips of which this is known")
-    statistic = Ratio(right, np.ones_like(right))
-    return bootstrap({"share": statistic}, _resampler(cases, resamples, seed), level=level)["share"]
+        return proportion(0, 0, draws.level, of="hips of which this is known")
+    return _over(cases, draws).estimate(Ratio(right, np.ones_like(right)))
 
 
-def _resampler(cases: Sequence[HipCase], resamples: int, seed: int) -> Resampler:
+def _by_patient(cases: Sequence[HipCase], draws: Bootstrap) -> Bootstrap:
     """One image per patient first, then patients with replacement."""
-    groups = [case.group for case in cases]
-    return Resampler.over(len(cases), groups, resamples=resamples, seed=seed, one_per_group=True)
+    return replace(draws, groups=[case.group for case in cases])
+
+
+def _over(cases: Sequence[HipCase], draws: Bootstrap) -> Resampler:
+    return _by_patient(cases, draws).over(len(cases))
 
 
 def _values(case: HipCase, boxes: str) -> tuple[float, ...] | None:
     return case.manual if boxes == "manual" else case.automatic
 
 
-def _binary_kappas(cases: Sequence[HipCase], threshold: float, draws: Mapping[str, Any]) -> KappaComparison | None:
+def _binary_kappas(
+    cases: Sequence[HipCase], threshold: float, draws: Bootstrap, margin: float
+) -> KappaComparison | None:
     if not cases:
         return None
     truth = [int(bool(case.fractured)) for case in cases]
@@ -384,11 +380,11 @@ def _binary_kappas(cases: Sequence[HipCase], threshold: float, draws: Mapping[st
         places = [CLASSES.index(name) for name in FRACTURES]
         return [int(sum((_values(case, boxes) or ())[k] for k in places) >= threshold) for case in cases]
 
-    groups = [case.group for case in cases]
-    return compare_kappa(truth, calls("automatic"), calls("manual"), groups=groups, **draws)
+    drawn = _by_patient(cases, draws)
+    return compare_kappa(truth, calls("automatic"), calls("manual"), bootstrap=drawn, margin=margin)
 
 
-def _multiclass_kappas(cases: Sequence[HipCase], draws: Mapping[str, Any]) -> KappaComparison | None:
+def _multiclass_kappas(cases: Sequence[HipCase], draws: Bootstrap, margin: float) -> KappaComparison | None:
     if not cases:
         return None
     truth = [CLASSES.index(case.hip_class or "") for case in cases]
@@ -396,5 +392,5 @@ def _multiclass_kappas(cases: Sequence[HipCase], draws: Mapping[str, Any]) -> Ka
     def calls(boxes: str) -> list[int]:
         return [int(np.argmax(_values(case, boxes) or ())) for case in cases]
 
-    groups = [case.group for case in cases]
-    return compare_kappa(truth, calls("automatic"), calls("manual"), groups=groups, **draws)
+    drawn = _by_patient(cases, draws)
+    return compare_kappa(truth, calls("automatic"), calls("manual"), bootstrap=drawn, margin=margin)

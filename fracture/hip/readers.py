@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.agreement import KappaComparison, cohen_kappa, compare_kappa, readers_point
 from fracture.evaluation.stats.agreement import OperatingPoint as ReadersPoint
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.roc import RocBand, roc_band
 from fracture.hip.classes import CLASSES, FRACTURES
 
@@ -126,10 +127,10 @@ def reader_study(
     broken = _BROKEN[labels]
     scores = np.clip(p[:, _BROKEN].sum(axis=1), 0, 1)
     limit = margin if margin is not None else (margin_of(labels, readings) or 0.103)
-    draws: dict[str, Any] = {"groups": groups, "resamples": resamples, "seed": seed, "level": level}
+    draws = Bootstrap(resamples, seed, level, groups, one_per_group=True)
     band: RocBand | None = None
     if broken.any() and not broken.all():
-        band = roc_band(broken, scores, one_per_group=True, **draws)
+        band = roc_band(broken, scores, bootstrap=draws)
     rows = []
     for one in readings:
         calls = _BROKEN[one.calls]
@@ -143,9 +144,9 @@ def reader_study(
                     calls.astype(int),
                     margin=limit,
                     band=band,
-                    **draws,
+                    bootstrap=draws,
                 ),
-                compare_kappa(labels, p.argmax(axis=1), one.calls, margin=limit, **draws),
+                compare_kappa(labels, p.argmax(axis=1), one.calls, margin=limit, bootstrap=draws),
                 readers_point(broken.astype(int), calls.astype(int), level=level),
             )
         )
@@ -180,7 +181,7 @@ def margin_of(truth: ArrayLike, readings: Sequence[Readings]) -> float | None:
         pairs = [(i, j) for i, j in combinations(range(len(one.training)), 2) if one.training[i] == one.training[j]]
         for coded, calls in ((labels, one.calls), (_BROKEN[labels].astype(int), _BROKEN[one.calls].astype(int))):
             for i, j in pairs:
-                kappas = [cohen_kappa(coded, calls[k], resamples=2).value for k in (i, j)]
+                kappas = [cohen_kappa(coded, calls[k], bootstrap=Bootstrap(resamples=2)).value for k in (i, j)]
                 if kappas[0] is not None and kappas[1] is not None:
                     gaps.append(abs(kappas[0] - kappas[1]))
     return math.fsum(gaps) / len(gaps) if gaps else None

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from fracture.atomic import write_text
 from fracture.errors import DataError
-from fracture.evaluation.page.plots import BLUE, GREEN, ORANGE, _style
+from fracture.evaluation.page.plots import BLUE, GREEN, ORANGE, style
 from fracture.hip.cases import ExtraBox, HipCase, write_cases
 from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading
@@ -120,7 +120,7 @@ def study_lines(study: Sequence[StudyRow]) -> list[str]:
 
 def roc_figure(reading: Reading) -> Figure:
     """Fracture against none with its band on the left, each class against the rest on the right (the paper's Fig 4)."""
-    with _style():
+    with style():
         figure = Figure(figsize=(9, 4.5), layout="constrained")
         left, right = figure.subplots(1, 2)
         for axes, rows in ((left, (reading.binary,)), (right, reading.classes)):
@@ -145,7 +145,7 @@ def roc_figure(reading: Reading) -> Figure:
 
 def confusion_figure(reading: Reading) -> Figure:
     """The normalized confusion matrix (the paper's Fig 3): true class down, called class across."""
-    with _style():
+    with style():
         figure = Figure(figsize=(5.5, 5), layout="constrained")
         axes = figure.subplots()
         axes.imshow(np.nan_to_num(reading.confusion), cmap="Blues", vmin=0, vmax=1)

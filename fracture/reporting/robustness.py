@@ -21,6 +21,7 @@ from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError, InputError
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.reading import read
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
@@ -170,11 +171,12 @@ def measure_robustness(
             raise DataError(f"{len(faults)} films cannot be read {what}", got="; ".join(faults[:5]))
         return scores, {**_calls(labels, calls), "warned": proportion(warned, len(films)).to_dict()}
 
+    draws = Bootstrap(resamples, seed, groups=groups)
     clean, clean_shares = scored(None)
     rows = []
     for corruption in corruptions:
         scores, shares = scored(corruption)
-        pair = paired_bootstrap(labels, scores, clean, "auc", groups=groups, seed=seed, resamples=resamples)
+        pair = paired_bootstrap(labels, scores, clean, "auc", bootstrap=draws)
         row: dict[str, Any] = {
             "name": corruption.name,
             "words": corruption.words,
@@ -186,7 +188,7 @@ def measure_robustness(
         if corruption.name == "cropped":
             row["fractures_cut_away"] = sum(_lost(film) for film in films)
         rows.append(row)
-    area = auc(labels, clean, groups=groups, seed=seed, resamples=resamples)
+    area = auc(labels, clean, bootstrap=draws)
     detector, annotated = judges[0]
     return {
         "format": FORMAT,

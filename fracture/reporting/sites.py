@@ -16,6 +16,7 @@ import numpy as np
 from fracture.errors import DataError
 from fracture.evaluation.cohorts import balanced_auc, subgroups
 from fracture.evaluation.stats.checks import BoolArray
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
 
 __all__ = ["FORMAT", "merge_sites", "site_analysis", "sites_of"]
@@ -79,10 +80,10 @@ def site_analysis(
     facts = _facts(cases, merge or {})
     if not facts:
         raise DataError(f"{reference}: no film says where it was taken or whether it shows hardware")
-    options: dict[str, Any] = {"groups": cases.groups, "resamples": resamples, "seed": seed, "level": level}
+    draws = Bootstrap(resamples, seed, level, cases.groups)
     rows = []
     for field, members in _cuts(facts).items():
-        for row in subgroups(field, members, cases.labels, cases.scores, calls=cases.calls, **options):
+        for row in subgroups(field, members, cases.labels, cases.scores, calls=cases.calls, bootstrap=draws):
             result = row.result
             wanted = ("auc", "sensitivity", "specificity", "ppv", "npv")
             rows.append(
@@ -96,12 +97,12 @@ def site_analysis(
                 }
             )
     confounders: dict[str, Sequence[object]] = dict(facts)
-    balanced = [{"confounders": [name], **_balanced(cases, {name: facts[name]}, options)} for name in facts]
+    balanced = [{"confounders": [name], **_balanced(cases, {name: facts[name]}, draws)} for name in facts]
     if len(facts) > 1:
-        balanced.append({"confounders": list(facts), **_balanced(cases, confounders, options)})
+        balanced.append({"confounders": list(facts), **_balanced(cases, confounders, draws)})
     if any(cases.regions):
         confounders["region"] = ["+".join(sorted(parts)) for parts in cases.regions]
-        balanced.append({"confounders": list(confounders), **_balanced(cases, confounders, options)})
+        balanced.append({"confounders": list(confounders), **_balanced(cases, confounders, draws)})
     return {
         "format": FORMAT,
         "models": list(cases.models),
@@ -150,7 +151,7 @@ def _cells(cases: Cases, facts: Mapping[str, Sequence[str]]) -> list[dict[str, A
     ]
 
 
-def _balanced(cases: Cases, confounders: Mapping[str, Sequence[object]], options: Mapping[str, Any]) -> dict[str, Any]:
-    found = balanced_auc(cases.labels, cases.scores, confounders, calls=cases.calls, **options).to_dict()
+def _balanced(cases: Cases, confounders: Mapping[str, Sequence[object]], draws: Bootstrap) -> dict[str, Any]:
+    found = balanced_auc(cases.labels, cases.scores, confounders, calls=cases.calls, bootstrap=draws).to_dict()
     del found["confounders"]
     return found

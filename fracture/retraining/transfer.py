@@ -15,6 +15,7 @@ from fracture.data.splits import Split
 from fracture.detector import Detector
 from fracture.ensemble import Precision
 from fracture.errors import DataError
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.training import Recipe, load_recipe, train
 from fracture.wing.result import Failure
@@ -145,9 +146,7 @@ def _rows(detector: Detector, films: AnnotatedSet, words: str, seed: int, resamp
         area = auc(
             [film.fractured for film in part],
             [found[film.source] for film in part],
-            groups=[film.group for film in part],
-            seed=seed,
-            resamples=resamples,
+            bootstrap=Bootstrap(resamples, seed, groups=[film.group for film in part]),
         )
         rows.append({"words": name, **_counts(part), "auc": area.to_dict()})
     return rows

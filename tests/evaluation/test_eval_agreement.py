@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,9 @@ from scipy import stats
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.agreement import (
+    KAPPA_DIFFERENCE,
     MARGIN,
     cohen_kappa,
     compare_kappa,
@@ -48,7 +52,7 @@ def test_kappa_resamples_are_scikit_learns() -> None:
     first = rng.integers(0, 6, 120)
     second = np.where(rng.random(120) < 0.7, first, rng.integers(0, 6, 120))
     groups = rng.integers(0, 50, 120)
-    estimate = cohen_kappa(first, second, groups=groups, resamples=100, seed=5)
+    estimate = cohen_kappa(first, second, bootstrap=Bootstrap(groups=groups, resamples=100, seed=5))
     resampler = Resampler.over(120, groups, resamples=100, seed=5)
     values = []
     for drawn in resampler.draws():
@@ -57,13 +61,15 @@ def test_kappa_resamples_are_scikit_learns() -> None:
     assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
     assert float(estimate) == pytest.approx(metrics.cohen_kappa_score(first, second))
     words = np.array(list("abcdef"))
-    assert cohen_kappa(words[first], words[second], groups=groups, resamples=100, seed=5) == estimate
+    assert (
+        cohen_kappa(words[first], words[second], bootstrap=Bootstrap(groups=groups, resamples=100, seed=5)) == estimate
+    )
 
 
 def test_pooled_readers_are_one_long_reader() -> None:
     rng = np.random.default_rng(1)
     truth, readers = rng.random(80) < 0.4, rng.random((3, 80)) < 0.5
-    pooled = cohen_kappa(truth, readers, resamples=50)
+    pooled = cohen_kappa(truth, readers, bootstrap=Bootstrap(resamples=50))
     assert float(pooled) == pytest.approx(metrics.cohen_kappa_score(np.tile(truth, 3), readers.ravel()))
     point = readers_point(truth, readers)
     assert float(point.sensitivity) == pytest.approx(metrics.recall_score(np.tile(truth, 3), readers.ravel()))
@@ -75,7 +81,7 @@ def test_kappa_of_one_class_is_not_defined() -> None:
     estimate = cohen_kappa([1, 1, 1], [1, 1, 1])
     assert estimate.value is None
     assert "only one class" in (estimate.reason or "")
-    assert cohen_kappa([1, 1, 0], [0, 0, 0], resamples=50).value == 0.0
+    assert cohen_kappa([1, 1, 0], [0, 0, 0], bootstrap=Bootstrap(resamples=50)).value == 0.0
 
 
 def test_kappa_difference_as_in_the_hip_paper() -> None:
@@ -85,7 +91,9 @@ def test_kappa_difference_as_in_the_hip_paper() -> None:
     patient = rng.integers(0, 40, 90)
     model = np.where(rng.random(90) < 0.85, truth, rng.integers(0, 3, 90))
     readers = np.where(rng.random((2, 90)) < 0.7, truth, rng.integers(0, 3, (2, 90)))
-    result = compare_kappa(truth, model, readers, groups=patient, resamples=120, seed=3)
+    result = compare_kappa(
+        truth, model, readers, bootstrap=replace(KAPPA_DIFFERENCE, groups=patient, resamples=120, seed=3)
+    )
     resampler = Resampler.over(90, patient, resamples=120, seed=3, one_per_group=True)
     values = []
     for row in np.concatenate(list(resampler.blocks())):
@@ -97,7 +105,9 @@ def test_kappa_difference_as_in_the_hip_paper() -> None:
     assert (result.difference.low, result.difference.high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
     observed = metrics.cohen_kappa_score(truth, model) - metrics.cohen_kappa_score(np.tile(truth, 2), readers.ravel())
     assert result.observed == pytest.approx(observed)
-    swapped = compare_kappa(truth, readers, model, groups=patient, resamples=120, seed=3)
+    swapped = compare_kappa(
+        truth, readers, model, bootstrap=replace(KAPPA_DIFFERENCE, groups=patient, resamples=120, seed=3)
+    )
     assert float(swapped.difference) == pytest.approx(-float(result.difference))
     assert swapped.difference.low == pytest.approx(-(result.difference.high or 0))
     assert result.margin == 0.103
@@ -141,11 +151,20 @@ def test_the_readers_point_must_lie_below_the_band() -> None:
     model = labels ^ (rng.random(400) < 0.02)
     readers = labels ^ (rng.random((2, 400)) < 0.25)
     scores = labels + 0.3 * rng.normal(size=400)
-    good = compare_kappa(labels, model, readers, resamples=200, band=roc_band(labels, scores, resamples=200))
+    good = compare_kappa(
+        labels,
+        model,
+        readers,
+        bootstrap=replace(KAPPA_DIFFERENCE, resamples=200),
+        band=roc_band(labels, scores, bootstrap=Bootstrap(resamples=200)),
+    )
     assert good.readers_below_band is True
     assert good.verdict == "superior"
-    poor = roc_band(labels, rng.random(400), resamples=200)
-    assert compare_kappa(labels, model, readers, resamples=200, band=poor).verdict == "non-inferior"
+    poor = roc_band(labels, rng.random(400), bootstrap=Bootstrap(resamples=200))
+    assert (
+        compare_kappa(labels, model, readers, bootstrap=replace(KAPPA_DIFFERENCE, resamples=200), band=poor).verdict
+        == "non-inferior"
+    )
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=80))
@@ -267,7 +286,7 @@ def test_paired_bootstrap_uses_the_same_films_for_both(metric: str, grouped: boo
     labels = rng.random(150) < 0.4
     a, b = labels + rng.normal(size=150), labels + 2 * rng.normal(size=150)
     groups = rng.integers(0, 60, 150) if grouped else None
-    result = paired_bootstrap(labels, a, b, metric, groups=groups, resamples=80, seed=6)
+    result = paired_bootstrap(labels, a, b, metric, bootstrap=Bootstrap(groups=groups, resamples=80, seed=6))
     function = {"auc": metrics.roc_auc_score, "average_precision": metrics.average_precision_score}[metric]
     resampler = Resampler.over(150, groups, resamples=80, seed=6)
     values = []
@@ -276,10 +295,10 @@ def test_paired_bootstrap_uses_the_same_films_for_both(metric: str, grouped: boo
         values.append(function(labels[chosen], a[chosen]) - function(labels[chosen], b[chosen]))
     assert (result.difference.low, result.difference.high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
     assert float(result.difference) == pytest.approx(function(labels, a) - function(labels, b))
-    general = paired_bootstrap(labels, a, b, function, groups=groups, resamples=80, seed=6)
+    general = paired_bootstrap(labels, a, b, function, bootstrap=Bootstrap(groups=groups, resamples=80, seed=6))
     assert general.difference.low == pytest.approx(result.difference.low)
     assert general.metric == function.__name__
-    back = paired_bootstrap(labels, b, a, metric, groups=groups, resamples=80, seed=6)
+    back = paired_bootstrap(labels, b, a, metric, bootstrap=Bootstrap(groups=groups, resamples=80, seed=6))
     assert back.difference.low == pytest.approx(-(result.difference.high or 0))
 
 
@@ -288,7 +307,10 @@ def test_paired_bootstrap_and_delong_agree_on_a_large_set() -> None:
     labels = rng.random(2000) < 0.3
     common = labels + rng.normal(size=2000)
     a, b = common + 0.5 * rng.normal(size=2000), common + 0.7 * rng.normal(size=2000)
-    boot, exact = paired_bootstrap(labels, a, b, resamples=1000), delong_test(labels, a, b).difference
+    boot, exact = (
+        paired_bootstrap(labels, a, b, bootstrap=Bootstrap(resamples=1000)),
+        delong_test(labels, a, b).difference,
+    )
     assert boot.difference.low == pytest.approx(exact.low, abs=0.002)
     assert boot.difference.high == pytest.approx(exact.high, abs=0.002)
 
@@ -297,12 +319,14 @@ def test_paired_calls_and_bad_metrics() -> None:
     labels = np.array([1, 1, 1, 0, 0, 0] * 20)
     a, b = labels.copy(), labels.copy()
     b[::4] = 1 - b[::4]
-    result = paired_bootstrap(labels, a, b, "sensitivity", resamples=200)
+    result = paired_bootstrap(labels, a, b, "sensitivity", bootstrap=Bootstrap(resamples=200))
     assert float(result.first) == 1.0
     assert float(result.difference) == pytest.approx(1 - metrics.recall_score(labels, b))
     assert result.p_value is not None
     assert 0 < result.p_value < 0.05
-    assert paired_bootstrap(labels, a, a, resamples=50).p_value is None  # no difference at all: no interval
+    assert (
+        paired_bootstrap(labels, a, a, bootstrap=Bootstrap(resamples=50)).p_value is None
+    )  # no difference at all: no interval
     assert set(METRICS) >= {"auc", "brier", "f1"}
     with pytest.raises(EvaluationError, match="unknown metric"):
         paired_bootstrap(labels, a, b, "dice")

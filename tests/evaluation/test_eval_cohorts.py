@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.cohorts import (
     age_band,
     balanced_auc,
@@ -36,10 +37,11 @@ def test_subgroups_are_the_films_on_their_own_and_may_overlap() -> None:
         labels,
         scores,
         calls=scores >= 0.5,
-        groups=groups,
-        resamples=60,
+        bootstrap=Bootstrap(groups=groups, resamples=60),
     )
-    expected = film_level(labels[first], scores[first], threshold=0.5, groups=groups[first], resamples=60)
+    expected = film_level(
+        labels[first], scores[first], threshold=0.5, bootstrap=Bootstrap(groups=groups[first], resamples=60)
+    )
     assert rows[0].result is not None
     assert rows[0].result.estimates == expected.estimates
     assert rows[1].result is not None
@@ -58,12 +60,12 @@ def test_without_an_indicator_keeps_all_normal_films() -> None:
     labels = np.array([1, 1, 1, 1, 0, 0, 0, 0] * 10)
     scores = np.array([0.9, 0.8, 0.3, 0.95, 0.4, 0.35, 0.1, 0.2] * 10)
     marks = [True, True, False, None, None, None, None, False] * 10
-    (row,) = without_indicators({"displacement": marks}, labels, scores, resamples=50)
+    (row,) = without_indicators({"displacement": marks}, labels, scores, bootstrap=Bootstrap(resamples=50))
     assert row.result is not None
     assert row.result.fractured == 10  # judged, and without displacement; those not judged are left out
     assert row.result.films == 50
     assert row.result["auc"].value == pytest.approx(0.5)  # 0.3 beats 0.1 and 0.2 only
-    assert auc(labels, scores, resamples=50).value == pytest.approx(0.875)
+    assert auc(labels, scores, bootstrap=Bootstrap(resamples=50)).value == pytest.approx(0.875)
     with pytest.raises(EvaluationError, match="one entry per film"):
         without_indicators({"callus": [True]}, labels, scores)
 
@@ -75,8 +77,8 @@ def test_balancing_takes_a_pure_shortcut_away() -> None:
     labels = rng.random(4000) < np.where(site, 0.8, 0.1)
     scores = site + 0.5 * rng.normal(size=4000)
     confounders = {"site": np.where(site, "A", "C").tolist()}
-    assert float(auc(labels, scores, resamples=50)) > 0.75
-    result = balanced_auc(labels, scores, confounders, resamples=100, calls=scores > 0.5)
+    assert float(auc(labels, scores, bootstrap=Bootstrap(resamples=50))) > 0.75
+    result = balanced_auc(labels, scores, confounders, bootstrap=Bootstrap(resamples=100), calls=scores > 0.5)
     assert float(result.auc) == pytest.approx(0.5, abs=0.03)
     assert float(result.plain) > 0.75
     assert result.auc.low is not None
@@ -92,8 +94,8 @@ def test_balanced_auc_is_the_mean_over_matched_samples() -> None:
     scores = labels + 0.5 * site + rng.normal(size=300)
     stratum = strata_of({"site": site.tolist()}, 300)
     drawn = [balanced_indices(labels, stratum, seed=s) for s in range(600)]
-    values = [float(auc(labels[i], scores[i], resamples=2)) for i in drawn]
-    result = balanced_auc(labels, scores, {"site": site.tolist()}, resamples=50)
+    values = [float(auc(labels[i], scores[i], bootstrap=Bootstrap(resamples=2))) for i in drawn]
+    result = balanced_auc(labels, scores, {"site": site.tolist()}, bootstrap=Bootstrap(resamples=50))
     assert float(result.auc) == pytest.approx(np.mean(values), abs=0.004)
     assert result.pairs == drawn[0].size // 2
 
@@ -119,7 +121,9 @@ def test_nothing_to_match_is_not_defined() -> None:
     assert result.auc.value is None
     assert result.left_out == 4
     assert result.to_dict()["auc"]["reason"] == "no combination of the confounders holds both classes"
-    scores_only = balanced_auc([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], {"s": ["A", "A", "B", "B"]}, resamples=50)
+    scores_only = balanced_auc(
+        [0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], {"s": ["A", "A", "B", "B"]}, bootstrap=Bootstrap(resamples=50)
+    )
     assert scores_only.sensitivity.value is None
     with pytest.raises(EvaluationError, match="at least one confounder"):
         balanced_auc([0, 1], [0.1, 0.2], {})

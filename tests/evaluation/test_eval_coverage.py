@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.auc_variance import delong
 from fracture.evaluation.stats.intervals import predictive_value_at
 from fracture.evaluation.stats.scores import auc, calibration_error
@@ -31,7 +32,7 @@ def test_delong_covers_with_200_of_each_class() -> None:
 def test_bootstrap_covers_with_200_of_each_class() -> None:
     inside = []
     for seed in range(800):
-        estimate = auc(*simulated(seed, 200), seed=seed)
+        estimate = auc(*simulated(seed, 200), bootstrap=Bootstrap(seed=seed))
         inside.append((estimate.low or 0) <= TRUTH <= (estimate.high or 1))
     assert 0.93 < np.mean(inside) < 0.97
 
@@ -51,8 +52,8 @@ def test_bootstrap_by_group_covers_where_films_of_a_patient_are_alike() -> None:
         patient = np.repeat(np.arange(100), 4)
         label = np.repeat(rng.random(100) < 0.5, 4)
         score = 1.5 * rng.normal(size=100)[patient] + 1.5 * label + rng.normal(size=400)
-        by = auc(label, score, groups=patient, resamples=300, seed=seed)
-        free = auc(label, score, resamples=300, seed=seed)
+        by = auc(label, score, bootstrap=Bootstrap(groups=patient, resamples=300, seed=seed))
+        free = auc(label, score, bootstrap=Bootstrap(resamples=300, seed=seed))
         grouped.append((by.low or 0) <= truth <= (by.high or 1))
         alone.append((free.low or 0) <= truth <= (free.high or 1))
     assert 0.91 < np.mean(grouped) < 0.98
@@ -64,7 +65,7 @@ def test_small_samples_as_they_are() -> None:
     by_delong, by_bootstrap = [], []
     for seed in range(400):
         labels, scores = simulated(seed, 15)
-        one, two = delong(labels, scores), auc(labels, scores, resamples=300, seed=seed)
+        one, two = delong(labels, scores), auc(labels, scores, bootstrap=Bootstrap(resamples=300, seed=seed))
         by_delong.append((one.low or 0) <= TRUTH <= (one.high or 1))
         by_bootstrap.append((two.low or 0) <= TRUTH <= (two.high or 1))
     assert 0.85 < np.mean(by_delong) < 0.97
@@ -96,6 +97,8 @@ def test_calibration_error_covers_away_from_zero() -> None:
     for seed in range(100):
         rng = np.random.default_rng(seed + 10)
         chance = rng.beta(1, 3, 2000)
-        estimate = calibration_error(rng.random(2000) < chance, chance**1.4, resamples=200, seed=seed)
+        estimate = calibration_error(
+            rng.random(2000) < chance, chance**1.4, bootstrap=Bootstrap(resamples=200, seed=seed)
+        )
         inside.append((estimate.low or 0) <= truth <= (estimate.high or 1))
     assert 0.88 <= np.mean(inside) <= 1.0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.stats.auc_variance import delong, delong_covariance, delong_test, midranks
+from fracture.evaluation.stats.auc_variance import delong, delong_covariance, delong_test
 
 
 def by_pairs(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +25,6 @@ def data(seed: int, n: int = 80, decimals: int = 1) -> tuple[np.ndarray, np.ndar
     labels[:4] = (True, True, False, False)
     common = rng.normal(size=n) + labels
     return labels, np.round(np.stack([common + rng.normal(size=n), common + 0.7 * rng.normal(size=n)]), decimals)
-
-
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40))
-def test_midranks_are_scipys(values: list[int]) -> None:
-    assert midranks(np.array(values, dtype=float)).tolist() == stats.rankdata(values).tolist()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.detection import (
     AP_CRITERIA,
     COCO_IOUS,
@@ -43,7 +44,7 @@ def test_average_precision_is_pycocotools(seed: int, per_film: int, decimals: in
 
 def test_box_level_reports_these_numbers() -> None:
     sample = random_boxes(3, 60, 5)
-    level = box_level(*tables(sample), resamples=100)
+    level = box_level(*tables(sample), bootstrap=Bootstrap(resamples=100))
     coco = coco_average_precision(sample, [0.1, 0.3, *COCO_IOUS])
     found = level.average_precision
     assert float(found["0.1"]) == pytest.approx(coco[0], abs=1e-6)
@@ -114,7 +115,7 @@ def test_every_criterion_and_froc_by_brute_force(seed: int, criterion: Criterion
     ours = np.array([row.score if row.hit else np.nan for row in fracture_table(matches)], dtype=float)
     assert ours == pytest.approx(hits, nan_ok=True)
     assert np.sort(matches.predicted.scores[matches.hit[0] < 0]) == pytest.approx(np.sort(false))
-    curve = froc(predicted, reference, criterion, resamples=100)
+    curve = froc(predicted, reference, criterion, bootstrap=Bootstrap(resamples=100))
     for rate, estimate in zip(FROC_RATES, curve.sensitivities, strict=True):
         best = 0.0
         for threshold in np.unique(sample.scores):
@@ -128,7 +129,7 @@ def test_every_criterion_and_froc_by_brute_force(seed: int, criterion: Criterion
 def test_false_positives_on_normal_films_only() -> None:
     sample = random_boxes(1, 50, 4)
     normal = np.bincount(sample.reference_film, minlength=50) == 0
-    curve = froc(*tables(sample), films="normal", resamples=50)
+    curve = froc(*tables(sample), films="normal", bootstrap=Bootstrap(resamples=50))
     hits, _ = plain_match(sample, Criterion())
     on_normal = sample.scores[normal[sample.film]]
     for rate, estimate in zip(FROC_RATES, curve.sensitivities, strict=True):
@@ -166,7 +167,7 @@ def test_intervals_are_percentiles_of_resamples_by_group() -> None:
     sample = random_boxes(8, 60, 4)
     predicted, reference = tables(sample)
     groups = np.repeat(np.arange(20), 3)
-    level = box_level(predicted, reference, groups=groups, resamples=150, seed=9)
+    level = box_level(predicted, reference, bootstrap=Bootstrap(groups=groups, resamples=150, seed=9))
     weights = np.concatenate(list(Resampler.over(60, groups, resamples=150, seed=9).blocks()))
     values = BoxAveragePrecision(match(predicted, reference, Criterion("iou", 0.5)))(weights)
     found = level.average_precision["0.5"]
@@ -209,17 +210,19 @@ def test_pairs_of_a_known_case() -> None:
 def test_nothing_predicted_is_zero_and_nothing_to_find_is_not_defined() -> None:
     empty = box_table([], np.zeros((0, 4)), [], films=10)
     one = box_table([3], [[0, 0, 5, 5]], films=10)
-    missed = box_level(empty, one, resamples=100)
+    missed = box_level(empty, one, bootstrap=Bootstrap(resamples=100))
     assert missed.average_precision["0.5"].value == 0.0
     assert missed.froc.mean.value == 0.0
     assert not fracture_table(missed.matches)[0].hit
-    nothing = box_level(box_table([1], [[0, 0, 5, 5]], [0.7], films=10), empty, resamples=100)
+    nothing = box_level(box_table([1], [[0, 0, 5, 5]], [0.7], films=10), empty, bootstrap=Bootstrap(resamples=100))
     assert nothing.average_precision["0.5"].value is None
     assert nothing.froc.mean.reason == "there is no fracture to find"
     assert nothing.froc.at(0.125).reason == "there is no fracture to find"
     assert by_size(nothing.matches) == ()
     assert average_precision_boxes(empty, empty)[0] is None
-    crowded = froc(empty, box_table(range(10), [[0, 0, 5, 5]] * 10, films=10), films="normal", resamples=100)
+    crowded = froc(
+        empty, box_table(range(10), [[0, 0, 5, 5]] * 10, films=10), films="normal", bootstrap=Bootstrap(resamples=100)
+    )
     assert crowded.mean.reason == "there is no film without a fracture"
 
 
@@ -289,7 +292,7 @@ def test_bad_questions_are_refused() -> None:
     with pytest.raises(EvaluationError, match="unknown films"):
         froc(a, a, films="some")  # type: ignore[arg-type]
     with pytest.raises(EvaluationError, match="not read"):
-        froc(a, a, resamples=10).at(3.0)
+        froc(a, a, bootstrap=Bootstrap(resamples=10)).at(3.0)
     sample = random_boxes(0, 5, 2)
     with pytest.raises(EvaluationError, match="rise"):
         by_size(match(*tables(sample), Criterion()), edges=(4, 2))
@@ -312,6 +315,6 @@ def test_crowd_regions_are_those_of_pycocotools(seed: int) -> None:
     matches = match(predicted, reference, criteria)
     assert len(matches.reference) == int((~crowd).sum())
     assert matches.ignored.any()
-    normal = box_level(predicted, reference, films="normal", resamples=100)
+    normal = box_level(predicted, reference, films="normal", bootstrap=Bootstrap(resamples=100))
     assert normal.fractures == int((~crowd).sum())
     assert not matches.normal[sample.reference_film].any()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.film import Confusion, from_confusion
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import clopper_pearson, predictive_value_at, proportion, wilson
@@ -63,7 +64,7 @@ def test_wilson_covers_95_percent_averaged_over_p(n: int) -> None:
 
 def test_the_papers_table_from_its_counts() -> None:
     """Jones et al. 2020: 95.2 (94.2-96.0), 81.3 (80.7-81.9), 47.4 (46.0-48.9), 99.0 (98.8-99.1)."""
-    found = from_confusion(Confusion(2299, 116, 2544, 11060), resamples=1000, seed=0)
+    found = from_confusion(Confusion(2299, 116, 2544, 11060), bootstrap=Bootstrap(resamples=1000, seed=0))
     paper = {
         "sensitivity": (95.2, 94.2, 96.0),
         "specificity": (81.3, 80.7, 81.9),
@@ -84,8 +85,8 @@ def test_multinomial_bootstrap_of_counts_is_the_bootstrap_of_films() -> None:
     counts = Confusion(60, 15, 40, 185)
     labels = np.repeat([1, 1, 0, 0], list(counts.to_dict().values()))
     calls = np.repeat([1, 0, 1, 0], list(counts.to_dict().values()))
-    films = film_level(labels, calls.astype(float), calls=calls, resamples=4000)
-    table = from_confusion(counts, resamples=4000)
+    films = film_level(labels, calls.astype(float), calls=calls, bootstrap=Bootstrap(resamples=4000))
+    table = from_confusion(counts, bootstrap=Bootstrap(resamples=4000))
     for name in ("ppv", "npv", "f1"):
         a, b = films[name], table[name]
         assert a.value == b.value

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fracture.errors import ConfigurationError, EvaluationError, UnreadableFileError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.cli import evaluate as command
 from fracture.evaluation.film import film_level
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
 from fracture.evaluation.page.thumbnails import find_images
 from fracture.evaluation.report import EvaluationReport, Settings, evaluate
+from fracture.evaluation.stats.agreement import KAPPA_DIFFERENCE
 from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
 from tests.evaluation.simulated import predictions, reference, write, write_lines
 
@@ -59,8 +62,7 @@ def test_content(report: EvaluationReport) -> None:
         cases.labels,
         cases.scores,
         calls=cases.calls,
-        groups=cases.groups,
-        resamples=100,
+        bootstrap=Bootstrap(groups=cases.groups, resamples=100),
         prevalences=FAST.prevalences,
     )
     assert report.overall.estimates == expected.estimates
@@ -262,7 +264,9 @@ def second_model(folder: Path, skill: float) -> Cases:
 
 def test_two_models(folder: Path, tmp_path: Path) -> None:
     cases = load(folder)
-    opponent = compare_models(cases, second_model(folder, 0.2), name="weak", resamples=200, kappa_resamples=200)
+    opponent = compare_models(
+        cases, second_model(folder, 0.2), name="weak", bootstrap=Bootstrap(resamples=200), kappa_resamples=200
+    )
     assert opponent.films == 120
     by = {part.metric: part for part in opponent.differences}
     assert float(by["auc"].difference) == pytest.approx(float(by["auc"].first) - float(by["auc"].second))
@@ -285,7 +289,9 @@ def test_readers(folder: Path, tmp_path: Path) -> None:
         for name, label in zip(cases.names[:100], cases.labels[:100], strict=True):
             rows.append(f"{reader},{Path(name).name},{int(label ^ (rng.random() < error))},{training}")
     (tmp_path / "readers.csv").write_text("\n".join(rows))
-    found = compare_readers(cases, read_readings(tmp_path / "readers.csv"), resamples=200)
+    found = compare_readers(
+        cases, read_readings(tmp_path / "readers.csv"), bootstrap=replace(KAPPA_DIFFERENCE, resamples=200)
+    )
     assert [(o.name, o.readers, o.films) for o in found] == [("resident", 2, 100), ("expert", 1, 100)]
     assert found[1].mcnemar
     assert found[0].kappa is not None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.resampling import Resampler
 from fracture.evaluation.stats.roc import (
     nearest_corner,
@@ -53,7 +56,7 @@ def test_simplified_drops_straight_runs_only() -> None:
 def test_vertical_band_against_a_loop(grouped: bool) -> None:
     labels, scores = films(1)
     groups = np.random.default_rng(0).integers(0, 60, 200) if grouped else None
-    band = roc_band(labels, scores, groups=groups, resamples=100, seed=2, points=41)
+    band = roc_band(labels, scores, bootstrap=Bootstrap(groups=groups, resamples=100, seed=2), points=41)
     resampler = Resampler.over(200, groups, resamples=100, seed=2)
     rows = []
     for drawn in resampler.draws():
@@ -70,9 +73,9 @@ def test_vertical_band_against_a_loop(grouped: bool) -> None:
 def test_fixed_width_band_holds_the_wanted_share_of_whole_curves() -> None:
     """By its definition: 90 % of the bootstrap curves lie within as a whole, and it is no wider than needed."""
     labels, scores = films(2, decimals=6)
-    options = {"method": "fwb", "resamples": 300, "seed": 3, "level": 0.9, "points": 1001}
-    band = roc_band(labels, scores, **options)  # type: ignore[arg-type]
-    narrower = roc_band(labels, scores, **(options | {"level": 0.8}))  # type: ignore[arg-type]
+    draws, options = Bootstrap(300, 3, 0.9), {"method": "fwb", "points": 1001}
+    band = roc_band(labels, scores, bootstrap=draws, **options)  # type: ignore[arg-type]
+    narrower = roc_band(labels, scores, bootstrap=replace(draws, level=0.8), **options)  # type: ignore[arg-type]
     assert band.width is not None
     assert narrower.width is not None
     assert narrower.width < band.width
@@ -99,10 +102,10 @@ def test_bands_coverage_on_known_curves() -> None:
     whole, points = [], []
     for seed in range(120):
         scores = rng.normal(1.5 * labels)
-        fixed = roc_band(labels, scores, method="fwb", resamples=200, seed=seed)
+        fixed = roc_band(labels, scores, method="fwb", bootstrap=Bootstrap(resamples=200, seed=seed))
         low, high = np.interp(grid, fixed.fpr, fixed.low), np.interp(grid, fixed.fpr, fixed.high)
         whole.append(bool(((low <= truth) & (truth <= high)).all()))
-        vertical = roc_band(labels, scores, resamples=200, seed=seed)
+        vertical = roc_band(labels, scores, bootstrap=Bootstrap(resamples=200, seed=seed))
         low, high = np.interp(grid, vertical.fpr, vertical.low), np.interp(grid, vertical.fpr, vertical.high)
         points.append(((low <= truth) & (truth <= high))[middle].mean())
     assert np.mean(whole) >= 0.93  # conservative in the paper and here
@@ -113,11 +116,11 @@ def test_band_needs_two_classes_groups_and_a_known_method() -> None:
     with pytest.raises(EvaluationError, match="fractured and normal"):
         roc_band([1, 1], [0.1, 0.2])
     with pytest.raises(EvaluationError, match="two groups"):
-        roc_band([1, 0], [0.1, 0.2], groups=[1, 1])
+        roc_band([1, 0], [0.1, 0.2], bootstrap=Bootstrap(groups=[1, 1]))
     with pytest.raises(EvaluationError, match="unknown ROC band"):
         roc_band([1, 0], [0.1, 0.2], method="kernel")  # type: ignore[arg-type]
     with pytest.raises(EvaluationError, match="too few resamples"):
-        roc_band([1, 0, 0, 0, 0], [0.1, 0.2, 0.3, 0.4, 0.5], resamples=50)
+        roc_band([1, 0, 0, 0, 0], [0.1, 0.2, 0.3, 0.4, 0.5], bootstrap=Bootstrap(resamples=50))
 
 
 @pytest.mark.parametrize("seed", range(8))

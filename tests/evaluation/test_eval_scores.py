@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from fracture.errors import EvaluationError
+from fracture.evaluation import Bootstrap, cohen_kappa
 from fracture.evaluation.stats.resampling import Resampler, bootstrap, bootstrap_columns, interval_of, replicates
 from fracture.evaluation.stats.scores import (
     auc,
@@ -53,7 +54,7 @@ def test_statistics_agree_with_scikit_learn(seed: int, decimals: int) -> None:
     )
     expected = metrics.average_precision_score(labels, scores)
     assert AveragePrecision(labels, scores)(whole(300))[0] == pytest.approx(expected, abs=1e-12)
-    assert float(brier(labels, scores, resamples=2)) == pytest.approx(
+    assert float(brier(labels, scores, bootstrap=Bootstrap(resamples=2))) == pytest.approx(
         metrics.brier_score_loss(labels, scores), abs=1e-12
     )
     calls = scores >= 0.5
@@ -108,13 +109,13 @@ def test_one_film_per_group() -> None:
 
 def test_the_percentile_interval_and_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, scores = films(3)
-    estimate = auc(labels, scores, resamples=200, seed=5, level=0.9)
+    estimate = auc(labels, scores, bootstrap=Bootstrap(resamples=200, seed=5, level=0.9))
     values = [metrics.roc_auc_score(labels[d], scores[d]) for d in Resampler.over(300, resamples=200, seed=5).draws()]
     assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(values, (0.05, 0.95))))
     assert float(estimate) == pytest.approx(metrics.roc_auc_score(labels, scores))
     monkeypatch.setattr("fracture.evaluation.stats.resampling.BLOCK_BYTES", 8 * 300 * 7)
-    assert auc(labels, scores, resamples=200, seed=5, level=0.9) == estimate
-    assert auc(labels, scores, resamples=200, seed=6, level=0.9) != estimate
+    assert auc(labels, scores, bootstrap=Bootstrap(resamples=200, seed=5, level=0.9)) == estimate
+    assert auc(labels, scores, bootstrap=Bootstrap(resamples=200, seed=6, level=0.9)) != estimate
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40), st.randoms())
@@ -194,7 +195,7 @@ def test_calibration_error_of_a_known_shift() -> None:
     rng = np.random.default_rng(5)
     truth = rng.random(40_000)
     labels = rng.random(40_000) < truth
-    estimate = calibration_error(labels, truth**1.4, resamples=100)
+    estimate = calibration_error(labels, truth**1.4, bootstrap=Bootstrap(resamples=100))
     expected = np.mean(truth - truth**1.4)  # the score is always too low
     assert float(estimate) == pytest.approx(expected, abs=0.006)
     assert estimate.low is not None
@@ -220,7 +221,7 @@ def test_one_class_one_group_and_lost_resamples_say_so() -> None:
     assert estimate.reason == "all 3 films are normal"
     assert average_precision([0, 0, 0], scores).reason == "no film is fractured"
     assert brier([0, 0, 0], scores).defined
-    single = auc([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.9], groups=["p"] * 4)
+    single = auc([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.9], bootstrap=Bootstrap(groups=["p"] * 4))
     assert single.value == 0.75
     assert single.low is None
     assert single.reason == "no interval: all films belong to one group"
@@ -266,11 +267,11 @@ def test_scores_outside_the_unit_interval_have_no_calibration() -> None:
 
 def test_bad_groups_weights_and_counts_are_refused() -> None:
     with pytest.raises(EvaluationError, match="one entry per film"):
-        auc([0, 1], [0.1, 0.2], groups=["a"])
+        auc([0, 1], [0.1, 0.2], bootstrap=Bootstrap(groups=["a"]))
     with pytest.raises(EvaluationError, match="NaN"):
-        auc([0, 1], [0.1, 0.2], groups=[1.0, float("nan")])
+        auc([0, 1], [0.1, 0.2], bootstrap=Bootstrap(groups=[1.0, float("nan")]))
     with pytest.raises(EvaluationError, match="two resamples"):
-        auc([0, 1], [0.1, 0.2], resamples=1)
+        auc([0, 1], [0.1, 0.2], bootstrap=Bootstrap(resamples=1))
     with pytest.raises(EvaluationError, match="column per film"):
         AreaUnderCurve([0, 1], [0.1, 0.2])(np.ones((1, 3)))
     with pytest.raises(EvaluationError, match="at least one bin"):
@@ -291,3 +292,26 @@ def test_the_same_draws_for_every_statistic() -> None:
     resampler = Resampler.over(9, resamples=5, seed=3)
     first = [d.tolist() for d in islice(resampler.draws(), 5)]
     assert first == [d.tolist() for d in resampler.draws()]
+
+
+def test_the_four_old_keywords_stand_for_a_bootstrap() -> None:
+    labels, scores = np.arange(60) % 3 == 0, np.random.default_rng(0).random(60)
+    groups = np.arange(60) // 2
+    with pytest.warns(DeprecationWarning, match="auc: give groups, level, resamples, seed as bootstrap"):
+        old = auc(labels, scores, groups=groups, resamples=50, seed=2, level=0.9)  # type: ignore[call-arg]
+    assert old == auc(labels, scores, bootstrap=Bootstrap(50, 2, 0.9, groups))
+    with pytest.warns(DeprecationWarning, match="cohen_kappa: give seed"):
+        kappa = cohen_kappa(labels, scores > 0.5, seed=3)  # type: ignore[call-arg]
+    assert kappa.method == "bootstrap, m = 2000"  # what was not given stays as the function has it
+
+
+def test_a_bootstrap_of_a_part_of_the_films() -> None:
+    draws = Bootstrap(groups=["a", "b", "a", "c"])
+    assert list(draws.of(np.array([True, False, True, True])).groups) == ["a", "a", "c"]  # type: ignore[arg-type]
+    assert draws.of(np.array([3, 0])).over(2).clusters == 2
+    assert Bootstrap().of(np.array([0])).groups is None
+    for bad in ({"resamples": 1}, {"level": 1.0}):
+        with pytest.raises(EvaluationError):
+            Bootstrap(**bad)  # type: ignore[arg-type]
+    with pytest.raises(EvaluationError, match="one entry per film"):
+        draws.over(3)

@@ -16,6 +16,7 @@ from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.reporting import fold_judges, measure_robustness, sample_films
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption
@@ -65,7 +66,11 @@ def test_the_clean_row_is_what_predict_says(
         detector.predict(unannotated.image_path(film), region=film.regions, operating_point="high_sensitivity")
         for film in unannotated
     ]
-    area = auc([film.fractured for film in unannotated], [p.probability for p in found], resamples=RESAMPLES)
+    area = auc(
+        [film.fractured for film in unannotated],
+        [p.probability for p in found],
+        bootstrap=Bootstrap(resamples=RESAMPLES),
+    )
     assert result["clean"]["auc"]["value"] == pytest.approx(area.value, abs=1e-12)
     calls = [p.fractured for p, film in zip(found, unannotated, strict=True) if film.fractured]
     assert result["clean"]["sensitivity"]["count"] == sum(calls)
@@ -134,7 +139,9 @@ def test_folds_judge_what_they_held_out(tiny_weights: Path, two_sites: Annotated
     assert result["films"] == sum(len(films) for _, films in few)
     scores = [d.predict(films.image_path(f)).probability for d, films in few for f in films]
     labels = [f.fractured for _, films in few for f in films]
-    assert result["clean"]["auc"]["value"] == pytest.approx(auc(labels, scores, resamples=10).value)
+    assert result["clean"]["auc"]["value"] == pytest.approx(
+        auc(labels, scores, bootstrap=Bootstrap(resamples=10)).value
+    )
     other = card.model_copy(update={"members": (card.members[0].model_copy(update={"sha256": "0" * 64}),)})
     shutil.copytree(tiny_weights, tmp_path / "other")
     other.write(tmp_path / "other")

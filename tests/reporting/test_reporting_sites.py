@@ -10,6 +10,7 @@ import pytest
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
+from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.reporting import site_analysis
 from fracture.reporting.result_sections import section
@@ -32,7 +33,9 @@ def test_within_sites_and_hardware(result: dict[str, Any], two_sites: AnnotatedS
     scores = {line["source"]: line["probability"] for line in map(json.loads, predictions.read_text().splitlines())}
     for name, keep in (("A", lambda f: f.site == "A"), ("C", lambda f: f.site != "A")):
         films = [film for film in two_sites if keep(film)]
-        expected = auc([f.fractured for f in films], [scores[f.source] for f in films], resamples=10).value
+        expected = auc(
+            [f.fractured for f in films], [scores[f.source] for f in films], bootstrap=Bootstrap(resamples=10)
+        ).value
         assert row(result, "site", name)["auc"]["value"] == pytest.approx(expected)
         assert row(result, "site", name)["films"] == len(films)
     assert row(result, "site", "A")["auc"]["value"] == 1.0

@@ -13,8 +13,8 @@ from fracture.evaluation.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from fracture.evaluation.cohorts import CohortRow
+    from fracture.evaluation.findings import Findings, Worst
     from fracture.evaluation.opponents import Opponent
-    from fracture.evaluation.report import EvaluationReport, Worst
 
 __all__ = ["render"]
 
@@ -46,9 +46,7 @@ class _Numbers:
         return f"<b>Figure {self.figures}.</b>"
 
 
-def render(
-    report: EvaluationReport, pictures: dict[str, str], films: dict[int, str], *, images_given: bool = False
-) -> str:
+def render(report: Findings, pictures: dict[str, str], films: dict[int, str], *, images_given: bool = False) -> str:
     """The page.
 
     Args:
@@ -81,7 +79,7 @@ def render(
     return PAGE.substitute(title=f"Evaluation of {escape(name)}", body="\n".join(part for part in parts if part))
 
 
-def _head(report: EvaluationReport) -> str:
+def _head(report: Findings) -> str:
     cases = report.cases
     name = ", ".join(cases.models) or "Fracture detector"
     return (
@@ -92,7 +90,7 @@ def _head(report: EvaluationReport) -> str:
     )
 
 
-def _plain(report: EvaluationReport) -> str:
+def _plain(report: Findings) -> str:
     main = report.overall
     lines = []
     sensitivity, specificity, ppv, npv = (main[name] for name in _COLUMNS)
@@ -134,7 +132,7 @@ def _plain(report: EvaluationReport) -> str:
     return f'<div class="plain"><b>In plain words</b><ul>{items}</ul><p class="note">{brackets}</p></div>'
 
 
-def _headline(report: EvaluationReport, count: _Numbers) -> str:
+def _headline(report: Findings, count: _Numbers) -> str:
     rows = [_row(row) for row in report.headline]
     rows += [_row(row, indent=False) for row in _named(report.indicators)]
     how = report.overall["auc"].method
@@ -146,7 +144,7 @@ def _headline(report: EvaluationReport, count: _Numbers) -> str:
     return "<h2>Results</h2>" + table + _further(report, count)
 
 
-def _further(report: EvaluationReport, count: _Numbers) -> str:
+def _further(report: Findings, count: _Numbers) -> str:
     main, beside = report.overall, report.overall.beside
     rows = [("AUC, without resampling", beside["auc"], False)]
     rows += [
@@ -168,7 +166,7 @@ def _further(report: EvaluationReport, count: _Numbers) -> str:
     return _table(f"{count.table()} Further measures, all films.", ("", "Value", "Interval by"), cells)
 
 
-def _discrimination(report: EvaluationReport, pictures: dict[str, str], count: _Numbers) -> str:
+def _discrimination(report: Findings, pictures: dict[str, str], count: _Numbers) -> str:
     if "roc" not in pictures:
         reason = escape(report.overall["auc"].reason or "")
         return f'<p class="na">ROC and precision-recall curves are not defined: {reason}.</p>'
@@ -184,7 +182,7 @@ def _discrimination(report: EvaluationReport, pictures: dict[str, str], count: _
     return f'<div class="pair">{left}{right}</div>'
 
 
-def _subgroups(report: EvaluationReport, pictures: dict[str, str], count: _Numbers) -> str:
+def _subgroups(report: Findings, pictures: dict[str, str], count: _Numbers) -> str:
     rows = []
     for cut, title in _CUTS.items():
         part = report.rows(cut)
@@ -210,7 +208,7 @@ def _subgroups(report: EvaluationReport, pictures: dict[str, str], count: _Numbe
     return body
 
 
-def _balanced(report: EvaluationReport) -> str:
+def _balanced(report: Findings) -> str:
     b = report.balanced
     if b is None or b.auc.value is None:
         why = "Not defined: no combination of site, hardware and region holds both classes."
@@ -230,7 +228,7 @@ def _balanced(report: EvaluationReport) -> str:
     )
 
 
-def _thresholds(report: EvaluationReport, count: _Numbers) -> str:
+def _thresholds(report: Findings, count: _Numbers) -> str:
     body = "<h2>Thresholds and prevalence</h2>"
     marks: dict[float, list[str]] = {}
     table = {row.threshold: row for row in report.thresholds}
@@ -273,7 +271,7 @@ def _thresholds(report: EvaluationReport, count: _Numbers) -> str:
     return body
 
 
-def _calibration(report: EvaluationReport, pictures: dict[str, str], count: _Numbers) -> str:
+def _calibration(report: Findings, pictures: dict[str, str], count: _Numbers) -> str:
     body = "<h2>Scores and calibration</h2>"
     left = (
         _figure(
@@ -294,7 +292,7 @@ def _calibration(report: EvaluationReport, pictures: dict[str, str], count: _Num
     return body + text + f'<div class="pair">{left}{right}</div>'
 
 
-def _boxes(report: EvaluationReport, pictures: dict[str, str], count: _Numbers) -> str:
+def _boxes(report: Findings, pictures: dict[str, str], count: _Numbers) -> str:
     body = "<h2>Where the fractures are</h2>"
     boxes = report.boxes
     if boxes is None:
@@ -343,7 +341,7 @@ def _boxes(report: EvaluationReport, pictures: dict[str, str], count: _Numbers) 
     return body + text + f'<div class="pair"><div>{figure}</div><div>{tables}</div></div>'
 
 
-def _opponents(report: EvaluationReport, count: _Numbers) -> str:
+def _opponents(report: Findings, count: _Numbers) -> str:
     if not report.opponents:
         return ""
     body = "<h2>Comparison on the same films</h2>"
@@ -394,7 +392,7 @@ def _opponent(opponent: Opponent, count: _Numbers) -> str:
     )
 
 
-def _worst(report: EvaluationReport, films: dict[int, str], count: _Numbers, *, images_given: bool) -> str:
+def _worst(report: Findings, films: dict[int, str], count: _Numbers, *, images_given: bool) -> str:
     if not report.misses and not report.alarms:
         return ""
     body = "<h2>The worst films</h2>"
@@ -433,8 +431,8 @@ def _film_row(film: Worst) -> str:
     return f"<tr><td>{escape(film.name)}</td><td>{film.score:.3f}</td><td>{called}</td></tr>"
 
 
-def _cohort(report: EvaluationReport) -> str:
-    from fracture.evaluation.report import threshold_summary
+def _cohort(report: Findings) -> str:
+    from fracture.evaluation.findings import threshold_summary
 
     cases = report.cases
     facts = [
@@ -474,7 +472,7 @@ def _cohort(report: EvaluationReport) -> str:
     return '<h2>Films and model</h2><ul class="facts">' + "".join(f"<li>{fact}</li>" for fact in facts) + "</ul>"
 
 
-def _methods(report: EvaluationReport) -> str:
+def _methods(report: Findings) -> str:
     settings = report.settings
     return (
         "<h2>Methods</h2>"
@@ -489,7 +487,7 @@ def _methods(report: EvaluationReport) -> str:
     )
 
 
-def _limits(report: EvaluationReport) -> str:
+def _limits(report: Findings) -> str:
     cases = report.cases
     limits = [
         "Predictive values hold for these films’ share of fractures only; see the table at other shares.",
@@ -518,7 +516,7 @@ def _limits(report: EvaluationReport) -> str:
     return '<h2>Limits</h2><ol class="limits">' + "".join(f"<li>{escape(limit)}</li>" for limit in limits) + "</ol>"
 
 
-def _foot(report: EvaluationReport) -> str:
+def _foot(report: Findings) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.manifest.versions.items())
     files = "".join(
         f"<br>{escape(role.capitalize())}: {escape(entry['name'])}, SHA-256 <code>{entry['sha256']}</code>"
@@ -583,5 +581,5 @@ def _and(names: Sequence[str]) -> str:
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
 
 
-def _file(report: EvaluationReport, role: str) -> str:
+def _file(report: Findings, role: str) -> str:
     return report.manifest.files.get(role, {}).get("name", f"{role} in memory")

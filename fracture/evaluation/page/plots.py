@@ -22,9 +22,9 @@ from fracture.evaluation.stats.estimate import Estimate
 from fracture.marks import png_mark
 
 if TYPE_CHECKING:
-    from fracture.evaluation.report import EvaluationReport
+    from fracture.evaluation.findings import Findings
 
-__all__ = ["draw_all", "figures", "region_label", "thinned"]
+__all__ = ["BLUE", "GREEN", "ORANGE", "draw_all", "figures", "region_label", "style", "thinned"]
 
 BLUE, ORANGE, GREEN, GRAY = "#0b5394", "#c55a11", "#2e7d32", "#6b7280"
 _INK, _LIGHT = "#1f2933", "#d9dee4"
@@ -54,12 +54,13 @@ _STYLE = {
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The library's look of a figure, inside a ``with``."""
     with mpl.rc_context(cast(Any, _STYLE)):
         yield
 
 
-def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
+def draw_all(report: Findings, folder: Path) -> dict[str, str]:
     """Draw every figure that the report has data for into ``folder`` as PNG (200 dpi) and SVG.
 
     Returns:
@@ -67,7 +68,7 @@ def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
     """
     texts = {}
     for name, figure in figures(report).items():
-        with _style():
+        with style():
             FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, pil_kwargs={"pnginfo": png_mark()})
             out = io.StringIO()
             FigureCanvasSVG(figure).print_figure(out, metadata={"Date": None})
@@ -76,10 +77,10 @@ def draw_all(report: EvaluationReport, folder: Path) -> dict[str, str]:
     return texts
 
 
-def figures(report: EvaluationReport) -> dict[str, Figure]:
+def figures(report: Findings) -> dict[str, Figure]:
     """Name to figure, for every figure that the report has data for."""
     drawn: dict[str, Figure] = {}
-    with _style():
+    with style():
         if any(row.result is not None for row in report.rows("region")):
             drawn["forest"] = _forest(report)
         if report.roc is not None:
@@ -121,7 +122,7 @@ def _bar(axes: Any, estimate: Estimate, y: float, color: str, factor: float = 1.
     axes.plot([factor * estimate.value], [y], "s", color=color, ms=5)
 
 
-def _forest(report: EvaluationReport) -> Figure:
+def _forest(report: Findings) -> Figure:
     rows: list[CohortRow] = [report.headline[0], *(row for row in report.rows("region") if row.result is not None)]
     names = ("auc", "sensitivity", "specificity")
     titles = ("AUC", "Sensitivity, %", "Specificity, %")
@@ -159,7 +160,7 @@ def _forest(report: EvaluationReport) -> Figure:
     return figure
 
 
-def _roc(report: EvaluationReport) -> Figure:
+def _roc(report: Findings) -> Figure:
     figure = _figure(4.6, 4.5)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_LIGHT, lw=1)
@@ -200,7 +201,7 @@ def _roc(report: EvaluationReport) -> Figure:
     return figure
 
 
-def _zoom(report: EvaluationReport, axes: Any) -> None:
+def _zoom(report: Findings, axes: Any) -> None:
     """The upper left corner, where a good detector's curve lies, enlarged."""
     inset = axes.inset_axes((0.44, 0.36, 0.54, 0.46))
     for band, alpha in ((report.simultaneous, 0.10), (report.band, 0.28)):
@@ -227,7 +228,7 @@ def _zoom(report: EvaluationReport, axes: Any) -> None:
     inset.grid(visible=True)
 
 
-def _precision_recall(report: EvaluationReport) -> Figure:
+def _precision_recall(report: Findings) -> Figure:
     figure = _figure(4.6, 4.5)
     axes = figure.subplots()
     if report.pr is not None:
@@ -249,7 +250,7 @@ def _precision_recall(report: EvaluationReport) -> Figure:
     return figure
 
 
-def _calibration(report: EvaluationReport) -> Figure:
+def _calibration(report: Findings) -> Figure:
     figure = _figure(4.6, 4.5)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=(0, (4, 3)), label="Perfect calibration")
@@ -271,7 +272,7 @@ def _calibration(report: EvaluationReport) -> Figure:
     return figure
 
 
-def _scores(report: EvaluationReport) -> Figure:
+def _scores(report: Findings) -> Figure:
     figure = _figure(4.6, 4.5)
     top, bottom = figure.subplots(2, 1, sharex=True)
     cases = report.cases
@@ -297,7 +298,7 @@ def _scores(report: EvaluationReport) -> Figure:
     return figure
 
 
-def _froc(report: EvaluationReport) -> Figure:
+def _froc(report: Findings) -> Figure:
     figure = _figure(4.6, 4.5)
     axes = figure.subplots()
     if report.boxes is not None:

@@ -15,7 +15,7 @@ from fracture.errors import FractureError, UnreadableFileError, unforeseen
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.evaluation.report import EvaluationReport
+    from fracture.evaluation.findings import Findings
 
 __all__ = ["SIDE", "find_images", "thumbnails"]
 
@@ -27,7 +27,7 @@ _LISTED = 3
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", "")
 
 
-def thumbnails(report: EvaluationReport, images: Path) -> dict[int, str]:
+def thumbnails(report: Findings, images: Path) -> dict[int, str]:
     """Film number to a JPEG data URI, for the worst misses and false alarms that the folder holds.
 
     Reference boxes are green and solid; the three best predicted boxes orange and dashed. A film that is missing or
@@ -99,7 +99,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("L"))
 
 
-def _draw(report: EvaluationReport, film: int, pixels: NDArray[np.uint8]) -> str:
+def _draw(report: Findings, film: int, pixels: NDArray[np.uint8]) -> str:
     height, width = pixels.shape
     scale = SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

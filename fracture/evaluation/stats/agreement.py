@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, chdtrc
+from scipy.stats import binomtest, chi2
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray, IntArray, as_binary, paired
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler, interval_of, point_of, replicates
+from fracture.evaluation.stats.resampling import Bootstrap, bootstrap_keywords, point_of, replicates
 from fracture.evaluation.stats.roc import RocBand
+from fracture.evaluation.stats.statistics import divide
 
 __all__ = [
     "MARGIN",
@@ -40,6 +41,12 @@ __all__ = [
 
 MARGIN = 0.103
 """Non-inferiority margin of Krogue et al. 2020: the mean pairwise kappa difference of observers of equal training."""
+
+KAPPA = Bootstrap(resamples=2000)
+KAPPA_DIFFERENCE = Bootstrap(resamples=2000, one_per_group=True)
+"""The draws of Krogue et al. 2020."""
+
+_ONE_CLASS = "agreement by chance is complete: only one class was ever named"
 
 Weighting = Literal["linear", "quadratic"]
 
@@ -71,9 +78,7 @@ class _Kappa:
         chance = np.einsum("bi,bj->bij", table.sum(axis=2), table.sum(axis=1))
         seen = (table * self._cost).sum(axis=(1, 2)) * total
         expected = (chance * self._cost).sum(axis=(1, 2))
-        out = np.full(total.shape, np.nan)
-        np.divide(seen, expected, out=out, where=expected > 0)
-        return 1.0 - out
+        return 1.0 - divide(seen, expected)
 
 
 def kappa_statistic(reference: ArrayLike, readings: ArrayLike, *, weighting: Weighting | None = None) -> _Kappa:
@@ -82,16 +87,13 @@ def kappa_statistic(reference: ArrayLike, readings: ArrayLike, *, weighting: Wei
     return _Kappa(truth, rows[0], classes, weighting)
 
 
+@bootstrap_keywords
 def cohen_kappa(
     first: ArrayLike,
     second: ArrayLike,
     *,
     weighting: Weighting | None = None,
-    groups: ArrayLike | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-    one_per_group: bool = False,
+    bootstrap: Bootstrap = KAPPA,
 ) -> Estimate:
     """Cohen's kappa with a percentile bootstrap interval.
 
@@ -99,11 +101,7 @@ def cohen_kappa(
         first: Labels (n,), numbers or strings; ordered by value where ``weighting`` is given.
         second: Labels (n,), or (readers, n): the readers' films are then pooled into one table.
         weighting: ``None``, ``"linear"`` or ``"quadratic"``.
-        groups: (n,) patients or ``None``.
-        resamples: Number of resamples (2,000 in the hip paper).
-        seed: Seed of the draws.
-        level: Confidence level.
-        one_per_group: Pick one film of each patient at random in every iteration first.
+        bootstrap: How the interval is drawn (2,000 resamples in the hip paper).
 
     Returns:
         The kappa of all films with the interval; not defined where both sides name one and the same class only.
@@ -113,16 +111,7 @@ def cohen_kappa(
     """
     truth, (rows,), classes = _readings(first, second)
     statistic = _Kappa(truth, rows, classes, weighting)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed, one_per_group=one_per_group)
-    return interval_of(
-        point_of(statistic, truth.size),
-        replicates({"kappa": statistic}, resampler)["kappa"],
-        level=level,
-        method=resampler.method,
-        n=truth.size,
-        clusters=resampler.clusters,
-        reason="agreement by chance is complete: only one class was ever named",
-    )
+    return bootstrap.over(truth.size).estimate(statistic, _ONE_CLASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +171,14 @@ def mcnemar(
     counts = (int((right_a & right_b).sum()), first_only, second_only, int((~right_a & ~right_b).sum()))
     different = first_only + second_only
     if exact if exact is not None else different < 25:
-        p_value = 1.0 if different == 0 else min(1.0, 2.0 * float(bdtr(min(first_only, second_only), different, 0.5)))
+        p_value = 1.0 if different == 0 else float(binomtest(first_only, different).pvalue)
         return McNemar(*counts, None, p_value, "exact binomial")
     if different == 0:
         return McNemar(*counts, 0.0, 1.0, "chi-square")
     gap = max(0.0, abs(first_only - second_only) - (1.0 if correction else 0.0))
     statistic = gap**2 / different
     name = "chi-square, continuity-corrected" if correction else "chi-square"
-    return McNemar(*counts, statistic, float(chdtrc(1, statistic)), name)
+    return McNemar(*counts, statistic, float(chi2.sf(statistic, 1)), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,16 +285,13 @@ def verdict(difference: Estimate, margin: float = MARGIN, *, below_band: bool | 
     return "inferior" if difference.high < -margin else "inconclusive"
 
 
+@bootstrap_keywords
 def compare_kappa(
     reference: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
     *,
-    groups: ArrayLike | None = None,
-    one_per_group: bool = True,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = KAPPA_DIFFERENCE,
     margin: float = MARGIN,
     band: RocBand | None = None,
 ) -> KappaComparison:
@@ -315,11 +301,8 @@ def compare_kappa(
         reference: Labels (n,), numbers or strings, two classes or more.
         first: Labels (n,) or (readers, n), usually the model's.
         second: Labels (n,) or (readers, n), usually a group of readers, pooled.
-        groups: (n,) patients; ``None``: each film its own.
-        one_per_group: In each iteration first drop all films but one of each patient, as the paper does.
-        resamples: Iterations.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How the difference is drawn. By default as in the paper: 2,000 iterations, in each of which all
+            films but one of each patient are dropped first.
         margin: Non-inferiority margin.
         band: The model's ROC band; with it, superiority also needs the readers' point below the band. The labels
             must then be 0/1.
@@ -329,22 +312,12 @@ def compare_kappa(
     """
     truth, (a, b), classes = _readings(reference, first, second)
     kappa_a, kappa_b = _Kappa(truth, a, classes), _Kappa(truth, b, classes)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed, one_per_group=one_per_group)
+    resampler = bootstrap.over(truth.size)
     values = replicates({"first": kappa_a, "second": kappa_b}, resampler)
 
-    def of(name: str, point: float | None) -> Estimate:
-        return interval_of(
-            point,
-            values[name],
-            level=level,
-            method=resampler.method,
-            n=truth.size,
-            clusters=resampler.clusters,
-            reason="agreement by chance is complete: only one class was ever named",
-        )
-
     point_a, point_b = point_of(kappa_a, truth.size), point_of(kappa_b, truth.size)
-    estimate_a, estimate_b = of("first", point_a), of("second", point_b)
+    estimate_a = resampler.interval(point_a, values["first"], _ONE_CLASS)
+    estimate_b = resampler.interval(point_b, values["second"], _ONE_CLASS)
     values["difference"] = values["first"] - values["second"]
     usable = values["difference"][np.isfinite(values["difference"])]
     if point_a is None or point_b is None or not usable.size:
@@ -352,11 +325,11 @@ def compare_kappa(
         observed = None
     else:
         observed = point_a - point_b
-        difference = of("difference", float(usable.mean()))
-        difference = replace(difference, method=f"{resampler.method}, mean of the bootstrap values")
+        mean = float(usable.mean())
+        difference = resampler.interval(mean, values["difference"], note=", mean of the bootstrap values")
     below = None
     if band is not None:
-        below = readers_point(reference, second, level=level).below(band)
+        below = readers_point(reference, second, level=bootstrap.level).below(band)
     return KappaComparison(
         estimate_a, estimate_b, difference, observed, margin, verdict(difference, margin, below_band=below), below
     )

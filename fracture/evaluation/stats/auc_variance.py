@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
+from scipy.stats import norm, rankdata
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import (
@@ -23,21 +23,14 @@ from fracture.evaluation.stats.checks import (
     as_groups,
     as_level,
     as_scores,
+    labeled,
     paired,
 )
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import normal_quantile
 from fracture.evaluation.stats.scores import one_class_reason
 
-__all__ = ["PairedAuc", "delong", "delong_covariance", "delong_test", "midranks"]
-
-
-def midranks(values: FloatArray) -> FloatArray:
-    """Ranks 1 .. n with ties at their mean rank, float64 (n,)."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: FloatArray = (last - (counts - 1) / 2.0)[inverse]
-    return ranks
+__all__ = ["PairedAuc", "delong", "delong_covariance", "delong_test"]
 
 
 def delong_covariance(
@@ -67,9 +60,9 @@ def delong_covariance(
     m, n = int(truth.sum()), int((~truth).sum())
     areas, first, second = [], [], []
     for row in rows:
-        together = midranks(row)
-        v10 = (together[truth] - midranks(row[truth])) / n
-        v01 = 1.0 - (together[~truth] - midranks(row[~truth])) / m
+        together = rankdata(row)
+        v10 = (together[truth] - rankdata(row[truth])) / n
+        v01 = 1.0 - (together[~truth] - rankdata(row[~truth])) / m
         areas.append(float(v10.mean()))
         first.append(_cluster_sums(v10 - v10.mean(), cluster[truth], cluster))
         second.append(_cluster_sums(v01 - v10.mean(), cluster[~truth], cluster))
@@ -102,8 +95,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike | None = N
     Raises:
         EvaluationError: Bad input; one class only gives an estimate that is not defined instead.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     z = normal_quantile(as_level(level))
     method = "DeLong" if groups is None else "DeLong by group (Obuchowski 1997)"
     reason = one_class_reason(truth)
@@ -112,7 +104,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike | None = N
     try:
         areas, covariance = delong_covariance(truth, score, groups)
     except EvaluationError as error:
-        value = float((midranks(score)[truth].mean() - (truth.sum() + 1) / 2) / (~truth).sum())
+        value = float((rankdata(score)[truth].mean() - (truth.sum() + 1) / 2) / (~truth).sum())
         return Estimate(value, level=level, method=method, n=truth.size, reason=f"no interval: {error.what}")
     value, variance = float(areas[0]), float(covariance[0, 0])
     if variance <= 0.0:
@@ -184,7 +176,7 @@ def delong_test(
     error = math.sqrt(variance)
     statistic = difference / error
     estimate = Estimate(difference, difference - z * error, difference + z * error, level, method, truth.size)
-    return PairedAuc(float(areas[0]), float(areas[1]), estimate, statistic, float(2.0 * ndtr(-abs(statistic))))
+    return PairedAuc(float(areas[0]), float(areas[1]), estimate, statistic, float(2.0 * norm.sf(abs(statistic))))
 
 
 def _cluster_sums(values: FloatArray, members: IntArray, cluster: IntArray) -> FloatArray:

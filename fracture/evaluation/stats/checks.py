@@ -18,6 +18,7 @@ __all__ = [
     "as_level",
     "as_scores",
     "as_weights",
+    "labeled",
     "paired",
 ]
 
@@ -139,6 +140,19 @@ def paired(first: NDArray[Any], second: NDArray[Any], names: str = "labels and s
     """
     if first.shape != second.shape:
         raise EvaluationError(f"{names} must have the same length", got=f"{first.size} and {second.size}")
+
+
+def labeled(
+    labels: ArrayLike, scores: ArrayLike, name: str = "scores", *, unit_interval: bool = False
+) -> tuple[BoolArray, FloatArray]:
+    """Labels and scores of the same films, checked by ``as_binary``, ``as_scores`` and ``paired``.
+
+    Raises:
+        EvaluationError: As these do.
+    """
+    truth, score = as_binary(labels), as_scores(scores, name, unit_interval=unit_interval)
+    paired(truth, score)
+    return truth, score
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray[Any]:

@@ -15,7 +15,14 @@ from numpy.typing import ArrayLike
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, as_scores, paired
 from fracture.evaluation.stats.estimate import Estimate
-from fracture.evaluation.stats.resampling import Resampler, Statistic, interval_of, point_of, replicates
+from fracture.evaluation.stats.resampling import (
+    DEFAULT,
+    Bootstrap,
+    Statistic,
+    bootstrap_keywords,
+    point_of,
+    replicates,
+)
 from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
@@ -63,17 +70,14 @@ class PairedDifference:
         }
 
 
+@bootstrap_keywords
 def paired_bootstrap(
     labels: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
     metric: str | Metric = "auc",
     *,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    one_per_group: bool = False,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> PairedDifference:
     """Bootstrap the difference of a metric between two models.
 
@@ -84,11 +88,7 @@ def paired_bootstrap(
         metric: One of ``METRICS``, or any function of (labels, scores) to a number, such as
             ``sklearn.metrics.roc_auc_score``; it is called once per resample and model, and a ``ValueError`` or NaN
             means that the resample does not define it.
-        groups: (n,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-        level: Confidence level.
-        one_per_group: Pick one film of each group at random first.
+        bootstrap: How the resamples, the same for both models, are drawn.
 
     Raises:
         EvaluationError: Bad input or an unknown metric.
@@ -102,23 +102,13 @@ def paired_bootstrap(
         key: _named(metric, truth, score) if isinstance(metric, str) else _general(metric, truth, score)
         for key, score in zip(("first", "second"), scores, strict=True)
     }
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed, one_per_group=one_per_group)
+    resampler = bootstrap.over(truth.size)
     values = replicates(statistics, resampler)
     values["difference"] = values["first"] - values["second"]
     points = {key: point_of(statistic, truth.size) for key, statistic in statistics.items()}
     a, b = points["first"], points["second"]
     points["difference"] = None if a is None or b is None else a - b
-    estimates = {
-        key: interval_of(
-            points[key],
-            values[key],
-            level=level,
-            method=f"{resampler.method}, paired",
-            n=truth.size,
-            clusters=resampler.clusters,
-        )
-        for key in ("first", "second", "difference")
-    }
+    estimates = {key: resampler.interval(points[key], values[key], note=", paired") for key in points}
     usable = values["difference"][np.isfinite(values["difference"])]
     p_value = None
     if estimates["difference"].has_interval:

@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import chdtrc, ndtr
+from scipy.stats import chi2_contingency, kruskal, norm, rankdata
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.stats.auc_variance import midranks
 from fracture.evaluation.stats.checks import FloatArray, as_scores
 
 __all__ = [
@@ -78,10 +77,9 @@ def chi_square(table: ArrayLike) -> ChiSquare:
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     if min(counts.shape) < 2:
         raise EvaluationError("chi-square needs two rows and two columns with counts", got=counts.shape)
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    degrees = (counts.shape[0] - 1) * (counts.shape[1] - 1)
-    return ChiSquare(statistic, degrees, float(chdtrc(degrees, statistic)), expected, bool(expected.min() < 5))
+    found = chi2_contingency(counts, correction=False)
+    expected: FloatArray = found.expected_freq
+    return ChiSquare(float(found.statistic), int(found.dof), float(found.pvalue), expected, bool(expected.min() < 5))
 
 
 def split_balance(splits: Sequence[object], classes: Sequence[object]) -> ChiSquare:
@@ -130,14 +128,9 @@ def kruskal_wallis(samples: Mapping[str, ArrayLike]) -> KruskalWallis:
     Raises:
         EvaluationError: Fewer than two samples, an empty one, NaN, or all values equal.
     """
-    values, ranks, ties = _ranked(samples)
-    total = sum(part.size for part in values.values())
-    if ties >= total**3 - total:
-        raise EvaluationError("Kruskal-Wallis is not defined where all values are equal")
-    between = sum(rank.sum() ** 2 / rank.size for rank in ranks.values())
-    statistic = (12.0 / (total * (total + 1)) * between - 3.0 * (total + 1)) / (1.0 - ties / (total**3 - total))
-    degrees = len(values) - 1
-    return KruskalWallis(float(statistic), degrees, float(chdtrc(degrees, max(statistic, 0.0))))
+    values = list(_ranked(samples, "Kruskal-Wallis")[0].values())
+    found = kruskal(*values)
+    return KruskalWallis(float(found.statistic), len(values) - 1, float(found.pvalue))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +159,8 @@ class DunnPair:
 def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferroni") -> tuple[DunnPair, ...]:
     """Dunn's test of all pairs of samples, tie-corrected.
 
+    Neither SciPy nor scikit-learn has it, so it is ours:
+
     z = (R_i - R_j) / sqrt((N(N+1)/12 - sum(t³-t)/(12(N-1))) (1/n_i + 1/n_j)) with R the mean ranks over all N values.
 
     Args:
@@ -175,10 +170,8 @@ def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferro
     Raises:
         EvaluationError: As for ``kruskal_wallis``, or an unknown adjustment.
     """
-    values, ranks, ties = _ranked(samples)
+    values, ranks, ties = _ranked(samples, "Dunn's test")
     total = sum(part.size for part in values.values())
-    if ties >= total**3 - total:
-        raise EvaluationError("Dunn's test is not defined where all values are equal")
     variance = total * (total + 1) / 12.0 - ties / (12.0 * (total - 1))
     names = list(values)
     raw = []
@@ -186,7 +179,7 @@ def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferro
         for second in names[i + 1 :]:
             error = np.sqrt(variance * (1.0 / values[first].size + 1.0 / values[second].size))
             z = float((ranks[first].mean() - ranks[second].mean()) / error)
-            raw.append((first, second, z, float(2.0 * ndtr(-abs(z)))))
+            raw.append((first, second, z, float(2.0 * norm.sf(abs(z)))))
     adjusted = adjust([row[3] for row in raw], adjustment)
     return tuple(DunnPair(*row, more) for row, more in zip(raw, adjusted, strict=True))
 
@@ -212,14 +205,16 @@ def adjust(p_values: Sequence[float], adjustment: Adjustment = "bonferroni") -> 
     raise EvaluationError("unknown adjustment", got=adjustment, allowed=("bonferroni", "holm", "none"))
 
 
-def _ranked(samples: Mapping[str, ArrayLike]) -> tuple[dict[str, FloatArray], dict[str, FloatArray], float]:
+def _ranked(samples: Mapping[str, ArrayLike], test: str) -> tuple[dict[str, FloatArray], dict[str, FloatArray], float]:
     if len(samples) < 2:
         raise EvaluationError("a comparison of samples needs at least two", got=len(samples))
     values = {name: as_scores(sample, f"sample {name!r}") for name, sample in samples.items()}
     together = np.concatenate(list(values.values()))
     if together.size < 3:
         raise EvaluationError("a rank test needs at least three values", got=together.size)
-    ranks = midranks(together)
+    if (together == together[0]).all():
+        raise EvaluationError(f"{test} is not defined where all values are equal")
+    ranks = rankdata(together)
     edges = np.cumsum([part.size for part in values.values()])[:-1]
     split = dict(zip(values, np.split(ranks, edges), strict=True))
     counts = np.unique(together, return_counts=True)[1].astype(np.float64)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
+from scipy.stats import binomtest
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import as_level
@@ -27,6 +28,9 @@ def normal_quantile(level: float) -> float:
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval without continuity correction.
+
+    Equal to ``scipy.stats.binomtest(...).proportion_ci(method="wilson")`` but for the last bit; ours because that
+    counts an exact test first and takes 400 times as long.
 
     Args:
         successes: Number of successes, 0 .. n.
@@ -58,10 +62,8 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float,
         EvaluationError: ``n`` is 0, or ``successes`` is outside 0 .. n.
     """
     _check_counts(successes, n)
-    tail = (1.0 - as_level(level)) / 2.0
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1.0 - tail))
-    return low, high
+    found = binomtest(successes, n).proportion_ci(as_level(level), method="exact")
+    return float(found.low), float(found.high)
 
 
 def proportion(

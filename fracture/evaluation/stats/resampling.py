@@ -12,21 +12,29 @@ after that first step is our reading of "bootstrapping" there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+from warnings import warn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.stats.checks import FloatArray, IntArray, as_groups, as_level
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_groups, as_level
 from fracture.evaluation.stats.estimate import Estimate
 
 __all__ = [
     "BLOCK_BYTES",
+    "DEFAULT",
+    "UNDEFINED",
+    "Bootstrap",
     "Resampler",
     "Statistic",
     "bootstrap",
     "bootstrap_columns",
+    "bootstrap_keywords",
     "interval_of",
     "point_of",
     "replicates",
@@ -39,43 +47,102 @@ BLOCK_BYTES = 16 * 2**20
 """Weights held at once: a block has as many rows as fit, at least one."""
 
 
+UNDEFINED = "the films do not define this statistic"
+
+Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bootstrap:
+    """How intervals are drawn; one value that is handed through everything that resamples.
+
+    Attributes:
+        resamples: How many resamples, the paper's m.
+        seed: Seed of the draws; the same seed gives the same draws in the same order.
+        level: Confidence level.
+        groups: (n,) patient, study or ID block of each film; films of one group are drawn together. ``None``: each
+            film its own.
+        one_per_group: First pick one film of each group at random, then draw the groups (Krogue et al. 2020).
+
+    Raises:
+        EvaluationError: Fewer than two resamples, or a level outside (0, 1).
+    """
+
+    resamples: int = 1000
+    seed: int = 0
+    level: float = 0.95
+    groups: ArrayLike | None = None
+    one_per_group: bool = False
+
+    def __post_init__(self) -> None:
+        as_level(self.level)
+        if self.resamples < 2:
+            raise EvaluationError("a bootstrap needs at least two resamples", got=self.resamples)
+
+    def over(self, n: int) -> Resampler:
+        """The draws over ``n`` films.
+
+        Raises:
+            EvaluationError: ``groups`` does not have one entry per film.
+        """
+        return Resampler(as_groups(self.groups, n), self.resamples, self.seed, self.one_per_group, self.level)
+
+    def of(self, films: BoolArray | IntArray) -> Bootstrap:
+        """The same for a part of the films, given as a mask (n,) or as film numbers."""
+        return self if self.groups is None else replace(self, groups=np.asarray(self.groups)[films])
+
+
+DEFAULT = Bootstrap()
+"""The paper's: 1,000 resamples, 95 %, films drawn one by one."""
+
+
+def bootstrap_keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let ``groups=``, ``resamples=``, ``seed=``, ``level=`` and ``one_per_group=`` stand for ``bootstrap=``.
+
+    So these functions were called before ``Bootstrap``; it works for one more version, with a DeprecationWarning.
+    """
+    old = {field.name for field in fields(Bootstrap)}
+    default = signature(function).parameters["bootstrap"].default
+
+    @wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Result:
+        given = {name: options.pop(name) for name in old & set(options)}
+        if given:
+            listed = ", ".join(sorted(given))
+            warn(f"{function.__name__}: give {listed} as bootstrap=Bootstrap(...)", DeprecationWarning, stacklevel=2)
+            options["bootstrap"] = replace(options.get("bootstrap", default), **given)
+        return function(*args, **options)
+
+    return wrapper
+
+
 @dataclass(frozen=True, slots=True)
 class Resampler:
     """Seeded draws of clusters with replacement.
 
     Attributes:
         groups: int64 (n,), cluster number of each film, 0 .. G-1.
-        resamples: How many resamples (the paper's m).
-        seed: Seed of the random generator; the same seed gives the same draws in the same order, whatever the
-            block size.
-        one_per_group: First pick one film of each group at random, then draw the groups (Krogue et al. 2020).
+        resamples: How many resamples.
+        seed: Seed of the random generator; the draws do not depend on the block size.
+        one_per_group: First pick one film of each group at random, then draw the groups.
+        level: Confidence level of the intervals.
     """
 
     groups: IntArray
     resamples: int = 1000
     seed: int = 0
     one_per_group: bool = False
-
-    def __post_init__(self) -> None:
-        if self.resamples < 2:
-            raise EvaluationError("a bootstrap needs at least two resamples", got=self.resamples)
+    level: float = 0.95
 
     @classmethod
-    def over(
-        cls,
-        n: int,
-        groups: ArrayLike | None = None,
-        *,
-        resamples: int = 1000,
-        seed: int = 0,
-        one_per_group: bool = False,
-    ) -> Resampler:
-        """A resampler over ``n`` films, by ``groups`` where given.
+    def over(cls, n: int, groups: ArrayLike | None = None, **options: Any) -> Resampler:
+        """A resampler over ``n`` films; ``options`` are those of ``Bootstrap``, whose ``over`` does the same.
 
         Raises:
-            EvaluationError: ``groups`` does not have one entry per film.
+            EvaluationError: As for ``Bootstrap``.
         """
-        return cls(as_groups(groups, n), resamples, seed, one_per_group)
+        return Bootstrap(groups=groups, **options).over(n)
 
     @property
     def films(self) -> int:
@@ -135,6 +202,22 @@ class Resampler:
         for _ in range(self.resamples):
             yield order[starts + (generator.random(sizes.size) * sizes).astype(np.int64)]
 
+    def interval(self, value: float | None, values: FloatArray, reason: str = UNDEFINED, *, note: str = "") -> Estimate:
+        """``interval_of`` for values of these draws; ``note`` is added to the method's name."""
+        return interval_of(
+            value,
+            values,
+            level=self.level,
+            method=self.method + note,
+            n=self.films,
+            clusters=self.clusters,
+            reason=reason,
+        )
+
+    def estimate(self, statistic: Statistic, reason: str = UNDEFINED) -> Estimate:
+        """One statistic of the films as they are, with its interval."""
+        return bootstrap({"": statistic}, self, reasons={"": reason})[""]
+
 
 def point_of(statistic: Statistic, n: int) -> float | None:
     """The statistic on the films as they are, ``None`` where it is not defined."""
@@ -167,7 +250,7 @@ def interval_of(
     method: str = "bootstrap",
     n: int = 0,
     clusters: int | None = None,
-    reason: str = "the films do not define this statistic",
+    reason: str = UNDEFINED,
 ) -> Estimate:
     """The percentile interval of bootstrap values, with what is undefined said.
 
@@ -206,46 +289,29 @@ def interval_of(
 
 
 def bootstrap(
-    statistics: Mapping[str, Statistic],
-    resampler: Resampler,
-    *,
-    level: float = 0.95,
-    reasons: Mapping[str, str] | None = None,
+    statistics: Mapping[str, Statistic], resampler: Resampler, *, reasons: Mapping[str, str] | None = None
 ) -> dict[str, Estimate]:
     """Point estimates with percentile intervals, all from the same resamples.
 
     Args:
         statistics: Name to statistic.
         resampler: The draws.
-        level: Confidence level.
         reasons: Per name, why the value is not defined if it is not.
 
     Returns:
         Name to ``Estimate``; the point estimate is that of the films as they are, not the bootstrap mean.
     """
     values = replicates(statistics, resampler)
-    why = reasons or {}
     return {
-        name: interval_of(
-            point_of(statistic, resampler.films),
-            values[name],
-            level=level,
-            method=resampler.method,
-            n=resampler.films,
-            clusters=resampler.clusters,
-            reason=why.get(name, "the films do not define this statistic"),
+        name: resampler.interval(
+            point_of(statistic, resampler.films), values[name], (reasons or {}).get(name, UNDEFINED)
         )
         for name, statistic in statistics.items()
     }
 
 
 def bootstrap_columns(
-    names: Sequence[str],
-    columns: Statistic,
-    resampler: Resampler,
-    *,
-    level: float = 0.95,
-    reason: str = "the films do not define this statistic",
+    names: Sequence[str], columns: Statistic, resampler: Resampler, *, reason: str = UNDEFINED
 ) -> dict[str, Estimate]:
     """Like ``bootstrap`` for statistics that are best computed together.
 
@@ -253,7 +319,6 @@ def bootstrap_columns(
         names: Names of the k statistics.
         columns: Takes weights (b, n), gives float64 (b, k), NaN where not defined.
         resampler: The draws.
-        level: Confidence level.
         reason: Why a statistic is not defined if it is not.
 
     Returns:
@@ -262,14 +327,6 @@ def bootstrap_columns(
     values = np.concatenate([columns(block) for block in resampler.blocks()])
     point = columns(np.ones((1, resampler.films)))[0]
     return {
-        name: interval_of(
-            float(point[place]) if np.isfinite(point[place]) else None,
-            values[:, place],
-            level=level,
-            method=resampler.method,
-            n=resampler.films,
-            clusters=resampler.clusters,
-            reason=reason,
-        )
+        name: resampler.interval(float(point[place]) if np.isfinite(point[place]) else None, values[:, place], reason)
         for place, name in enumerate(names)
     }

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_level, as_scores, paired
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_scores, labeled
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler
+from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_keywords
 from fracture.evaluation.stats.scores import one_class_reason
 
 __all__ = [
@@ -120,14 +120,13 @@ class RocBand:
 
 
 class _Ordered:
-    """Films by falling score, with the ends of tied runs."""
+    """Films by falling score, with the ends of tied runs: curves of many resamples without sorting again."""
 
     def __init__(self, labels: BoolArray, scores: FloatArray) -> None:
         self.order: IntArray = np.argsort(-scores, kind="stable")
         ordered = scores[self.order]
         self.truth = labels[self.order]
         self.ends = np.flatnonzero(np.concatenate((ordered[1:] != ordered[:-1], [True])))
-        self.values = ordered[self.ends]
 
     def counts(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Fractured and normal weight at or above each distinct score, each (b, k + 1) with a leading 0."""
@@ -149,10 +148,9 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
         EvaluationError: One class only, or bad input.
     """
     truth, score = _both_classes(labels, scores, "an ROC curve")
-    ordered = _Ordered(truth, score)
-    hits, alarms = ordered.counts(np.ones((1, truth.size)))
-    thresholds = np.concatenate(([np.inf], ordered.values))
-    return RocCurve(alarms[0] / alarms[0, -1], hits[0] / hits[0, -1], thresholds)
+    from sklearn import metrics
+
+    return RocCurve(*metrics.roc_curve(truth, score, drop_intermediate=False))
 
 
 def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
@@ -162,22 +160,20 @@ def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
         EvaluationError: One class only, or bad input.
     """
     truth, score = _both_classes(labels, scores, "a precision-recall curve")
-    ordered = _Ordered(truth, score)
-    hits, alarms = (counts[0, 1:] for counts in ordered.counts(np.ones((1, truth.size))))
-    return PrCurve(hits / hits[-1], hits / (hits + alarms), ordered.values)
+    from sklearn import metrics
+
+    precision, recall, thresholds = metrics.precision_recall_curve(truth, score)
+    return PrCurve(recall[-2::-1], precision[-2::-1], thresholds[::-1])
 
 
+@bootstrap_keywords
 def roc_band(
     labels: ArrayLike,
     scores: ArrayLike,
     *,
     method: Literal["vertical", "fwb"] = "vertical",
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
     points: int = 201,
-    one_per_group: bool = False,
 ) -> RocBand:
     """A bootstrap confidence band for the ROC curve.
 
@@ -191,28 +187,21 @@ def roc_band(
         labels: 0/1 (n,).
         scores: float (n,).
         method: ``"vertical"`` or ``"fwb"``.
-        groups: (n,) clusters or ``None``.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How the curves are drawn.
         points: Grid points over the false-positive rate.
-        one_per_group: One film per group at random first (Krogue et al. 2020).
 
     Raises:
         EvaluationError: One class only, an unknown method, or bad input.
     """
     if method not in ("vertical", "fwb"):
         raise EvaluationError("unknown ROC band", got=method, allowed=("vertical", "fwb"))
-    as_level(level)
     truth, score = _both_classes(labels, scores, "an ROC band")
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed, one_per_group=one_per_group)
+    resampler = bootstrap.over(truth.size)
     if resampler.clusters < 2:
         raise EvaluationError("an ROC band needs at least two groups", got=resampler.clusters)
     ordered = _Ordered(truth, score)
     grid = np.linspace(0.0, 1.0, points)
-    if method == "vertical":
-        return _vertical_band(ordered, resampler, grid, level)
-    return _fixed_width_band(ordered, resampler, grid, level)
+    return (_vertical_band if method == "vertical" else _fixed_width_band)(ordered, resampler, grid)
 
 
 def _curves(ordered: _Ordered, resampler: Resampler) -> Any:
@@ -223,17 +212,17 @@ def _curves(ordered: _Ordered, resampler: Resampler) -> Any:
                 yield alarms / alarms[-1], hits / hits[-1]
 
 
-def _vertical_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray, level: float) -> RocBand:
+def _vertical_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray) -> RocBand:
     rows = [np.interp(grid, fpr, tpr) for fpr, tpr in _curves(ordered, resampler)]
     if len(rows) < 0.95 * resampler.resamples:
         raise EvaluationError("too few resamples hold both classes for an ROC band", got=len(rows))
     stack = np.stack(rows)
-    tail = (1 - level) / 2
+    tail = (1 - resampler.level) / 2
     low, high = np.quantile(stack, (tail, 1 - tail), axis=0)
-    return RocBand(grid, stack.mean(axis=0), low, high, level, "vertical")
+    return RocBand(grid, stack.mean(axis=0), low, high, resampler.level, "vertical")
 
 
-def _fixed_width_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray, level: float) -> RocBand:
+def _fixed_width_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray) -> RocBand:
     positives = float(ordered.truth.sum())
     slope = float(np.sqrt((ordered.truth.size - positives) / positives))
     hits, alarms = ordered.counts(np.ones((1, ordered.truth.size)))
@@ -244,13 +233,13 @@ def _fixed_width_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray,
     distances = [float(np.abs(np.interp(lines, t + slope * f, f) - base).max()) for f, t in _curves(ordered, resampler)]
     if len(distances) < 0.95 * resampler.resamples:
         raise EvaluationError("too few resamples hold both classes for an ROC band", got=len(distances))
-    shift = float(np.quantile(distances, level))
+    shift = float(np.quantile(distances, resampler.level))
     high = np.interp(grid, np.concatenate(([-shift], fpr - shift)), np.concatenate(([0.0], tpr + slope * shift)))
     low = np.interp(grid, np.concatenate((fpr + shift, [1.0 + shift])), np.concatenate((tpr - slope * shift, [1.0])))
     low = np.where(grid < shift, 0.0, low)
     empirical = np.interp(grid, fpr, tpr)
     width = shift * float(np.sqrt(1.0 + slope**2))
-    return RocBand(grid, empirical, np.clip(low, 0, 1), np.clip(high, 0, 1), level, "fwb", width)
+    return RocBand(grid, empirical, np.clip(low, 0, 1), np.clip(high, 0, 1), resampler.level, "fwb", width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +307,7 @@ def threshold_table(
     Raises:
         EvaluationError: Bad input, or no fractured film to set a threshold on.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     if thresholds is None:
         positives = np.sort(score[truth])
         if positives.size == 0:
@@ -362,8 +350,7 @@ def nearest_corner(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) ->
 
 
 def _both_classes(labels: ArrayLike, scores: ArrayLike, what: str) -> tuple[BoolArray, FloatArray]:
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
+    truth, score = labeled(labels, scores)
     reason = one_class_reason(truth)
     if reason is not None:
         raise EvaluationError(f"{what} needs fractured and normal films", hint=reason)

@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracture.evaluation.stats.checks import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    as_binary,
-    as_scores,
-    paired,
-)
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, labeled
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
-from fracture.evaluation.stats.resampling import Resampler, bootstrap, interval_of, replicates
+from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_keywords, replicates
 from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
     AveragePrecision,
@@ -39,6 +32,7 @@ __all__ = [
     "average_precision",
     "brier",
     "calibration_error",
+    "debiased_calibration",
     "one_class_reason",
     "reliability",
 ]
@@ -61,24 +55,14 @@ def auc_replicates(labels: ArrayLike, scores: ArrayLike, resampler: Resampler) -
     return replicates({"auc": AreaUnderCurve(labels, scores)}, resampler)["auc"]
 
 
-def auc(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Estimate:
+@bootstrap_keywords
+def auc(labels: ArrayLike, scores: ArrayLike, *, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Area under the ROC curve with a percentile bootstrap interval.
 
     Args:
         labels: 0/1 (n,), the reference standard.
         scores: float (n,), higher means more likely fractured; any monotone scale.
-        groups: (n,) patient, study or ID block; films of one group are resampled together. ``None``: each its own.
-        resamples: Number of resamples, the paper's m = 1000.
-        seed: Seed of the draws.
-        level: Confidence level.
+        bootstrap: How the interval is drawn; by groups where it has them.
 
     Returns:
         The estimate; not defined where all films are of one class.
@@ -86,32 +70,16 @@ def auc(
     Raises:
         EvaluationError: Empty input, NaN scores, labels other than 0 and 1, or lengths that differ.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed)
+    truth, score = labeled(labels, scores)
+    resampler = bootstrap.over(truth.size)
     reason = one_class_reason(truth)
     if reason is not None:
-        return not_defined(reason, n=truth.size, method=resampler.method, level=level)
-    area = AreaUnderCurve(truth, score)
-    return interval_of(
-        float(area(np.ones((1, truth.size)))[0]),
-        auc_replicates(truth, score, resampler),
-        level=level,
-        method=resampler.method,
-        n=truth.size,
-        clusters=resampler.clusters,
-    )
+        return not_defined(reason, n=truth.size, method=resampler.method, level=resampler.level)
+    return resampler.estimate(AreaUnderCurve(truth, score))
 
 
-def average_precision(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Estimate:
+@bootstrap_keywords
+def average_precision(labels: ArrayLike, scores: ArrayLike, *, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Area under the precision-recall curve as average precision (no interpolation); arguments as for ``auc``.
 
     Not defined where no film is fractured.
@@ -119,77 +87,65 @@ def average_precision(
     Raises:
         EvaluationError: As for ``auc``.
     """
-    truth, score = as_binary(labels), as_scores(scores)
-    paired(truth, score)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed)
-    reasons = {"ap": "no film is fractured"}
-    return bootstrap({"ap": AveragePrecision(truth, score)}, resampler, level=level, reasons=reasons)["ap"]
+    truth, score = labeled(labels, scores)
+    return bootstrap.over(truth.size).estimate(AveragePrecision(truth, score), "no film is fractured")
 
 
-def brier(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Estimate:
+@bootstrap_keywords
+def brier(labels: ArrayLike, probabilities: ArrayLike, *, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Brier score, the mean squared difference between probability and outcome (0 is perfect).
 
     Raises:
         EvaluationError: As for ``auc``, and probabilities outside [0, 1].
     """
-    truth, score = as_binary(labels), as_scores(probabilities, "probabilities", unit_interval=True)
-    paired(truth, score)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed)
-    return bootstrap({"brier": MeanOf((score - truth) ** 2)}, resampler, level=level)["brier"]
+    truth, score = labeled(labels, probabilities, "probabilities", unit_interval=True)
+    return bootstrap.over(truth.size).estimate(MeanOf((score - truth) ** 2))
 
 
+def debiased_calibration(truth: BoolArray, score: FloatArray, bins: int) -> tuple[BinnedCalibration, float]:
+    """The debiased ECE as a ``Statistic``, and how far the plain one lies above it on the films as they are.
+
+    In a resample the "truth" is the sample itself, whose plain error is above the debiased one: bootstrap values are
+    moved down by that difference before their percentiles are taken (our choice).
+    """
+    which, whole = equal_mass_bins(score, bins), np.ones((1, truth.size))
+    statistic = BinnedCalibration(truth, score, which)
+    plain = BinnedCalibration(truth, score, which, debiased=False)
+    return statistic, float(plain(whole)[0] - statistic(whole)[0])
+
+
+@bootstrap_keywords
 def calibration_error(
     labels: ArrayLike,
     probabilities: ArrayLike,
     *,
     bins: int = 15,
     debiased: bool = True,
-    groups: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DEFAULT,
 ) -> Estimate:
     """Expected calibration error (ECE) over bins of equal mass, debiased unless asked otherwise.
 
-    In a resample the "truth" is the sample itself, whose plain error is above the debiased one, so the bootstrap
-    values are moved by the difference before their percentiles are taken (our choice; without it the interval lies
-    too high). Near perfect calibration the interval is conservative above and its coverage is not 95 %: see
-    ``docs/evaluation.md`` for what was measured.
+    Near perfect calibration the interval of the debiased error is conservative above and its coverage is not 95 %:
+    see ``docs/evaluation.md`` for what was measured.
 
     Args:
         labels: 0/1 (n,).
         probabilities: float (n,) in [0, 1].
         bins: Bins asked for (15, the usual choice); ties stay together, so there may be fewer.
         debiased: Take the expected excess under sampling noise off (Kumar et al. 2019).
-        groups: As for ``auc``.
-        resamples: As for ``auc``.
-        seed: As for ``auc``.
-        level: As for ``auc``.
+        bootstrap: How the interval is drawn.
 
     Raises:
         EvaluationError: As for ``auc``, and probabilities outside [0, 1].
     """
-    truth, score = as_binary(labels), as_scores(probabilities, "probabilities", unit_interval=True)
-    paired(truth, score)
-    resampler = Resampler.over(truth.size, groups, resamples=resamples, seed=seed)
-    which = equal_mass_bins(score, bins)
-    whole = np.ones((1, truth.size))
-    statistic = BinnedCalibration(truth, score, which, debiased=debiased)
-    value = float(statistic(whole)[0])
+    truth, score = labeled(labels, probabilities, "probabilities", unit_interval=True)
+    resampler = bootstrap.over(truth.size)
+    if not debiased:
+        return resampler.estimate(BinnedCalibration(truth, score, equal_mass_bins(score, bins), debiased=False))
+    statistic, shift = debiased_calibration(truth, score, bins)
     values = replicates({"ece": statistic}, resampler)["ece"]
-    if debiased:
-        plain = float(BinnedCalibration(truth, score, which, debiased=False)(whole)[0])
-        values = np.maximum(values - (plain - value), 0.0)
-        value = max(value, 0.0)
-    return interval_of(value, values, level=level, method=resampler.method, n=truth.size, clusters=resampler.clusters)
+    value = float(statistic(np.ones((1, truth.size)))[0])
+    return resampler.interval(max(value, 0.0), np.maximum(values - shift, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +182,7 @@ def reliability(
     Raises:
         EvaluationError: Empty input, NaN, probabilities outside [0, 1], or lengths that differ.
     """
-    truth, score = as_binary(labels), as_scores(probabilities, "probabilities", unit_interval=True)
-    paired(truth, score)
+    truth, score = labeled(labels, probabilities, "probabilities", unit_interval=True)
     which: IntArray = equal_mass_bins(score, bins)
     size = np.bincount(which)
     hits = np.bincount(which, weights=truth)

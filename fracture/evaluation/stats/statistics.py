@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_scores, as_weights, paired
+from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_weights, labeled
 
 __all__ = [
     "AreaUnderCurve",
@@ -50,8 +50,7 @@ class AreaUnderCurve:
     """
 
     def __init__(self, labels: ArrayLike, scores: ArrayLike) -> None:
-        positive, score = as_binary(labels), as_scores(scores)
-        paired(positive, score)
+        positive, score = labeled(labels, scores)
         order = np.argsort(score, kind="stable")
         ordered, truth = score[order], positive[order]
         new_value = np.concatenate(([True], ordered[1:] != ordered[:-1]))
@@ -187,8 +186,7 @@ class AveragePrecision:
     """
 
     def __init__(self, labels: ArrayLike, scores: ArrayLike) -> None:
-        positive, score = as_binary(labels), as_scores(scores)
-        paired(positive, score)
+        positive, score = labeled(labels, scores)
         self._order = np.argsort(-score, kind="stable")
         ordered, self._truth = score[self._order], positive[self._order].astype(np.float64)
         self._ends = np.flatnonzero(np.concatenate((ordered[1:] != ordered[:-1], [True])))
