@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fracture.cli.hip import hip as app
 from fracture.errors import DataError, EvaluationError, UnexpectedError
+from fracture.evaluation import Bootstrap
 from fracture.hip.cases import ExtraBox, HipCase, read_cases, write_cases
 from fracture.hip.classes import CLASSES
 from fracture.hip.evaluation import evaluate_hips, evaluate_readings, localization
@@ -183,7 +184,9 @@ def test_the_reader_study_on_simulated_readers() -> None:
     assert poor.difference.value > rows["residents", "aided"].multiclass.difference.value  # type: ignore[operator]
     assert rows["residents", "model-quality"].binary.readers_below_band is True
     by = {(r.group, r.condition): r for r in readings}
-    helped = compare_groups(truth, by["residents", "aided"], by["residents", "full-quality"], resamples=200)
+    helped = compare_groups(
+        truth, by["residents", "aided"], by["residents", "full-quality"], bootstrap=Bootstrap(200, one_per_group=True)
+    )
     assert helped.difference.low is not None
     assert helped.difference.low > 0
     margin = margin_of(truth, readings)
