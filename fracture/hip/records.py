@@ -159,7 +159,8 @@ def _film(film: Film) -> Film:
 
 
 def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
-    told = {**annotation.get("attributes", {}), **annotation}
+    attributes = annotation.get("attributes")
+    told = {**(attributes if isinstance(attributes, dict) else {}), **annotation}
     side = str(told.get("side") or str(annotation["category"] or "").removesuffix("_hip")).strip().lower()
     if side not in SIDES or annotation["box"] is None:
         raise DataError(
@@ -171,11 +172,10 @@ def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
     far = (float(film.width or x1), float(film.height or y1))
     box = (max(0.0, x0), max(0.0, y0), min(far[0], x1), min(far[1], y1))
     words = told.get("findings") or ()
-    # A check box in VIA gives {"neck": true}, a text field a string.
-    listed = (
-        words.split("|") if isinstance(words, str) else [w for w in words if not isinstance(words, dict) or words[w]]
-    )
-    findings = tuple(str(word).strip() for word in listed if str(word).strip())
+    if isinstance(words, dict):  # a check box in VIA gives {"neck": true}, a text field a string
+        words = [word for word, ticked in words.items() if ticked]
+    words = words if isinstance(words, list | tuple) else str(words).split("|")
+    findings = tuple(str(word).strip() for word in words if str(word).strip())
     known = str(told.get("hip_class") or "").strip().lower() or None
     try:
         return HipLabel(side, box, allowed_classes(hip_class=known, findings=findings), findings)

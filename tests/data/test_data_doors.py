@@ -324,3 +324,11 @@ def test_names_of_other_machines_and_tools(tmp_path: Path) -> None:
     assert read_reference(folder, groups="none").groups is None
     with pytest.raises(DataError, match="no film has the field to group by; got hospital"):
         read_reference(folder, groups="hospital")
+
+
+@pytest.mark.parametrize("findings", [7, True, 1.5, ["neck", 3], {"neck": 1, "shaft": 1}])
+def test_findings_of_hips_that_are_no_words(tmp_path: Path, findings: object) -> None:
+    content = coco(categories=[{"id": 1, "name": "left_hip"}])
+    content["annotations"][0].update(findings=findings, attributes=5)
+    with pytest.raises(DataError, match=r"a.png: unknown finding of a hip"):
+        read_hips(write_coco(tmp_path / "set", content))
