@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from fracture.errors import MissingFileError, PixelValueError, UnreadableFileError
 from fracture.images import sniff
 
-__all__ = ["MAX_BYTES", "open_bytes", "read_regular"]
+__all__ = ["MAX_BYTES", "inflated_limit", "open_bytes", "read_regular"]
 
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
@@ -21,6 +21,14 @@ MAX_BYTES = 256 * 1024 * 1024
 
 MAX_MEMBERS = 1 << 16
 """Limit of the members of a gzip file (our choice: bgzip makes one per 64 KiB, so 16 times those of ``MAX_BYTES``)."""
+
+
+def inflated_limit(packed: int, max_bytes: int) -> int:
+    """Most bytes that ``packed`` compressed bytes may inflate to (our choice).
+
+    Beyond 64 MiB no more than a hundredfold: films compress to a half or a quarter, and nothing but a bomb goes on so.
+    """
+    return min(max_bytes, max(64 * 1024 * 1024, 100 * packed))
 
 
 def open_bytes(
@@ -133,6 +141,7 @@ def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
     """
     body = bytearray()
     at, known = 0, False
+    limit = inflated_limit(len(data), max_bytes)
     view = memoryview(data)
     for _ in range(MAX_MEMBERS):
         if bytes(view[at : at + 2]) != b"\x1f\x8b":
@@ -143,15 +152,15 @@ def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
             if not piece:
                 raise UnreadableFileError(f"{name}: the gzip data is truncated", hint="copy the file again")
             try:
-                body += inflate.decompress(piece, max(1, min(max_bytes + 1 - len(body), 64 * _PIECE)))
+                body += inflate.decompress(piece, max(1, min(limit + 1 - len(body), 64 * _PIECE)))
             except zlib.error:
                 raise UnreadableFileError(f"{name}: the gzip data is damaged", hint="copy the file again") from None
             at += len(piece) - len(inflate.unconsumed_tail) - len(inflate.unused_data)
-            if len(body) > max_bytes:
+            if len(body) > limit:
                 raise UnreadableFileError(
                     f"{name}: the file inflates to more than the limit",
-                    allowed=f"at most {max_bytes} bytes",
-                    hint="raise max_bytes if the file is trusted",
+                    allowed=f"at most {limit} bytes for {len(data)}",
+                    hint="if it is trusted, unpack it first, or raise max_bytes",
                 )
             if not known and len(body) >= 512:
                 known = True

@@ -86,6 +86,15 @@ def test_gzip_of_several_members(png: bytes) -> None:
         read(gzip.compress(b""))
 
 
+def test_what_inflates_a_hundredfold_is_refused_before_it_is_inflated() -> None:
+    bomb = gzip.compress(encoded(Image.fromarray(film()), "PNG") + bytes(70 * 2**20))
+    assert len(bomb) < 200_000
+    with pytest.raises(UnreadableFileError, match="inflates to more than the limit"):
+        read(bomb)
+    small = gzip.compress(encoded(Image.fromarray(film()), "PNG") + bytes(30 * 2**20))
+    assert read(small).bits == 8
+
+
 @pytest.mark.parametrize("kind", ["u2", "i2", "u4", "i4", "f4", "f8"])
 def test_byte_order_never_matters(kind: str) -> None:
     """Faults 23."""
@@ -97,10 +106,16 @@ def test_byte_order_never_matters(kind: str) -> None:
         assert (here.bits, here.warnings) == (there.bits, there.warnings)
 
 
-def test_a_tensor_that_requires_grad() -> None:
-    torch = pytest.importorskip("torch")
-    with pytest.raises(PixelValueError, match=r"detach\(\)"):
-        read(torch.zeros(4, 5, requires_grad=True))
+class NoArray:
+    """What says that it gives an array, and does not."""
+
+    def __array__(self, *_: object) -> np.ndarray:
+        raise RuntimeError("it lies elsewhere")
+
+
+def test_an_object_that_gives_no_array() -> None:
+    with pytest.raises(PixelValueError, match="gives no NumPy array"):
+        read(NoArray())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

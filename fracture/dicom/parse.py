@@ -17,6 +17,7 @@ from pydicom.datadict import keyword_for_tag
 from fracture.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults
 from fracture.dicom.walk import VRS, Found, TooMuch, element_at, walk
 from fracture.errors import UnreadableFileError
+from fracture.files import inflated_limit
 from fracture.quiet import quiet
 
 if TYPE_CHECKING:
@@ -125,14 +126,15 @@ def _sniff_encoding(head: bytes) -> str | None:
 
 def _inflate(data: bytes, name: str, max_bytes: int) -> bytes:
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    limit = inflated_limit(len(data), max_bytes)
     try:
-        body = inflate.decompress(data, max_bytes + 1)
+        body = inflate.decompress(data, limit + 1)
     except zlib.error:
         raise UnreadableFileError(f"{name}: the deflated data set is damaged", hint="copy the file again") from None
-    if len(body) > max_bytes:
+    if len(body) > limit:
         raise UnreadableFileError(
             f"{name}: the deflated data set inflates to more than the limit",
-            allowed=f"at most {max_bytes} bytes",
+            allowed=f"at most {limit} bytes for {len(data)}",
             hint="raise max_bytes if the file is trusted",
         )
     if not inflate.eof:
