@@ -25,7 +25,7 @@ from fracture.hip.crops import crop_box, crop_hip, rgb_input
 from fracture.hip.geometry import Box, clip_box, grow
 from fracture.hip.records import HipLabel, hips_of
 from fracture.reading import read
-from fracture.training.cache import FilmCache
+from fracture.training.cache import FilmCache, content_checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -276,7 +276,7 @@ class PatchCache:
         target = self.folder / f"{self._key(path, box, reach, least)}.safetensors"
         try:
             return _read_patch(target, box)
-        except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             target.unlink(missing_ok=True)
         film = read(path)
         window = _surroundings(box, (film.width, film.height), reach, least)
@@ -286,9 +286,8 @@ class PatchCache:
             )
         x0, y0, x1, y1 = window
         stored = np.rint(film.pixels[y0:y1, x0:x1] * 65535).astype(np.uint16)
-        write_atomic(
-            target, lambda temporary: save_file({"pixels": stored}, str(temporary), metadata={"at": f"{x0},{y0}"})
-        )
+        metadata = {"at": f"{x0},{y0}", "crc32": content_checksum(f"{x0},{y0}", stored)}
+        write_atomic(target, lambda temporary: save_file({"pixels": stored}, str(temporary), metadata=metadata))
         return _read_patch(target, box)
 
     @staticmethod
@@ -313,7 +312,9 @@ def _surroundings(box: Box, size: tuple[int, int], reach: float, least: int) -> 
 
 def _read_patch(path: Path, box: Box) -> tuple[NDArray[np.float32], Box]:
     with safetensors.safe_open(str(path), framework="numpy") as file:
-        x, y = (int(v) for v in file.metadata()["at"].split(","))
-        stored = file.get_tensor("pixels")
+        stated, stored = file.metadata(), file.get_tensor("pixels")
+    if content_checksum(stated["at"], stored) != stated["crc32"]:
+        raise ValueError(f"{path} is damaged")
+    x, y = (int(v) for v in stated["at"].split(","))
     pixels = np.minimum(stored.astype(np.float32) * np.float32(1 / 65535), np.float32(1))
     return pixels, (box[0] - x, box[1] - y, box[2] - x, box[3] - y)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
-from fracture.errors import ConfigurationError, InputError, TrainingError
+from fracture.errors import ConfigurationError, InputError, TrainingError, WeightsIntegrityError
 from fracture.training.checkpoint import gather, read_checkpoint, restore, write_checkpoint
 from fracture.training.config import OptimizerConfig
 from fracture.training.optim import Ema, build_optimizer, rate_at
@@ -142,6 +143,7 @@ class BaseLoop(ABC, Generic[S, T]):
             TrainingError: The loss is not finite, or a film cannot be read any more.
             OutputError: The disk is full.
             ConfigurationError: The folder's checkpoint is of another run.
+            WeightsIntegrityError: The folder's checkpoint is damaged, or none of this library.
         """
         self._resume()
         self.saved = time.monotonic()
@@ -229,7 +231,7 @@ class BaseLoop(ABC, Generic[S, T]):
         """Leave the weights to keep in the model."""
         if self.state.best_auc is not None and self.loop.patience is not None:
             tensors, _ = read_checkpoint(self.folder / BEST)
-            self.model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items()})
+            restore(tensors, self.model, self.optimizer, None)
         elif self.ema is not None:
             self.ema.swap(self.model)
 
@@ -260,6 +262,25 @@ class BaseLoop(ABC, Generic[S, T]):
             self.world.wait()
         self.saved = time.monotonic()
 
+    def _read_state(self, path: Path, stated: Mapping[str, Any]) -> State:
+        """The state in a checkpoint, its types and its limits checked.
+
+        Raises:
+            WeightsIntegrityError: It is not one that this run could have written.
+        """
+        try:
+            state: State = TypeAdapter(State).validate_python(dict(stated), strict=True)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+            raise WeightsIntegrityError(f"{path}: the checkpoint's state is malformed", got=faults) from None
+        if not (0 <= state.epoch <= self.loop.epochs and 0 <= state.step <= self.steps_per_epoch and state.steps >= 0):
+            raise WeightsIntegrityError(
+                f"{path}: the checkpoint's state is not of this run",
+                got=f"epoch {state.epoch}, step {state.step} of {self.steps_per_epoch}",
+                hint="start the run in another folder",
+            )
+        return state
+
     def _save_or_leave(self) -> None:
         due = self.world.leads and time.monotonic() - self.saved > 60 * self.loop.checkpoint_minutes
         leave, save = self.world.summed([float(self.stop.asked), float(due)])
@@ -273,7 +294,9 @@ class BaseLoop(ABC, Generic[S, T]):
         if not path.exists():
             return
         tensors, state = read_checkpoint(path)
-        identity, threads = state.pop("identity"), state.pop("threads")
+        identity, threads = state.pop("identity", None), state.pop("threads", None)
+        if not isinstance(identity, dict):
+            raise WeightsIntegrityError(f"{path}: the checkpoint does not say which run it is of")
         if threads != torch.get_num_threads() and self.world.leads:
             _LOG.warning(
                 "%s was written with %d threads and goes on with %d: the weights will not be the same to the last bit",
@@ -288,5 +311,5 @@ class BaseLoop(ABC, Generic[S, T]):
                 got=f"a different {', '.join(changed)}",
                 hint="give another folder, or the settings the run was started with",
             )
-        self.state = State(**state)
+        self.state = self._read_state(path, state)
         restore(tensors, self.model, self.optimizer, self.ema, ema_updates=self.state.ema_updates)

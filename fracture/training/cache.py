@@ -7,7 +7,8 @@ letterbox's float32 by at most 7.7e-6, less than float16 (2.4e-4 near white) at 
 uint8's step, which a local contrast normalization would show in dark soft tissue. ``uint8`` is offered for sets that
 would not fit.
 
-Masks are stored only where a film has redacted rectangles.
+Masks are stored only where a film has redacted rectangles. A CRC-32 of the content is read with it: a file that is
+damaged on the disk is made anew from its film.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
+import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import safetensors
@@ -32,9 +36,11 @@ from fracture.errors import ConfigurationError, FractureError, InputError, Unrea
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
 from fracture.radiograph import Radiograph
 
-__all__ = ["Fault", "FilmCache", "default_cache_folder"]
+__all__ = ["Fault", "FilmCache", "content_checksum", "default_cache_folder"]
 
-CACHE_VERSION = 1
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+CACHE_VERSION = 2  # 2: with a checksum of the content
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,9 @@ class FilmCache:
         self._digests: dict[str, str] = {}
         self._index = Path(folder) / "files.json"  # (size, time, digest) per file, so that a start reads no film twice
         self._known: dict[str, list[Any]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads(self._index.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
+            known = json.loads(self._index.read_text(encoding="utf-8")).items()
+            self._known = {key: value for key, value in known if _is_stamped_digest(value)}
 
     def prepare(
         self,
@@ -124,12 +131,7 @@ class FilmCache:
         Raises:
             InputError: The film is not in the cache and its file cannot be read.
         """
-        target = self._ensure(path)
-        try:
-            return self._read(target)
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError):
-            target.unlink(missing_ok=True)  # damaged on disk: make it anew from the film
-            return self._read(self._ensure(path))
+        return self._whole(path, self._read)
 
     def shape(self, path: Path) -> tuple[int, int]:
         """(height, width) of the prepared film, read from the header alone.
@@ -137,9 +139,18 @@ class FilmCache:
         Raises:
             InputError: As for :meth:`load`.
         """
-        with safetensors.safe_open(str(self._ensure(path)), framework="numpy") as file:
-            width, height = json.loads(file.metadata()["geometry"])["network_size"]
-        return int(height), int(width)
+        width, height = self._whole(path, _geometry).network_size
+        return height, width
+
+    def _whole(self, path: Path, read: Callable[[Path], T]) -> T:
+        """What ``read`` finds in a film's cached file; a file that is damaged is made anew from the film."""
+        target = self._ensure(path)
+        try:
+            return read(target)
+        except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, FractureError):
+            _LOG.warning("%s is damaged and is made anew from %s", target, path)
+            target.unlink(missing_ok=True)
+            return read(self._ensure(path))
 
     def _ensure(self, path: Path) -> Path:
         key = str(path)
@@ -174,13 +185,19 @@ class FilmCache:
         valid = boxed.mask[:height, :width]
         if not valid.all():
             tensors["valid"] = np.packbits(valid)
-        save_file(tensors, str(path), metadata={"geometry": json.dumps(boxed.geometry.to_dict())})
+        described = json.dumps(boxed.geometry.to_dict())
+        metadata = {"geometry": described, "crc32": content_checksum(described, *tensors.values())}
+        save_file(tensors, str(path), metadata=metadata)
 
     def _read(self, path: Path) -> Letterboxed:
+        geometry = _geometry(path)
         with safetensors.safe_open(str(path), framework="numpy") as file:
-            geometry = Geometry.from_dict(json.loads(file.metadata()["geometry"]))
             part = file.get_tensor("pixels")
             packed = file.get_tensor("valid") if "valid" in file.keys() else None  # noqa: SIM118 - not a dict
+            stated = file.metadata()
+        content = [part] if packed is None else [part, packed]
+        if content_checksum(stated["geometry"], *content) != stated["crc32"]:
+            raise ValueError(f"{path} is damaged")
         (width, height), (columns, rows) = geometry.scaled_size, geometry.network_size
         pixels = np.zeros((rows, columns), np.float32)
         np.multiply(part, np.float32(1.0 / np.iinfo(part.dtype).max), out=pixels[:height, :width])
@@ -192,6 +209,28 @@ class FilmCache:
             else np.unpackbits(packed, count=height * width).reshape(height, width).astype(np.bool_)
         )
         return Letterboxed(pixels, mask, geometry)
+
+
+def content_checksum(described: str, *arrays: NDArray[Any]) -> str:
+    """CRC-32 of a cached film's or patch's description and arrays, in hexadecimal."""
+    found = zlib.crc32(described.encode())
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return f"{found:08x}"
+
+
+def _geometry(path: Path) -> Geometry:
+    with safetensors.safe_open(str(path), framework="numpy") as file:
+        return Geometry.from_dict(json.loads(file.metadata()["geometry"]))
+
+
+def _is_stamped_digest(value: Any) -> bool:
+    """Size, time and SHA-256, as the index holds them; anything else in it is not believed."""
+    return (
+        isinstance(value, list)
+        and [type(part) for part in value] == [int, int, str]
+        and re.fullmatch("[0-9a-f]{64}", value[2]) is not None
+    )
 
 
 def default_cache_folder() -> Path:

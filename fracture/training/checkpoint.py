@@ -55,7 +55,7 @@ def restore(
             state = {
                 key.split(".", 2)[1]: value
                 for key, value in tensors.items()
-                if key.startswith("optimizer.") and key.split(".", 2)[2] == name
+                if key.startswith("optimizer.") and key.endswith(f".{name}") and key.split(".", 2)[2] == name
             }
             if state:
                 # "step" stays on the CPU, as torch keeps it; the moments follow their parameter in layout and device.
@@ -65,7 +65,7 @@ def restore(
                 }
         if ema is not None:
             ema.load(_part(tensors, "ema."), ema_updates)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError) as error:
         raise WeightsIntegrityError(
             "the checkpoint does not fit the model", got=error, hint="start the run in another folder"
         ) from error
@@ -96,15 +96,22 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         WeightsIntegrityError: Not a checkpoint of this library, or damaged.
     """
+    if not path.is_file():
+        raise WeightsIntegrityError(f"{path}: no checkpoint there", hint="start the run in another folder")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise WeightsIntegrityError(f"{path}: not a checkpoint", got=header.get("format"), allowed=FORMAT)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if header.get("format") != FORMAT:
-            raise WeightsIntegrityError(f"{path}: not a checkpoint", got=header.get("format"), allowed=FORMAT)
-        return tensors, json.loads(header["state"])
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise WeightsIntegrityError(f"{path}: the checkpoint cannot be read", got=error) from error
+        state = json.loads(header["state"])
+        if not isinstance(state, dict):
+            raise ValueError(f"its state is a {type(state).__name__}")
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        raise WeightsIntegrityError(
+            f"{path}: the checkpoint cannot be read", got=error, hint="start the run in another folder"
+        ) from error
+    return tensors, state
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
