@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fracture.cli import app
-from fracture.errors import FractureError
+from fracture.cli.words import in_options
+from fracture.errors import FractureError, MultiFrameError
 from tests.test_detector import film
 
 KEYS = {
@@ -146,7 +148,46 @@ def test_info() -> None:
     assert facts["fracture"]
     assert "wrist" in facts["regions"]
     assert facts["packages"]["torch"] != "not installed"
+    assert facts["device"] is None
     assert "Research use only" in run("info").stdout
+    assert json.loads(run("info", "--json", "--devices").stdout)["device"] in ("cpu", "cuda", "mps")
+
+
+def test_info_waits_for_no_deep_learning_library() -> None:
+    code = (
+        "import sys\n"
+        "from fracture.cli.info import collect\n"
+        "assert collect()['weights'] is not None\n"
+        "heavy = [m for m in ('torch', 'torchvision', 'timm', 'scipy', 'sklearn', 'matplotlib') if m in sys.modules]\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("choose one with frame=0, 1, ...", "choose one with --frame 0, 1, ..."),
+        ("allow=('CT',) reads it nevertheless", "--allow CT reads it nevertheless"),
+        ("allow=('*',) reads it nevertheless", "--allow '*' reads it nevertheless"),
+        ("use device='cpu' or 'auto'", "use --device cpu or 'auto'"),
+    ],
+)
+def test_the_command_line_speaks_of_its_options(hint: str, told: str) -> None:
+    error = MultiFrameError("frame=0.dcm: the file holds 2 frames", got="window='x'", hint=hint)
+    assert in_options(error) == f"frame=0.dcm: the file holds 2 frames; got window='x'; {told}"
+
+
+def test_every_command_that_a_help_text_names_exists() -> None:
+    from typer.main import get_command
+
+    group = get_command(app)
+    names = {*group.commands, *(f"hip {name}" for name in group.commands["hip"].commands)}  # type: ignore[attr-defined]
+    pages = [run(*name.split(), "--help").stdout for name in names]
+    named = {
+        found for page in pages for found in re.findall(r"`fracture ((?:hip )?[a-z][a-z-]*)", " ".join(page.split()))
+    }
+    assert {"split-data", "evaluate"} <= named <= names
 
 
 def test_simulate_then_predict(tmp_path: Path, tiny_weights: Path) -> None:

@@ -25,14 +25,18 @@ _PACKAGES = (
 
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Import torch too and tell what auto means here; takes seconds.")
+    ] = False,
 ) -> None:
-    """Show versions, devices, weights and regions of this installation."""
-    facts = collect()
+    """Show versions, weights and regions of this installation; with --devices what it computes on."""
+    facts = collect(devices=devices)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
     typer.echo(f"fracture {facts['fracture']} on Python {facts['python']}, {facts['platform']}")
-    typer.echo(f"device (auto): {facts['device']}, precision (auto): {facts['precision']}")
+    if devices:
+        typer.echo(f"device (auto): {facts['device']}, precision (auto): {facts['precision']}")
     for key, title in (("weights", "weights"), ("hip_weights", "hip networks")):
         typer.echo(f"\n{title} (* default):" if facts[key] else f"\n{title}: none")
         for entry in facts[key]:
@@ -50,14 +54,13 @@ def info(
     typer.echo("\nResearch use only; this is no medical device.")
 
 
-def collect() -> dict[str, Any]:
-    """The same facts as a JSON-able dictionary."""
-    from fracture.ensemble import resolve_device, resolve_precision
+def collect(*, devices: bool = False) -> dict[str, Any]:
+    """The same facts as a JSON-able dictionary; without ``devices`` torch is not imported, and both are null."""
     from fracture.hip.store import STORE as HIPS
     from fracture.regions import DEFAULT_TREE
     from fracture.store import STORE
 
-    device = resolve_device("auto")
+    device, precision = _auto() if devices else (None, None)
     weights = [
         {
             **_common(STORE, name),
@@ -73,13 +76,20 @@ def collect() -> dict[str, Any]:
         "fracture": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": str(device),
-        "precision": str(resolve_precision("auto", device)).removeprefix("torch."),
+        "device": device,
+        "precision": precision,
         "weights": weights,
         "hip_weights": [_common(HIPS, name) for name in HIPS.available()],
         "regions": list(DEFAULT_TREE.names),
         "packages": {name: _installed(name) for name in _PACKAGES},
     }
+
+
+def _auto() -> tuple[str, str]:
+    from fracture.ensemble import resolve_device, resolve_precision
+
+    device = resolve_device("auto")
+    return str(device), str(resolve_precision("auto", device)).removeprefix("torch.")
 
 
 def _common(store: Store[Any], name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
+from fracture.cli.words import in_options
 from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
 from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
@@ -76,7 +77,7 @@ def main() -> None:
         app()
     except FractureError as error:
         # What reaches this place concerns the request as a whole, not one input: weights, regions, settings.
-        typer.echo(f"fracture: {type(error).__name__}: {printable(str(error))}", err=True)
+        typer.echo(f"fracture: {type(error).__name__}: {printable(in_options(error))}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of our output left (`fracture predict ... | head`): leave quietly.

@@ -18,6 +18,7 @@ import typer
 from fracture._version import __version__
 from fracture.ahead import ahead
 from fracture.cli.streams import check_stdout, leave_stdout, printable
+from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, OutputError
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, journaled, sha256_of, writing
@@ -134,7 +135,7 @@ def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal 
                     unwritten += result.ok and line["overlay"] is None
                 if not result.ok:
                     failed += 1
-                    _say(f"{type(result.error).__name__}: {result.error}")
+                    _say(f"{type(result.error).__name__}: {in_options(result.error)}")
                 entry = Entry(checksums.get(film), line)
             if index >= done:
                 sink.add(entry)

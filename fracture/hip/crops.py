@@ -18,7 +18,7 @@ from pydantic import Field
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, CropGeometry, grow
-from fracture.models.starting_points import IMAGENET_MEAN, IMAGENET_STD
+from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.schema import Record
 
 if TYPE_CHECKING:

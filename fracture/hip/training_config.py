@@ -42,7 +42,7 @@ class HipOptimizer(OptimizerConfig):
 class HipLoop(_Section):
     """Length, batches, precision, safety."""
 
-    epochs: int = Field(default=100, ge=1, description="at most; paper: until patience ends it")
+    epochs: int = Field(default=100, ge=1, le=10**6, description="at most; paper: until patience ends it")
     patience: int | None = Field(default=10, ge=1, description="paper: 10 epochs without gain; None: all epochs")
     steps_per_epoch: int | None = Field(default=None, ge=1, description="None: every training picture once")
     batch: int = Field(default=25, ge=1, description="paper: 25 hips, 16 films")

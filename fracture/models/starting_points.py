@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.models.multitask import FractureModel, build_model
-from fracture.models.spec import ModelSpec
+from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -31,10 +31,6 @@ __all__ = [
     "pretrained_tensors",
     "read_tensors",
 ]
-
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-"""Normalization of RGB in [0, 1] that torchvision's and most of timm's ImageNet weights expect."""
 
 _HUB_FILE: Final = "model.safetensors"
 _BACKBONE: Final = "backbone."

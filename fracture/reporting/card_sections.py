@@ -87,6 +87,12 @@ def input_check(card: Card) -> str:
     return "## Input check\n\n" + table(("", ""), rows)
 
 
+_MAP_THRESHOLDS = (
+    "Jones et al. 2020 set map thresholds per region for a minimum sensitivity; these maximize the figure stated "
+    "below, and promise no sensitivity of boxes. Regions that are not listed take their parent's."
+)
+
+
 def operating_points(card: Card) -> str:
     """Every threshold with its films, counts and intervals, and the nodes that have none."""
     points = OperatingPoints.from_dict(card.operating_points)
@@ -107,6 +113,7 @@ def operating_points(card: Card) -> str:
         _SAME_FILMS,
         table(header, rows),
         table(("region", "map threshold"), maps),
+        _MAP_THRESHOLDS if maps else "",
         "Found on: " + "; ".join(sources) + "." if sources else "",
         "\n".join(f"- {name}: none, {why}" for name, why in sorted(points.omitted.items())),
         "Box rules: " + ", ".join(f"{k} {v}" for k, v in card.boxes.items()) + ".",

@@ -7,6 +7,7 @@ on from one ends with the same weights, bit for bit on the CPU, as one that was 
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -269,7 +270,7 @@ class BaseLoop(ABC, Generic[S, T]):
             WeightsIntegrityError: It is not one that this run could have written.
         """
         try:
-            state: State = TypeAdapter(State).validate_python(dict(stated), strict=True)
+            state: State = TypeAdapter(State).validate_json(json.dumps(dict(stated)), strict=True)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
             raise WeightsIntegrityError(f"{path}: the checkpoint's state is malformed", got=faults) from None

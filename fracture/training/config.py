@@ -230,7 +230,7 @@ class OptimizerConfig(_Section):
 class LoopConfig(_Section):
     """Length, batches, precision, safety."""
 
-    epochs: int = Field(default=30, ge=0, description="paper: at most 30; 0: only the epochs of [extents]")
+    epochs: int = Field(default=30, ge=0, le=10**6, description="paper: at most 30; 0: only the epochs of [extents]")
     patience: int | None = Field(
         default=10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part"
     )
