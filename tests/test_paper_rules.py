@@ -1,0 +1,174 @@
+"""Numbers and rules that come from the papers, each held where no radiograph is needed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fracture.data import cli as data_cli
+from fracture.data.cohort import sample_test_set
+from fracture.evaluation.report import Settings
+from fracture.hip import evaluation, training_data
+from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film
+from fracture.hip.classifier import allowed_mask, class_weights
+from fracture.hip.readers import Readings, margin_of, reading_times
+from fracture.hip.training_config import ClassifierConfig, HipSampling
+from fracture.hip.training_data import HipPictures, Picture, presentations
+from fracture.hip.training_loop import HipLoop
+from fracture.hip.training_stages import ClassifierStage
+
+
+def _default(function: Any, name: str) -> Any:
+    return inspect.signature(function).parameters[name].default
+
+
+def test_jones_takes_a_thousand_films_a_region_with_a_hundred_fractures_and_resamples_a_thousand_times() -> None:
+    assert _default(sample_test_set, "per_region") == 1000
+    assert _default(sample_test_set, "fractures_per_region") == 100
+    assert _default(data_cli.sample_test, "per_region") == 1000
+    assert _default(data_cli.sample_test, "fractures") == 100
+    assert Settings().resamples == 1000
+
+
+def test_krogue_resamples_two_thousand_times() -> None:
+    assert evaluation.RESAMPLES == 2000
+    for function in (evaluation.evaluate_hips, evaluation.evaluate_readings):
+        assert _default(function, "resamples") == 2000
+
+
+def test_krogue_weighs_the_loss_by_class() -> None:
+    classes = [("normal",)] * 8 + [("arthroplasty",)] * 2
+    pictures: Any = SimpleNamespace(items=[SimpleNamespace(allowed=one) for one in classes])
+    logits = torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
+    allowed = allowed_mask(classes)
+
+    def stage(**changes: Any) -> ClassifierStage:
+        config = ClassifierConfig.from_dict(changes)
+        model: Any = lambda planes: logits  # noqa: E731
+        return ClassifierStage(model, config, pictures, None, torch.device("cpu"))
+
+    paper = stage()
+    assert torch.equal(paper.weights, class_weights(allowed))
+    batch = (torch.zeros(10, 3, 8, 8), allowed)
+    loss = paper.losses(batch, torch.device("cpu"), torch.contiguous_format)["cross_entropy"]
+    labels = allowed.int().argmax(dim=1)
+    each = nn.functional.cross_entropy(logits, labels, weight=class_weights(allowed), reduction="none")
+    torch.testing.assert_close(loss, each.mean())
+    assert torch.equal(stage(class_weighted=False).weights, torch.ones(6))
+    assert torch.equal(stage(sampling={"balanced": True}).weights, torch.ones(6))
+
+
+class _Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(2, 1)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"trunk": [], "heads": list(self.parameters())}
+
+
+class _Stage:
+    """The least that the loop trains: a line through two pictures."""
+
+    terms = ("square",)
+
+    def __init__(self) -> None:
+        self.model = _Toy()
+        self.pictures = self
+
+    def order(self, epoch: int) -> list[Picture]:
+        return [Picture(0, 0, 1), Picture(1, 0, 2)]
+
+    def make(self, picture: Picture) -> torch.Tensor:
+        return torch.tensor([float(picture.item), 1.0])
+
+    def collate(self, made: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(list(made))
+
+    def losses(self, batch: torch.Tensor, device: Any, layout: Any) -> dict[str, torch.Tensor]:
+        return {"square": self.model.last(batch).square().mean()}
+
+    def tune(self) -> tuple[None, dict[str, Any]]:
+        return None, {}
+
+
+def test_krogue_lowers_the_rate_by_a_tenth_after_each_epoch(tmp_path: Path) -> None:
+    config = ClassifierConfig.from_dict(
+        {"optimizer": {"lr": 1e-3, "decay": 0.9}, "loop": {"epochs": 4, "batch": 1, "workers": 0}}
+    )
+    state = HipLoop(_Stage(), config, tmp_path, device=torch.device("cpu")).run()
+    assert [row["lr"] for row in state.history] == pytest.approx([1e-3, 9e-4, 8.1e-4, 7.29e-4])
+
+
+def test_krogue_shows_fourteen_images_of_a_hip_in_two_box_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = HipAugmentation().margins
+    assert len(set(margins)) == 2
+    assert len(VARIANTS) * len(margins) == 14
+    seen: list[tuple[str, int]] = []
+
+    def drawn(*_: Any, variant: str, size: int, **__: Any) -> Any:
+        seen.append((variant, size))
+        return SimpleNamespace(pixels=np.zeros((4, 4), np.float32), mask=np.ones((4, 4), bool))
+
+    monkeypatch.setattr(training_data, "augment_hip", drawn)
+    pictures = object.__new__(HipPictures)
+    pictures.config, pictures.forms = ClassifierConfig(), 14
+    item: Any = SimpleNamespace(hip=SimpleNamespace(side="left"))
+    for form in range(14):
+        pictures._form(np.zeros((4, 4), np.float32), (0, 0, 4, 4), item, Picture(0, form, form), 0)
+    assert set(seen) == {(variant, size) for variant in VARIANTS for size in (0, 1)}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_fresh_draws_each_epoch_anew(fresh: bool) -> None:
+    keys = [("", "normal")] * 4
+    first, second = (
+        {p.seed for p in presentations(keys, HipSampling(fresh=fresh), 14, seed=1, epoch=epoch)} for epoch in (0, 1)
+    )
+    assert (first == second) is not fresh
+    assert bool(first & second) is not fresh
+
+
+def test_a_random_crop_is_a_part_of_the_film() -> None:
+    """With nothing else on, ``crop = 1`` always enlarges, differently each time, and ``crop = 0`` never does."""
+    pixels = np.linspace(0, 1, 80 * 100, dtype=np.float32).reshape(80, 100)
+    mask, boxes, sides = np.ones((80, 100), bool), np.array([[40.0, 30, 60, 50]]), np.array([0])
+    off = {"flip": 0.0, "rotation": 0.0, "stretch": 1.0, "zoom": 1.0, "gamma": 1.0, "contrast": 1.0}
+    areas = []
+    for seed in range(12):
+        made, _, found, _ = augment_film(pixels, mask, boxes, sides, FilmAugmentation(crop=1.0, **off), seed=seed)
+        assert not np.allclose(made, pixels, atol=1e-3)
+        areas += [float(np.prod(box[2:] - box[:2])) for box in found]
+        same, _, kept, _ = augment_film(pixels, mask, boxes, sides, FilmAugmentation(crop=0.0, **off), seed=seed)
+        np.testing.assert_allclose(same, pixels, atol=1e-4)
+        np.testing.assert_allclose(kept, boxes, atol=1e-6)
+    assert max(areas) > 450
+    assert len({round(area) for area in areas}) > 3
+
+
+def test_the_margin_is_of_readers_of_equal_training_alone() -> None:
+    truth = np.array([0, 0, 0, 1, 1, 1, 3, 3, 5, 5])
+    good, fair, poor = truth.copy(), truth.copy(), np.zeros(10, np.int64)
+    fair[0] = 1
+    calls = np.stack([good, fair, poor])
+    alike = margin_of(truth, [Readings("experts", "aided", calls, ("a", "a", "b"))])
+    assert alike == margin_of(truth, [Readings("experts", "aided", calls[:2], ("a", "a"))])
+    assert alike is not None
+    every = margin_of(truth, [Readings("experts", "aided", calls, ("a", "a", "a"))])
+    assert every is not None
+    assert every > alike + 0.1
+    assert margin_of(truth, [Readings("experts", "aided", calls, ("a", "b", "c"))]) is None
+
+
+def test_an_outlier_is_beyond_one_and_a_half_interquartile_ranges() -> None:
+    """Quartiles 10 and 20: the fence is at 35."""
+    assert reading_times([10, 10, 10, 20, 20, 20, 35])["left_out"] == 0
+    assert reading_times([10, 10, 10, 20, 20, 20, 35.01])["left_out"] == 1
