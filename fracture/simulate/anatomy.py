@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fracture.simulate.projection import Body, Camera
 
     Array = NDArray[np.float32]
+    Place = Sequence[float] | NDArray[np.float64]
 
 __all__ = [
     "Anatomy",
@@ -100,14 +101,14 @@ class Build:
         """A factor around 1 with relative standard deviation ``amount``, cut at two deviations."""
         return 1.0 + amount * float(np.clip(self.rng.normal(), -2.0, 2.0))
 
-    def point(self, p: Sequence[float]) -> Point:
+    def point(self, p: Place) -> Point:
         """A point of the drawn adult, scaled to this person."""
         return (p[0] * self.scale, p[1] * self.scale, p[2] * self.scale)
 
     def tube(
         self,
-        start: Sequence[float],
-        end: Sequence[float],
+        start: Place,
+        end: Place,
         knots: Sequence[Sequence[float]],
         *,
         roll: float = 0.0,
@@ -153,8 +154,7 @@ class Build:
         """A bony blob with semi-axes along ``axis``, across (u) and deep (v)."""
         k = self.scale
         c = np.asarray(center, dtype=np.float64)
-        end = c + np.asarray(axis, dtype=np.float64)
-        frame, _ = pose_along(self.point(tuple(c)), self.point(tuple(end)), roll=roll)
+        frame, _ = pose_along(self.point(c), self.point(c + np.asarray(axis, dtype=np.float64)), roll=roll)
         size = float(np.mean(radii)) * k
         bumps = tuple(
             (
@@ -167,9 +167,7 @@ class Build:
         a, b, d = (r * k * self.jitter(0.03) for r in radii)
         return Blob(frame, (a, b, d), cortex * k * self.cortex, spongy * self.trabecular, boxy, bumps)  # type: ignore[arg-type]
 
-    def flesh(
-        self, start: Sequence[float], end: Sequence[float], knots: Sequence[Sequence[float]], *, blend: float = 10.0
-    ) -> SoftPart:
+    def flesh(self, start: Place, end: Place, knots: Sequence[Sequence[float]], *, blend: float = 10.0) -> SoftPart:
         """Soft tissue from knots ``(fraction, radius u, radius v[, center u, center v])``."""
         k = self.scale
         rows = [(f, a * k, b * k, 0.0, 0.0, *(c * k for c in rest)) for f, a, b, *rest in knots]

@@ -263,8 +263,7 @@ def _pieces(
     radius: float,
     rng: np.random.Generator,
 ) -> list[Body]:
-    end = np.asarray(point) + unit(axis)
-    frame, _ = pose_along(point, (float(end[0]), float(end[1]), float(end[2])))
+    frame, _ = pose_along(point, np.asarray(point) + unit(axis))
     offset = (float(rng.uniform(0, 128)), float(rng.uniform(0, 128)))
     if plan.kind == "comminuted":
         return _comminuted(bone, plan, number, frame, radius, rng, offset)

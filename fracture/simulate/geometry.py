@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["about", "compose", "inverse", "pose_along", "rotation", "transform", "translation", "unit"]
@@ -68,7 +66,7 @@ def transform(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.floa
     return np.asarray(p @ matrix[:3, :3].T + matrix[:3, 3])
 
 
-def pose_along(start: Sequence[float], end: Sequence[float], *, roll: float = 0.0) -> tuple[NDArray[np.float64], float]:
+def pose_along(start: ArrayLike, end: ArrayLike, *, roll: float = 0.0) -> tuple[NDArray[np.float64], float]:
     """The motion from limb frame to the local frame (s, u, v) of a bone that runs from ``start`` to ``end``.
 
     s runs along the bone from 0 at ``start``; u is the direction across it nearest to limb x, v the one nearest

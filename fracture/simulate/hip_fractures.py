@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from fracture.simulate.pelvis_shapes import Femur
 
-__all__ = ["HIP_CLASSES", "VARIANTS", "Broken", "Wedge", "break_hip", "hip_class"]
+__all__ = [
+    "HIP_CLASSES",
+    "VARIANTS",
+    "Broken",
+    "Wedge",
+    "break_hip",
+    "hip_class",
+    "neck_surface",
+    "surface_across",
+    "trochanteric_surface",
+]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -113,7 +123,7 @@ def break_hip(
     return Broken((Body(femur.bone, pose),), pose)
 
 
-def _surface(
+def surface_across(
     point: NDArray[np.float64],
     axis: NDArray[np.float64],
     rng: np.random.Generator,
@@ -126,10 +136,18 @@ def _surface(
     extent: float = np.inf,
     direction: tuple[float, float] = (1.0, 0.0),
 ) -> SurfaceCut:
-    end = point + unit(axis)
-    frame, _ = pose_along([float(v) for v in point], [float(v) for v in end])
+    """A rough surface through ``point`` across ``axis``, drawn from ``rng``; see ``SurfaceCut`` for the rest."""
+    frame, _ = pose_along(point, point + unit(axis))
     offset = (float(rng.uniform(0, 128)), float(rng.uniform(0, 128)))
     return SurfaceCut(frame, side, (0.0, 0.0), 0.0, 0.0, radius, rough, gap, offset, crack, extent, direction)
+
+
+def _two(
+    femur: Femur, cut: SurfaceCut, head: NDArray[np.float64], shaft: NDArray[np.float64], kind: str, displaced: bool
+) -> Broken:
+    """A femur in two pieces, moved as ``head`` and ``shaft`` say."""
+    bodies = (Body(femur.bone, head, cut, 0), Body(femur.bone, shaft, _other(cut), 0))
+    return Broken(bodies, shaft, kind, displaced)
 
 
 def _other(cut: SurfaceCut) -> SurfaceCut:
@@ -156,8 +174,8 @@ def neck_surface(
     axis = unit(axis + np.array([0.0, 0.0, float(rng.normal(0.0, 0.12))]))
     if ray is not None:
         axis = unit(axis - 0.9 * ray * float(axis @ ray))
-    towards = (0.0, 1.0) if rng.random() < 0.5 else (0.0, -1.0)
-    cut = _surface(
+    direction = (1.0 if rng.random() < 0.5 else -1.0, 0.0)
+    cut = surface_across(
         middle,
         axis,
         rng,
@@ -167,7 +185,7 @@ def neck_surface(
         gap=gap,
         crack=crack,
         extent=extent,
-        direction=(towards[1], 0.0),
+        direction=direction,
     )
     return cut, middle
 
@@ -184,8 +202,7 @@ def _displaced_neck(femur: Femur, variant: str, pose: NDArray[np.float64], rng: 
     rolled = about(middle, rotation((0, 1, 0), -float(turn)))
     shift = np.array([-float(out), -float(up), -float(rng.uniform(0.0, 6.0))]) * k
     shaft = compose(translation(shift), pose, rolled)
-    bodies = (Body(femur.bone, head, cut, 0), Body(femur.bone, shaft, _other(cut), 0))
-    return Broken(bodies, shaft, "transverse", True)
+    return _two(femur, cut, head, shaft, "transverse", True)
 
 
 def _nondisplaced_neck(
@@ -200,9 +217,7 @@ def _nondisplaced_neck(
         moved = transform(head, middle) - transform(pose, middle)
         push = -neck * float(rng.uniform(1.6, 3.6)) * k
         shaft = compose(translation(0.75 * moved + push), pose)
-        return Broken(
-            (Body(femur.bone, head, cut, 0), Body(femur.bone, shaft, _other(cut), 0)), shaft, "hairline", False
-        )
+        return _two(femur, cut, head, shaft, "hairline", False)
     if variant == "lucent_line" and rng.random() < 0.55:
         partial = float(rng.uniform(0.1, 0.8)) * 16.0 * k if rng.random() < 0.4 else np.inf
         gap = float(rng.uniform(0.6, 1.2))
@@ -214,8 +229,7 @@ def _nondisplaced_neck(
     step = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.9))
     tilt = about((0, 0, 0), rotation((0, 0, 1), float(rng.normal(0.0, 1.5))))
     shaft = compose(translation((neck * along + across * step) * k), pose)
-    bodies = (Body(femur.bone, compose(tilt, pose), cut, 0), Body(femur.bone, shaft, _other(cut), 0))
-    return Broken(bodies, shaft, "hairline", False)
+    return _two(femur, cut, compose(tilt, pose), shaft, "hairline", False)
 
 
 def trochanteric_surface(
@@ -237,7 +251,7 @@ def trochanteric_surface(
     if ray is not None:
         axis = unit(axis) - 0.8 * ray * float(unit(axis) @ ray)
     middle = 0.5 * (upper + lower)
-    cut = _surface(middle, unit(axis), rng, side=1, radius=26.0 * k, rough=rough, gap=gap, crack=crack)
+    cut = surface_across(middle, unit(axis), rng, side=1, radius=26.0 * k, rough=rough, gap=gap, crack=crack)
     return cut, middle
 
 
@@ -264,11 +278,11 @@ def _intertrochanteric(
     shaft = compose(translation(follow + (gap + out) * k), pose, rolled)
     other = _other(cut)
     if not detached:
-        return Broken((Body(femur.bone, head, cut, 0), Body(femur.bone, shaft, other, 0)), shaft, "oblique", True)
+        return _two(femur, cut, head, shaft, "oblique", True)
     lesser = np.array(femur.lesser)
     inward = unit(np.array(femur.down(float((lesser - femur.root) @ np.array(femur.shaft)))) - lesser)
     base = lesser + inward * float(rng.uniform(6.0, 13.0)) * k
-    small = _surface(
+    small = surface_across(
         base,
         unit(-inward - np.array(femur.shaft) * float(rng.uniform(0.35, 0.8))),
         rng,

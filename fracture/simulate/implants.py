@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.simulate.fractures import SurfaceCut
 from fracture.simulate.geometry import pose_along, rotation, unit
-from fracture.simulate.hip_fractures import neck_surface, trochanteric_surface
+from fracture.simulate.hip_fractures import neck_surface, surface_across, trochanteric_surface
 from fracture.simulate.projection import Body
 from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
 
@@ -87,12 +86,11 @@ def _rod(
 ) -> Tube:
     """A metal rod; knots (fraction, radius u, radius v[, center u, center v])."""
     rows = [(k[0], k[1], k[2], _SOLID, 1.0, *k[3:]) for k in knots]
-    a, b = [float(v) for v in start], [float(v) for v in end]
-    return tube(a, b, rows, roll=roll, corner=corner, caps=caps, wobble=0.0)
+    return tube(start, end, rows, roll=roll, corner=corner, caps=caps, wobble=0.0)
 
 
 def _ball(center: Vector, radius: float) -> Blob:
-    frame, _ = pose_along([float(v) for v in center], [float(center[0]), float(center[1]) + 1.0, float(center[2])])
+    frame, _ = pose_along(center, center + np.array([0.0, 1.0, 0.0]))
     return Blob(frame, (radius, radius, radius), _SOLID, 1.0)
 
 
@@ -239,9 +237,7 @@ def _arthroplasty(
     k, neck = femur.scale, np.array(femur.neck)
     level = np.array(femur.along(float(rng.uniform(34.0, 40.0)) * k))
     axis = unit(np.array([-0.72, 0.72, 0.0]))
-    frame, _ = pose_along([float(v) for v in level], [float(v) for v in level + axis])
-    offset = (float(rng.uniform(0, 128)), float(rng.uniform(0, 128)))
-    resection = SurfaceCut(frame, -1, (0.0, 0.0), 0.0, 0.0, 20.0 * k, 0.15, 0.0, offset)
+    resection = surface_across(level, axis, rng, side=-1, radius=20.0 * k, rough=0.15)
     bone = Body(femur.bone, pose, resection, -1)
     material = str(rng.choice(["titanium", "cobalt_chromium", "steel"]))
     cemented = bool(rng.random() < (0.35 if total else 0.6))

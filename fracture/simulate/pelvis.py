@@ -22,7 +22,7 @@ from fracture.simulate.pelvis_shapes import Femur, Person, draw_person, femur, t
 from fracture.simulate.pelvis_soft import bowel, envelope, folds, knee
 from fracture.simulate.projection import Body, Camera
 from fracture.simulate.record import SimulatedHip, SimulatedPelvis
-from fracture.simulate.scene import mark_fracture
+from fracture.simulate.scene import box_around, check_film, mark_fracture
 from fracture.simulate.softtissue import soft_paths
 from fracture.simulate.volume import trace
 
@@ -129,8 +129,7 @@ def _check(
     stretch: float,
     size: tuple[int, int],
 ) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
+    check_film(seed, size)
     names = {*HIP_CLASSES, *(v for group in VARIANTS.values() for v in group)}
     for given in (left, right):
         if given is not None and given not in names:
@@ -143,8 +142,6 @@ def _check(
         raise ConfigurationError("the side that is missing is left or right", got=repr(missing), allowed=_SIDES)
     if not 0.5 <= stretch <= 2.0:
         raise ConfigurationError("a film is stretched by 0.5 to 2", got=stretch)
-    if len(size) != 2 or not all(isinstance(n, int | np.integer) and 96 <= n <= 4096 for n in size):
-        raise ConfigurationError("size is height and width in pixels", got=size, allowed="96 to 4096 each")
 
 
 def _variant(given: str | None, rng: np.random.Generator) -> str:
@@ -341,13 +338,7 @@ def _record(
     visible = shown * inside / max((whole[2] - whole[0]) * (whole[3] - whole[1]), 1.0)
     if visible < 1.0 / 3.0:
         return None
-    margin = 1.5 / spacing
-    box = (
-        max(0.0, float(columns[0]) - margin),
-        max(0.0, float(rows[0]) - margin),
-        min(float(width), float(columns[-1]) + 1.0 + margin),
-        min(float(height), float(rows[-1]) + 1.0 + margin),
-    )
+    box = box_around(mask, 1.5 / spacing)
     found = None
     if broken.kind is not None:
         found = mark_fracture(surface, spacing, broken.kind, broken.displaced, "femur")

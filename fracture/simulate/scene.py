@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["REGIONS", "Paths", "mark_fracture", "path_lengths", "radiograph"]
+__all__ = ["REGIONS", "Paths", "box_around", "check_film", "mark_fracture", "path_lengths", "radiograph"]
 
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8
@@ -158,8 +158,7 @@ def _check(
     view: str | None,
     size: tuple[int, int],
 ) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
+    check_film(seed, size)
     if region is not None and region not in REGIONS:
         raise RegionError("this region cannot be simulated", got=repr(region), allowed=REGIONS)
     if fracture_type is not None and fracture_type not in KINDS:
@@ -176,6 +175,12 @@ def _check(
     views = REGIONS[region].views if region is not None else {"frontal": 1.0, "lateral": 1.0, "oblique": 1.0}
     if view is not None and view not in views:
         raise ConfigurationError(f"no such view of {region or 'any region'}", got=repr(view), allowed=views)
+
+
+def check_film(seed: int, size: tuple[int, int]) -> None:
+    """Raise ``ConfigurationError`` unless a film of this seed and size (height and width) can be drawn."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
     if len(size) != 2 or not all(isinstance(n, int | np.integer) and 96 <= n <= 4096 for n in size):
         raise ConfigurationError("size is height and width in pixels", got=size, allowed="96 to 4096 each")
 
@@ -296,6 +301,18 @@ def _fracture(
     )
 
 
+def box_around(mask: NDArray[np.bool_], margin: float) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1): the bounds of a mask that is not empty, ``margin`` pixels wider and within the film."""
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    return (
+        max(0.0, float(columns[0]) - margin),
+        max(0.0, float(rows[0]) - margin),
+        min(float(width), float(columns[-1]) + 1.0 + margin),
+        min(float(height), float(rows[-1]) + 1.0 + margin),
+    )
+
+
 def mark_fracture(
     surface: NDArray[np.bool_], spacing: float, kind: str, displaced: bool, bone: str
 ) -> SimulatedFracture | None:
@@ -303,7 +320,6 @@ def mark_fracture(
     rows, columns = np.nonzero(surface)
     if rows.size < 4:
         return None
-    height, width = surface.shape
     corners = np.concatenate([np.column_stack([columns + dx, rows + dy]) for dx in (0, 1) for dy in (0, 1)]).astype(
         np.float32
     )
@@ -314,14 +330,7 @@ def mark_fracture(
     inside = (mask > 0) | surface
     inside.flags.writeable = False
     polygon.flags.writeable = False
-    i, j = np.nonzero(inside)
-    margin = max(_MARGIN_PX, float(np.ceil(_MARGIN_MM / spacing)))
-    box = (
-        max(0.0, float(j.min()) - margin),
-        max(0.0, float(i.min()) - margin),
-        min(float(width), float(j.max()) + 1.0 + margin),
-        min(float(height), float(i.max()) + 1.0 + margin),
-    )
+    box = box_around(inside, max(_MARGIN_PX, float(np.ceil(_MARGIN_MM / spacing))))
     return SimulatedFracture(box, inside, polygon, kind, displaced, bone)
 
 

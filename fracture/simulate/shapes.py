@@ -21,7 +21,7 @@ from fracture.simulate.geometry import inverse, pose_along, transform
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Blob", "Bone", "Cap", "Field", "Part", "Tube", "tube"]
 
@@ -154,8 +154,8 @@ def _reach(cap: Cap, wide: float, deep: float) -> float:
 
 
 def tube(
-    start: Sequence[float],
-    end: Sequence[float],
+    start: ArrayLike,
+    end: ArrayLike,
     knots: Sequence[Sequence[float]],
     *,
     roll: float = 0.0,

@@ -203,7 +203,7 @@ def _hand(build: Build, flexed: float, stout: float) -> tuple[list[Bone], list[S
                 _HEAD if k == 0 else _CONDYLES if kind != "distal_phalanx" else Cap(curve_u=0.12),
             )
             knots = widened(profile(kind), width)
-            shape = build.tube(start, end, knots, roll=roll, caps=caps, corner=2.9)  # type: ignore[arg-type]
+            shape = build.tube(start, end, knots, roll=roll, caps=caps, corner=2.9)
             # Named from the distal part on, so that what a fracture carries is one prefix.
             full = f"{kind}_{name}" if kind == "metacarpal" else f"phalanx_{name}_{kind.split('_')[0]}"
             bones.append(whole(full, Part(shape), texture=0.5))
@@ -219,7 +219,7 @@ def _hand(build: Build, flexed: float, stout: float) -> tuple[list[Bone], list[S
         thick = width * stout**0.4
         first = path[1] - (path[1] - path[0]) * (0.25 if number else 0.5)
         for a, b, r0, r1 in _fleshy(first, path, thick):
-            soft.append(build.flesh(a.tolist(), b.tolist(), ((0.0, r0, r0 * 0.92), (1.0, r1, r1 * 0.9)), blend=4.0))
+            soft.append(build.flesh(a, b, ((0.0, r0, r0 * 0.92), (1.0, r1, r1 * 0.9)), blend=4.0))
     return bones, sites, soft
 
 
@@ -242,7 +242,7 @@ def _ray_sites(
     axis = (float(direction[0]), float(direction[1]), float(direction[2]))
 
     def at(fraction: float) -> tuple[float, float, float]:
-        return build.point(tuple(start + direction * size * fraction))
+        return build.point(start + direction * size * fraction)
 
     own: dict[str, Any] = {"bone": full, "carries": (f"phalanx_{ray}",)}
     if kind == "metacarpal":
