@@ -26,6 +26,6 @@ def test_runs_from_top_to_bottom(path: Path, repository: Path, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", str(repository))
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
     )
     client.execute()

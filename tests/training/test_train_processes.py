@@ -67,11 +67,10 @@ def steps_done(checkpoint: Path) -> int:
 def leave_after(arguments: list[str], checkpoint: Path, steps: int, number: signal.Signals) -> tuple[int, str]:
     """Start it, wait until so many steps are saved, send the signal; its exit code and what it said."""
     with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 240
-        while steps_done(checkpoint) < steps and process.poll() is None and time.monotonic() < end:
+        while steps_done(checkpoint) < steps and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate()
         return process.returncode, said
 
 
@@ -90,7 +89,7 @@ def test_asked_to_leave_then_killed_then_finished(small: Build, drawn_file: Path
     assert code == -signal.SIGKILL, said
     assert asked < steps_done(checkpoint) < 12
     assert not (tmp_path / "parted" / "small.safetensors").exists()
-    subprocess.run(arguments, env=environment(), check=True, timeout=240, capture_output=True)
+    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
 
     parted = load_file(tmp_path / "parted" / "small.safetensors")
     for name, tensor in load_file(whole.weights).items():
@@ -112,7 +111,7 @@ def test_two_processes_are_two_micro_batches(small: Build, drawn_file: Path, tmp
     one = train(config, read_annotations(drawn_file), out=tmp_path / "one", progress=False).members[0]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "two", *launcher)
-    done = subprocess.run(arguments, env=environment(), timeout=300, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     two = json.loads((tmp_path / "two" / "small.json").read_text(encoding="utf-8"))
     assert (one.facts["training"]["processes"], two["training"]["processes"]) == (1, 2)

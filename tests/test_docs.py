@@ -1,0 +1,29 @@
+"""What the documents name is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def test_experiments_name_files_that_are_there_and_say_how_each_row_is_repeated(repository: Path) -> None:
+    text = (repository / "docs" / "experiments.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 15
+    for row in rows:
+        last = row.strip("|").split("|")[-1].strip()
+        assert last.startswith(("`fracture ", "`python ", "none: ")), last
+    for name in re.findall(r"[\w/.-]+\.(?:py|toml|md)\b", text):
+        assert (repository / name).exists(), name
+
+
+def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
+    from fracture.store import open_weights
+
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert "--index-url https://download.pytorch.org/whl/cpu" in text
+    dilated = [
+        m.file for m in open_weights(None).card.members if m.model_spec.output_stride < 2 ** (m.model_spec.stages + 1)
+    ]
+    assert not dilated
+    assert "ensemble of dilated" not in text
