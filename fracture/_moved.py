@@ -18,9 +18,13 @@ _EVALUATION = {
 }
 
 MOVED = {
-    f"fracture.evaluation.{name}": f"fracture.evaluation.{room}.{name}"
-    for room, names in _EVALUATION.items()
-    for name in names.split()
+    "fracture.evaluation.prediction_files": "fracture.evaluation.files.predictions",
+    "fracture.evaluation.reference_files": "fracture.evaluation.files.references",
+    **{
+        f"fracture.evaluation.{name}": f"fracture.evaluation.{room}.{name}"
+        for room, names in _EVALUATION.items()
+        for name in names.split()
+    },
 }
 """Old module name to new module name; an entry goes with the version after the one that moved it."""
 

@@ -11,8 +11,8 @@ import numpy as np
 from fracture.data.records import AnnotatedSet, Film
 from fracture.detector import Detector, Examined
 from fracture.errors import DataError
+from fracture.evaluation.files.references import reference_boxes
 from fracture.evaluation.matching import BoxTable, box_table
-from fracture.evaluation.reference_files import reference_boxes
 from fracture.wing.result import Box, Failure
 
 if TYPE_CHECKING:

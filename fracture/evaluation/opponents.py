@@ -13,7 +13,7 @@ import numpy as np
 from fracture.data.files import Problems, first_of, load_csv
 from fracture.data.words import as_label
 from fracture.errors import DataError, EvaluationError, UnreadableDataError
-from fracture.evaluation.prediction_files import NAME_COLUMNS
+from fracture.evaluation.files.predictions import NAME_COLUMNS
 from fracture.evaluation.stats.agreement import (
     KAPPA_DIFFERENCE,
     MARGIN,

@@ -15,9 +15,9 @@ import numpy as np
 
 from fracture.data.files import Problems
 from fracture.errors import DataError
+from fracture.evaluation.files.predictions import Predictions, read_predictions
+from fracture.evaluation.files.references import Reference, read_reference, reference_of
 from fracture.evaluation.matching import BoxTable, box_table
-from fracture.evaluation.prediction_files import Predictions, read_predictions
-from fracture.evaluation.reference_files import Reference, read_reference, reference_of
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 
 __all__ = [

@@ -16,8 +16,8 @@ from fracture.cli.main import app
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
-from fracture.evaluation.prediction_files import read_predictions
-from fracture.evaluation.reference_files import Reference, read_reference
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import Reference, read_reference
 from fracture.hip.records import hips_of, read_hips
 from fracture.hip.via import read_via
 

@@ -308,7 +308,7 @@ class AnnotationKind(Kind):
 
     def run(self, content: bytes) -> None:
         from fracture.data.readers import read_annotations
-        from fracture.evaluation.reference_files import read_reference
+        from fracture.evaluation.files.references import read_reference
 
         path = self.written(self.file, content)
         try:

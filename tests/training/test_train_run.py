@@ -17,7 +17,7 @@ from fracture import read
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, split_parts
 from fracture.errors import ConfigurationError, DataError, MissingDependencyError
-from fracture.evaluation.prediction_files import read_predictions
+from fracture.evaluation.files.predictions import read_predictions
 from fracture.models import ModelSpec, build_model
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, PreprocessSpec, prepare

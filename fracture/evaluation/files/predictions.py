@@ -24,7 +24,7 @@ from fracture.evaluation.matching import BoxTable, box_table
 from fracture.evaluation.stats.checks import BoolArray, FloatArray
 
 if TYPE_CHECKING:
-    from fracture.evaluation.reference_files import Reference
+    from fracture.evaluation.files.references import Reference
 
 __all__ = ["NAME_COLUMNS", "Predictions", "read_predictions"]
 

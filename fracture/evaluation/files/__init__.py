@@ -1,0 +1,1 @@
+"""What an evaluation is read from: files of predictions and of references."""
