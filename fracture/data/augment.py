@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fracture.data.records import Film
     from fracture.preprocess import Letterboxed
 
-__all__ = ["AugmentSpec", "Augmented", "augment", "augmented_sheet"]
+__all__ = ["AugmentSpec", "Augmented", "albumentations_layer", "augment", "augmented_sheet"]
 
 _DRAWS = 12  # numbers drawn per film, always all of them: one magnitude never changes another's draw
 Factor = Annotated[float, Field(ge=1, le=4)]
@@ -173,7 +173,7 @@ def _matrix(drawn: Mapping[str, float], extent: tuple[int, int, int, int]) -> ND
     x0, y0, x1, y1 = extent
     middle = ((x0 + x1) / 2, (y0 + y1) / 2)
     flip_x, flip_y = 1.0 - 2.0 * drawn["horizontal_flip"], 1.0 - 2.0 * drawn["vertical_flip"]
-    matrix = _albumentations().create_affine_transformation_matrix(
+    matrix = albumentations_layer().create_affine_transformation_matrix(
         translate={"x": drawn["shift_x"] * (x1 - x0), "y": drawn["shift_y"] * (y1 - y0)},
         shear={"x": 0.0, "y": 0.0},
         scale={"x": drawn["zoom"] * flip_x, "y": drawn["zoom"] * flip_y},
@@ -240,7 +240,7 @@ def _warp(
         still = np.zeros(shape, plane.dtype)
         still[: plane.shape[0], : plane.shape[1]] = plane
         return still
-    warped = _albumentations().warp_affine(
+    warped = albumentations_layer().warp_affine(
         np.ascontiguousarray(plane),
         matrix=centered,
         interpolation=kernel,
@@ -254,7 +254,7 @@ def _warp(
 def _intensity(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_], gamma: float, contrast: float
 ) -> NDArray[np.float32]:
-    toned = pixels if gamma == 1.0 else _albumentations().gamma_transform(pixels, gamma=gamma)
+    toned = pixels if gamma == 1.0 else albumentations_layer().gamma_transform(pixels, gamma=gamma)
     if contrast != 1.0:
         mean = float(toned.sum(dtype=np.float64)) / max(1, int(valid.sum()))  # invalid pixels are 0
         toned = toned * np.float32(contrast) + np.float32(mean * (1.0 - contrast))
@@ -332,8 +332,8 @@ def _tile(version: Augmented, rings: Sequence[NDArray[np.float64]], side: int) -
 
 
 @cache
-def _albumentations() -> SimpleNamespace:
-    """The three functions that are used of albumentations, imported once and without its question to the net."""
+def albumentations_layer() -> SimpleNamespace:
+    """The functions that are used of albumentations, imported once and without its question to the net."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     from albumentations.augmentations.geometric import functional as geometric
     from albumentations.augmentations.pixel import functional as pixel
@@ -342,4 +342,7 @@ def _albumentations() -> SimpleNamespace:
         create_affine_transformation_matrix=geometric.create_affine_transformation_matrix,
         warp_affine=geometric.warp_affine,
         gamma_transform=pixel.gamma_transform,
+        unsharp_mask=pixel.unsharp_mask,
+        add_noise=pixel.add_noise,
+        image_compression=pixel.image_compression,
     )

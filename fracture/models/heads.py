@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fracture.models.pooling import AveragePool, build_pool
+from fracture.models.pooling import AttentionPool, AveragePool, build_pool
 from fracture.models.spec import MAP_STRIDE, ModelSpec
 
 __all__ = ["ExtentHead", "Heads", "MapHead"]
@@ -123,6 +123,15 @@ class Heads(nn.Module):
             if self.region is not None:
                 regions = self.region(self.dropout(self.average(features, validity))).float()
         return score.squeeze(1).float(), map_logits, regions, extents
+
+    def weights(self, deep: Tensor, skip: Tensor, validity: Tensor) -> Tensor:
+        """Weights of the attention pooling, (B, 1, h, w) at the deep features' stride; ``skip`` has no say."""
+        del skip
+        pool = self.pool
+        if not isinstance(pool, AttentionPool):
+            raise TypeError("pooling without attention")
+        with torch.autocast(deep.device.type, enabled=False):
+            return pool.weights(deep.to(pool.score.weight.dtype), validity)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -11,6 +11,7 @@ from fracture.errors import ModelError
 from fracture.models.backbone import Backbone, convert_norm
 from fracture.models.heads import Heads
 from fracture.models.pooling import AttentionPool, cell_validity
+from fracture.models.pyramid import Cells, PyramidHeads
 from fracture.models.spec import ModelSpec
 
 __all__ = ["Features", "FractureModel", "ModelOutput", "build_backbone", "build_model"]
@@ -27,12 +28,14 @@ class ModelOutput(NamedTuple):
             them.
         extents: (B, 4, H / 8, W / 8), distances in cells of the map, above 0, from the middle of each cell to the left,
             upper, right and lower side of the box that the cell would lie in; None for a model without them.
+        cells: What the cells of the pyramid say about boxes; None for a model without one.
     """
 
     score_logit: Tensor
     map_logits: Tensor | None
     region_logits: Tensor | None
     extents: Tensor | None = None
+    cells: Cells | None = None
 
 
 class Features(NamedTuple):
@@ -68,7 +71,8 @@ class FractureModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone = build_backbone(spec)
-        self.heads = Heads(spec, self.backbone.channels, self.backbone.skip_channels)
+        heads = PyramidHeads if spec.pyramid else Heads
+        self.heads = heads(spec, self.backbone.channels, self.backbone.skip_channels)
 
     def forward(self, planes: Tensor, mask: Tensor) -> ModelOutput:
         """Score, map and regions of a batch of films.
@@ -102,11 +106,9 @@ class FractureModel(nn.Module):
         Raises:
             ModelError: The model pools in another way.
         """
-        pool = self.heads.pool
-        if not isinstance(pool, AttentionPool):
+        if not isinstance(self.heads.pool, AttentionPool):
             raise ModelError("this model has no attention", got=f"pooling={self.spec.pooling!r}")
-        with torch.autocast(features.deep.device.type, enabled=False):
-            return pool.weights(features.deep.to(pool.score.weight.dtype), features.validity)
+        return self.heads.weights(features.deep, features.skip, features.validity)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, by stage from the input on (``backbone.stage_names``), then ``"heads"``.

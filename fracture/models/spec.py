@@ -112,6 +112,9 @@ class ModelSpec(Record):
         extents: Whether each cell of the map also says how far the box around its fracture reaches to the four sides
             (as in FCOS, Tian et al. 2019). Needs ``map``. Our addition: the outline of a region of the map gives the
             size of a box to a cell on each side only, and a fracture is four cells wide.
+        pyramid: Whether the heads read a feature pyramid at strides 8, 16 and 32, whose cells tell boxes and their
+            quality; see :mod:`fracture.models.pyramid`. Needs ``map`` and an ``output_stride`` of 8 or 16, and takes
+            the place of ``map_skip`` and ``extents``. Our addition.
 
     Raises:
         ModelError: A value out of range, or a combination that no network has.
@@ -136,6 +139,7 @@ class ModelSpec(Record):
     stem_rgb: bool = False
     map_skip: bool = False
     extents: bool = False
+    pyramid: bool = False
 
     def _check(self) -> None:
         if self.inputs not in (("raw",), ("lcn",), ("raw", "lcn")):
@@ -180,6 +184,13 @@ class ModelSpec(Record):
             raise ModelError(
                 "ModelSpec.extents gives sizes to regions of the map, but map is false", hint="set map=True"
             )
+        if self.pyramid and (not self.map or self.map_skip or self.extents or self.output_stride == 32):
+            raise ModelError(
+                "ModelSpec.pyramid has a map and boxes of its own, and levels at strides 8, 16 and 32",
+                got=f"map={self.map}, map_skip={self.map_skip}, extents={self.extents}, "
+                f"output_stride={self.output_stride}",
+                allowed="map=True, map_skip=False, extents=False, output_stride=8 or 16",
+            )
         if self.map_skip and not self.map:
             raise ModelError("ModelSpec.map_skip decodes the map, but map is false", hint="set map=True")
         if self.map_skip and self.output_stride == MAP_STRIDE:
@@ -201,7 +212,7 @@ class ModelSpec(Record):
     @property
     def size_multiple(self) -> int:
         """Height and width of the input must be multiples of this many pixels."""
-        return max(MAP_STRIDE, self.output_stride)
+        return 32 if self.pyramid else max(MAP_STRIDE, self.output_stride)
 
     def replace(self, **changes: Any) -> ModelSpec:
         """A copy with some fields changed, checked again."""

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from fracture.ensemble import resolve_precision
 from fracture.errors import ConfigurationError, InputError, TrainingError, WeightsIntegrityError
 from fracture.training.checkpoint import gather, read_checkpoint, restore, write_checkpoint
 from fracture.training.config import OptimizerConfig
@@ -113,7 +114,7 @@ class BaseLoop(ABC, Generic[S, T]):
         self.progress, self.after_epoch = progress, after_epoch
         self.identity, self.still = dict(identity or {}), still
         self.layout = torch.channels_last if loop.channels_last else torch.contiguous_format
-        self.precision = torch.bfloat16 if loop.precision == "bfloat16" else torch.float32
+        self.precision = resolve_precision(loop.precision, device)
         model.to(device, memory_format=self.layout)
         self.optimizer = build_optimizer(model, optimizer)
         self.ema = Ema(model, optimizer.ema) if optimizer.ema else None

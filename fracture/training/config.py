@@ -33,6 +33,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
+from fracture.data.appearance import AppearanceSpec
 from fracture.data.augment import AugmentSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
@@ -49,6 +50,7 @@ __all__ = [
     "Recipe",
     "SamplingConfig",
     "SplitConfig",
+    "WindowsConfig",
     "load_recipe",
     "recipe_names",
 ]
@@ -162,6 +164,41 @@ class ExtentsConfig(_Section):
     lr: float = Field(default=1e-3, gt=0, description="a new head on features that stand")
 
 
+class WindowsConfig(_Section):
+    """Windows at many sizes instead of whole films, in all epochs; see :mod:`fracture.training.windows`. All ours."""
+
+    size: int = Field(default=0, ge=0, multiple_of=32, description="side in network pixels; 0: whole films")
+    long_side: tuple[int, int] = Field(
+        default=(448, 900), description="the film's longer side in network pixels, drawn log-uniformly between these"
+    )
+    stored: int = Field(
+        default=736, ge=64, multiple_of=32, description="longest side of the cached film that windows are cut from"
+    )
+    rotation: float = Field(default=10.0, ge=0, le=90, description="standard deviation in degrees")
+    aspect: float = Field(default=0.1, ge=0, le=0.5, description="largest logarithm of the sides' ratio")
+    upside_down: float = Field(default=0.1, ge=0, le=1, description="probability")
+    near: float = Field(default=0.9, ge=0, le=1, description="share of a fractured film's windows laid on a fracture")
+    visible: float = Field(default=0.5, gt=0, le=1, description="share of a fracture's box that must be seen to count")
+    looks: dict[str, float] | bool = Field(
+        default={}, description="changes of :class:`AppearanceSpec`; false: films keep their look"
+    )
+
+    @model_validator(mode="after")
+    def _limits(self) -> WindowsConfig:
+        low, high = self.long_side
+        if not 64 <= low <= high <= 4096:
+            raise ConfigurationError("windows.long_side", got=self.long_side, allowed="two sides in order, 64 to 4096")
+        _ = self.appearance
+        return self
+
+    @property
+    def appearance(self) -> AppearanceSpec | None:
+        """How looks are changed, or None where they are not."""
+        if isinstance(self.looks, bool):
+            return AppearanceSpec() if self.looks else None
+        return AppearanceSpec.from_dict(self.looks)
+
+
 class LossConfig(_Section):
     """The joint loss; see :mod:`fracture.training.loss`."""
 
@@ -176,6 +213,9 @@ class LossConfig(_Section):
         default=0.0,
         ge=0,
         description="ours: weight of the extent head's loss; 0: it learns in [extents], or not at all",
+    )
+    box: float = Field(
+        default=1.0, ge=0, description="ours: weight of the boxes of a pyramid's cells (their quality has 0.5 of it)"
     )
     map_loss: Literal["bce", "focal", "dice", "bce_dice"] = Field(
         default="bce", description="paper: per-pixel binary cross-entropy"
@@ -238,7 +278,9 @@ class LoopConfig(_Section):
     micro_batch: int | None = Field(
         default=None, ge=1, description="films per forward pass; None: the whole batch. Changes batch statistics"
     )
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="paper: none stated")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32", description="paper: none stated; auto: bfloat16 where the processor multiplies in it"
+    )
     channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
     compile: bool = Field(default=False, description="torch.compile costs minutes at the start and varies with shapes")
     workers: int = Field(default=1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
@@ -269,6 +311,7 @@ class MemberConfig(_Section):
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     crops: CropsConfig = CropsConfig()
+    windows: WindowsConfig = WindowsConfig()
     extents: ExtentsConfig = ExtentsConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -302,6 +345,8 @@ class MemberConfig(_Section):
             raise ConfigurationError(
                 "[extents] trains a head that the model does not have", hint="model.extents = true"
             )
+        if self.windows.size and self.crops.epochs:
+            raise ConfigurationError("[crops] and [windows] exclude each other", hint="crops.epochs = 0")
         if not self.loop.epochs and not self.extents.epochs:
             raise ConfigurationError("loop.epochs = 0 trains nothing", hint="set extents.epochs, or more epochs")
         if self.preprocess.stride % self.model.size_multiple:
@@ -343,6 +388,7 @@ class MemberConfig(_Section):
         """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
         values = self.model_dump(mode="python", exclude={"model", "preprocess"})
         values["optimizer"]["betas"] = list(self.optimizer.betas)
+        values["windows"]["long_side"] = list(self.windows.long_side)
         return {**values, "model": self.model.to_dict(), "preprocess": self.preprocess.to_dict()}
 
     @classmethod

@@ -22,12 +22,15 @@ from fracture.errors import InputError
 from fracture.models.spec import MAP_STRIDE
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, normalize
 from fracture.training.cache import Fault, FilmCache
+from fracture.training.cell_loss import BoxTargets
 from fracture.training.config import MemberConfig
 from fracture.training.crops import choose_window
 from fracture.training.loss import Counts, Targets
+from fracture.training.windows import cut_window
 
 __all__ = ["Batch", "Example", "Films", "Step", "collate", "evaluation_batches", "training_steps"]
 
+_NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -43,6 +46,8 @@ class Example:
         target: float32 (H / 8, W / 8), share of each cell inside a fracture.
         extents: float32 (4, H / 8, W / 8) and (H / 8, W / 8), of :func:`fracture.data.targets.draw_extents`.
         geometry: The letterbox (without the augmentation).
+        boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way; filled for
+            windows only.
     """
 
     film: Film
@@ -51,6 +56,7 @@ class Example:
     target: NDArray[np.float32]
     extents: tuple[NDArray[np.float32], NDArray[np.float32]]
     geometry: Geometry
+    boxes: tuple[NDArray[np.float32], NDArray[np.float32]] = (_NO_BOXES, _NO_BOXES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +111,7 @@ class Films:
         self.sampling = SamplingSpec(**config.sampling.model_dump())
         self.augmentation = config.augmentation.spec()
         self.crops = config.crops
+        self.windows = config.windows
         self.shape = config.loss.target_shape
         self.mode = config.loss.target_mode
         self.regions = tuple(regions)
@@ -135,6 +142,8 @@ class Films:
         """
         film = self.part[index]
         boxed = self.cache.load(self.part.image_path(film))
+        if self.windows.size:
+            return self._window(film, boxed, generator(derive_seed(self.seed, epoch, place, stream="windows")))
         matrix = None
         if self.augmentation is not None:
             drawn = augment(boxed.pixels, boxed.mask, self.augmentation, seed=derive_seed(self.seed, epoch, place))
@@ -144,6 +153,23 @@ class Films:
             return self._finish(film, boxed, matrix)
         seed = derive_seed(self.seed, epoch, place, stream="crops")
         return self._finish(film, boxed, matrix, generator(seed))
+
+    def _window(self, film: Film, boxed: Letterboxed, rng: np.random.Generator) -> Example:
+        window = cut_window(boxed, film, self.windows, rng)
+        rings = [
+            ring @ window.matrix[:, :2].T + window.matrix[:, 2]
+            for ring in fracture_rings(film, boxed.geometry, shape=self.shape)
+        ]
+        size = (self.windows.size, self.windows.size)
+        target = draw_target(rings, size, stride=MAP_STRIDE, mode=self.mode)
+        ignored = window.ignored
+        if film.fractured and not film.localized:  # somewhere: the window says nothing about it
+            ignored = np.array([[0.0, 0.0, *size]], np.float32)
+        elif not len(window.boxes):
+            film = replace(film, fractured=0, boxes=(), polygons=())
+        planes = normalize(window.pixels, window.mask, self.preprocess)
+        none = np.zeros((4, *target.shape), np.float32), np.zeros_like(target)
+        return Example(film, planes, window.mask, target, none, boxed.geometry, (window.boxes, ignored))
 
     def _finish(
         self,
@@ -204,6 +230,8 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
         known=torch.tensor([float(bool(f.regions)) for f in films]),
         extents=extents,
         inside=inside,
+        judged=torch.tensor([float(len(e.boxes[0]) > 0 or not len(e.boxes[1])) for e in examples]),
+        cells=BoxTargets(*(tuple(torch.from_numpy(e.boxes[k]) for e in examples) for k in (0, 1))),
     )
     return Batch(planes, mask, targets, tuple(films), tuple(e.geometry for e in examples))
 

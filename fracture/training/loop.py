@@ -22,7 +22,7 @@ from fracture.training.world import World
 
 __all__ = ["Interrupted", "Loop", "Progress", "State"]
 
-_TERMS = ("loss", "localization", "classification", "region", "extent")
+_TERMS = ("loss", "localization", "classification", "region", "extent", "box", "quality")
 
 
 class Loop(BaseLoop[Step, list[FilmOutput]]):

@@ -2,12 +2,14 @@
 
 For one optimizer step over a set of films, however it is divided into micro-batches and processes::
 
-    L = w_loc L_loc + w_cls L_cls + w_reg L_reg + w_ext L_ext
+    L = w_loc L_loc + w_cls L_cls + w_reg L_reg + w_ext L_ext + w_box (L_box + L_quality / 2)
 
     L_loc  mean over the films with a localized fracture of [mean over valid cells of BCE(map, boxes)]
-    L_cls  mean over all films of BCE(score, fractured)
+    L_cls  mean over the films of known label of BCE(score, fractured)
     L_reg  mean over the films of known region of [mean over regions of BCE(region logit, shown)]
     L_ext  mean over the films with a localized fracture of [mean over cells inside a box of 1 - IoU(box, annotated)]
+    L_box, L_quality  of a pyramid's cells: see :mod:`fracture.training.cell_loss`; their denominator is the weight of the
+           answering cells of the micro-batch
 
 The denominators are counts over the whole step, so that accumulating gradients over micro-batches or processes gives
 what one large batch would give (apart from batch statistics). The paper's ratio w_loc : w_cls is 3 : 1, and 10 : 1 for
@@ -26,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fracture.models import ModelOutput, ModelSpec
+from fracture.training.cell_loss import BoxTargets, cell_loss
 from fracture.training.config import LossConfig
 
 __all__ = ["Counts", "JointLoss", "LossTerms", "Targets", "extent_loss"]
@@ -45,6 +48,9 @@ class Targets(NamedTuple):
         known: float32 (B,), 1 where the regions are known.
         extents: float32 (B, 4, h, w), distances in cells from each cell's middle to the sides of its fracture's box.
         inside: float32 (B, 1, h, w), 1 where a cell lies in a box.
+        judged: float32 (B,), 1 where ``fractured`` is known of what the planes show; 0 for a window at whose rim the
+            greater part of a fracture was cut away.
+        cells: Boxes for a pyramid's cells; None for other models.
     """
 
     fractured: Tensor
@@ -55,10 +61,12 @@ class Targets(NamedTuple):
     known: Tensor
     extents: Tensor
     inside: Tensor
+    judged: Tensor
+    cells: BoxTargets | None = None
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
-        return Targets(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return Targets(*(part if part is None else part.to(device) for part in self))
 
 
 class Counts(NamedTuple):
@@ -73,7 +81,7 @@ class Counts(NamedTuple):
     def of(cls, targets: Sequence[Targets]) -> Counts:
         """The counts of some micro-batches."""
         return cls(
-            float(sum(t.fractured.numel() for t in targets)),
+            float(sum(t.judged.sum().item() for t in targets)),
             float(sum(t.localized.sum().item() for t in targets)),
             float(sum((1 - t.fractured).sum().item() for t in targets)),
             float(sum(t.known.sum().item() for t in targets)),
@@ -93,6 +101,8 @@ class LossTerms(NamedTuple):
         classification: Detached share of L_cls.
         region: Detached share of L_reg.
         extent: Detached share of L_ext.
+        box: Detached L_box.
+        quality: Detached L_quality.
     """
 
     total: Tensor
@@ -100,6 +110,8 @@ class LossTerms(NamedTuple):
     classification: Tensor
     region: Tensor
     extent: Tensor
+    box: Tensor
+    quality: Tensor
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,8 @@ class JointLoss:
     def __call__(self, output: ModelOutput, targets: Targets, counts: Counts) -> LossTerms:
         """The micro-batch's share of the step's loss, in float32."""
         zero = output.score_logit.float().sum() * 0.0
-        score = self._classification(output.score_logit.float(), targets.fractured) / max(counts.films, 1.0)
-        where = which = far = zero
+        score = self._classification(output.score_logit.float(), targets) / max(counts.films, 1.0)
+        where = which = far = box = quality = zero
         if output.map_logits is not None and self.localization > 0:
             where = self._localization(output.map_logits.float(), targets, counts)
         if output.region_logits is not None:
@@ -145,12 +157,18 @@ class JointLoss:
             far = (extent_loss(output.extents.float(), targets) * targets.localized).sum() / max(counts.localized, 1.0)
         total = self.localization * where + self.classification * score + self.config.region * which
         total = total + self.config.extent * far
-        return LossTerms(total, where.detach(), score.detach(), which.detach(), far.detach())
+        if output.cells is not None and targets.cells is not None and self.config.box > 0:
+            found = cell_loss(output.cells, targets.cells)
+            weight = found.weight.clamp_min(1.0)
+            box, quality = found.box / weight, found.quality / weight
+            total = total + self.config.box * (box + 0.5 * quality)
+        return LossTerms(total, *(t.detach() for t in (where, score, which, far, box, quality)))
 
-    def _classification(self, logits: Tensor, fractured: Tensor) -> Tensor:
+    def _classification(self, logits: Tensor, targets: Targets) -> Tensor:
         smooth = self.config.label_smoothing
-        target = fractured * (1 - smooth) + 0.5 * smooth
-        return F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+        target = targets.fractured * (1 - smooth) + 0.5 * smooth
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (each * targets.judged).sum()
 
     def _localization(self, logits: Tensor, targets: Targets, counts: Counts) -> Tensor:
         weight = targets.localized

@@ -194,16 +194,16 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
     regions = config.model.regions if config.region_head == "model" else split.part(annotated, "train").regions
     model = build_model(config.model.replace(regions=regions), seed=config.seed)
     start = initialize(model, config.init, seed=config.seed)  # what does not fit is told before films are prepared
-    cache = FilmCache(config.data.cache or default_cache_folder(), config.preprocess, pixels=config.data.pixels)
-    parts, faults = _prepare(annotated, split, config, cache, setting)
+    caches = _caches(config)
+    parts, faults = _prepare(annotated, split, config, caches, setting)
     if config.extents.epochs and not any(film.boxes for film in parts["train"]):
         raise DataError(
             "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
         )
-    films = {name: Films(part, cache, config, regions) for name, part in parts.items()}
+    films = {name: Films(part, caches[name], config, regions) for name, part in parts.items()}
     model.backbone.set_checkpointing(model.backbone.stage_names[: config.loop.checkpoint_stages])
     freeze(model, config.optimizer.freeze_stages)
-    if config.loss.extent == 0:
+    if config.model.extents and config.loss.extent == 0:
         learn_extents(model, alone=False)
     manifest = before(config, annotated, parts, base, split, start.to_dict(), device, world.size)
     manifest["identity"] = identity
@@ -321,20 +321,33 @@ def same_run(folder: Path, config: Any, base: Split, split_file: str) -> None:
         )
 
 
+def _caches(config: MemberConfig) -> dict[str, FilmCache]:
+    """Where the films of each part are kept; windows are cut from films that nobody enlarged, to interpolate once."""
+    folder = config.data.cache or default_cache_folder()
+    whole = FilmCache(folder, config.preprocess, pixels=config.data.pixels)
+    train = whole
+    if config.windows.size:
+        spec = replace(config.preprocess, size=config.windows.stored, enlarge=False, shape="stride")
+        train = FilmCache(folder, spec, pixels=config.data.pixels)
+    return {"train": train, "tune": whole, "validation": whole}
+
+
 def _prepare(
-    annotated: AnnotatedSet, split: Split, config: MemberConfig, cache: FilmCache, setting: _Setting
+    annotated: AnnotatedSet, split: Split, config: MemberConfig, caches: Mapping[str, FilmCache], setting: _Setting
 ) -> tuple[dict[str, AnnotatedSet], tuple[Fault, ...]]:
     """Every film of every part into the cache; the parts without the films that cannot be read."""
     world = setting.world
     parts = {name: split.part(annotated, name) for name in ("train", "tune", "validation") if name in split.parts}
-    wanted = [(film.source, annotated.image_path(film)) for part in parts.values() for film in part]
-    share = wanted[world.rank :: world.size]
-    with counting(len(share), "preparing films", shown=setting.progress) as count:
-        found = cache.prepare(share, threads=max(1, config.loop.workers), progress=count)
+    wanted = {name: [(film.source, annotated.image_path(film)) for film in part] for name, part in parts.items()}
+    shares = {name: films[world.rank :: world.size] for name, films in wanted.items()}
+    found = []
+    with counting(sum(map(len, shares.values())), "preparing films", shown=setting.progress) as count:
+        for name, share in shares.items():
+            found += caches[name].prepare(share, threads=max(1, config.loop.workers), progress=count)
     faults = sorted(world.gathered(found), key=lambda fault: fault.source)
     if faults and config.data.on_unreadable == "stop":
         raise DataError(
-            f"{len(faults)} of {len(wanted)} films cannot be read",
+            f"{len(faults)} of {sum(map(len, wanted.values()))} films cannot be read",
             got="; ".join(f"{f.source}: {f.error}" for f in faults[:_SHOWN_FAULTS])
             + (" ..." if len(faults) > _SHOWN_FAULTS else ""),
             hint="repair or remove them (see `fracture verify-data`), or set data.on_unreadable = 'skip'",

@@ -1,0 +1,162 @@
+"""How a film of another hospital would look: gray curve, sharpness, noise, compression, resolution, collimation, marks.
+
+Ours, for weights that are to be used elsewhere than where their films were taken. Shapes stay where they are, so that
+boxes and maps need not follow. Each change is drawn by itself; most films get one or two. JPEG, noise, sharpening and
+coarse pixels are albumentations' functional layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracture.data.augment import albumentations_layer
+from fracture.errors import ConfigurationError
+
+__all__ = ["AppearanceSpec", "change_appearance"]
+
+_LARGEST_GAMMA, _LARGEST_CONTRAST = 3.0, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AppearanceSpec:
+    """Probabilities (0 to 1) and magnitudes; all are ours.
+
+    Attributes:
+        tone: Of gamma, contrast and brightness.
+        gamma: Standard deviation of the exponent's logarithm. 0.3: two films in three between 0.74 and 1.35.
+        contrast: Standard deviation of the factor's logarithm.
+        brightness: Standard deviation of what is added.
+        curve: Of an S-shaped gray curve, as a sigmoid look-up table makes it.
+        inverted: Of exchanged black and white, which a file does not always declare.
+        blurred, sharpened, noisy, compressed, coarse: Of each.
+        collimated: Of dark shutters along some sides.
+        lettered: Of a bright letter.
+    """
+
+    tone: float = 0.8
+    gamma: float = 0.3
+    contrast: float = 0.15
+    brightness: float = 0.05
+    curve: float = 0.15
+    inverted: float = 0.15
+    blurred: float = 0.15
+    sharpened: float = 0.1
+    noisy: float = 0.25
+    compressed: float = 0.15
+    coarse: float = 0.1
+    collimated: float = 0.1
+    lettered: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+                raise ConfigurationError(f"AppearanceSpec.{field.name} is not valid", got=value, allowed="0 .. 1")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AppearanceSpec:
+        """A specification from its fields.
+
+        Raises:
+            ConfigurationError: An unknown key or an illegal value.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ConfigurationError("unknown appearance keys", got=", ".join(unknown), allowed=sorted(known))
+        return cls(**data)
+
+
+def change_appearance(
+    pixels: NDArray[np.float32], spec: AppearanceSpec, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Another look of a film or a part of it.
+
+    Args:
+        pixels: float32 (height, width), in [0, 1].
+        spec: Probabilities and magnitudes.
+        rng: Draws everything.
+
+    Returns:
+        float32 of the same shape, in [0, 1].
+    """
+    import cv2
+
+    layer = albumentations_layer()
+    out = pixels
+    if rng.random() < spec.coarse:
+        factor = rng.uniform(0.45, 0.8)
+        size = (max(8, round(out.shape[1] * factor)), max(8, round(out.shape[0] * factor)))
+        small = cv2.resize(out, size, interpolation=cv2.INTER_AREA)
+        out = cv2.resize(small, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < spec.blurred:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
+    if rng.random() < spec.sharpened:
+        out = layer.unsharp_mask(out, ksize=0, sigma=rng.uniform(0.7, 2.5), alpha=rng.uniform(0.3, 0.8), threshold=0)
+    if rng.random() < spec.tone:
+        out = np.clip(out, 0.0, 1.0) ** np.float32(_limited(rng.normal(0.0, spec.gamma), _LARGEST_GAMMA))
+        factor = _limited(rng.normal(0.0, spec.contrast), _LARGEST_CONTRAST)
+        out = (out - 0.5) * np.float32(factor) + np.float32(0.5 + rng.normal(0.0, spec.brightness))
+    if rng.random() < spec.curve:
+        out = _s_curve(np.clip(out, 0.0, 1.0), rng.uniform(0.35, 0.65), rng.uniform(4.0, 9.0))
+    out = np.clip(out, 0.0, 1.0)
+    if rng.random() < spec.lettered:
+        out = _letter(out, rng)
+    if rng.random() < spec.inverted:
+        out = 1.0 - out
+    if rng.random() < spec.collimated:
+        out = _shutters(out, rng)
+    if rng.random() < spec.noisy:
+        noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(math.exp(rng.uniform(-5.3, -2.8)))
+        if rng.random() < 0.5:  # quantum noise has a grain of more than a pixel after scaling
+            noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(2.0)
+        out = layer.add_noise(out, noise)
+    out = np.clip(out, 0.0, 1.0)
+    if rng.random() < spec.compressed:
+        coded = layer.image_compression(np.rint(out * 255).astype(np.uint8), int(rng.integers(20, 90)), ".jpg")
+        out = np.asarray(coded).reshape(out.shape).astype(np.float32) / 255
+    return np.ascontiguousarray(out, np.float32)
+
+
+def _limited(logarithm: float, largest: float) -> float:
+    limit = math.log(largest)
+    return math.exp(min(limit, max(-limit, logarithm)))
+
+
+def _s_curve(pixels: NDArray[np.float32], middle: float, slope: float) -> NDArray[np.float32]:
+    ends = 1.0 / (1.0 + np.exp(-slope * (np.array([0.0, 1.0]) - middle)))
+    curve = 1.0 / (1.0 + np.exp(-slope * (pixels - np.float32(middle))))
+    return np.asarray((curve - ends[0]) / (ends[1] - ends[0]), np.float32)
+
+
+def _shutters(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Up to four dark margins, each at most a sixth of the side, as collimation leaves them."""
+    out = pixels.copy()
+    height, width = out.shape
+    value = np.float32(rng.uniform(0.0, 0.1))
+    margins = (rng.random(4) < 0.5) * rng.uniform(0.02, 1 / 6, 4)
+    top, bottom = round(margins[0] * height), round(margins[1] * height)
+    left, right = round(margins[2] * width), round(margins[3] * width)
+    out[:top], out[height - bottom :] = value, value
+    out[:, :left], out[:, width - right :] = value, value
+    return out
+
+
+def _letter(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A bright letter or two, as side markers are."""
+    import cv2
+
+    drawn = np.zeros(pixels.shape, np.uint8)
+    text = "".join(rng.choice(list(string.ascii_uppercase + string.digits), rng.integers(1, 4)))
+    place = (int(rng.uniform(0, 0.9) * drawn.shape[1]), int(rng.uniform(0.08, 1.0) * drawn.shape[0]))
+    size, value = float(rng.uniform(0.6, 1.8)), float(rng.uniform(0.75, 1.0))
+    cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, int(rng.integers(1, 5)), cv2.LINE_AA)
+    share = drawn.astype(np.float32) / 255
+    return np.asarray(pixels + share * (np.float32(value) - pixels), np.float32)
