@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fracture.models.backbone import group_count
 from fracture.models.pooling import AveragePool, build_pool
 from fracture.models.spec import ModelSpec
 
@@ -28,6 +27,7 @@ STRIDES: Final = (8, 16, 32)
 _CHANNELS: Final = 96  # of every level; 256 as in FPN would cost more than the trunk of a ResNet-18
 _COARSE: Final = 192  # of the stages that the trunk lacks
 _EVIDENCE: Final = 160  # what the film's score is pooled from
+_GROUPS: Final = 16  # of group normalization: 6 or 12 channels each
 _QUALITY_PRIOR: Final = 0.01  # as in Lin et al. 2017 (focal loss): nearly all cells lie in no fracture
 _MAP_PRIOR: Final = 0.05
 _REACH: Final = 0.7  # before softplus: a box of about two cells around each cell
@@ -142,7 +142,7 @@ def _conv(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     """3 x 3 convolution, group normalization, ReLU."""
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.GroupNorm(group_count(outputs), outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.GroupNorm(_GROUPS, outputs), nn.ReLU(inplace=True))
 
 
 def _last(kernel: int, outputs: int, bias: float) -> nn.Conv2d:
