@@ -95,9 +95,9 @@ def change_appearance(
         factor = rng.uniform(0.45, 0.8)
         size = (max(8, round(out.shape[1] * factor)), max(8, round(out.shape[0] * factor)))
         small = cv2.resize(out, size, interpolation=cv2.INTER_AREA)
-        out = cv2.resize(small, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
+        out = np.asarray(cv2.resize(small, out.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     if rng.random() < spec.blurred:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2)), np.float32)
     if rng.random() < spec.sharpened:
         out = layer.unsharp_mask(out, ksize=0, sigma=rng.uniform(0.7, 2.5), alpha=rng.uniform(0.3, 0.8), threshold=0)
     if rng.random() < spec.tone:
@@ -116,7 +116,7 @@ def change_appearance(
     if rng.random() < spec.noisy:
         noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(math.exp(rng.uniform(-5.3, -2.8)))
         if rng.random() < 0.5:  # quantum noise has a grain of more than a pixel after scaling
-            noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(2.0)
+            noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.7), np.float32) * np.float32(2.0)
         out = layer.add_noise(out, noise)
     out = np.clip(out, 0.0, 1.0)
     if rng.random() < spec.compressed:
@@ -139,7 +139,7 @@ def _s_curve(pixels: NDArray[np.float32], middle: float, slope: float) -> NDArra
 def _shutters(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Up to four dark margins, each at most a sixth of the side, as collimation leaves them."""
     out = pixels.copy()
-    height, width = out.shape
+    height, width = pixels.shape[0], pixels.shape[1]
     value = np.float32(rng.uniform(0.0, 0.1))
     margins = (rng.random(4) < 0.5) * rng.uniform(0.02, 1 / 6, 4)
     top, bottom = round(margins[0] * height), round(margins[1] * height)

@@ -90,6 +90,9 @@ class Heads(nn.Module):
         skip_channels: Channels of the stride-8 tap.
     """
 
+    exact = ("pool", "score", "region")
+    """Parts that stay in float32 whatever the precision of the rest."""
+
     def __init__(self, spec: ModelSpec, channels: int, skip_channels: int) -> None:
         super().__init__()
         self.pool = build_pool(spec, channels)

@@ -72,7 +72,7 @@ def in_precision(model: FractureModel, dtype: torch.dtype) -> FractureModel:
     """
     if dtype == torch.float32:
         return model.to(dtype)
-    exact = {name: copy.deepcopy(getattr(model.heads, name)) for name in ("pool", "score", "region")}
+    exact = {name: copy.deepcopy(getattr(model.heads, name)) for name in model.heads.exact}
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d):

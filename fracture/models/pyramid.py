@@ -59,6 +59,9 @@ class PyramidHeads(nn.Module):
         skip_channels: Channels of the stride-8 tap.
     """
 
+    exact = ("evidence", "pool", "score", "region")
+    """Parts that stay in float32 whatever the precision of the rest."""
+
     def __init__(self, spec: ModelSpec, channels: int, skip_channels: int) -> None:
         super().__init__()
         self.dilated = spec.output_stride == STRIDES[0]
@@ -84,7 +87,7 @@ class PyramidHeads(nn.Module):
     def forward(
         self, deep: Tensor, skip: Tensor, validity: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None, None, Cells]:
-        """Features and validity to score (B,), map (B, 1, H / 8, W / 8), regions (B, R) or None, no extents, and cells."""
+        """Features and validity to score (B,), map (B, 1, H / 8, W / 8), regions (B, R), no extents, and cells."""
         levels, coarsest = self._levels(deep, skip)
         quality, boxes, places = [], [], []
         for stride, reach, level in zip(STRIDES, self.reach, levels, strict=True):
@@ -114,16 +117,14 @@ class PyramidHeads(nn.Module):
             joined[i] = joined[i] + F.interpolate(joined[i + 1], size=joined[i].shape[-2:], mode="nearest")
         return [smooth(x) for smooth, x in zip(self.smooth, joined, strict=True)], features[-1]
 
-    def _film(
-        self, deep: Tensor, level: Tensor, coarsest: Tensor, validity: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def _film(self, deep: Tensor, level: Tensor, coarsest: Tensor, validity: Tensor) -> tuple[Tensor, Tensor | None]:
         with torch.autocast(deep.device.type, enabled=False):
             evidence = self._evidence(deep, level)
             validity = validity.to(evidence.dtype)
             score: Tensor = self.score(self.dropout(self.pool(evidence, validity))).squeeze(1).float()
             if self.region is None:
                 return score, None
-            share = F.adaptive_avg_pool2d(validity, coarsest.shape[-2:])
+            share = F.adaptive_avg_pool2d(validity, (coarsest.shape[-2], coarsest.shape[-1]))
             whole = torch.cat(
                 [
                     self.average(deep.to(evidence.dtype), validity),
@@ -164,5 +165,3 @@ def _around(places: Tensor, sides: Tensor) -> Tensor:
     """Cells' middles (n, 3) and distances (B, n, 4) to left, upper, right and lower sides to boxes (B, n, 4)."""
     middle = places[:, :2]
     return torch.cat([middle - sides[..., :2], middle + sides[..., 2:]], dim=-1)
-
-

@@ -8,8 +8,8 @@ For one optimizer step over a set of films, however it is divided into micro-bat
     L_cls  mean over the films of known label of BCE(score, fractured)
     L_reg  mean over the films of known region of [mean over regions of BCE(region logit, shown)]
     L_ext  mean over the films with a localized fracture of [mean over cells inside a box of 1 - IoU(box, annotated)]
-    L_box, L_quality  of a pyramid's cells: see :mod:`fracture.training.cell_loss`; their denominator is the weight of the
-           answering cells of the micro-batch
+    L_box, L_quality  of a pyramid's cells, see :mod:`fracture.training.cell_loss`, over the weight of the micro-batch's
+           answering cells
 
 The denominators are counts over the whole step, so that accumulating gradients over micro-batches or processes gives
 what one large batch would give (apart from batch statistics). The paper's ratio w_loc : w_cls is 3 : 1, and 10 : 1 for
@@ -66,7 +66,9 @@ class Targets(NamedTuple):
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
-        return Targets(*(part if part is None else part.to(device) for part in self))
+        *tensors, cells = self
+        moved = (t.to(device, non_blocking=True) for t in tensors if isinstance(t, Tensor))
+        return Targets(*moved, cells=cells.to(device) if isinstance(cells, BoxTargets) else None)
 
 
 class Counts(NamedTuple):

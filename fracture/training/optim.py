@@ -32,7 +32,8 @@ def freeze(model: FractureModel, stages: int) -> None:
 
 def learn_extents(model: FractureModel, *, alone: bool) -> None:
     """Let only the extent head learn (``alone``), or all but it."""
-    own = set() if model.heads.extent is None else {id(p) for p in model.heads.extent.parameters()}
+    head = getattr(model.heads, "extent", None)
+    own = set() if head is None else {id(p) for p in head.parameters()}
     for parameter in model.parameters():
         if alone or id(parameter) in own:
             parameter.requires_grad_(alone and id(parameter) in own)
