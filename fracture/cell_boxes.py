@@ -1,0 +1,114 @@
+"""Boxes that the cells of a feature pyramid tell: the best of each network, and those of several networks joined.
+
+A network with a pyramid (``ModelSpec.pyramid``) tells in each of its cells the box that the cell lies in and the
+quality that it expects of it. Per network, boxes of neighboring cells are suppressed by the best among them. Boxes of
+several networks that overlap are joined: their edges averaged by quality, and their quality summed and divided by the
+number of networks, so that a box that one network alone sees counts for less (weighted boxes fusion, Solovyev et al.
+2021, with one box per network and cluster; the limits are ours and stand in ``BoxParameters``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CellBoxes", "fuse", "overlaps", "suppress"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellBoxes:
+    """Boxes with their quality, best first.
+
+    Attributes:
+        boxes: float64 (n, 4), (x0, y0, x1, y1) in source pixels, pixel-edge convention.
+        quality: float64 (n,), in [0, 1], not increasing: the IoU that a box is expected to have with a fracture.
+    """
+
+    boxes: NDArray[np.float64]
+    quality: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+    def taken(self, index: NDArray[np.int64]) -> CellBoxes:
+        """Some of the boxes, in the given order."""
+        return CellBoxes(self.boxes[index], self.quality[index])
+
+
+def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of every box (n, 4) with every box (m, 4): (n, m), 0 where both are empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=2)
+    area_a, area_b = (np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (a, b))
+    union = area_a[:, None] + area_b[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: float, *, most: int) -> CellBoxes:
+    """The best boxes of which no two overlap more than ``limit`` (IoU), at most ``most``, best first.
+
+    Args:
+        boxes: float64 (n, 4).
+        quality: float64 (n,).
+        limit: In [0, 1]. Ours: 0.4; 0.3 and less found up to 0.03 less AP at IoU 0.5.
+        most: Boxes kept at the most.
+
+    Equal qualities keep the order they come in.
+    """
+    left = np.argsort(-quality, kind="stable")
+    kept: list[int] = []
+    while left.size and len(kept) < most:
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        left = left[overlaps(boxes[best : best + 1], boxes[left])[0] <= limit]
+    index = np.array(kept, np.int64)
+    return CellBoxes(boxes[index], quality[index])
+
+
+def fuse(found: Sequence[CellBoxes], limit: float) -> CellBoxes:
+    """One list of boxes of several networks.
+
+    The best box that is left begins a cluster; each other network adds its box that overlaps it most, where that is at
+    least ``limit`` (IoU). A cluster's box is the mean of its boxes weighted by quality; its quality is the sum of
+    theirs over the number of networks.
+
+    Args:
+        found: Per network, of :func:`suppress`; boxes of one network are not joined with each other.
+        limit: In (0, 1].
+
+    Returns:
+        The clusters, best first. One network's boxes come back as they are.
+    """
+    if len(found) == 1:
+        return found[0]
+    boxes = np.concatenate([f.boxes for f in found])
+    quality = np.concatenate([f.quality for f in found])
+    network = np.repeat(np.arange(len(found)), [len(f) for f in found])
+    free = np.ones(len(quality), np.bool_)
+    joined_boxes, joined_quality = [], []
+    for first in np.argsort(-quality, kind="stable"):
+        if not free[first]:
+            continue
+        iou = np.where(free, overlaps(boxes[first : first + 1], boxes)[0], -1.0)
+        members = [int(first)]
+        for other in range(len(found)):
+            candidates = np.flatnonzero(network == other)
+            if other == network[first] or not candidates.size:
+                continue
+            nearest = int(candidates[np.argmax(iou[candidates])])
+            if iou[nearest] >= limit:
+                members.append(nearest)
+        free[members] = False
+        weights = quality[members]
+        total = float(weights.sum())
+        share = weights / total if total > 0 else np.full(len(members), 1.0 / len(members))
+        joined_boxes.append(share @ boxes[members])
+        joined_quality.append(total / len(found))
+    all_boxes = np.array(joined_boxes, np.float64).reshape(-1, 4)
+    all_quality = np.array(joined_quality, np.float64)
+    order = np.argsort(-all_quality, kind="stable")
+    return CellBoxes(all_boxes[order], all_quality[order])

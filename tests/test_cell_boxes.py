@@ -1,0 +1,93 @@
+"""Boxes that cells tell: suppressed per network, joined over networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fracture.cell_boxes import CellBoxes, fuse, overlaps, suppress
+from fracture.prediction import Box
+
+
+def boxes(*rows: tuple[float, ...]) -> NDArray[np.float64]:
+    return np.array(rows, np.float64).reshape(-1, 4)
+
+
+SOME = st.lists(
+    st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(1, 60), st.floats(1, 60), st.floats(0.01, 1)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def drawn(rows: list[tuple[float, float, float, float, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return boxes(*((x, y, x + w, y + h) for x, y, w, h, _ in rows)), np.array([q for *_, q in rows])
+
+
+@settings(max_examples=100, deadline=None)
+@given(SOME, SOME)
+def test_overlaps_are_those_of_boxes(one: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> None:
+    (a, _), (b, _) = drawn(one), drawn(other)  # type: ignore[arg-type]
+    expected = [[Box(*p, score=1.0).iou(Box(*q, score=1.0)) for q in b.tolist()] for p in a.tolist()]
+    np.testing.assert_allclose(overlaps(a, b), expected, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SOME, st.floats(0, 1))
+def test_no_two_kept_boxes_overlap_too_much_and_each_dropped_one_has_a_better(
+    rows: list[tuple[float, float, float, float, float]], limit: float
+) -> None:
+    found, quality = drawn(rows)
+    kept = suppress(found, quality, limit, most=100)
+    assert (np.diff(kept.quality) <= 0).all()
+    between = overlaps(kept.boxes, kept.boxes)
+    assert (between[~np.eye(len(kept), dtype=bool)] <= limit).all()
+    for box, q in zip(found, quality, strict=True):
+        if not (kept.boxes == box).all(axis=1).any():
+            better = kept.taken(np.flatnonzero(kept.quality >= q))
+            assert (overlaps(box[None], better.boxes) > limit).any()
+    assert len(suppress(found, quality, limit, most=2)) <= 2
+
+
+def test_one_network_s_boxes_stay_as_they_are() -> None:
+    alone = CellBoxes(boxes((0, 0, 10, 10), (20, 20, 30, 30)), np.array([0.8, 0.3]))
+    assert fuse([alone], 0.5) is alone
+
+
+def test_boxes_of_two_networks_are_averaged_by_quality() -> None:
+    a = CellBoxes(boxes((0, 0, 10, 10)), np.array([0.6]))
+    b = CellBoxes(boxes((2, 0, 12, 10), (50, 50, 60, 60)), np.array([0.2, 0.1]))
+    joined = fuse([a, b], 0.5)
+    np.testing.assert_allclose(joined.boxes, [(0.5, 0, 10.5, 10), (50, 50, 60, 60)])
+    np.testing.assert_allclose(joined.quality, [0.4, 0.05])  # a box that one of two networks sees counts half
+
+
+def test_a_network_gives_one_box_to_a_cluster() -> None:
+    a = CellBoxes(boxes((0, 0, 10, 10)), np.array([0.9]))
+    b = CellBoxes(boxes((0, 0, 10, 9), (0, 1, 10, 10)), np.array([0.5, 0.4]))
+    joined = fuse([a, b], 0.5)
+    assert len(joined) == 2
+    np.testing.assert_allclose(joined.quality, [0.7, 0.2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SOME, min_size=2, max_size=3))
+def test_quality_is_neither_made_nor_lost(
+    networks: list[list[tuple[float, float, float, float, float]]],
+) -> None:
+    found = [suppress(*drawn(rows), 0.4, most=100) for rows in networks]
+    joined = fuse(found, 0.55)
+    assert joined.quality.sum() == pytest.approx(sum(f.quality.sum() for f in found) / len(found))
+    assert (np.diff(joined.quality) <= 1e-12).all()
+    everything = np.concatenate([f.boxes for f in found])
+    assert (joined.boxes[:, :2] >= everything[:, :2].min(axis=0) - 1e-9).all()
+    assert (joined.boxes[:, 2:] <= everything[:, 2:].max(axis=0) + 1e-9).all()
+
+
+def test_no_boxes_at_all() -> None:
+    none = CellBoxes(boxes(), np.zeros(0))
+    assert len(fuse([none, none], 0.5)) == 0
+    assert len(suppress(boxes(), np.zeros(0), 0.4, most=5)) == 0
