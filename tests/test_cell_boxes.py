@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fracture.cell_boxes import CellBoxes, fuse, overlaps, suppress
-from fracture.prediction import Box
+from fracture.wing.result import Box
 
 
 def boxes(*rows: tuple[float, ...]) -> NDArray[np.float64]:

@@ -7,18 +7,15 @@ coarse pixels are albumentations' functional layer.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracture.data.augment import albumentations_layer
-from fracture.errors import ConfigurationError
+from fracture.schema import Record, Share
 
 __all__ = ["AppearanceSpec", "change_appearance"]
 
@@ -26,7 +23,7 @@ _LARGEST_GAMMA, _LARGEST_CONTRAST = 3.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class AppearanceSpec:
+class AppearanceSpec(Record):
     """Probabilities (0 to 1) and magnitudes; all are ours.
 
     Attributes:
@@ -41,37 +38,19 @@ class AppearanceSpec:
         lettered: Of a bright letter.
     """
 
-    tone: float = 0.8
-    gamma: float = 0.3
-    contrast: float = 0.15
-    brightness: float = 0.05
-    curve: float = 0.15
-    inverted: float = 0.15
-    blurred: float = 0.15
-    sharpened: float = 0.1
-    noisy: float = 0.25
-    compressed: float = 0.15
-    coarse: float = 0.1
-    collimated: float = 0.1
-    lettered: float = 0.1
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-                raise ConfigurationError(f"AppearanceSpec.{field.name} is not valid", got=value, allowed="0 .. 1")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AppearanceSpec:
-        """A specification from its fields.
-
-        Raises:
-            ConfigurationError: An unknown key or an illegal value.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise ConfigurationError("unknown appearance keys", got=", ".join(unknown), allowed=sorted(known))
-        return cls(**data)
+    tone: Share = 0.8
+    gamma: Share = 0.3
+    contrast: Share = 0.15
+    brightness: Share = 0.05
+    curve: Share = 0.15
+    inverted: Share = 0.15
+    blurred: Share = 0.15
+    sharpened: Share = 0.1
+    noisy: Share = 0.25
+    compressed: Share = 0.15
+    coarse: Share = 0.1
+    collimated: Share = 0.1
+    lettered: Share = 0.1
 
 
 def change_appearance(

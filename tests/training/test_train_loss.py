@@ -31,6 +31,7 @@ def two_films() -> tuple[ModelOutput, Targets]:
         known=torch.tensor([1.0, 0.0]),
         extents=torch.zeros(2, 4, 2, 2),
         inside=torch.zeros(2, 1, 2, 2),
+        judged=torch.ones(2),
     )
     return output, targets
 
@@ -53,8 +54,14 @@ def random_films(number: int, seed: int) -> tuple[ModelOutput, Targets]:
         (torch.arange(number) % 4 != 1).float(),
         torch.rand(number, 4, 3, 4, generator=g) + 0.1,
         (torch.rand(number, 1, 3, 4, generator=g) > 0.5).float(),
+        torch.ones(number),
     )
     return output, targets
+
+
+def some(targets: Targets, which: slice) -> Targets:
+    """The targets of some of the films."""
+    return Targets(*(t[which] for t in targets if isinstance(t, torch.Tensor)))
 
 
 def test_by_hand() -> None:
@@ -127,8 +134,8 @@ def test_micro_batches_add_up_to_the_batch(kind: str, negatives: float) -> None:
     whole = loss(output, targets, counts)
     parts = [
         loss(
-            ModelOutput(*(o[i : i + 2] for o in output)),  # type: ignore[index]
-            Targets(*(t[i : i + 2] for t in targets)),
+            ModelOutput(*(o[i : i + 2] for o in output if o is not None)),  # type: ignore[index]
+            some(targets, slice(i, i + 2)),
             counts,
         )
         for i in range(0, 9, 2)
@@ -141,7 +148,7 @@ def test_micro_batches_add_up_to_the_batch(kind: str, negatives: float) -> None:
 
 def test_counts_add_up() -> None:
     _, targets = random_films(7, seed=2)
-    halves = [Targets(*(t[:3] for t in targets)), Targets(*(t[3:] for t in targets))]
+    halves = [some(targets, slice(3)), some(targets, slice(3, None))]
     assert Counts.of(halves) == Counts.of([targets])
     assert Counts.of(halves[:1]).added(Counts.of(halves[1:])) == Counts.of([targets])
 
@@ -176,7 +183,7 @@ def test_focal_and_dice_by_hand() -> None:
     logits = torch.tensor([[[[0.0, 2.0]]]])
     targets = Targets(
         torch.ones(1), torch.tensor([[[[1.0, 1.0]]]]), torch.ones(1, 1, 1, 2), torch.ones(1), torch.zeros(1, 0),
-        torch.zeros(1), torch.zeros(1, 4, 1, 2), torch.zeros(1, 1, 1, 2),
+        torch.zeros(1), torch.zeros(1, 4, 1, 2), torch.zeros(1, 1, 1, 2), torch.ones(1),
     )  # fmt: skip
     output = ModelOutput(torch.zeros(1), logits, None)
     p = [0.5, 1 / (1 + math.exp(-2.0))]
@@ -214,3 +221,14 @@ def test_extents_by_hand() -> None:
     assert (told.grad[0, :, 0, 1] < 0).all()  # pulled outwards
     assert told.grad[0, :, 1].abs().max() == 0
     assert told.grad[1].abs().max() == 0
+
+
+def test_a_window_that_cuts_a_fracture_away_says_nothing_of_the_score() -> None:
+    output, targets = random_films(6, seed=3)
+    counts = Counts.of([targets._replace(judged=torch.tensor([1.0, 1, 1, 1, 1, 0]))])
+    assert counts.films == 5
+    whole, without = (
+        JointLoss.for_model(ModelSpec(), LossConfig())(output, t, counts).classification
+        for t in (targets._replace(judged=torch.tensor([1.0, 1, 1, 1, 1, 0])), targets)
+    )
+    assert float(whole) < float(without)
