@@ -45,7 +45,7 @@ def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     shared = np.clip(high - low, 0.0, None).prod(axis=2)
     area_a, area_b = (np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (a, b))
     union = area_a[:, None] + area_b[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
 
 
 def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: float, *, most: int) -> CellBoxes:

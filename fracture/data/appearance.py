@@ -80,12 +80,14 @@ def change_appearance(
     if rng.random() < spec.sharpened:
         out = layer.unsharp_mask(out, ksize=0, sigma=rng.uniform(0.7, 2.5), alpha=rng.uniform(0.3, 0.8), threshold=0)
     if rng.random() < spec.tone:
-        out = np.clip(out, 0.0, 1.0) ** np.float32(_limited(rng.normal(0.0, spec.gamma), _LARGEST_GAMMA))
+        out = np.asarray(np.clip(out, 0.0, 1.0), np.float32) ** np.float32(
+            _limited(rng.normal(0.0, spec.gamma), _LARGEST_GAMMA)
+        )
         factor = _limited(rng.normal(0.0, spec.contrast), _LARGEST_CONTRAST)
         out = (out - 0.5) * np.float32(factor) + np.float32(0.5 + rng.normal(0.0, spec.brightness))
     if rng.random() < spec.curve:
         out = _s_curve(np.clip(out, 0.0, 1.0), rng.uniform(0.35, 0.65), rng.uniform(4.0, 9.0))
-    out = np.clip(out, 0.0, 1.0)
+    out = np.asarray(np.clip(out, 0.0, 1.0), np.float32)
     if rng.random() < spec.lettered:
         out = _letter(out, rng)
     if rng.random() < spec.inverted:
@@ -97,10 +99,10 @@ def change_appearance(
         if rng.random() < 0.5:  # quantum noise has a grain of more than a pixel after scaling
             noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.7), np.float32) * np.float32(2.0)
         out = layer.add_noise(out, noise)
-    out = np.clip(out, 0.0, 1.0)
+    out = np.asarray(np.clip(out, 0.0, 1.0), np.float32)
     if rng.random() < spec.compressed:
         coded = layer.image_compression(np.rint(out * 255).astype(np.uint8), int(rng.integers(20, 90)), ".jpg")
-        out = np.asarray(coded).reshape(out.shape).astype(np.float32) / 255
+        out = np.asarray(coded, np.float32).reshape(out.shape) / np.float32(255)
     return np.ascontiguousarray(out, np.float32)
 
 
@@ -118,7 +120,7 @@ def _s_curve(pixels: NDArray[np.float32], middle: float, slope: float) -> NDArra
 def _shutters(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Up to four dark margins, each at most a sixth of the side, as collimation leaves them."""
     out = pixels.copy()
-    height, width = pixels.shape[0], pixels.shape[1]
+    height, width = map(int, np.shape(pixels))
     value = np.float32(rng.uniform(0.0, 0.1))
     margins = (rng.random(4) < 0.5) * rng.uniform(0.02, 1 / 6, 4)
     top, bottom = round(margins[0] * height), round(margins[1] * height)
@@ -134,7 +136,8 @@ def _letter(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
     drawn = np.zeros(pixels.shape, np.uint8)
     text = "".join(rng.choice(list(string.ascii_uppercase + string.digits), rng.integers(1, 4)))
-    place = (int(rng.uniform(0, 0.9) * drawn.shape[1]), int(rng.uniform(0.08, 1.0) * drawn.shape[0]))
+    height, width = map(int, np.shape(pixels))
+    place = (int(rng.uniform(0, 0.9) * width), int(rng.uniform(0.08, 1.0) * height))
     size, value = float(rng.uniform(0.6, 1.8)), float(rng.uniform(0.75, 1.0))
     cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, int(rng.integers(1, 5)), cv2.LINE_AA)
     share = drawn.astype(np.float32) / 255

@@ -66,9 +66,8 @@ class Targets(NamedTuple):
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
-        *tensors, cells = self
-        moved = (t.to(device, non_blocking=True) for t in tensors if isinstance(t, Tensor))
-        return Targets(*moved, cells=cells.to(device) if isinstance(cells, BoxTargets) else None)
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in self._fields if name != "cells"}
+        return Targets(**moved, cells=None if self.cells is None else self.cells.to(device))
 
 
 class Counts(NamedTuple):
