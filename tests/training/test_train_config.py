@@ -113,7 +113,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_shipped_recipes() -> None:
-    assert recipe_names() == ("jones2020", "small_public")
+    assert recipe_names() == ("jones2020", "pyramid_public", "small_public")
     paper = load_recipe("jones2020")
     expected = jones2020_members()
     assert [m.model for m in paper.members] == [m.spec for m in expected]
