@@ -19,6 +19,7 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.film import FilmLevel, film_level
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, labeled
 from fracture.evaluation.stats.estimate import Estimate, not_defined
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import (
     DEFAULT,
     Bootstrap,
@@ -47,7 +48,7 @@ AGE_EDGES = (18, 40, 65)
 
 
 @dataclass(frozen=True, slots=True)
-class CohortRow:
+class CohortRow(Record):
     """One subgroup of the films.
 
     Attributes:
@@ -61,15 +62,6 @@ class CohortRow:
     name: str
     result: FilmLevel | None
     remark: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "field": self.field,
-            "name": self.name,
-            "result": None if self.result is None else self.result.to_dict(),
-            "remark": self.remark,
-        }
 
 
 def age_band(age: float | None) -> str | None:

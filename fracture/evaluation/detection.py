@@ -21,6 +21,7 @@ from fracture.evaluation.matching import BoxTable, Criterion, Matches, match
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_columns, bootstrap_keywords
 from fracture.evaluation.stats.statistics import divide
 
@@ -396,7 +397,7 @@ def fracture_table(matches: Matches, index: int = 0) -> tuple[FractureRow, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class SizeRow:
+class SizeRow(Record):
     """Sensitivity for fractures of one range of sizes.
 
     Attributes:
@@ -408,10 +409,6 @@ class SizeRow:
     low: float
     high: float
     sensitivity: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {"low": self.low, "high": self.high, "sensitivity": self.sensitivity.to_dict()}
 
 
 def by_size(

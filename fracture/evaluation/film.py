@@ -20,6 +20,7 @@ from fracture.evaluation.stats.auc_variance import delong
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, labeled, paired
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import (
     DEFAULT,
     UNDEFINED,
@@ -45,7 +46,7 @@ _BEYOND = "the scores are not probabilities in [0, 1]"
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class Confusion(Record):
     """Counts of films: reference standard against call.
 
     Attributes:
@@ -93,15 +94,6 @@ class Confusion:
     def films(self) -> int:
         """All films."""
         return self.positives + self.negatives
-
-    def to_dict(self) -> dict[str, int]:
-        """A JSON-ready dictionary."""
-        return {
-            "true_positives": self.true_positives,
-            "false_negatives": self.false_negatives,
-            "false_positives": self.false_positives,
-            "true_negatives": self.true_negatives,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fracture._version import __version__
+from fracture.evaluation.stats.record import Record
 
 if TYPE_CHECKING:
     from fracture.evaluation.tables import Cases
@@ -19,7 +20,7 @@ __all__ = ["Manifest", "make_manifest"]
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Record):
     """Where a report comes from.
 
     Attributes:
@@ -33,15 +34,6 @@ class Manifest:
     versions: dict[str, str]
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     models: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "created": self.created,
-            "versions": self.versions,
-            "files": self.files,
-            "models": list(self.models),
-        }
 
 
 def make_manifest(cases: Cases) -> Manifest:

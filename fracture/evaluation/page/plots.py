@@ -113,6 +113,15 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _square(x: str, y: str) -> tuple[Figure, Any]:
+    """A figure of two shares between 0 and 1."""
+    figure = _figure(4.6, 4.5)
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", axisbelow=True)
+    axes.grid(visible=True)
+    return figure, axes
+
+
 def _bar(axes: Any, estimate: Estimate, y: float, color: str, factor: float = 1.0) -> None:
     if estimate.value is None:
         axes.text(0.02, y, "not defined", transform=axes.get_yaxis_transform(), va="center", fontsize=7.5, color=GRAY)
@@ -161,21 +170,10 @@ def _forest(report: Findings) -> Figure:
 
 
 def _roc(report: Findings) -> Figure:
-    figure = _figure(4.6, 4.5)
-    axes = figure.subplots()
+    figure, axes = _square("1 − specificity (false-positive rate)", "Sensitivity")
     axes.plot([0, 1], [0, 1], color=_LIGHT, lw=1)
     percent = f"{100 * report.settings.level:g} %"
-    if report.simultaneous is not None:
-        band = report.simultaneous
-        label = f"{percent} band, whole curve"
-        axes.fill_between(band.fpr, band.low, band.high, color=BLUE, alpha=0.10, lw=0, label=label)
-    if report.band is not None:
-        band = report.band
-        label = f"{percent} band, pointwise"
-        axes.fill_between(band.fpr, band.low, band.high, color=BLUE, alpha=0.28, lw=0, label=label)
-    if report.roc is not None:
-        x, y = thinned(report.roc.simplified().fpr, report.roc.simplified().tpr)
-        axes.plot(x, y, color=BLUE, lw=1.5, label=f"AUC {report.overall['auc'].text()}")
+    _curve_with_bands(report, axes, (f"{percent} band, whole curve", f"{percent} band, pointwise"))
     sensitivity, specificity = report.overall["sensitivity"], report.overall["specificity"]
     if sensitivity.value is not None and specificity.value is not None:
         axes.plot([1 - specificity.value], [sensitivity.value], "o", color=ORANGE, ms=6, label="As called")
@@ -190,26 +188,24 @@ def _roc(report: Findings) -> Figure:
             axes.plot([x1], [opponent.point.sensitivity.value], "D", color=GREEN, ms=5, label=opponent.name)
     if report.roc is not None and (report.overall["auc"].value or 0.0) > _ZOOM_FROM:
         _zoom(report, axes)
-    axes.set_xlabel("1 − specificity (false-positive rate)")
-    axes.set_ylabel("Sensitivity")
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
-    axes.set_aspect("equal")
-    axes.grid(visible=True)
-    axes.set_axisbelow(True)
     axes.legend(loc="lower right")
     return figure
+
+
+def _curve_with_bands(report: Findings, axes: Any, labels: tuple[str | None, str | None]) -> None:
+    for band, alpha, label in zip((report.simultaneous, report.band), (0.10, 0.28), labels, strict=True):
+        if band is not None:
+            axes.fill_between(band.fpr, band.low, band.high, color=BLUE, alpha=alpha, lw=0, label=label)
+    if report.roc is not None:
+        curve = report.roc.simplified()
+        label = f"AUC {report.overall['auc'].text()}"
+        axes.plot(*thinned(curve.fpr, curve.tpr), color=BLUE, lw=1.5, label=label)
 
 
 def _zoom(report: Findings, axes: Any) -> None:
     """The upper left corner, where a good detector's curve lies, enlarged."""
     inset = axes.inset_axes((0.44, 0.36, 0.54, 0.46))
-    for band, alpha in ((report.simultaneous, 0.10), (report.band, 0.28)):
-        if band is not None:
-            inset.fill_between(band.fpr, band.low, band.high, color=BLUE, alpha=alpha, lw=0)
-    if report.roc is not None:
-        curve = report.roc.simplified()
-        inset.plot(*thinned(curve.fpr, curve.tpr), color=BLUE, lw=1.3)
+    _curve_with_bands(report, inset, (None, None))
     for line in axes.get_lines():
         if line.get_marker() not in ("None", None, ""):
             inset.plot(
@@ -229,8 +225,7 @@ def _zoom(report: Findings, axes: Any) -> None:
 
 
 def _precision_recall(report: Findings) -> Figure:
-    figure = _figure(4.6, 4.5)
-    axes = figure.subplots()
+    figure, axes = _square("Sensitivity (recall)", "Positive predictive value (precision)")
     if report.pr is not None:
         x, y = thinned(report.pr.recall, report.pr.precision)
         axes.step(x, y, where="pre", color=BLUE, lw=1.5, label=f"AP {report.overall['average_precision'].text()}")
@@ -239,20 +234,13 @@ def _precision_recall(report: Findings) -> Figure:
     sensitivity, ppv = report.overall["sensitivity"], report.overall["ppv"]
     if sensitivity.value is not None and ppv.value is not None:
         axes.plot([sensitivity.value], [ppv.value], "o", color=ORANGE, ms=6, label="As called")
-    axes.set_xlabel("Sensitivity (recall)")
-    axes.set_ylabel("Positive predictive value (precision)")
-    axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.03)
-    axes.set_aspect("equal")
-    axes.grid(visible=True)
-    axes.set_axisbelow(True)
     axes.legend(loc="lower left")
     return figure
 
 
 def _calibration(report: Findings) -> Figure:
-    figure = _figure(4.6, 4.5)
-    axes = figure.subplots()
+    figure, axes = _square("Mean score", "Share fractured")
     axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=(0, (4, 3)), label="Perfect calibration")
     for place, part in enumerate(report.reliability):
         rate = part.observed
@@ -261,13 +249,6 @@ def _calibration(report: Findings) -> Figure:
         axes.plot([part.mean_score] * 2, [rate.low, rate.high], color=BLUE, lw=1.2)
         label = "Tenth of the films" if place == 0 else None
         axes.plot([part.mean_score], [rate.value], "o", color=BLUE, ms=4.5, label=label)
-    axes.set_xlabel("Mean score")
-    axes.set_ylabel("Share fractured")
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
-    axes.set_aspect("equal")
-    axes.grid(visible=True)
-    axes.set_axisbelow(True)
     axes.legend(loc="upper left", title=f"ECE {report.overall['ece'].text()}", alignment="left", title_fontsize=8)
     return figure
 

@@ -22,6 +22,7 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray, IntArray, as_binary, paired
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap, bootstrap_keywords, point_of, replicates
 from fracture.evaluation.stats.roc import RocBand
 from fracture.evaluation.stats.statistics import divide
@@ -115,7 +116,7 @@ def cohen_kappa(
 
 
 @dataclass(frozen=True, slots=True)
-class McNemar:
+class McNemar(Record):
     """McNemar's test of two calls on the same films.
 
     Attributes:
@@ -135,10 +136,6 @@ class McNemar:
     statistic: float | None
     p_value: float
     method: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def mcnemar(
@@ -182,7 +179,7 @@ def mcnemar(
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
+class OperatingPoint(Record):
     """Readers' sensitivity and specificity as one point of the ROC plane, readings pooled."""
 
     sensitivity: Estimate
@@ -193,10 +190,6 @@ class OperatingPoint:
         if self.sensitivity.value is None or self.specificity.value is None:
             return None
         return self.sensitivity.value < band.low_at(1.0 - self.specificity.value)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {"sensitivity": self.sensitivity.to_dict(), "specificity": self.specificity.to_dict()}
 
 
 def readers_point(reference: ArrayLike, readings: ArrayLike, *, level: float = 0.95) -> OperatingPoint:
@@ -223,7 +216,7 @@ def readers_point(reference: ArrayLike, readings: ArrayLike, *, level: float = 0
 
 
 @dataclass(frozen=True, slots=True)
-class KappaComparison:
+class KappaComparison(Record):
     """The difference of two kappas against the same reference.
 
     Attributes:
@@ -243,18 +236,6 @@ class KappaComparison:
     margin: float
     verdict: str
     readers_below_band: bool | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "first": self.first.to_dict(),
-            "second": self.second.to_dict(),
-            "difference": self.difference.to_dict(),
-            "observed": self.observed,
-            "margin": self.margin,
-            "verdict": self.verdict,
-            "readers_below_band": self.readers_below_band,
-        }
 
 
 def verdict(difference: Estimate, margin: float = MARGIN, *, below_band: bool | None = None) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +27,7 @@ from fracture.evaluation.stats.checks import (
 )
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import normal_quantile
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.scores import one_class_reason
 
 __all__ = ["PairedAuc", "delong", "delong_covariance", "delong_test"]
@@ -115,7 +115,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike | None = N
 
 
 @dataclass(frozen=True, slots=True)
-class PairedAuc:
+class PairedAuc(Record):
     """Two AUCs on the same films.
 
     Attributes:
@@ -131,16 +131,6 @@ class PairedAuc:
     difference: Estimate
     z: float | None
     p_value: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "difference": self.difference.to_dict(),
-            "z": self.z,
-            "p_value": self.p_value,
-        }
 
 
 def delong_test(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, as_binary, as_scores, paired
 from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import (
     DEFAULT,
     Bootstrap,
@@ -41,7 +41,7 @@ Metric = Callable[[BoolArray, FloatArray], float]
 
 
 @dataclass(frozen=True, slots=True)
-class PairedDifference:
+class PairedDifference(Record):
     """A metric of two models on the same films.
 
     Attributes:
@@ -58,16 +58,6 @@ class PairedDifference:
     second: Estimate
     difference: Estimate
     p_value: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "metric": self.metric,
-            "first": self.first.to_dict(),
-            "second": self.second.to_dict(),
-            "difference": self.difference.to_dict(),
-            "p_value": self.p_value,
-        }
 
 
 @bootstrap_keywords

@@ -17,6 +17,7 @@ from scipy.stats import chi2_contingency, kruskal, norm, rankdata
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray, as_scores
+from fracture.evaluation.stats.record import Record
 
 __all__ = [
     "ChiSquare",
@@ -104,7 +105,7 @@ def split_balance(splits: Sequence[object], classes: Sequence[object]) -> ChiSqu
 
 
 @dataclass(frozen=True, slots=True)
-class KruskalWallis:
+class KruskalWallis(Record):
     """Kruskal-Wallis test of equal distributions.
 
     Attributes:
@@ -116,10 +117,6 @@ class KruskalWallis:
     statistic: float
     degrees: int
     p_value: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {"statistic": self.statistic, "degrees": self.degrees, "p_value": self.p_value}
 
 
 def kruskal_wallis(samples: Mapping[str, ArrayLike]) -> KruskalWallis:
@@ -134,7 +131,7 @@ def kruskal_wallis(samples: Mapping[str, ArrayLike]) -> KruskalWallis:
 
 
 @dataclass(frozen=True, slots=True)
-class DunnPair:
+class DunnPair(Record):
     """One pair of Dunn's test.
 
     Attributes:
@@ -150,10 +147,6 @@ class DunnPair:
     z: float
     p_value: float
     adjusted: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferroni") -> tuple[DunnPair, ...]:

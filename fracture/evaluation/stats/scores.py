@@ -7,7 +7,6 @@ proportion. Groups, where given, are resampled as wholes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, labeled
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_keywords, replicates
 from fracture.evaluation.stats.statistics import (
     AreaUnderCurve,
@@ -149,7 +149,7 @@ def calibration_error(
 
 
 @dataclass(frozen=True, slots=True)
-class ReliabilityBin:
+class ReliabilityBin(Record):
     """One bin of a reliability plot.
 
     Attributes:
@@ -163,15 +163,6 @@ class ReliabilityBin:
     high: float
     mean_score: float
     observed: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "low": self.low,
-            "high": self.high,
-            "mean_score": self.mean_score,
-            "observed": self.observed.to_dict(),
-        }
 
 
 def reliability(
