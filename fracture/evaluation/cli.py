@@ -17,7 +17,6 @@ from fracture.data.cli import FormatOption, ReaderOption
 if TYPE_CHECKING:
     from fracture.evaluation.opponents import Opponent
     from fracture.evaluation.report import EvaluationReport
-    from fracture.evaluation.tables import Cases
 
 __all__ = ["evaluate"]
 
@@ -84,7 +83,14 @@ def evaluate(
     Exit codes: 0 report written; 1 report written, but some films could not be read by the detector;
     2 wrong usage or unusable files.
     """
-    from fracture.errors import FractureError
+    from fracture.data.readers import options_of
+    from fracture.errors import FractureError, UnreadableFileError
+    from fracture.evaluation.matching import Criterion
+    from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
+    from fracture.evaluation.report import Settings
+    from fracture.evaluation.report import evaluate as evaluate_cases
+    from fracture.evaluation.stats.resampling import Bootstrap
+    from fracture.evaluation.tables import join, read_predictions, read_reference
     from fracture.runs.outputs import Protected, check_folder
 
     try:
@@ -95,11 +101,38 @@ def evaluate(
             option="--out",
             own=lambda head: b'"format": "fracture-evaluation' in head,
         )
-        report = _run(
-            predictions, reference, images, groups, threshold, hit.value, hit_threshold, froc_films.value,
-            compare, readers, margin, bootstrap, seed, level, worst, allow_missing, allow_extra, any_score,
-            file_format, option,
-        )  # fmt: skip
+        settings = Settings(
+            resamples=bootstrap,
+            seed=seed,
+            level=level,
+            criterion=Criterion(hit.value, hit_threshold),
+            froc_films=froc_films.value,
+            worst=worst,
+        )
+        if images is not None and not images.is_dir():
+            hint = "--images takes the folder of the films"
+            raise UnreadableFileError(f"{images}: there is no such folder", hint=hint)
+        truth = read_reference(reference, groups=groups, format=file_format, **options_of(option))
+        joined = [
+            join(
+                read_predictions(path, reference=truth, any_score=any_score),
+                truth,
+                threshold=threshold,
+                allow_missing=allow_missing,
+                allow_extra=allow_extra,
+            )
+            for path in (predictions, compare)
+            if path is not None
+        ]
+        opponents: list[Opponent] = []
+        if compare is not None:
+            name = ", ".join(joined[1].models) or compare.name
+            draws = settings.bootstrap(None)
+            opponents.append(compare_models(*joined, name=name, bootstrap=draws, margin=margin))
+        if readers is not None:
+            draws = Bootstrap(2000, seed, level)
+            opponents += compare_readers(joined[0], read_readings(readers), bootstrap=draws, margin=margin)
+        report = evaluate_cases(joined[0], settings, opponents=tuple(opponents))
         page = report.save(out, images=images)
     except (FractureError, OSError) as error:
         typer.echo(f"fracture evaluate: {error}", err=True)
@@ -111,67 +144,6 @@ def evaluate(
     if failed:
         typer.echo(f"{failed} films could not be read by the detector and are not in the report's numbers", err=True)
         raise typer.Exit(1)
-
-
-def _run(
-    predictions: Path,
-    reference: Path,
-    images: Path | None,
-    groups: str | None,
-    threshold: float | None,
-    hit: str,
-    hit_threshold: float,
-    froc_films: str,
-    compare: Path | None,
-    readers: Path | None,
-    margin: float,
-    resamples: int,
-    seed: int,
-    level: float,
-    worst: int,
-    allow_missing: bool,
-    allow_extra: bool,
-    any_score: bool,
-    file_format: str,
-    option: list[str] | None,
-) -> EvaluationReport:
-    from fracture.data.readers import options_of
-    from fracture.errors import UnreadableFileError
-    from fracture.evaluation.matching import Criterion
-    from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
-    from fracture.evaluation.report import Settings
-    from fracture.evaluation.report import evaluate as evaluate_cases
-    from fracture.evaluation.stats.resampling import Bootstrap
-    from fracture.evaluation.tables import join, read_predictions, read_reference
-
-    criterion = Criterion(hit, hit_threshold)  # type: ignore[arg-type]
-    settings = Settings(
-        resamples=resamples, seed=seed, level=level, criterion=criterion, froc_films=froc_films, worst=worst
-    )
-    if images is not None and not images.is_dir():
-        raise UnreadableFileError(f"{images}: there is no such folder", hint="--images takes the folder of the films")
-    truth = read_reference(reference, groups=groups, format=file_format, **options_of(option))
-
-    def cases_of(path: Path) -> Cases:
-        return join(
-            read_predictions(path, reference=truth, any_score=any_score),
-            truth,
-            threshold=threshold,
-            allow_missing=allow_missing,
-            allow_extra=allow_extra,
-        )
-
-    cases = cases_of(predictions)
-    opponents: list[Opponent] = []
-    if compare is not None:
-        second = cases_of(compare)
-        name = ", ".join(second.models) or compare.name
-        opponents.append(compare_models(cases, second, name=name, bootstrap=settings.bootstrap(None), margin=margin))
-    if readers is not None:
-        opponents += compare_readers(
-            cases, read_readings(readers), bootstrap=Bootstrap(2000, seed, level), margin=margin
-        )
-    return evaluate_cases(cases, settings, opponents=tuple(opponents))
 
 
 def _headline(report: EvaluationReport) -> list[str]:
