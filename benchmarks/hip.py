@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 import fracture
-from fracture.ensemble import resolve_device, resolve_precision
 from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, Threshold
 from fracture.hip.classifier import build_classifier
 from fracture.hip.crops import crop_hip, rgb_input
@@ -30,6 +29,7 @@ from fracture.hip.localizer import build_localizer
 from fracture.hip.pipeline import HipReader, load
 from fracture.hip.spec import Rules
 from fracture.hip.training_config import load_hip_recipe
+from fracture.limb.ensemble import resolve_device, resolve_precision
 
 
 def random_reader() -> HipReader:

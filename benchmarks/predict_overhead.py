@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import fracture
-from fracture.ensemble import Ensemble, Member, resolve_device, resolve_precision
+from fracture.limb.ensemble import Ensemble, Member, resolve_device, resolve_precision
 from fracture.models import build_model
 from fracture.models.inference import fuse_for_inference
 from fracture.models.recipes import jones2020_members

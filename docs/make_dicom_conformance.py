@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 import fracture
-from fracture.dicom import decode_pixels
 from fracture.errors import FractureError
+from fracture.io.dicom import decode_pixels
 
 TARGET = Path(__file__).with_name("dicom_conformance.md")
 LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -110,7 +110,7 @@ def main() -> int:
         "Made by `python docs/make_dicom_conformance.py ../shared/data/dicom`; do not edit by hand.\n\n"
         f"{len(rows)} files, fracture {fracture.__version__}, {versions}. Slowest decoding {slowest:.1f} s.\n\n"
         f"{summary}\n\n"
-        "`decode` is `fracture.dicom.decode_pixels`, which decodes whatever has pixels; `fracture.read` may still\n"
+        "`decode` is `fracture.io.dicom.decode_pixels`, which decodes whatever has pixels; `fracture.read` may still\n"
         "refuse what is not a plain radiograph. Lossy JPEG is held against a second decoder, to 2 grey levels, by\n"
         "`tests/dicom/test_conformance.py`.\n\n"
         f"{JUDGES}\n"

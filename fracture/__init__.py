@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         simulate as simulate,
         training as training,
     )
-    from fracture.detector import Detector as Detector, load as load, predict as predict
+    from fracture.limb.detector import Detector as Detector, load as load, predict as predict
     from fracture.errors import FractureError as FractureError, InputError as InputError
-    from fracture.prediction import Prediction as Prediction
+    from fracture.limb.prediction import Prediction as Prediction
     from fracture.wing.result import Box as Box, Failure as Failure
-    from fracture.radiograph import Radiograph as Radiograph
-    from fracture.reading import read as read
+    from fracture.io.radiograph import Radiograph as Radiograph
+    from fracture.io.reading import read as read
 
 forward()
 lazy_names(globals(), "__version__")

@@ -17,7 +17,16 @@ _EVALUATION = {
     "page": "plots thumbnails",
 }
 
+_ROOMS = {
+    "io": "ahead files images quiet radiograph reading "
+    "dicom dicom.codestream dicom.decode dicom.grayscale dicom.header dicom.parse dicom.radiograph",
+    "limb": "boxes card detector ensemble fast operating_points prediction store verification",
+}
+
 MOVED = {
+    **{f"fracture.{name}": f"fracture.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
+    "fracture.input_check.distribution": "fracture.wing.distribution",
+    "fracture.input_check.rules": "fracture.wing.rules",
     "fracture.evaluation.prediction_files": "fracture.evaluation.files.predictions",
     "fracture.evaluation.reference_files": "fracture.evaluation.files.references",
     **{
@@ -30,7 +39,7 @@ MOVED = {
 
 
 class _Forward:
-    """A finder and loader that is asked last, for names that no file has."""
+    """A finder and loader for names that no file has; asked first, since a moved package would find its parts twice."""
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
@@ -47,4 +56,4 @@ class _Forward:
 def forward() -> None:
     """Make old module names importable."""
     if not any(isinstance(finder, _Forward) for finder in sys.meta_path):
-        sys.meta_path.append(_Forward())
+        sys.meta_path.insert(0, _Forward())

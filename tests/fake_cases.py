@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 from fracture.calibration.cases import Case
-from fracture.card import Card
 from fracture.data.records import AnnotatedSet, Film
-from fracture.detector import Examined
-from fracture.ensemble import Ensemble, EnsembleOutput
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
+from fracture.limb.card import Card
+from fracture.limb.detector import Examined
+from fracture.limb.ensemble import Ensemble, EnsembleOutput
 from tests.weights import operating_points
 
 SIZE = 64  # source pixels, with a map of 8 x 8 cells
@@ -64,8 +64,8 @@ def fake_cases(annotated: Sequence[Film] | AnnotatedSet, members: Sequence[str],
 
 def fake_card(members: Sequence[str], **more: Any) -> Card:
     """A card without tensors."""
-    from fracture.boxes import BoxParameters
-    from fracture.card import MemberCard
+    from fracture.limb.boxes import BoxParameters
+    from fracture.limb.card import MemberCard
 
     values: dict[str, Any] = {
         "name": "fake",

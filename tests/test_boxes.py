@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fracture.boxes import BoxParameters, find_boxes, find_candidates, merge_boxes
 from fracture.errors import ConfigurationError, ModelError
+from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates, merge_boxes
 from fracture.wing.result import Box, GridToSource
 
 CELL8 = GridToSource(8.0, 8.0)

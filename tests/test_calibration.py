@@ -15,19 +15,19 @@ import safetensors.torch
 from typer.testing import CliRunner
 
 import fracture
-from fracture.boxes import BoxParameters
 from fracture.calibration import assemble, calibrate
 from fracture.calibration.assembly import provisional
 from fracture.calibration.cases import examine_films
 from fracture.calibration.folds import read_fold
 from fracture.calibration.sweep import Sweep
-from fracture.card import Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds, split_parts
-from fracture.ensemble import Ensemble
 from fracture.errors import DataError
-from fracture.operating_points import find_threshold
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.card import Card
+from fracture.limb.ensemble import Ensemble
+from fracture.limb.operating_points import find_threshold
 from fracture.wing.verification import verify_weights
 from tests.test_detector import film
 from tests.weights import write_weights

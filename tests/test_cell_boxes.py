@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fracture.cell_boxes import CellBoxes, fuse, overlaps, suppress
+from fracture.limb.cell_boxes import CellBoxes, fuse, overlaps, suppress
 from fracture.wing.result import Box
 
 

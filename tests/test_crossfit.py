@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from fracture.boxes import BoxParameters
 from fracture.calibration.cases import Case
 from fracture.calibration.fitting import Fitting, cross_fit
 from fracture.calibration.metrics import measure_all
 from fracture.calibration.platt import fit_platt
 from fracture.calibration.sweep import Sweep
 from fracture.errors import DataError
-from fracture.operating_points import Method, OperatingPoints, find_threshold
-from fracture.prediction import Prediction
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.operating_points import Method, OperatingPoints, find_threshold
+from fracture.limb.prediction import Prediction
 from tests.fake_cases import NO_ENSEMBLE, fake_card, fake_cases, fake_films
 
 GRID = tuple(BoxParameters(threshold=t, min_area_px=0.0) for t in (0.1, 0.2, 0.3))

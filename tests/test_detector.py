@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 import fracture
-from fracture.card import Calibration
 from fracture.errors import (
     ConfigurationError,
     InputError,
@@ -19,7 +18,8 @@ from fracture.errors import (
     RegionError,
     UnreadableFileError,
 )
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
+from fracture.limb.card import Calibration
 from tests.weights import write_weights
 
 

@@ -18,7 +18,7 @@ def test_experiments_name_files_that_are_there_and_say_how_each_row_is_repeated(
 
 
 def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
-    from fracture.store import open_weights
+    from fracture.limb.store import open_weights
 
     text = (repository / "README.md").read_text(encoding="utf-8")
     assert "--index-url https://download.pytorch.org/whl/cpu" in text

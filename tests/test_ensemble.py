@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fracture.ensemble import Ensemble, _regrid, resolve_precision
 from fracture.errors import ConfigurationError
-from fracture.radiograph import Radiograph
-from fracture.store import open_weights
+from fracture.io.radiograph import Radiograph
+from fracture.limb.ensemble import Ensemble, _regrid, resolve_precision
+from fracture.limb.store import open_weights
 from tests.test_detector import film
 from tests.weights import write_weights
 

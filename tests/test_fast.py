@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 import fracture
 from fracture.calibration import calibrate
 from fracture.calibration.fast import calibrate_fast, measure_loss, write_subset
-from fracture.card import Calibration, Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.errors import CardError, ConfigurationError, DataError, WeightsIntegrityError
-from fracture.fast import fast_card, fast_view, with_fast
+from fracture.limb.card import Calibration, Card
+from fracture.limb.fast import fast_card, fast_view, with_fast
 from fracture.wing.verification import verify_weights
 from tests.drawn_films import annotated_films
 from tests.test_detector import film

@@ -18,8 +18,8 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from fracture import read
-from fracture.dicom.walk import MAX_DEPTH
 from fracture.errors import FractureError, UnreadableFileError
+from fracture.io.dicom.walk import MAX_DEPTH
 from tests.dicom.builder import dataset, file_bytes, gradient
 from tests.test_images import encoded, film
 

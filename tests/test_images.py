@@ -26,8 +26,8 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from fracture.images import Plane, apply_orientation, decode_image, grey_plane, sniff
-from fracture.scaling import scale_plane
+from fracture.io.images import Plane, apply_orientation, decode_image, grey_plane, sniff
+from fracture.io.scaling import scale_plane
 
 
 def film(height: int = 40, width: int = 60) -> np.ndarray:

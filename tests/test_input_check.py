@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 
 import fracture
 from fracture import simulate
-from fracture.card import Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_parts
 from fracture.errors import CardError, ConfigurationError, DataError, WeightsIntegrityError
-from fracture.fast import fast_card, with_fast
 from fracture.input_check import FeatureDistribution, check_pixels, distance_warning, make_input_check
 from fracture.input_check.fit import FILE, _limit
-from fracture.input_check.rules import WARNING_START, page_strokes
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
+from fracture.limb.card import Card
+from fracture.limb.fast import fast_card, with_fast
+from fracture.wing.rules import WARNING_START, page_strokes
 from fracture.wing.verification import self_test_film, verify_weights
 from tests.drawn_films import annotated_films
 from tests.not_radiographs import DRAWN, blank, chest_slice, drawing, page, photograph

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fracture.errors import CardError, EvaluationError, RegionError
 from fracture.intervals import wilson_interval
-from fracture.operating_points import (
+from fracture.limb.operating_points import (
     FilmThresholds,
     OperatingPoint,
     OperatingPoints,

@@ -20,14 +20,14 @@ from fracture.calibration.cases import Case
 from fracture.calibration.folds import FoldWeights, check_unseen, read_fold, share_out
 from fracture.calibration.platt import fit_platt
 from fracture.calibration.sweep import GRID, Sweep
-from fracture.card import Calibration, Card
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds
-from fracture.detector import Detector
 from fracture.errors import ConfigurationError, DataError
-from fracture.operating_points import OperatingPoints, find_threshold
-from fracture.store import open_weights
+from fracture.limb.card import Calibration, Card
+from fracture.limb.detector import Detector
+from fracture.limb.operating_points import OperatingPoints, find_threshold
+from fracture.limb.store import open_weights
 from fracture.wing.verification import verify_weights
 from tests.fake_cases import fake_case, fake_films, fake_logit
 from tests.weights import write_weights

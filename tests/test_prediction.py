@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fracture.errors import ConfigurationError, UnreadableFileError
-from fracture.prediction import Prediction
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
+from fracture.limb.prediction import Prediction
 from fracture.wing.overlay import GREEN, ORANGE, draw_scene
 from fracture.wing.result import Box, Failure, GridToSource
 
@@ -269,7 +269,7 @@ def test_plot_draws_in_source_pixels() -> None:
 
 def test_the_record_imports_without_heavy_libraries(repository: Path) -> None:
     code = (
-        "import sys, fracture.prediction, fracture.operating_points;"
+        "import sys, fracture.limb.prediction, fracture.limb.operating_points;"
         "sys.exit(sum(m in sys.modules for m in ('torch', 'cv2', 'PIL', 'matplotlib', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0

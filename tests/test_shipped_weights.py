@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import fracture
-from fracture.card import Card
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
-from fracture.ensemble import Ensemble
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
-from fracture.store import DEFAULT_WEIGHTS, open_weights
+from fracture.limb.card import Card
+from fracture.limb.ensemble import Ensemble
+from fracture.limb.store import DEFAULT_WEIGHTS, open_weights
 
 FILMS = 16  # of each class
 

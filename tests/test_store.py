@@ -10,10 +10,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from fracture.card import CARD_FILE, Card
-from fracture.ensemble import Ensemble
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.store import available, find, open_weights
+from fracture.limb.card import CARD_FILE, Card
+from fracture.limb.ensemble import Ensemble
+from fracture.limb.store import available, find, open_weights
 from fracture.wing.verification import self_test_film, verify_weights
 from tests.weights import write_weights
 
@@ -140,7 +140,7 @@ def test_verify_passes_and_tells_what_it_checked(tiny_weights: Path) -> None:
 
 
 def test_verify_notices_a_score_that_moved(tmp_path: Path) -> None:
-    from fracture.detector import load
+    from fracture.limb.detector import load
 
     write_weights(tmp_path / "w")
     probability = load(tmp_path / "w", precision="float32", device="cpu").predict(self_test_film()).probability

@@ -14,7 +14,7 @@ from PIL import Image
 from fracture import read
 from fracture.data.images import read_header
 from fracture.errors import MultiFrameError, NotARadiographError, UnreadableFileError, UnsupportedError
-from fracture.images import decode_image
+from fracture.io.images import decode_image
 from tests.test_images import encoded, film
 
 KINDS = ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"]
@@ -186,7 +186,7 @@ def test_palette() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied_once_to_path_bytes_and_images(kind: str, orientation: int, tmp_path: Any) -> None:
     """Faults 09 and 10: Pillow turns TIFF films itself, and so did we."""
-    from fracture.images import apply_orientation
+    from fracture.io.images import apply_orientation
 
     values = values_of(kind)
     data = page(values, t274=[orientation], t262=[0])

@@ -8,11 +8,11 @@ from typing import Any
 
 import safetensors.torch
 
-from fracture.boxes import BoxParameters
-from fracture.card import Calibration, Card, MemberCard
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.card import Calibration, Card, MemberCard
+from fracture.limb.operating_points import OperatingPoint, OperatingPoints, RegionThresholds
 from fracture.models import ModelSpec, build_model
 from fracture.models.persistence import state_for_saving
-from fracture.operating_points import OperatingPoint, OperatingPoints, RegionThresholds
 from fracture.preprocess import PreprocessSpec
 
 REGIONS = ("fracatlas_hand", "fracatlas_leg", "fracatlas_hip", "fracatlas_shoulder")

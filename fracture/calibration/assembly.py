@@ -10,12 +10,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from fracture.boxes import BoxParameters
 from fracture.calibration.folds import SPLIT_FILE
-from fracture.card import Card, MemberCard
 from fracture.data.splits import Split
 from fracture.errors import DataError
-from fracture.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.card import Card, MemberCard
+from fracture.limb.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["assemble", "provisional"]

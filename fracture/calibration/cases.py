@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracture.data.records import AnnotatedSet, Film
-from fracture.detector import Detector, Examined
 from fracture.errors import DataError
 from fracture.evaluation.files.references import reference_boxes
 from fracture.evaluation.matching import BoxTable, box_table
+from fracture.limb.detector import Detector, Examined
 from fracture.wing.result import Box, Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.card import Calibration, Card
+    from fracture.limb.card import Calibration, Card
 
 __all__ = ["Case", "box_tables", "examine_films", "recalibrated"]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture.calibration.cases import box_tables
-from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.detection import FrocSensitivity
@@ -19,9 +18,10 @@ from fracture.evaluation.matching import Criterion, match
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap, point_of, replicates
-from fracture.fast import fast_card, with_fast
-from fracture.prediction import Prediction
-from fracture.store import open_weights
+from fracture.limb.card import Card
+from fracture.limb.fast import fast_card, with_fast
+from fracture.limb.prediction import Prediction
+from fracture.limb.store import open_weights
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def calibrate_fast(
         What ``calibrate`` gave, with the whole ensemble's new card.
 
     Raises:
-        ConfigurationError: As for :func:`fracture.fast.fast_card`.
+        ConfigurationError: As for :func:`fracture.limb.fast.fast_card`.
         DataError: As for ``calibrate``; or the predictions are not of the same films.
         WeightsError: The weights cannot be loaded.
     """
@@ -79,10 +79,10 @@ def calibrate_fast(
 
 
 def write_subset(weights: str | Path, members: Sequence[str], folder: Path) -> Card:
-    """Copy some members of weights into a folder with a card of their own (:func:`fracture.fast.fast_card`).
+    """Copy some members of weights into a folder with a card of their own (:func:`fracture.limb.fast.fast_card`).
 
     Raises:
-        ConfigurationError: As for :func:`fracture.fast.fast_card`.
+        ConfigurationError: As for :func:`fracture.limb.fast.fast_card`.
         WeightsError: The weights cannot be found.
     """
     opened = open_weights(weights)

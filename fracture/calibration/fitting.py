@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from fracture.boxes import BoxParameters
 from fracture.calibration.cases import Case, recalibrated
 from fracture.calibration.platt import fit_members, with_calibrators
 from fracture.calibration.sweep import Sweep
-from fracture.card import Card
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble
 from fracture.errors import DataError
-from fracture.operating_points import DEFAULT_TARGETS, Method, OperatingPoints, fit_operating_points
-from fracture.prediction import Prediction
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.card import Card
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble
+from fracture.limb.operating_points import DEFAULT_TARGETS, Method, OperatingPoints, fit_operating_points
+from fracture.limb.prediction import Prediction
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["Fitted", "Fitting", "cross_fit"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fracture.card import MemberCard
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds
 from fracture.errors import DataError
-from fracture.store import Weights, open_weights
+from fracture.limb.card import MemberCard
+from fracture.limb.store import Weights, open_weights
 
 __all__ = ["HELD_OUT", "SPLIT_FILE", "FoldWeights", "check_unseen", "read_fold", "share_out"]
 

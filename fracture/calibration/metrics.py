@@ -12,7 +12,7 @@ from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc, brier, calibration_error
 from fracture.intervals import wilson_interval
-from fracture.prediction import Prediction
+from fracture.limb.prediction import Prediction
 
 __all__ = ["measure_all"]
 

@@ -13,14 +13,14 @@ from fracture.calibration.folds import HELD_OUT, FoldWeights, read_fold, share_o
 from fracture.calibration.platt import member_name
 from fracture.calibration.run import CalibrationResult, check_request, conclude, require_fractures
 from fracture.calibration.sweep import Sweep
-from fracture.card import Calibration, Card, MemberCard
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble, Precision
 from fracture.errors import DataError
-from fracture.operating_points import Method
-from fracture.store import open_weights
+from fracture.limb.card import Calibration, Card, MemberCard
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.operating_points import Method
+from fracture.limb.store import open_weights
 
 __all__ = ["calibrate_out_of_fold"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracture.calibration.cases import Case
-from fracture.card import Calibration, Card, MemberCard
 from fracture.errors import DataError
+from fracture.limb.card import Calibration, Card, MemberCard
 
 __all__ = ["fit_members", "fit_platt", "member_name", "with_calibrators"]
 

@@ -15,15 +15,15 @@ from fracture.calibration.fitting import Fitting, cross_fit
 from fracture.calibration.folds import check_unseen
 from fracture.calibration.metrics import measure_all
 from fracture.calibration.sweep import Sweep
-from fracture.card import Card, SelfTest
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError
-from fracture.operating_points import Method
-from fracture.prediction import Prediction
-from fracture.store import Weights, open_weights
+from fracture.limb.card import Card, SelfTest
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.operating_points import Method
+from fracture.limb.prediction import Prediction
+from fracture.limb.store import Weights, open_weights
 from fracture.wing.verification import self_test_film
 
 __all__ = ["CalibrationResult", "calibrate", "check_request", "conclude", "require_fractures"]

@@ -8,10 +8,10 @@ from itertools import product
 
 import numpy as np
 
-from fracture.boxes import BoxParameters, find_boxes
 from fracture.calibration.cases import Case, box_tables
 from fracture.evaluation.detection import FrocSensitivity, average_precision_boxes
 from fracture.evaluation.matching import Criterion, match
+from fracture.limb.boxes import BoxParameters, find_boxes
 from fracture.wing.result import Box, GridToSource
 
 __all__ = ["GRID", "Sweep"]

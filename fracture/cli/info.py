@@ -57,8 +57,8 @@ def info(
 def collect(*, devices: bool = False) -> dict[str, Any]:
     """The same facts as a JSON-able dictionary; without ``devices`` torch is not imported, and both are null."""
     from fracture.hip.store import STORE as HIPS
+    from fracture.limb.store import STORE
     from fracture.regions import DEFAULT_TREE
-    from fracture.store import STORE
 
     device, precision = _auto() if devices else (None, None)
     weights = [
@@ -86,7 +86,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
 
 
 def _auto() -> tuple[str, str]:
-    from fracture.ensemble import resolve_device, resolve_precision
+    from fracture.limb.ensemble import resolve_device, resolve_precision
 
     device = resolve_device("auto")
     return str(device), str(resolve_precision("auto", device)).removeprefix("torch.")

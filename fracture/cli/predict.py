@@ -10,7 +10,7 @@ from fracture.cli import options as opt
 
 if TYPE_CHECKING:
     from fracture.cli.run import Task
-    from fracture.ensemble import Precision
+    from fracture.limb.ensemble import Precision
 
 __all__ = ["predict"]
 
@@ -59,7 +59,7 @@ def predict(
     }
 
     def task() -> Task:
-        from fracture.detector import load
+        from fracture.limb.detector import load
 
         detector = load(weights, device=device, precision=cast("Precision", precision), fast=fast)
         networks = detector.ensemble

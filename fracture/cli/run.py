@@ -16,10 +16,10 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from fracture._version import __version__
-from fracture.ahead import ahead
 from fracture.cli.streams import check_stdout, leave_stdout, printable
 from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, OutputError
+from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, journaled, sha256_of, writing
 from fracture.runs.outputs import Outputs, check_outputs, overlay_paths

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError, PixelValueError
-from fracture.marks import png_mark
+from fracture.io.marks import png_mark
 from fracture.schema import Record, Share
 
 if TYPE_CHECKING:

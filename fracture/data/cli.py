@@ -139,9 +139,9 @@ def augment_sheet(
 ) -> None:
     """Write a sheet of augmented films with their boxes, to look at."""
     from fracture.data.augment import augmented_sheet
-    from fracture.marks import is_own_picture
+    from fracture.io.marks import is_own_picture
+    from fracture.io.reading import read
     from fracture.preprocess import PreprocessSpec, letterbox
-    from fracture.reading import read
 
     _check(output, data, is_own_picture)
     annotated = read_set(data, file_format, option)

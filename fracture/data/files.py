@@ -69,7 +69,7 @@ def read_text(path: Path, *, blank: bool = False) -> str:
     Raises:
         UnreadableDataError: Missing, not a regular file, empty, too large, or not text.
     """
-    from fracture.files import MAX_BYTES, open_bytes
+    from fracture.io.files import MAX_BYTES, open_bytes
 
     if blank and path.is_file() and path.stat().st_size == 0:
         return ""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fracture.errors import UnreadableFileError
-from fracture.quiet import FAULTS
-from fracture.tiff import pages
+from fracture.io.quiet import FAULTS
+from fracture.io.tiff import pages
 
 __all__ = ["IMAGE_SUFFIXES", "ImageHeader", "image_files", "read_header"]
 

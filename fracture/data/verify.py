@@ -338,7 +338,7 @@ def _read_one(path: Path, film: Film) -> tuple[ImageHeader | None, duplicates.Fi
 
 
 def _pixels(path: Path) -> NDArray[np.float32]:
-    from fracture.reading import read
+    from fracture.io.reading import read
 
     return read(path).pixels
 

@@ -13,7 +13,7 @@ from fracture.data.cli import FormatOption, ReaderOption, read_set
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fracture.operating_points import Method
+    from fracture.limb.operating_points import Method
 
 __all__ = ["finetune"]
 
@@ -54,7 +54,7 @@ def finetune(
     from fracture.finetune import FineTunePolicy
     from fracture.finetune import finetune as tune
     from fracture.finetune.run import checked_names
-    from fracture.store import open_weights
+    from fracture.limb.store import open_weights
 
     parents = open_weights(weights)
     checked_names(parents.card, region, parent, name=name, version=version, method=method)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fracture.boxes import BoxParameters
 from fracture.calibration.cases import Case
 from fracture.calibration.sweep import Sweep
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import one_class_reason
-from fracture.operating_points import Method, OperatingPoints, fit_operating_points
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.operating_points import Method, OperatingPoints, fit_operating_points
 from fracture.regions import RegionTree
 
 __all__ = ["compare", "thresholds_for"]

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fracture.atomic import write_atomic
-from fracture.card import MemberCard
 from fracture.errors import FractureError
+from fracture.limb.card import MemberCard
+from fracture.limb.store import Weights
 from fracture.models import build_model
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.spec import ModelSpec
-from fracture.store import Weights
 from fracture.training.config import LossConfig, MemberConfig
 
 __all__ = ["Start", "mix", "start_member"]

@@ -12,20 +12,20 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from fracture.calibration.cases import Case, examine_films
-from fracture.card import Card, MemberCard, SelfTest
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.data.splits import Split, split_parts
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble, Precision, resolve_device, resolve_precision
 from fracture.errors import ConfigurationError, DataError, RegionError, TrainingError
 from fracture.finetune.measure import compare, thresholds_for
 from fracture.finetune.members import Start, mix, start_member
 from fracture.finetune.policy import FineTunePolicy
-from fracture.operating_points import Method, OperatingPoints
+from fracture.limb.card import Card, MemberCard, SelfTest
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble, Precision, resolve_device, resolve_precision
+from fracture.limb.operating_points import Method, OperatingPoints
+from fracture.limb.store import Weights, open_weights
 from fracture.regions import PARTS, RegionTree
-from fracture.store import Weights, open_weights
 from fracture.training.run import train
 from fracture.wing.store import Weights as Opened
 from fracture.wing.verification import self_test_film
@@ -78,9 +78,10 @@ def finetune(
 
     The films are divided by group; one part trains, the other finds the region's operating points and measures.
     Every member learns by the policy: its heads, then its last stages too, then a step back towards its old weights.
-    Where the other part has too few films for a threshold of its own (:func:`fracture.operating_points.fewest_films`),
-    the region is judged by its parent's in the tree, and card and predictions say so. The thresholds of all other
-    regions stay as they were; how far the old regions' AUC moved is measured where ``old`` is given.
+    Where the other part has too few films for a threshold of its own
+    (:func:`fracture.limb.operating_points.fewest_films`), the region is judged by its parent's in the tree, and card
+    and predictions say so. The thresholds of all other regions stay as they were; how far the old regions' AUC moved is
+    measured where ``old`` is given.
 
     Args:
         weights: Folder or name of the old weights; ``None`` for the default ones.

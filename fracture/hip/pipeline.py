@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from fracture.ensemble import Precision, resolve_device, resolve_precision
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
@@ -32,6 +31,7 @@ from fracture.hip.geometry import Box, touched_edges
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
+from fracture.limb.ensemble import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
 from fracture.wing.reader import Film, ReaderBase, check_options
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.hip.card import HipCard
-    from fracture.radiograph import Radiograph
-    from fracture.reading import Source
+    from fracture.io.radiograph import Radiograph
+    from fracture.io.reading import Source
 
 __all__ = ["HipReader", "load", "predict", "predict_many", "predict_study"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
-from fracture.marks import subject_of
+from fracture.io.marks import subject_of
 from fracture.wing.result import Box, GridToSource, ResultBase
 from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from fracture.radiograph import Radiograph
+    from fracture.io.radiograph import Radiograph
 
 __all__ = ["Hip", "HipFilm"]
 

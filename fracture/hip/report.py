@@ -18,7 +18,7 @@ from fracture.hip.cases import ExtraBox, HipCase, write_cases
 from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading
 from fracture.hip.readers import StudyRow
-from fracture.marks import png_mark
+from fracture.io.marks import png_mark
 
 __all__ = ["confusion_figure", "headline", "roc_figure", "save"]
 

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from fracture.atomic import write_atomic, write_json, write_text
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
-from fracture.ensemble import resolve_device
 from fracture.errors import DataError
 from fracture.hip.assembly import assemble
 from fracture.hip.classifier import build_classifier, initialize_classifier
@@ -30,6 +29,7 @@ from fracture.hip.training_config import STAGES, ClassifierConfig, HipRecipe, Lo
 from fracture.hip.training_data import FilmPictures, HipPictures, PatchCache
 from fracture.hip.training_loop import HipLoop
 from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summary
+from fracture.limb.ensemble import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.starting_points import check_start
 from fracture.training.base_loop import Interrupted, State

@@ -24,7 +24,7 @@ from fracture.hip.classes import SIDES, stratum
 from fracture.hip.crops import crop_box, crop_hip, rgb_input
 from fracture.hip.geometry import Box, clip_box, grow
 from fracture.hip.records import HipLabel, hips_of
-from fracture.reading import read
+from fracture.io.reading import read
 from fracture.training.cache import FilmCache, content_checksum
 
 if TYPE_CHECKING:

@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.atomic import write_atomic
-from fracture.card import Card, InputCheckCard
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds
-from fracture.ensemble import Ensemble, Precision, PreparedFilm
 from fracture.errors import ConfigurationError, DataError, FractureError, unforeseen
-from fracture.input_check.distribution import FeatureDistribution
-from fracture.input_check.rules import check_pixels
 from fracture.intervals import wilson_interval
-from fracture.reading import read
-from fracture.store import Weights, open_weights
+from fracture.io.reading import read
+from fracture.limb.card import Card, InputCheckCard
+from fracture.limb.ensemble import Ensemble, Precision, PreparedFilm
+from fracture.limb.store import Weights, open_weights
+from fracture.wing.distribution import FeatureDistribution
 from fracture.wing.reader import shape_groups
+from fracture.wing.rules import check_pixels
 
 __all__ = ["FILE", "InputCheckResult", "make_input_check"]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from fracture.errors import MissingFileError, PixelValueError, UnreadableFileError
-from fracture.images import sniff
+from fracture.io.images import sniff
 
 __all__ = ["MAX_BYTES", "inflated_limit", "open_bytes", "read_regular"]
 

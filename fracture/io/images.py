@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture import tiff
 from fracture.errors import (
     FractureError,
     ImageSizeError,
@@ -27,9 +26,10 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from fracture.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
-from fracture.quiet import FAULTS, c_stderr_closed, quiet
-from fracture.scaling import by_rows
+from fracture.io import tiff
+from fracture.io.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
+from fracture.io.quiet import FAULTS, c_stderr_closed, quiet
+from fracture.io.scaling import by_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,17 @@ import numpy as np
 
 from fracture import regions as region_names
 from fracture.errors import ConfigurationError, PixelValueError, UnsupportedError
-from fracture.files import MAX_BYTES, open_bytes
-from fracture.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, sniff
-from fracture.quiet import FAULTS
-from fracture.radiograph import Radiograph
-from fracture.scaling import scale_plane
+from fracture.io.files import MAX_BYTES, open_bytes
+from fracture.io.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, sniff
+from fracture.io.quiet import FAULTS
+from fracture.io.radiograph import Radiograph
+from fracture.io.scaling import scale_plane
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from pydicom.dataset import Dataset
 
-    from fracture.images import Plane
+    from fracture.io.images import Plane
 
     Source = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 
@@ -65,7 +65,7 @@ def read(
         region: The anatomical region or regions shown, in any accepted spelling; goes before what DICOM says.
         frame: Frame of a multi-frame file, from 0.
         window: ``"auto"`` takes DICOM's own VOI LUT or window, else a percentile window; images and arrays are
-            scaled as ``fracture.scaling.scale_plane`` tells. ``"raw"`` scales the full range of the stored values
+            scaled as ``fracture.io.scaling.scale_plane`` tells. ``"raw"`` scales the full range of the stored values
             linearly, ``"percentile"`` always uses the percentile window, and an integer chooses one of a DICOM
             file's windows, from 0.
         allow: Modalities to accept beyond plain radiographs, for example ``("CT", "MR")``; ``("*",)`` for all.
@@ -109,7 +109,7 @@ def read(
         )
         return _finish(plane, "<image>", options)
     if (pydicom := sys.modules.get("pydicom.dataset")) is not None and isinstance(source, pydicom.Dataset):
-        from fracture.dicom import radiograph_from_dataset
+        from fracture.io.dicom import radiograph_from_dataset
 
         return radiograph_from_dataset(
             source,
@@ -162,7 +162,7 @@ def _from_array(array: np.ndarray[Any, Any], options: _Options) -> Radiograph:
 def _from_bytes(data: bytes, name: str, options: _Options, tree: region_names.RegionTree) -> Radiograph:
     kind = sniff(data)
     if kind in ("dicom", ""):
-        from fracture.dicom import radiograph_from_bytes
+        from fracture.io.dicom import radiograph_from_bytes
 
         return radiograph_from_bytes(
             data,

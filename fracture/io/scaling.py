@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from fracture.images import Plane
+    from fracture.io.images import Plane
 
 __all__ = ["PERCENTILES", "by_rows", "percentile_limits", "scale_plane"]
 

@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fracture.boxes import BoxParameters
+from fracture.limb.boxes import BoxParameters
+from fracture.limb.operating_points import OperatingPoints
 from fracture.models.spec import ModelSpec
-from fracture.operating_points import OperatingPoints
 from fracture.preprocess.spec import PreprocessSpec
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import JsonObject, Line, Share, spec_of

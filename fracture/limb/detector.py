@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fracture.boxes import BoxParameters, find_boxes, find_candidates
-from fracture.card import Card
-from fracture.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm
 from fracture.errors import ConfigurationError
-from fracture.fast import FAST_SUFFIX, fast_view
-from fracture.input_check.rules import distance_warning
-from fracture.operating_points import OperatingPoints
-from fracture.prediction import Prediction
-from fracture.store import Weights, open_weights
+from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
+from fracture.limb.card import Card
+from fracture.limb.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm
+from fracture.limb.fast import FAST_SUFFIX, fast_view
+from fracture.limb.operating_points import OperatingPoints
+from fracture.limb.prediction import Prediction
+from fracture.limb.store import Weights, open_weights
 from fracture.wing.reader import Film, ReaderBase, check_options
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
+from fracture.wing.rules import distance_warning
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
     from fracture.finetune import FineTuned
-    from fracture.radiograph import Radiograph
-    from fracture.reading import Source
+    from fracture.io.radiograph import Radiograph
+    from fracture.io.reading import Source
 
 __all__ = ["UNCALIBRATED", "Detector", "Examined", "load", "predict"]
 

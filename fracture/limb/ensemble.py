@@ -18,21 +18,21 @@ import cv2
 import numpy as np
 import torch
 
-from fracture.card import Calibration, MemberCard
 from fracture.errors import ConfigurationError
-from fracture.input_check.distribution import FeatureDistribution
+from fracture.limb.card import Calibration, MemberCard
+from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, build_model
 from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
-from fracture.store import Weights
+from fracture.wing.distribution import FeatureDistribution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fracture.io.radiograph import Radiograph
     from fracture.models import ModelOutput
-    from fracture.radiograph import Radiograph
 
 __all__ = ["Ensemble", "EnsembleOutput", "Member", "Precision", "PreparedFilm", "resolve_device", "resolve_precision"]
 

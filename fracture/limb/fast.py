@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from fracture.card import Card, FastCard, FastMember, MemberCard
 from fracture.errors import ConfigurationError
+from fracture.limb.card import Card, FastCard, FastMember, MemberCard
 
 __all__ = ["FAST_SUFFIX", "fast_card", "fast_view", "with_fast"]
 

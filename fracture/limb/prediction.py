@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from fracture.errors import ConfigurationError, unforeseen
-from fracture.marks import subject_of
-from fracture.radiograph import Radiograph
+from fracture.io.marks import subject_of
+from fracture.io.radiograph import Radiograph
 from fracture.regions import plain_name
 from fracture.wing.result import (
     HIGH_SENSITIVITY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from fracture.card import Card
+from fracture.limb.card import Card
 from fracture.wing.store import Store
 from fracture.wing.store import Weights as AnyWeights
 

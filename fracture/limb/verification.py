@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fracture.card import Card
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble
-from fracture.fast import fast_view
-from fracture.store import STORE, Weights
+from fracture.limb.card import Card
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble
+from fracture.limb.fast import fast_view
+from fracture.limb.store import STORE, Weights
 from fracture.wing.verification import Verifiable, compare, self_test_film
 
 __all__ = ["WING"]

@@ -18,7 +18,7 @@ from fracture.preprocess.spec import PreprocessSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.radiograph import Radiograph
+    from fracture.io.radiograph import Radiograph
 
 __all__ = ["Letterboxed", "Prepared", "letterbox", "normalize", "prepare", "prepare_all"]
 

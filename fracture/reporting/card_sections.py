@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fracture.card import Card
-from fracture.operating_points import OperatingPoint, OperatingPoints
+from fracture.limb.card import Card
+from fracture.limb.operating_points import OperatingPoint, OperatingPoints
 from fracture.reporting.markdown import as_estimate, shown, table
 
 __all__ = [

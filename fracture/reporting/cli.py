@@ -29,10 +29,10 @@ def model_card(
 ) -> None:
     """Write a model card in Markdown from the weights' card and results in JSON: equal inputs, equal bytes."""
     from fracture.data.splits import Split
+    from fracture.limb.store import open_weights
     from fracture.reporting import model_card as make
     from fracture.reporting import read_aims
     from fracture.runs.outputs import Protected, check_output
-    from fracture.store import open_weights
 
     opened = open_weights(weights)
     if out is not None:

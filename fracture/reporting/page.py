@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fracture.card import Card
 from fracture.data.splits import Split
 from fracture.errors import ConfigurationError
+from fracture.limb.card import Card
 from fracture.reporting import card_sections, result_sections
 from fracture.reporting.aims import Aim
 

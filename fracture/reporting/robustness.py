@@ -16,20 +16,20 @@ import numpy as np
 from fracture._version import __version__
 from fracture.calibration.folds import read_fold, share_out
 from fracture.data.records import AnnotatedSet, Film
-from fracture.detector import Detector
-from fracture.ensemble import Ensemble, Precision
 from fracture.errors import ConfigurationError, DataError, InputError
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.intervals import proportion
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
-from fracture.reading import read
+from fracture.io.reading import read
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.store import Weights, open_weights
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
-from fracture.store import Weights, open_weights
 from fracture.wing.result import Failure
 
 if TYPE_CHECKING:
-    from fracture.radiograph import Radiograph
+    from fracture.io.radiograph import Radiograph
 
 __all__ = ["FORMAT", "fold_judges", "measure_robustness", "sample_films"]
 
@@ -131,7 +131,7 @@ def measure_robustness(
         corruptions: What is done to the films.
         seed: Of the corruptions' draws and of the bootstrap.
         resamples: Of the bootstrap, by group.
-        batch_size, workers: As for :meth:`fracture.detector.Detector.predict_many`.
+        batch_size, workers: As for :meth:`fracture.limb.detector.Detector.predict_many`.
         progress: Called with 1 after each film of each pass.
 
     Returns:

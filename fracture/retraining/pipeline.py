@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fracture._version import __version__
 from fracture.atomic import hold, write_text
-from fracture.card import CARD_FILE, Card
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
@@ -19,6 +18,7 @@ from fracture.errors import ConfigurationError
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.report import Settings, evaluate
 from fracture.evaluation.tables import join, read_predictions, read_reference
+from fracture.limb.card import CARD_FILE, Card
 from fracture.reporting import model_card, read_aims
 from fracture.retraining.job import Job, check_fast, training_inputs, with_starts
 from fracture.retraining.stages import Stage, Stages, checksum
@@ -27,8 +27,8 @@ from fracture.retraining.weights import make_weights, weights_inputs
 from fracture.training import Recipe, load_recipe, train
 
 if TYPE_CHECKING:
-    from fracture.ensemble import Precision
-    from fracture.operating_points import Method
+    from fracture.limb.ensemble import Precision
+    from fracture.limb.operating_points import Method
 
 __all__ = ["Retrained", "retrain"]
 

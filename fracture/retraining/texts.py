@@ -14,7 +14,7 @@ __all__ = ["CardTexts"]
 
 
 class CardTexts(BaseModel):
-    """Fields of :class:`fracture.card.Card` that people write.
+    """Fields of :class:`fracture.limb.card.Card` that people write.
 
     ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``.
     """

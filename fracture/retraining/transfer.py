@@ -12,11 +12,11 @@ from fracture.atomic import write_json
 from fracture.calibration import assemble
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
-from fracture.detector import Detector
-from fracture.ensemble import Precision
 from fracture.errors import DataError
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
+from fracture.limb.detector import Detector
+from fracture.limb.ensemble import Precision
 from fracture.training import Recipe, load_recipe, train
 from fracture.wing.result import Failure
 

@@ -10,11 +10,11 @@ from typing import Any
 from fracture._version import __version__
 from fracture.calibration import CalibrationResult, assemble, calibrate, calibrate_out_of_fold
 from fracture.calibration.fast import calibrate_fast
-from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.input_check.fit import make_input_check
+from fracture.limb.card import Card
 from fracture.retraining.job import Job
 from fracture.retraining.reference import write_reference
 from fracture.retraining.stages import checksum

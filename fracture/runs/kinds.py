@@ -12,12 +12,12 @@ import stat
 import zlib
 from pathlib import Path
 
-from fracture.dicom.parse import parse
-from fracture.dicom.radiograph import NO_IMAGE, modality_of_class
 from fracture.errors import InputError
-from fracture.files import MAX_BYTES, open_bytes
-from fracture.images import sniff
-from fracture.marks import is_own_picture, is_results
+from fracture.io.dicom.parse import parse
+from fracture.io.dicom.radiograph import NO_IMAGE, modality_of_class
+from fracture.io.files import MAX_BYTES, open_bytes
+from fracture.io.images import sniff
+from fracture.io.marks import is_own_picture, is_results
 
 __all__ = ["ARCHIVES", "FILM", "kind_of", "read_head"]
 

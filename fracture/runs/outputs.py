@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fracture.errors import ConfigurationError
-from fracture.marks import is_own_picture, is_results, shows_other, subject_of
+from fracture.io.marks import is_own_picture, is_results, shows_other, subject_of
 from fracture.runs.journal import record_files
 from fracture.runs.kinds import read_head
 
@@ -28,7 +28,7 @@ class Outputs:
         resume: Go on with the run that wrote ``json_file``.
         overwrite: Replace results of an earlier run.
         dry_run: List the films, and write nothing.
-        kind: What overlays show, as :func:`fracture.marks.subject_of` takes it.
+        kind: What overlays show, as :func:`fracture.io.marks.subject_of` takes it.
     """
 
     json_file: Path | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

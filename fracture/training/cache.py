@@ -33,8 +33,8 @@ from safetensors.numpy import save_file
 
 from fracture.atomic import write_atomic, write_json
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
+from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
-from fracture.radiograph import Radiograph
 
 __all__ = ["Fault", "FilmCache", "content_checksum", "default_cache_folder"]
 
@@ -243,6 +243,6 @@ def default_cache_folder() -> Path:
 
 def read_film(path: Path) -> Radiograph:
     """The radiograph in a file, read as ``fracture.read`` reads it by default, which is how it is read in use."""
-    from fracture.reading import read
+    from fracture.io.reading import read
 
     return read(path)

@@ -15,7 +15,7 @@ from fracture.atomic import write_atomic, write_text
 from fracture.data.augment import AugmentSpec, augmented_sheet
 from fracture.data.records import Film
 from fracture.errors import MissingDependencyError
-from fracture.marks import png_mark
+from fracture.io.marks import png_mark
 from fracture.preprocess import Letterboxed
 from fracture.training.base_loop import State
 from fracture.training.config import MemberConfig

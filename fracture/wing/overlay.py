@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError
-from fracture.marks import png_mark
+from fracture.io.marks import png_mark
 from fracture.wing.scene import NOTE, Look, Page, Scene, SceneBox, ScenePoint, grid_on
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """From sources to results, one film's trouble its own: what the readers of all wings do alike.
 
 1. The request is checked at the call: options, regions, numbers.
-2. Threads read films ahead (:mod:`fracture.ahead`), prepare them and look whether they are radiographs at all.
+2. Threads read films ahead (:mod:`fracture.io.ahead`), prepare them and look whether they are radiographs at all.
 3. The networks take films of equal prepared shape together; where that fails, each alone.
 4. Each film is judged.
 
@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from fracture.ahead import ahead, source_name
 from fracture.errors import ConfigurationError, FractureError, unforeseen
-from fracture.input_check.rules import check_pixels
-from fracture.radiograph import Radiograph
-from fracture.reading import read
+from fracture.io.ahead import ahead, source_name
+from fracture.io.radiograph import Radiograph
+from fracture.io.reading import read
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.wing.result import Failure
+from fracture.wing.rules import check_pixels
 
 if TYPE_CHECKING:
-    from fracture.reading import Source
+    from fracture.io.reading import Source
 
 __all__ = ["Film", "Inputs", "ReaderBase", "check_options", "shape_groups"]
 

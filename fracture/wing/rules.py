@@ -18,7 +18,7 @@ from fracture.preprocess.crop import find_crop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.radiograph import Radiograph
+    from fracture.io.radiograph import Radiograph
 
 __all__ = ["WARNING_START", "blank_contrast", "check_pixels", "distance_warning", "page_strokes"]
 

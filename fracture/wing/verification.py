@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from fracture.errors import WeightsIntegrityError, WeightsNotFoundError
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
 from fracture.wing.store import C, Store, Weights
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Verifiable", "compare", "find_any", "self_test_film", "verify_weights"]
 
-_WINGS = ("fracture.verification", "fracture.hip.verification")
+_WINGS = ("fracture.limb.verification", "fracture.hip.verification")
 
 
 @dataclass(frozen=True)

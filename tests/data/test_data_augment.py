@@ -17,8 +17,8 @@ from fracture.data.augment import Augmented, AugmentSpec, augment, augmented_she
 from fracture.data.coco import read_coco
 from fracture.data.targets import draw_target, fracture_rings
 from fracture.errors import ConfigurationError, PixelValueError
+from fracture.io.reading import read
 from fracture.preprocess import PreprocessSpec, letterbox
-from fracture.reading import read
 
 STILL = AugmentSpec.none()
 EVERYTHING = AugmentSpec(rotation=30, translation=0.1, zoom=1.4, geometry=1.0, intensity=1.0)

@@ -21,8 +21,8 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split, published_split, split_parts
 from fracture.data.verify import CODES, VerifyReport, verify_set
 from fracture.errors import DataError, UnreadableFileError
-from fracture.images import apply_orientation
-from fracture.reading import read
+from fracture.io.images import apply_orientation
+from fracture.io.reading import read
 
 Maker = Callable[..., NDArray[np.uint8]]
 

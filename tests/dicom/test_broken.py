@@ -17,9 +17,9 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian
 
 from fracture import read
-from fracture.dicom.codestream import jpeg2000_header
 from fracture.errors import FractureError, NotARadiographError, UnreadableFileError, UnsupportedError
-from fracture.jpeg import jpeg_header, sound_jpeg
+from fracture.io.dicom.codestream import jpeg2000_header
+from fracture.io.jpeg import jpeg_header, sound_jpeg
 from tests.dicom.builder import SECRETS, code, dataset, file_bytes, gradient, lut
 
 TELLTALES = (
@@ -301,7 +301,7 @@ def test_c_stderr_is_given_back(capfd: pytest.CaptureFixture[str]) -> None:
     import ctypes
     import sys
 
-    from fracture.quiet import c_stderr_closed
+    from fracture.io.quiet import c_stderr_closed
 
     if not sys.platform.startswith("linux"):
         pytest.skip("the C library's stderr is exchanged on Linux only")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from fracture import read
-from fracture.dicom import decode_pixels
-from fracture.dicom.decode import split_frames
-from fracture.dicom.parse import parse
 from fracture.errors import FractureError, MultiFrameError, NotARadiographError
-from fracture.files import MAX_BYTES, open_bytes
-from fracture.radiograph import Radiograph
+from fracture.io.dicom import decode_pixels
+from fracture.io.dicom.decode import split_frames
+from fracture.io.dicom.parse import parse
+from fracture.io.files import MAX_BYTES, open_bytes
+from fracture.io.radiograph import Radiograph
 from tests.conftest import SHARED
 from tests.dicom import reference_jpeg
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture import read
-from fracture.dicom import decode_pixels
 from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
+from fracture.io.dicom import decode_pixels
 from tests.dicom.builder import dataset, file_bytes, gradient, lut
 
 

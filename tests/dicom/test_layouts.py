@@ -15,8 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian
 
 from fracture import read
-from fracture.dicom import decode_pixels
 from fracture.errors import UnreadableFileError
+from fracture.io.dicom import decode_pixels
 from tests.dicom.builder import dataset, file_bytes, gradient, lossless_jpeg, lut
 
 JPEG, LOSSLESS, JPEG_LS, J2K, RLE = (f"1.2.840.10008.1.2.{tail}" for tail in ("4.50", "4.70", "4.80", "4.90", "5"))

@@ -82,7 +82,7 @@ class Films(Kind):
         return False
 
     def run(self, content: bytes) -> None:
-        from fracture.reading import read
+        from fracture.io.reading import read
 
         made = read(content)
         if not np.isfinite(made.pixels).all() or made.pixels.dtype != np.float32:
@@ -96,7 +96,7 @@ class Predictions(Films):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        from fracture.detector import load
+        from fracture.limb.detector import load
         from tests.weights import write_weights
 
         write_weights(folder / "weights", sizes=(64, 64))
@@ -135,9 +135,9 @@ class Cards(JsonKind):
             member["training"] = {}  # any JSON is right there
 
     def run(self, content: bytes) -> None:
-        from fracture.boxes import BoxParameters
-        from fracture.card import Card
-        from fracture.operating_points import OperatingPoints
+        from fracture.limb.boxes import BoxParameters
+        from fracture.limb.card import Card
+        from fracture.limb.operating_points import OperatingPoints
 
         self.written("card.json", content)
         card = Card.read(self.folder)
@@ -186,8 +186,8 @@ class Tensors(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        from fracture.limb.store import open_weights
         from fracture.models import build_model
-        from fracture.store import open_weights
         from tests.weights import write_weights
 
         write_weights(folder, sizes=(64,), channels=(("raw",),), maps=(True,))

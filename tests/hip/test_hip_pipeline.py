@@ -28,7 +28,7 @@ from fracture.hip.classes import CLASSES
 from fracture.hip.pipeline import HipReader
 from fracture.hip.prediction import Hip, hip_page
 from fracture.hip.spec import ClassifierSpec
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
 from fracture.wing.overlay import draw_scene
 from fracture.wing.result import Box, Failure, GridToSource
 from fracture.wing.scene import grid_on

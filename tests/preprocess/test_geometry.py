@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, PreprocessSpec, letterbox
-from fracture.radiograph import Radiograph
 
 
 @st.composite

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fracture.errors import ConfigurationError, PixelValueError
+from fracture.io.radiograph import Radiograph
 from fracture.preprocess import PREPROCESS_VERSION, PreprocessSpec, letterbox, normalize, prepare, prepare_all
-from fracture.radiograph import Radiograph
 
 
 def film() -> Radiograph:

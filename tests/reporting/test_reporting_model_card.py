@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fracture.card import Card
 from fracture.cli import app
 from fracture.data.splits import Split
 from fracture.errors import ConfigurationError
+from fracture.limb.card import Card
+from fracture.limb.store import DEFAULT_WEIGHTS
 from fracture.reporting import model_card, read_aims
 from fracture.reporting.aims import Aim, find, verdict
 from fracture.reporting.markdown import as_estimate, shown, table
-from fracture.store import DEFAULT_WEIGHTS
 
 PAGE = "docs/model_card.md"
 

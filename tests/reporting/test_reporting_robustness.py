@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import fracture
-from fracture.card import Card
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
+from fracture.limb.card import Card
 from fracture.reporting import fold_judges, measure_robustness, sample_films
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption
 from fracture.reporting.result_sections import section

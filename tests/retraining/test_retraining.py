@@ -14,12 +14,12 @@ import torch
 from typer.testing import CliRunner
 
 import fracture
-from fracture.card import Card
 from fracture.cli import app
 from fracture.data.readers import read_annotations
 from fracture.errors import ConfigurationError
 from fracture.evaluation.tables import read_reference
 from fracture.input_check.fit import make_input_check
+from fracture.limb.card import Card
 from fracture.retraining import CardTexts, Retrained, retrain
 from fracture.retraining.reference import write_reference
 from fracture.retraining.stages import Stages

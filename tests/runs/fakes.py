@@ -13,8 +13,8 @@ import numpy as np
 
 from fracture.cli.run import Task
 from fracture.errors import FractureError, InputError
-from fracture.marks import subject_of
-from fracture.reading import read
+from fracture.io.marks import subject_of
+from fracture.io.reading import read
 from fracture.wing.overlay import write_picture
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fracture.cli.run import run
 from fracture.errors import ConfigurationError
-from fracture.marks import is_own_picture, png_mark
+from fracture.io.marks import is_own_picture, png_mark
 from fracture.runs.inputs import collect
 from fracture.runs.outputs import Outputs, overlay_paths
 from fracture.wing.overlay import write_picture

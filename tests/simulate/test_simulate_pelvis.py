@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fracture.errors import ConfigurationError
-from fracture.radiograph import Radiograph
+from fracture.io.radiograph import Radiograph
 from fracture.simulate import HIP_CLASSES, VARIANTS, SimulatedHip, SimulatedPelvis, pelvis
 from fracture.simulate.dataset import film_seed
 from fracture.simulate.materials import attenuation, metal

@@ -74,7 +74,7 @@ def test_ok_narrows_for_a_type_checker(tmp_path: Path, repository: Path) -> None
     (tmp_path / "user.py").write_text(
         "from typing import assert_type\n"
         "from fracture.hip.prediction import HipFilm\n"
-        "from fracture.prediction import Failure, Prediction\n"
+        "from fracture.limb.prediction import Failure, Prediction\n"
         "def limb(r: Prediction | Failure) -> None:\n"
         "    if r.ok:\n"
         "        assert_type(r, Prediction)\n"
@@ -89,7 +89,8 @@ def test_ok_narrows_for_a_type_checker(tmp_path: Path, repository: Path) -> None
     )
     (tmp_path / "mypy.ini").write_text(
         "[mypy]\nfollow_imports = skip\n"  # the stubs of numpy and torch alone take a minute
-        "[mypy-fracture.prediction,fracture.hip.prediction,fracture.wing.*,fracture.errors]\nfollow_imports = silent\n"
+        "[mypy-fracture.limb.prediction,fracture.hip.prediction,fracture.wing.*,fracture.errors]\n"
+        "follow_imports = silent\n"
     )
     ran = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "user.py"],

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fracture.card import CARD_FILE, Card
 from fracture.cli.main import app
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.hip.card import HipCard
 from fracture.hip.store import STORE as HIPS
-from fracture.store import STORE, open_weights
+from fracture.limb.card import CARD_FILE, Card
+from fracture.limb.store import STORE, open_weights
 from fracture.wing import store as wing_store
 from fracture.wing.card import BaseCard
 from fracture.wing.verification import compare, find_any, verify_weights

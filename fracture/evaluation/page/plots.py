@@ -19,7 +19,7 @@ from fracture.atomic import write_text
 from fracture.evaluation.cohorts import CohortRow
 from fracture.evaluation.stats.checks import FloatArray
 from fracture.evaluation.stats.estimate import Estimate
-from fracture.marks import png_mark
+from fracture.io.marks import png_mark
 
 if TYPE_CHECKING:
     from fracture.evaluation.findings import Findings

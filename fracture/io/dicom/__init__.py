@@ -12,7 +12,7 @@ from __future__ import annotations
 import pydicom.filereader
 import pydicom.filewriter  # noqa: F401
 
-from fracture.dicom.decode import decode_pixels
-from fracture.dicom.radiograph import radiograph_from_bytes, radiograph_from_dataset
+from fracture.io.dicom.decode import decode_pixels
+from fracture.io.dicom.radiograph import radiograph_from_bytes, radiograph_from_dataset
 
 __all__ = ["decode_pixels", "radiograph_from_bytes", "radiograph_from_dataset"]

@@ -1,14 +1,14 @@
 """What a JPEG 2000 codestream says about itself (ISO/IEC 15444-1 A.5.1, A.6.1), read before a decoder sees it.
 
 A codestream that lies about its size can make a decoder allocate gigabytes or write out of bounds. So its header, as
-that of JPEG (``fracture.jpeg``), is held against Rows and Columns first.
+that of JPEG (``fracture.io.jpeg``), is held against Rows and Columns first.
 """
 
 from __future__ import annotations
 
 import struct
 
-from fracture.jpeg import MAX_SEGMENTS, Codestream
+from fracture.io.jpeg import MAX_SEGMENTS, Codestream
 
 __all__ = ["jpeg2000_header", "jpeg2000_start"]
 

@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.dicom.codestream import jpeg2000_header, jpeg2000_start
-from fracture.dicom.header import EXPLICIT_BE, Layout, layout
-from fracture.dicom.parse import parse
-from fracture.dicom.walk import MAX_STEPS
 from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
-from fracture.files import MAX_BYTES, open_bytes
-from fracture.images import MAX_PIXELS, check_size
-from fracture.jpeg import END_OF_IMAGE, Codestream, jpeg_header, plain, sound_jpeg, whole
-from fracture.quiet import FAULTS, c_stderr_closed, quiet
+from fracture.io.dicom.codestream import jpeg2000_header, jpeg2000_start
+from fracture.io.dicom.header import EXPLICIT_BE, Layout, layout
+from fracture.io.dicom.parse import parse
+from fracture.io.dicom.walk import MAX_STEPS
+from fracture.io.files import MAX_BYTES, open_bytes
+from fracture.io.images import MAX_PIXELS, check_size
+from fracture.io.jpeg import END_OF_IMAGE, Codestream, jpeg_header, plain, sound_jpeg, whole
+from fracture.io.quiet import FAULTS, c_stderr_closed, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.dicom.header import Attributes
+    from fracture.io.dicom.header import Attributes
 
 __all__ = ["checked_pixels", "decode_frame", "decode_pixels", "recognized", "split_frames"]
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.dicom.header import EXPLICIT_BE, floats, integers, items, text
 from fracture.errors import NotARadiographError, UnsupportedError
-from fracture.images import grey_plane
-from fracture.scaling import by_rows, percentile_limits
+from fracture.io.dicom.header import EXPLICIT_BE, floats, integers, items, text
+from fracture.io.images import grey_plane
+from fracture.io.scaling import by_rows, percentile_limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.dicom.header import Attributes, Layout
+    from fracture.io.dicom.header import Attributes, Layout
 
     Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 
-from fracture.dicom.walk import MAX_KEPT, MAX_TABLE, MAX_VALUE
 from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
-from fracture.quiet import FAULTS, quiet
+from fracture.io.dicom.walk import MAX_KEPT, MAX_TABLE, MAX_VALUE
+from fracture.io.quiet import FAULTS, quiet
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import keyword_for_tag
 
-from fracture.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults
-from fracture.dicom.walk import VRS, Found, TooMuch, element_at, walk
 from fracture.errors import UnreadableFileError
-from fracture.files import inflated_limit
-from fracture.quiet import quiet
+from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults
+from fracture.io.dicom.walk import VRS, Found, TooMuch, element_at, walk
+from fracture.io.files import inflated_limit
+from fracture.io.quiet import quiet
 
 if TYPE_CHECKING:
-    from fracture.dicom.header import Attributes
+    from fracture.io.dicom.header import Attributes
 
 __all__ = ["Parsed", "parse"]
 
@@ -36,7 +36,7 @@ class Parsed:
     """A data set and how it was encoded.
 
     Attributes:
-        attributes: What the file holds of ``fracture.dicom.header.WANTED``, by keyword.
+        attributes: What the file holds of ``fracture.io.dicom.header.WANTED``, by keyword.
         transfer_syntax: The transfer syntax UID, as declared or as found.
         truncated: The file ends within an element.
         warnings: What a user should know.

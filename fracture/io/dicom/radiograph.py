@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.dicom.decode import checked_pixels, decode_frame, recognized
-from fracture.dicom.grayscale import grey_from_color, render
-from fracture.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
-from fracture.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
-from fracture.images import MAX_PIXELS, check_size
-from fracture.quiet import FAULTS, quiet
-from fracture.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
+from fracture.io.dicom.decode import checked_pixels, decode_frame, recognized
+from fracture.io.dicom.grayscale import grey_from_color, render
+from fracture.io.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
+from fracture.io.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
+from fracture.io.images import MAX_PIXELS, check_size
+from fracture.io.quiet import FAULTS, quiet
+from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
 from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from fracture.dicom.header import Attributes
+    from fracture.io.dicom.header import Attributes
     from fracture.regions import RegionTree
 
 __all__ = ["ACCEPTED", "radiograph_from_bytes", "radiograph_from_dataset"]

@@ -1,0 +1,1 @@
+"""From a file, bytes, an array or a data set to a ``Radiograph``. Start with :func:`fracture.io.reading.read`."""
