@@ -55,6 +55,7 @@ def write_weights(
     thresholds: dict[str, tuple[float, float]] | None = None,
     calibration: Calibration | None = None,
     extents: bool = False,
+    pyramid: bool = False,
     **card: Any,
 ) -> Card:
     """A folder of random members with a card; the same every time."""
@@ -62,7 +63,14 @@ def write_weights(
     members = []
     for index, (size, planes, has_map) in enumerate(zip(sizes, channels, maps, strict=True)):
         spec = ModelSpec(
-            backbone="resnet18", stages=2, output_stride=8, inputs=planes, map=has_map, regions=regions, extents=extents
+            backbone="resnet18",
+            stages=2,
+            output_stride=8,
+            inputs=planes,
+            map=has_map,
+            regions=regions,
+            extents=extents,
+            pyramid=pyramid,
         )
         preprocess = PreprocessSpec(size=size, shape="stride", enlarge=False, channels=planes)
         path = folder / f"member_{index}.safetensors"

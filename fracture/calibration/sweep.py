@@ -14,13 +14,19 @@ from fracture.evaluation.matching import Criterion, match
 from fracture.limb.boxes import BoxParameters, find_boxes
 from fracture.wing.result import Box, GridToSource
 
-__all__ = ["GRID", "Sweep"]
+__all__ = ["GRID", "TOLD_GRID", "Sweep"]
 
 GRID: tuple[BoxParameters, ...] = tuple(
     BoxParameters(threshold=threshold, hysteresis=hysteresis)
     for threshold, hysteresis in product((0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5), (0.5, 0.7, 0.85))
 )
 """What is tried: the map threshold and how far below it a box extends. Our choice."""
+
+TOLD_GRID: tuple[BoxParameters, ...] = tuple(
+    BoxParameters(quality=quality, suppress=overlap, film_power=power, candidate_floor=0.01)
+    for quality, overlap, power in product((0.1, 0.15, 0.2, 0.25, 0.3, 0.4), (0.3, 0.4, 0.5), (0.25, 0.5, 1.0))
+)
+"""What is tried where cells tell boxes: reported quality, overlap of two boxes, the film's say. Our choice."""
 
 _FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read
 _OVERLAP = Criterion("iou", 0.3)
@@ -37,8 +43,8 @@ class Sweep:
     Attributes:
         cases: The films.
         grid: The parameter sets.
-        boxes: ``boxes[g][i]``: boxes of case i under parameter set g, with the peaks of the map as their scores; a
-            box's own score is the film's times the peak.
+        boxes: ``boxes[g][i]``: boxes of case i under parameter set g, scored by themselves; the film's share of a
+            box's score is in :meth:`value`.
     """
 
     cases: tuple[Case, ...]
@@ -46,8 +52,10 @@ class Sweep:
     boxes: tuple[tuple[tuple[Box, ...], ...], ...]
 
     @classmethod
-    def over(cls, cases: Sequence[Case], grid: Sequence[BoxParameters] = GRID) -> Sweep:
-        """Find all boxes."""
+    def over(cls, cases: Sequence[Case], grid: Sequence[BoxParameters] | None = None) -> Sweep:
+        """Find all boxes, under :data:`GRID`, or :data:`TOLD_GRID` where cells tell them, if no grid is given."""
+        if grid is None:
+            grid = TOLD_GRID if any(case.examined.output.told for case in cases) else GRID
         return cls(tuple(cases), tuple(grid), tuple(tuple(_boxes(c, p) for c in cases) for p in grid))
 
     def rescored(self, cases: Sequence[Case]) -> Sweep:
@@ -62,7 +70,9 @@ class Sweep:
             keep: Which cases.
         """
         films = [self.cases[i].film for i in keep]
-        scores = [self.cases[i].score for i in keep]
+        told = any(self.cases[i].examined.output.told for i in keep)
+        power = self.grid[index].film_power if told else 1.0
+        scores = [self.cases[i].score ** power for i in keep]
         predicted, reference = box_tables(films, [self.boxes[index][i] for i in keep], scores)
         if len(reference) == 0:
             return 0.0
@@ -93,4 +103,5 @@ def _boxes(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
         size=(radiograph.width, radiograph.height),
         spacing=radiograph.spacing,
         extents=output.extents,
+        told=output.told,
     )

@@ -16,6 +16,10 @@ choice.
 5. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
    their common box, again and again until none do. Since growing a box never separates it from another,
    the outcome does not depend on the order, and merging twice changes nothing.
+   Where they have a feature pyramid (``ModelSpec.pyramid``), rules 1 to 5 do not apply: boxes are those that its cells
+   tell, ranked by their quality, suppressed per network and joined over networks (:mod:`.cell_boxes`); reported are
+   those that reach ``quality``, and the best in any case. A box's score is its quality times the film's score to the
+   power of ``film_power``.
 6. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
    of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
 
@@ -41,6 +45,7 @@ import numpy as np
 from pydantic import Field
 
 from fracture.errors import ConfigurationError, ModelError
+from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
 from fracture.schema import WHOLE, Record, Share
 from fracture.wing.result import Box, GridToSource
 
@@ -71,6 +76,9 @@ class BoxParameters(Record):
         use_extents: Whether boxes are sized by the networks' extents where they tell any, or always by the outline of
             the region.
         suppress: Overlap (IoU) above which the weaker of two boxes that are sized by extents is dropped, in [0, 1].
+        quality: Quality that a reported box must reach where cells tell it, in [0, 1]; ours, as the next two.
+        fuse: Overlap (IoU) from which boxes of two networks are one, in (0, 1].
+        film_power: Exponent of the film's score in the score of a box that a cell tells, 0 to 2.
         merge_gap: Boxes within this many map cells of each other are merged: what the map hardly resolves.
             0 merges those that overlap or touch; a negative value merges none.
         upsample: Odd factor of the bilinear refinement, 1 for none.
@@ -90,6 +98,9 @@ class BoxParameters(Record):
     min_area_px: Annotated[float, Field(ge=0)] = 64.0
     use_extents: bool = True
     suppress: Share = 0.3
+    quality: Share = 0.2
+    fuse: Annotated[float, Field(gt=0, le=1)] = 0.55
+    film_power: Annotated[float, Field(ge=0, le=2)] = 0.5
     merge_gap: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
     upsample: Annotated[Literal[1, 3, 5, 7], WHOLE] = 3
     connectivity: Annotated[Literal[4, 8], WHOLE] = 8
@@ -137,6 +148,7 @@ def find_boxes(
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
     extents: NDArray[np.float32] | None = None,
+    told: Sequence[CellBoxes] = (),
 ) -> tuple[Box, ...]:
     """Boxes around the regions of a map that reach the map threshold.
 
@@ -152,6 +164,8 @@ def find_boxes(
         operating_point: Written into each box: the strictest point that the film reaches.
         extents: float32, shape (4, h, w): distances in cells from the middle of each cell to the left, upper, right and
             lower side of its box; ``None`` where the networks tell none.
+        told: Per network with a feature pyramid, of :func:`fracture.limb.cell_boxes.best_cells`; where there are any,
+            boxes are made of them.
 
     Returns:
         Boxes inside [0, width] x [0, height], highest score first, ties by position (top, then left); ``()``
@@ -161,6 +175,8 @@ def find_boxes(
         ModelError: The map is not a finite two-dimensional float32 array, or the extents do not fit it.
     """
     chosen = parameters or BoxParameters()
+    if told:
+        return _told_boxes(told, chosen, size, score, operating_point)
     grid = _checked(probability_map)
     sized = _checked_extents(extents, grid, chosen)
     found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing), sized)
@@ -178,6 +194,7 @@ def find_candidates(
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
     extents: NDArray[np.float32] | None = None,
+    told: Sequence[CellBoxes] = (),
 ) -> tuple[Box, ...]:
     """Every box of the map down to ``candidate_floor``, whatever the film's decision: what FROC and AP need.
 
@@ -185,6 +202,8 @@ def find_candidates(
     ``candidate_rule="threshold"``. Boxes below the map threshold carry no ``operating_point``.
     """
     chosen = parameters or BoxParameters()
+    if told:
+        return _told_boxes(told, chosen, size, score, operating_point, candidates=True)
     grid = _checked(probability_map)
     split = chosen.candidate_rule == "peaks"
     floor = min(chosen.candidate_floor, chosen.threshold)
@@ -232,6 +251,33 @@ def merge_boxes(
                 break
         index += 1
     return sorted(merged)
+
+
+def _told_boxes(
+    told: Sequence[CellBoxes],
+    parameters: BoxParameters,
+    size: tuple[int, int],
+    score: float,
+    operating_point: str | None,
+    *,
+    candidates: bool = False,
+) -> tuple[Box, ...]:
+    """Boxes that cells tell, best quality first; the best one is reported whatever its quality, so that a film that is
+    called fractured shows where. Candidates that would not be reported carry no operating point."""
+    each = [suppress(t.boxes, t.quality, parameters.suppress, most=parameters.max_candidates) for t in told]
+    joined = fuse(each, parameters.fuse)
+    limit = np.tile(np.asarray(size, np.float64), 2)
+    boxes: list[Box] = []
+    for corners, quality in zip(np.clip(joined.boxes, 0.0, limit).tolist(), joined.quality.tolist(), strict=True):
+        x0, y0, x1, y1 = corners
+        if x1 <= x0 or y1 <= y0:
+            continue
+        reported = not boxes or (quality >= parameters.quality and len(boxes) < parameters.max_boxes)
+        if not reported and not (candidates and quality >= parameters.candidate_floor):
+            break
+        point = operating_point if reported else None
+        boxes.append(Box(x0, y0, x1, y1, float(score**parameters.film_power * quality), point))
+    return tuple(boxes[: parameters.max_candidates])
 
 
 def _checked(probability_map: NDArray[np.float32]) -> NDArray[np.float32]:

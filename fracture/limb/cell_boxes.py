@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellBoxes", "fuse", "overlaps", "suppress"]
+if TYPE_CHECKING:
+    from fracture.models.pyramid import Cells
+    from fracture.preprocess import Geometry
+
+__all__ = ["CellBoxes", "best_cells", "fuse", "overlaps", "suppress"]
+
+_MOST: Final = 300  # cells of a film that are looked at: ours, twenty times what is ever shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +43,25 @@ class CellBoxes:
     def taken(self, index: NDArray[np.int64]) -> CellBoxes:
         """Some of the boxes, in the given order."""
         return CellBoxes(self.boxes[index], self.quality[index])
+
+
+def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
+    """What the surest cells of each film of a batch tell, in source pixels, clipped to the film.
+
+    Args:
+        cells: Of a network, for B films.
+        geometries: The B films' letterboxes.
+    """
+    quality = cells.quality.float().sigmoid().cpu().double().numpy()
+    boxes = cells.boxes.float().cpu().double().numpy()
+    found = []
+    for film_quality, film_boxes, geometry in zip(quality, boxes, geometries, strict=True):
+        best = np.argsort(-film_quality, kind="stable")[:_MOST]
+        limit = np.tile(np.asarray(geometry.scaled_size, np.float64), 2)
+        clipped = np.clip(film_boxes[best], 0.0, limit)
+        seen = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
+        found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen]))
+    return found
 
 
 def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -235,6 +235,7 @@ class Detector(ReaderBase[PreparedFilm, Examined]):
                 "operating_point": film.strictest(output.score),
             }
             arguments["extents"] = output.extents
+            arguments["told"] = output.told
             boxes = find_boxes(output.map, parameters, **arguments) if fractured else ()
             listed = find_candidates(output.map, parameters, **arguments) if candidates else None
         return Prediction(

@@ -20,6 +20,7 @@ import torch
 
 from fracture.errors import ConfigurationError
 from fracture.limb.card import Calibration, MemberCard
+from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, build_model
 from fracture.models.inference import fuse_for_inference, in_precision
@@ -89,6 +90,7 @@ class EnsembleOutput:
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
         member_logits: Each member's logit by name, before calibration and before the sigmoid.
+        told: Boxes that the cells of each member with a pyramid tell, with their quality; ``()`` where there is none.
         input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
             where the weights have no input check.
     """
@@ -102,6 +104,7 @@ class EnsembleOutput:
     member_logits: dict[str, float]
     input_distance: float | None = None
     extents: NDArray[np.float32] | None = None
+    told: tuple[CellBoxes, ...] = ()
 
     def recalibrated(self, calibrations: Mapping[str, Calibration | None]) -> EnsembleOutput:
         """The same output with other calibrators: the scores are made again from the members' logits.
@@ -179,6 +182,11 @@ class Ensemble:
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
             maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
             extents = [_numpy(o.extents) if o.extents is not None else None for o in outputs]
+            told = [
+                best_cells(output.cells, [film.inputs[index].geometry for film in films])
+                for output, index in zip(outputs, self._spec_of, strict=True)
+                if output.cells is not None
+            ]
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
         averaged = [
             self._average(
@@ -190,6 +198,8 @@ class Ensemble:
             )
             for i in range(len(films))
         ]
+        if told:
+            averaged = [replace(one, told=tuple(of[i] for of in told)) for i, one in enumerate(averaged)]
         if distances is None:
             return averaged
         return [replace(one, input_distance=float(d)) for one, d in zip(averaged, distances, strict=True)]

@@ -1,0 +1,73 @@
+"""Boxes of networks with a feature pyramid, from the weights' folder to the prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fracture
+from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
+from fracture.limb.cell_boxes import CellBoxes, best_cells
+from fracture.models.pyramid import Cells
+from fracture.preprocess import Geometry
+from fracture.wing.result import GridToSource
+from tests.weights import write_weights
+
+FILM = np.random.default_rng(0).random((150, 200)).astype(np.float32)
+MAP = np.zeros((4, 4), np.float32)
+RULES = BoxParameters(quality=0.3, suppress=0.4, film_power=0.5, candidate_floor=0.05)
+WHOLE = {"to_source": GridToSource(8, 8), "size": (100, 100)}
+
+
+def told(*rows: tuple[float, float, float, float, float]) -> CellBoxes:
+    array = np.array(rows, np.float64).reshape(-1, 5)
+    return CellBoxes(array[:, :4], array[:, 4])
+
+
+def test_cells_come_back_in_source_pixels_on_the_film() -> None:
+    geometry = Geometry((200, 100), (20, 10, 180, 90), (320, 160), (320, 160))  # twice as large, cropped
+    cells = Cells(
+        torch.tensor([[-2.0, 3.0, 0.0, 5.0]]),
+        torch.tensor([[[0.0, 0, 10, 10], [100, 40, 140, 60], [300, 150, 400, 200], [400, 10, 420, 20]]]),
+        torch.zeros(4, 3),
+    )
+    (found,) = best_cells(cells, [geometry])
+    np.testing.assert_allclose(found.boxes, [(70, 30, 90, 40), (170, 85, 180, 90), (20, 10, 25, 15)])
+    np.testing.assert_allclose(found.quality, 1 / (1 + np.exp([-3.0, 0.0, 2.0])))  # what lies off the film is left out
+
+
+def test_reported_boxes_reach_the_quality_and_the_best_one_always_is() -> None:
+    boxes = told((0, 0, 20, 20, 0.8), (50, 50, 70, 70, 0.31), (20, 60, 40, 80, 0.2), (80, 0, 95, 10, 0.01))
+    reported = find_boxes(MAP, RULES, score=0.25, operating_point="high_specificity", told=[boxes], **WHOLE)
+    assert [(b.x0, b.score) for b in reported] == [(0, pytest.approx(0.4)), (50, pytest.approx(0.155))]
+    listed = find_candidates(MAP, RULES, score=0.25, operating_point="high_specificity", told=[boxes], **WHOLE)
+    assert listed[:2] == reported
+    assert [(b.x0, b.operating_point) for b in listed[2:]] == [(20, None)]  # the last lies below the floor
+    (best,) = find_boxes(MAP, RULES, told=[told((0, 0, 20, 20, 0.02))], **WHOLE)
+    assert best.score == pytest.approx(0.02)
+    assert find_boxes(MAP, RULES, told=[told()], **WHOLE) == ()
+
+
+def test_boxes_of_two_networks_are_joined() -> None:
+    (both,) = find_boxes(MAP, RULES, told=[told((0, 0, 20, 20, 0.6)), told((2, 0, 22, 20, 0.6))], **WHOLE)
+    assert (both.x0, both.x1, both.score) == (pytest.approx(1), pytest.approx(21), pytest.approx(0.6))
+
+
+def test_a_detector_with_pyramids_reads_their_boxes(tmp_path: Path) -> None:
+    write_weights(tmp_path, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    detector = fracture.load(tmp_path, device="cpu", precision="float32")
+    prediction = detector.predict(FILM, candidates=True)
+    assert prediction.fractured
+    assert prediction.boxes
+    assert prediction.candidates is not None
+    assert prediction.candidates[0] == prediction.boxes[0]
+    assert prediction.probability_map is not None
+    for box in prediction.candidates:
+        assert 0 <= box.x0 < box.x1 <= 200
+        assert 0 <= box.y0 < box.y1 <= 150
+    (again,) = detector.predict_many([FILM], candidates=True)
+    assert again.ok
+    assert again.boxes == prediction.boxes
