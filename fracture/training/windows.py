@@ -101,15 +101,18 @@ def _shift(
 def _resampled(
     boxed: Letterboxed, matrix: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Linear; beyond the film's rim its last pixels go on, masked, so that no dark seam appears."""
+    """Cubic where the film grows, as in use (:func:`fracture.preprocess.letterbox`), else linear; beyond the film's rim
+    its last pixels go on, masked, so that no dark seam appears."""
     width, height = boxed.geometry.scaled_size
     centered = matrix.copy()  # OpenCV counts from pixel centers
     centered[:, 2] += 0.5 * matrix[:, :2].sum(axis=1) - 0.5
     part, valid = boxed.pixels[:height, :width], boxed.mask[:height, :width]
     size = (side, side)
-    pixels = cv2.warpAffine(part, centered, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grows = abs(float(np.linalg.det(matrix[:, :2]))) > 1.0
+    kernel = cv2.INTER_CUBIC if grows else cv2.INTER_LINEAR
+    pixels = cv2.warpAffine(part, centered, size, flags=kernel, borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.warpAffine(valid.astype(np.uint8), centered, size, flags=cv2.INTER_NEAREST, borderValue=0)
-    return np.asarray(pixels, np.float32), mask.astype(np.bool_)
+    return np.clip(np.asarray(pixels, np.float32), 0.0, 1.0), mask.astype(np.bool_)  # cubic interpolation overshoots
 
 
 def _boxes(
