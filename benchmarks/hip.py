@@ -29,7 +29,7 @@ from fracture.hip.localizer import build_localizer
 from fracture.hip.pipeline import HipReader, load
 from fracture.hip.spec import Rules
 from fracture.hip.training_config import load_hip_recipe
-from fracture.limb.ensemble import resolve_device, resolve_precision
+from fracture.models.devices import resolve_device, resolve_precision
 
 
 def random_reader() -> HipReader:

@@ -28,11 +28,11 @@ from fracture.calibration.cases import Case, examine_films
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, split_parts
+from fracture.detector import Detector, load
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.finetune import FineTunePolicy, finetune
-from fracture.limb.detector import Detector, load
 from fracture.training import MemberConfig, load_recipe, train
 
 POLICY = FineTunePolicy()

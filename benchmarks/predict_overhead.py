@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 import fracture
-from fracture.limb.ensemble import Ensemble, Member, resolve_device, resolve_precision
+from fracture.limb.ensemble import Ensemble, Member
 from fracture.models import build_model
+from fracture.models.devices import resolve_device, resolve_precision
 from fracture.models.inference import fuse_for_inference
 from fracture.models.recipes import jones2020_members
 from fracture.preprocess import PreprocessSpec

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         simulate as simulate,
         training as training,
     )
-    from fracture.limb.detector import Detector as Detector, load as load, predict as predict
+    from fracture.detector import Detector as Detector, load as load, predict as predict
     from fracture.errors import FractureError as FractureError, InputError as InputError
     from fracture.limb.prediction import Prediction as Prediction
     from fracture.wing.result import Box as Box, Failure as Failure

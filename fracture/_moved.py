@@ -20,7 +20,7 @@ _EVALUATION = {
 _ROOMS = {
     "io": "ahead files images quiet radiograph reading "
     "dicom dicom.codestream dicom.decode dicom.grayscale dicom.header dicom.parse dicom.radiograph",
-    "limb": "boxes card detector ensemble fast operating_points prediction store verification",
+    "limb": "boxes card ensemble fast operating_points prediction store verification",
 }
 
 MOVED = {

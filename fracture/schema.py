@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from fracture.errors import ConfigurationError, FractureError, UnreadableFileError
-from fracture.io.files import read_regular
+from fracture.regular import read_regular
 
 __all__ = ["STRICT", "WHOLE", "JsonObject", "Line", "Name", "Record", "Share", "faults_of", "read_json", "spec_of"]
 

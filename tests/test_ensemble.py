@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fracture.errors import ConfigurationError
 from fracture.io.radiograph import Radiograph
-from fracture.limb.ensemble import Ensemble, _regrid, resolve_precision
+from fracture.limb.ensemble import Ensemble, _regrid
 from fracture.limb.store import open_weights
+from fracture.models.devices import resolve_precision
 from tests.test_detector import film
 from tests.weights import write_weights
 

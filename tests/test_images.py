@@ -26,8 +26,8 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from fracture.io.images import Plane, apply_orientation, decode_image, grey_plane, sniff
-from fracture.io.scaling import scale_plane
+from fracture.io.images import apply_orientation, decode_image, grey_plane, sniff
+from fracture.io.scaling import Plane, scale_plane
 
 
 def film(height: int = 40, width: int = 60) -> np.ndarray:

@@ -140,7 +140,7 @@ def test_verify_passes_and_tells_what_it_checked(tiny_weights: Path) -> None:
 
 
 def test_verify_notices_a_score_that_moved(tmp_path: Path) -> None:
-    from fracture.limb.detector import load
+    from fracture.detector import load
 
     write_weights(tmp_path / "w")
     probability = load(tmp_path / "w", precision="float32", device="cpu").predict(self_test_film()).probability

@@ -18,9 +18,10 @@ from fracture.data.splits import split_folds
 from fracture.errors import DataError
 from fracture.limb.card import Calibration, Card, MemberCard
 from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method
 from fracture.limb.store import open_weights
+from fracture.models.devices import Precision
 
 __all__ = ["calibrate_out_of_fold"]
 

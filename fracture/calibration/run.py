@@ -20,10 +20,11 @@ from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
 from fracture.limb.card import Card, SelfTest
 from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
+from fracture.models.devices import Precision
 from fracture.wing.verification import self_test_film
 
 __all__ = ["CalibrationResult", "calibrate", "check_request", "conclude", "require_fractures"]

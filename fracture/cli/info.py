@@ -86,7 +86,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
 
 
 def _auto() -> tuple[str, str]:
-    from fracture.limb.ensemble import resolve_device, resolve_precision
+    from fracture.models.devices import resolve_device, resolve_precision
 
     device = resolve_device("auto")
     return str(device), str(resolve_precision("auto", device)).removeprefix("torch.")

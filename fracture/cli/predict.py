@@ -10,7 +10,7 @@ from fracture.cli import options as opt
 
 if TYPE_CHECKING:
     from fracture.cli.run import Task
-    from fracture.limb.ensemble import Precision
+    from fracture.models.devices import Precision
 
 __all__ = ["predict"]
 
@@ -59,9 +59,9 @@ def predict(
     }
 
     def task() -> Task:
-        from fracture.limb.detector import load
+        from fracture.limb.detector import Detector
 
-        detector = load(weights, device=device, precision=cast("Precision", precision), fast=fast)
+        detector = Detector.load(weights, device=device, precision=cast("Precision", precision), fast=fast)
         networks = detector.ensemble
         return Task(
             request=request_of("predict", detector.card, networks.device, networks.dtype, {**options, "fast": fast}),

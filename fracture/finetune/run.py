@@ -22,9 +22,10 @@ from fracture.finetune.members import Start, mix, start_member
 from fracture.finetune.policy import FineTunePolicy
 from fracture.limb.card import Card, MemberCard, SelfTest
 from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Ensemble, Precision, resolve_device, resolve_precision
+from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method, OperatingPoints
 from fracture.limb.store import Weights, open_weights
+from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.regions import PARTS, RegionTree
 from fracture.training.run import train
 from fracture.wing.store import Weights as Opened

@@ -31,7 +31,7 @@ from fracture.hip.geometry import Box, touched_edges
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
-from fracture.limb.ensemble import Precision, resolve_device, resolve_precision
+from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
 from fracture.wing.reader import Film, ReaderBase, check_options

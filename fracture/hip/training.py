@@ -29,7 +29,7 @@ from fracture.hip.training_config import STAGES, ClassifierConfig, HipRecipe, Lo
 from fracture.hip.training_data import FilmPictures, HipPictures, PatchCache
 from fracture.hip.training_loop import HipLoop
 from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summary
-from fracture.limb.ensemble import resolve_device
+from fracture.models.devices import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.starting_points import check_start
 from fracture.training.base_loop import Interrupted, State

@@ -14,8 +14,8 @@ from fracture.data.seeds import derive_seed
 from fracture.errors import TrainingError
 from fracture.hip.training_config import StageConfig
 from fracture.hip.training_data import Picture
+from fracture.io.ahead import groups_ahead
 from fracture.training.base_loop import BaseLoop, Progress, State
-from fracture.training.dataset import _ahead
 from fracture.training.stop import StopRequest
 from fracture.training.world import World
 
@@ -105,7 +105,7 @@ class HipLoop(BaseLoop[Sequence[Any], None]):
     def _steps(self) -> Iterator[Sequence[Any]]:
         groups = self._groups(self.state.epoch, self.state.step)
         make = cast(Callable[[Picture], Any], self.stage.pictures.make)
-        return _ahead(make, groups, self.config.loop.workers)
+        return groups_ahead(groups, make, self.config.loop.workers)
 
     def _step(self, made: Sequence[Any]) -> None:
         """One optimizer step: forward and backward per micro-batch, then one update."""

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
-    from fracture.limb.ensemble import Precision
+    from fracture.models.devices import Precision
 
 __all__ = ["input_check"]
 

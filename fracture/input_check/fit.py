@@ -27,8 +27,9 @@ from fracture.errors import ConfigurationError, DataError, FractureError, unfore
 from fracture.intervals import wilson_interval
 from fracture.io.reading import read
 from fracture.limb.card import Card, InputCheckCard
-from fracture.limb.ensemble import Ensemble, Precision, PreparedFilm
+from fracture.limb.ensemble import Ensemble, PreparedFilm
 from fracture.limb.store import Weights, open_weights
+from fracture.models.devices import Precision
 from fracture.wing.distribution import FeatureDistribution
 from fracture.wing.reader import shape_groups
 from fracture.wing.rules import check_pixels

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
-__all__ = ["ahead", "source_name"]
+__all__ = ["ahead", "groups_ahead", "source_name"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-def ahead(sources: Iterable[A], prepare: Callable[[A], B], workers: int, depth: int) -> Iterator[B]:
+def ahead(sources: Iterable[A], prepare: Callable[[A], B], workers: int, depth: int) -> Generator[B, None, None]:
     """``prepare(source)`` for each source, in order.
 
     Args:
@@ -39,6 +40,14 @@ def ahead(sources: Iterable[A], prepare: Callable[[A], B], workers: int, depth: 
         finally:
             for future in pending:
                 future.cancel()
+
+
+def groups_ahead(groups: Sequence[Sequence[A]], prepare: Callable[[A], B], workers: int) -> Iterator[list[B]]:
+    """``[prepare(x) for x in group]`` for each group, in order, the next two groups ahead; as :func:`ahead`."""
+    depth = 3 * max(map(len, groups), default=0)
+    with contextlib.closing(ahead(chain.from_iterable(groups), prepare, workers, depth)) as found:
+        for group in groups:
+            yield list(islice(found, len(group)))
 
 
 def source_name(source: object) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 import zlib
-from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-from fracture.errors import MissingFileError, PixelValueError, UnreadableFileError
+from fracture.errors import PixelValueError, UnreadableFileError
 from fracture.io.images import sniff
+from fracture.regular import read_regular, too_large
 
-__all__ = ["MAX_BYTES", "inflated_limit", "open_bytes", "read_regular"]
+__all__ = ["MAX_BYTES", "inflated_limit", "open_bytes"]
 
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
@@ -51,7 +48,7 @@ def open_bytes(
         if not data:
             raise UnreadableFileError(f"{name}: the file is empty")
         if len(data) > max_bytes:
-            raise _too_large(name, len(data), max_bytes)
+            raise too_large(name, len(data), max_bytes)
     elif isinstance(source, str | os.PathLike):
         name = str(os.fspath(source))
         data = read_regular(name, max_bytes)
@@ -78,59 +75,8 @@ def _from_object(file: IO[bytes], max_bytes: int) -> tuple[bytes, str]:
     if not data:
         raise UnreadableFileError(f"{name}: the file object gives no bytes", hint="is it read already? seek(0) first")
     if len(data) > max_bytes:
-        raise _too_large(name, None, max_bytes)
+        raise too_large(name, None, max_bytes)
     return data, name
-
-
-def _too_large(name: str, size: int | None, max_bytes: int) -> UnreadableFileError:
-    return UnreadableFileError(
-        f"{name}: the file is larger than the limit",
-        got=None if size is None else f"{size} bytes",
-        allowed=f"at most {max_bytes} bytes",
-        hint="raise max_bytes if the file is trusted",
-    )
-
-
-def _local(name: str) -> str:
-    """The path that a name means: its own, or that of a ``file://`` address."""
-    if "://" not in name[:16] or Path(name).exists():
-        return name
-    address = urlsplit(name)
-    if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
-        return url2pathname(address.path)
-    raise UnreadableFileError(
-        f"{name}: an address on the network is not fetched", hint="download the file and give its path"
-    )
-
-
-def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    """The bytes of a regular file within the limit; pipes, devices and folders are refused without waiting for them.
-
-    Raises:
-        UnreadableFileError: Missing, not a regular file, empty, or too large.
-    """
-    name = str(os.fspath(path))
-    try:
-        path = _local(name)
-        # A named pipe without a writer would block for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFileError(f"{name}: not a regular file", hint="give the path of one file")
-            if status.st_size > max_bytes:
-                raise _too_large(name, status.st_size, max_bytes)
-            data: bytes = file.read(status.st_size)
-    except FileNotFoundError:
-        raise MissingFileError(f"{name}: no such file") from None
-    except IsADirectoryError:
-        raise UnreadableFileError(f"{name}: a folder, not a file", hint="give the files in it one by one") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
-        raise UnreadableFileError(f"{name}: the file cannot be opened", got=reason) from None
-    if not data:
-        raise UnreadableFileError(f"{name}: the file is empty")
-    return data
 
 
 def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from fracture.errors import (
 from fracture.io import tiff
 from fracture.io.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
 from fracture.io.quiet import FAULTS, c_stderr_closed, quiet
-from fracture.io.scaling import by_rows
+from fracture.io.scaling import Plane, by_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_PIXELS",
-    "Plane",
     "apply_orientation",
     "check_size",
     "decode_image",
@@ -57,21 +55,6 @@ GREY_TOLERANCE = 8 / 255
 
 GREY_EXCEPTIONS = 0.001
 """Share of the pixels that may spread further (our choice)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """One decoded grey plane before scaling.
-
-    Attributes:
-        pixels: (height, width), any real dtype, bright = dense, orientation applied.
-        bits: Significant bits of the stored values.
-        warnings: What a user should know about the decoding.
-    """
-
-    pixels: NDArray[Any]
-    bits: int
-    warnings: tuple[str, ...] = ()
 
 
 _MAGIC = (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from pydicom.dataset import Dataset
 
-    from fracture.io.images import Plane
+    from fracture.io.scaling import Plane
 
     Source = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 

@@ -7,6 +7,7 @@ detector values that nobody windowed, so they get the percentile window that a D
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from fracture.io.images import Plane
-
-__all__ = ["PERCENTILES", "by_rows", "percentile_limits", "scale_plane"]
+__all__ = ["PERCENTILES", "Plane", "by_rows", "percentile_limits", "scale_plane"]
 
 PERCENTILES = (0.5, 99.5)
 """Percentiles that become 0 and 1 where a file has no window (our choice)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One decoded grey plane before scaling.
+
+    Attributes:
+        pixels: (height, width), any real dtype, bright = dense, orientation applied.
+        bits: Significant bits of the stored values.
+        warnings: What a user should know about the decoding.
+    """
+
+    pixels: NDArray[Any]
+    bits: int
+    warnings: tuple[str, ...] = ()
 
 
 def by_rows(

@@ -1,4 +1,4 @@
-"""The detector: a radiograph in, a prediction out. The one place that walks the whole way through the house."""
+"""The detector: a radiograph in, a prediction out."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from fracture.errors import ConfigurationError
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.limb.card import Card
-from fracture.limb.ensemble import Ensemble, EnsembleOutput, Precision, PreparedFilm
+from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
 from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
-from fracture.wing.reader import Film, ReaderBase, check_options
+from fracture.models.devices import Precision
+from fracture.wing.reader import Film, ReaderBase
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning
 
 if TYPE_CHECKING:
-    from fracture.data.records import AnnotatedSet
-    from fracture.finetune import FineTuned
     from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
 
-__all__ = ["UNCALIBRATED", "Detector", "Examined", "load", "predict"]
+__all__ = ["UNCALIBRATED", "Detector", "Examined"]
 
 UNCALIBRATED: Final = (
     "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
@@ -64,7 +62,7 @@ class Detector(ReaderBase[PreparedFilm, Examined]):
     Args:
         ensemble: The networks.
         card: What the weights say of themselves: thresholds, box rules, region tree, name.
-        folder: Where the weights lie, for :meth:`finetune`.
+        folder: Where the weights lie, for fine-tuning.
         name: What predictions call the model; the card's name where left out.
 
     Raises:
@@ -88,8 +86,8 @@ class Detector(ReaderBase[PreparedFilm, Examined]):
         device: str = "auto",
         precision: Precision = "auto",
         fast: bool = False,
-    ) -> Detector:
-        """Load weights by name or folder; see :func:`load`."""
+    ) -> Self:
+        """Load weights by name or folder; see :func:`fracture.load`."""
         weights = open_weights(name_or_path)
         name = weights.card.name
         if fast:
@@ -287,124 +285,6 @@ class Detector(ReaderBase[PreparedFilm, Examined]):
         shown = tuple(name for name, value in output.regions.items() if value >= self.card.region_cutoff)
         return shown or (max(output.regions, key=lambda name: output.regions[name]),), "model"
 
-    def finetune(
-        self,
-        data: AnnotatedSet | str | Path,
-        *,
-        region: str,
-        out: str | Path,
-        parent: str | None = None,
-        **options: Any,
-    ) -> FineTuned:
-        """Teach these weights a new region from films of it; this detector stays as it is.
-
-        Args:
-            data: An annotated set, or its path: films of the region, some fractured.
-            region: Its name; one that the region tree lacks is added below ``parent``.
-            out: Folder of the new weights.
-            parent: Region that the new one is a part of, such as ``"wrist"`` for a scaphoid.
-            **options: Those of :func:`fracture.finetune.finetune`: ``old``, ``policy``, ``split``, ``seed``, ...
-
-        Returns:
-            The new detector, its card, and a report of what was gained and what it cost the old regions.
-
-        Raises:
-            ConfigurationError: This detector was not loaded from a folder; and as for
-                :func:`fracture.finetune.finetune`, which see for everything else.
-        """
-        from fracture.finetune import finetune
-
-        if self.folder is None:
-            raise ConfigurationError(
-                "this detector was not loaded from a folder of weights",
-                hint="get it from fracture.load, or call fracture.finetune.finetune(folder, ...)",
-            )
-        return finetune(self.folder, data, region=region, out=out, parent=parent, **options)
-
 
 def _as_it_is(examined: Examined) -> Examined:
     return examined
-
-
-@functools.lru_cache(maxsize=2)
-def _shared(name_or_path: str | None, device: str, precision: Precision, fast: bool) -> Detector:
-    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
-
-
-def load(
-    name_or_path: str | os.PathLike[str] | None = None,
-    *,
-    device: str = "auto",
-    precision: Precision = "auto",
-    fast: bool = False,
-) -> Detector:
-    """Load a detector from shipped weights or a folder; nothing is fetched from the network.
-
-    Args:
-        name_or_path: Name of shipped weights, or a folder with ``card.json`` and its safetensors files; the default
-            weights where left out.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
-        fast: Run only the members that the card names for this, with operating points of their own; the card's
-            ``fast.loses`` says what that costs.
-
-    Raises:
-        WeightsNotFoundError: No such weights.
-        CardError: The card does not follow the schema.
-        WeightsIntegrityError: A weight file is not what its card describes.
-        ConfigurationError: An unknown device or precision, or ``fast`` with weights that have no fast subset.
-    """
-    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
-
-
-def predict(
-    source: Source,
-    *,
-    region: str | Sequence[str] | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-    fast: bool = False,
-    operating_point: str = HIGH_SENSITIVITY,
-    candidates: bool = False,
-    **reading: Any,
-) -> Prediction:
-    """Judge one radiograph with the shipped weights, which are loaded once and kept.
-
-    >>> p = fracture.predict("wrist.dcm", region="wrist")
-    >>> p.probability, p.fractured, p.boxes
-    >>> p.save_overlay("wrist.png")
-
-    For several films, ``fracture.load().predict_many(paths)`` is faster, and goes on where one of them fails.
-
-    Args:
-        source: A path to a DICOM, PNG, JPEG or TIFF file, its bytes, an array (height, width), a PIL image, a pydicom
-            data set or a :class:`Radiograph`; see :func:`fracture.read`.
-        region: The anatomical region or regions shown, ``"wrist"`` or ``["forearm", "wrist"]``. Where it is not given,
-            the file's own region is used, else the one that the networks recognize; ``Prediction.region_source`` says
-            which.
-        weights: Name of shipped weights, or a folder with ``card.json``; the default weights where left out.
-        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
-        fast: Run only the members that the card names for this; its ``fast.loses`` says what that costs.
-        operating_point: ``"high_sensitivity"`` (the paper's 92.5 %) or ``"high_specificity"``: which threshold decides
-            ``fractured``.
-        candidates: Also return every box found in the map, whatever the film's decision.
-        **reading: Options of :func:`fracture.read`: ``frame``, ``window``, ``allow``, ``max_pixels``, ``max_bytes``.
-
-    Returns:
-        A :class:`Prediction`: ``probability`` in [0, 1], ``fractured``, ``boxes`` in source pixels, ``warnings``, ...;
-        it keeps the film and the probability map, for ``plot`` and ``save_overlay``.
-
-    Raises:
-        InputError: The source cannot be used as a radiograph; each kind has a class of its own, see
-            ``fracture.errors``.
-        RegionError: An unknown region.
-        OperatingPointError: An unknown operating point, or none for the region.
-        ConfigurationError: An unknown option, device or precision.
-        WeightsError: The weights are missing, damaged, or not what their card says.
-    """
-    check_options(predict, reading)
-    key = None if weights is None else os.fspath(weights)
-    detector = _shared(key, device, precision, fast)
-    return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)

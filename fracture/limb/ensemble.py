@@ -7,12 +7,10 @@ its score is calibrated before the average (our choice; the card says whether).
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,6 +21,7 @@ from fracture.limb.card import Calibration, MemberCard
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, build_model
+from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
@@ -35,9 +34,7 @@ if TYPE_CHECKING:
     from fracture.io.radiograph import Radiograph
     from fracture.models import ModelOutput
 
-__all__ = ["Ensemble", "EnsembleOutput", "Member", "Precision", "PreparedFilm", "resolve_device", "resolve_precision"]
-
-Precision = Literal["auto", "float32", "bfloat16"]
+__all__ = ["Ensemble", "EnsembleOutput", "Member", "PreparedFilm"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,61 +294,6 @@ class Ensemble:
         # A cell belongs to the film where any of its pixels does.
         cells = target.mask.reshape(shape[0], MAP_STRIDE, shape[1], MAP_STRIDE).any(axis=(1, 3))
         return total * cells, mean, grid
-
-
-def resolve_device(device: str) -> torch.device:
-    """``"auto"`` is CUDA where there is one, else the CPU; anything else is torch's own name of a device.
-
-    From here on torch's threads may run, and a process forked from this one has none of them: it would wait for them
-    for ever (GNU OpenMP). Such a process therefore runs on one thread, as the workers of torch's own ``DataLoader`` do.
-
-    Raises:
-        ConfigurationError: No such device, here or at all.
-    """
-    _mind_forks()
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigurationError("unknown device", got=repr(device), allowed="auto, cpu, cuda, cuda:N, mps") from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("no CUDA device here", got=repr(device), hint="use device='cpu' or 'auto'")
-    return resolved
-
-
-@functools.cache
-def _mind_forks() -> None:
-    if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """``"auto"`` is bfloat16 where the processor multiplies in it, else float32.
-
-    Raises:
-        ConfigurationError: An unknown precision.
-    """
-    if precision == "float32":
-        return torch.float32
-    if precision == "bfloat16":
-        return torch.bfloat16
-    if precision != "auto":
-        raise ConfigurationError("unknown precision", got=repr(precision), allowed=("auto", "float32", "bfloat16"))
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu" and _cpu_has_bfloat16():
-        return torch.bfloat16
-    return torch.float32
-
-
-def _cpu_has_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    if capabilities is not None:
-        known = capabilities()
-        return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe()) if probe is not None else False
 
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:

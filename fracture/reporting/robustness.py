@@ -23,8 +23,9 @@ from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.io.reading import read
 from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Ensemble, Precision
+from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import Weights, open_weights
+from fracture.models.devices import Precision
 from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
 from fracture.wing.result import Failure
 

@@ -11,8 +11,8 @@ import typer
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fracture.limb.ensemble import Precision
     from fracture.limb.operating_points import Method
+    from fracture.models.devices import Precision
 
 __all__ = ["retrain"]
 

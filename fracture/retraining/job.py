@@ -15,8 +15,8 @@ from fracture.retraining.texts import CardTexts
 from fracture.training.config import MemberConfig, Recipe
 
 if TYPE_CHECKING:
-    from fracture.limb.ensemble import Precision
     from fracture.limb.operating_points import Method
+    from fracture.models.devices import Precision
 
 __all__ = ["Job", "check_fast", "training_inputs", "with_starts"]
 

@@ -27,8 +27,8 @@ from fracture.retraining.weights import make_weights, weights_inputs
 from fracture.training import Recipe, load_recipe, train
 
 if TYPE_CHECKING:
-    from fracture.limb.ensemble import Precision
     from fracture.limb.operating_points import Method
+    from fracture.models.devices import Precision
 
 __all__ = ["Retrained", "retrain"]
 

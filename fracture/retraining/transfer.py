@@ -16,7 +16,7 @@ from fracture.errors import DataError
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Precision
+from fracture.models.devices import Precision
 from fracture.training import Recipe, load_recipe, train
 from fracture.wing.result import Failure
 

@@ -21,7 +21,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from fracture.errors import ConfigurationError, InputError, TrainingError, WeightsIntegrityError
-from fracture.limb.ensemble import resolve_precision
+from fracture.models.devices import resolve_precision
 from fracture.training.checkpoint import gather, read_checkpoint, restore, write_checkpoint
 from fracture.training.config import OptimizerConfig
 from fracture.training.optim import Ema, build_optimizer, rate_at

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +16,7 @@ from fracture.data.sampling import SamplingSpec, epoch_order
 from fracture.data.seeds import derive_seed, generator
 from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings
 from fracture.errors import InputError
+from fracture.io.ahead import groups_ahead
 from fracture.models.spec import MAP_STRIDE
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, normalize
 from fracture.training.cache import Fault, FilmCache
@@ -31,8 +29,6 @@ from fracture.training.windows import cut_window
 __all__ = ["Batch", "Example", "Films", "Step", "collate", "evaluation_batches", "training_steps"]
 
 _NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +279,7 @@ def training_steps(
         return range(step * batch + rank, min(len(order), (step + 1) * batch), world)
 
     total = -(-len(order) // batch)
-    for found in _ahead(one, [places(step) for step in range(start, total)], workers):
+    for found in groups_ahead([places(step) for step in range(start, total)], one, workers):
         examples = sorted((e for e in found if isinstance(e, Example)), key=lambda e: e.mask.shape)
         cut = [examples[i : i + micro_batch] for i in range(0, len(examples), micro_batch)]
         batches = tuple(collate(part, films.regions) for part in cut)
@@ -304,26 +300,5 @@ def evaluation_batches(
     for index in range(rank, len(films), world):
         groups.setdefault(shapes[index], []).append(index)
     cut = [members[i : i + micro_batch] for members in groups.values() for i in range(0, len(members), micro_batch)]
-    for examples in _ahead(films.plain, cut, workers):
+    for examples in groups_ahead(cut, films.plain, workers):
         yield collate(examples, films.regions)
-
-
-def _ahead(function: Callable[[A], B], groups: Sequence[Sequence[A]], workers: int) -> Iterator[list[B]]:
-    """``[function(x) for x in group]`` for each group, in order, two groups ahead in ``workers`` threads."""
-    if workers == 0:
-        for group in groups:
-            yield [function(item) for item in group]
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[list[Future[B]]] = deque()
-        try:
-            for group in groups:
-                waiting.append([pool.submit(function, item) for item in group])
-                if len(waiting) > 2:
-                    yield [future.result() for future in waiting.popleft()]
-            while waiting:
-                yield [future.result() for future in waiting.popleft()]
-        finally:
-            for futures in waiting:
-                for future in futures:
-                    future.cancel()

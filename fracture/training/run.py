@@ -18,8 +18,8 @@ from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds, split_parts
 from fracture.errors import ConfigurationError, DataError
-from fracture.limb.ensemble import resolve_device
 from fracture.models import FractureModel, build_model, initialize
+from fracture.models.devices import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.starting_points import check_start
 from fracture.training.cache import Fault, FilmCache, default_cache_folder

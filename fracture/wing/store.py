@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fracture.errors import UnreadableFileError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.io.files import read_regular
+from fracture.regular import read_regular
 from fracture.wing.card import BaseCard, WeightFile
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 import fracture
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
+from fracture.detector import Detector
 from fracture.errors import ConfigurationError, DataError, FractureError, RegionError
 from fracture.finetune import FineTuned, FineTunePolicy, finetune
 from fracture.finetune.members import start_member
 from fracture.finetune.run import tree_with
 from fracture.limb.card import Calibration, Card
-from fracture.limb.detector import Detector
 from fracture.limb.store import open_weights
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.wing.verification import verify_weights

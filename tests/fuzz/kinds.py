@@ -96,7 +96,7 @@ class Predictions(Films):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        from fracture.limb.detector import load
+        from fracture.detector import load
         from tests.weights import write_weights
 
         write_weights(folder / "weights", sizes=(64, 64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -84,9 +84,9 @@ def find_images(folder: Path, names: list[str]) -> dict[str, Path]:
 def _pixels(path: Path) -> NDArray[np.uint8]:
     """A film as gray values 0 .. 255, bright bone; DICOM through the library's own reader."""
     if path.suffix.lower() in (".dcm", ".dicom", ""):
-        import fracture
+        from fracture.io.reading import read
 
-        film: Any = fracture.read(path)
+        film = read(path)
         gray: NDArray[np.uint8] = np.round(255.0 * film.pixels).astype(np.uint8)
         return gray
     with Image.open(path) as picture:
