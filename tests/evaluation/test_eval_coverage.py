@@ -28,7 +28,7 @@ def test_delong_covers_with_200_of_each_class() -> None:
     assert 0.93 < np.mean(inside) < 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_bootstrap_covers_with_200_of_each_class() -> None:
     inside = []
     for seed in range(800):
