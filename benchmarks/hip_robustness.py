@@ -24,9 +24,9 @@ from fracture.hip import HipReader, load
 from fracture.hip.augment import FilmAugmentation, augment_film
 from fracture.hip.classes import SIDES
 from fracture.hip.crops import rgb_input
-from fracture.hip.geometry import box_iou
 from fracture.hip.localizer import locate
 from fracture.hip.records import hips_of, part_of_split, read_hips
+from fracture.iou import iou
 from fracture.preprocess import letterbox
 
 PLAIN = {"crop": 0.0, "flip": 0.0, "rotation": 0.0, "stretch": 1.0, "zoom": 1.0, "gamma": 1.0, "contrast": 1.0}
@@ -55,7 +55,7 @@ def overlaps(reader: HipReader, part: AnnotatedSet, change: Mapping[str, float])
         boxes = boxed.geometry.boxes_to_source(boxes)
         for (x0, y0, x1, y1), side in zip(boxes.tolist(), sides.tolist(), strict=True):
             box = found.get(SIDES[side])
-            yield 0.0 if box is None else box_iou((x0, y0, x1, y1), box)
+            yield 0.0 if box is None else iou((x0, y0, x1, y1), box)
 
 
 def main() -> None:

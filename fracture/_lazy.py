@@ -6,7 +6,21 @@ import ast
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["homes_of", "lazy_names"]
+
+
+def homes_of(source: str, package: str) -> dict[str, str]:
+    """Public name to the module that has it, as a package's source says under ``if TYPE_CHECKING:``."""
+    blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    return {
+        alias.name: statement.module or package
+        for block in blocks
+        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+        if alias.asname == alias.name
+    }
 
 
 def lazy_names(package: dict[str, Any], *defined: str) -> None:
@@ -26,16 +40,7 @@ def lazy_names(package: dict[str, Any], *defined: str) -> None:
     source = spec.loader.get_source(name)
     if source is None:
         raise ImportError(f"{name} was installed without its source, which lists its public names")
-    blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
-    homes = {
-        alias.name: statement.module or name
-        for block in blocks
-        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
-        for statement in block.body
-        if isinstance(statement, ast.ImportFrom)
-        for alias in statement.names
-        if alias.asname == alias.name
-    }
+    homes = homes_of(source, name)
 
     def get(wanted: str) -> Any:
         home = homes.get(wanted)

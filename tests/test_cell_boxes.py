@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fracture.limb.cell_boxes import CellBoxes, fuse, overlaps, suppress
+from fracture.iou import iou
+from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
 from fracture.wing.result import Box
 
 
@@ -32,7 +33,7 @@ def drawn(rows: list[tuple[float, float, float, float, float]]) -> tuple[NDArray
 def test_overlaps_are_those_of_boxes(one: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> None:
     (a, _), (b, _) = drawn(one), drawn(other)  # type: ignore[arg-type]
     expected = [[Box(*p, score=1.0).iou(Box(*q, score=1.0)) for q in b.tolist()] for p in a.tolist()]
-    np.testing.assert_allclose(overlaps(a, b), expected, atol=1e-12)
+    np.testing.assert_allclose(iou(a[:, None], b[None]), expected, atol=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -43,12 +44,12 @@ def test_no_two_kept_boxes_overlap_too_much_and_each_dropped_one_has_a_better(
     found, quality = drawn(rows)
     kept = suppress(found, quality, limit, most=100)
     assert (np.diff(kept.quality) <= 0).all()
-    between = overlaps(kept.boxes, kept.boxes)
+    between = iou(kept.boxes[:, None], kept.boxes[None])
     assert (between[~np.eye(len(kept), dtype=bool)] <= limit).all()
     for box, q in zip(found, quality, strict=True):
         if not (kept.boxes == box).all(axis=1).any():
             better = kept.taken(np.flatnonzero(kept.quality >= q))
-            assert (overlaps(box[None], better.boxes) > limit).any()
+            assert (iou(box, better.boxes) > limit).any()
     assert len(suppress(found, quality, limit, most=2)) <= 2
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import CardError, EvaluationError, RegionError
-from fracture.intervals import wilson_interval
+from fracture.intervals import wilson
 from fracture.limb.operating_points import (
     FilmThresholds,
     OperatingPoint,
@@ -37,19 +37,19 @@ WILSON = [
 
 @pytest.mark.parametrize(("successes", "n", "low", "high"), WILSON)
 def test_wilson_golden_values(successes: int, n: int, low: float, high: float) -> None:
-    assert np.multiply(wilson_interval(successes, n), 100) == pytest.approx((low, high), abs=6e-4)
+    assert np.multiply(wilson(successes, n), 100) == pytest.approx((low, high), abs=6e-4)
 
 
 def test_wilson_at_the_ends_and_errors() -> None:
-    assert wilson_interval(0, 7)[0] == 0.0
-    assert wilson_interval(7, 7)[1] == 1.0
-    narrow, wide = wilson_interval(5, 10, 0.5), wilson_interval(5, 10, 0.99)
+    assert wilson(0, 7)[0] == 0.0
+    assert wilson(7, 7)[1] == 1.0
+    narrow, wide = wilson(5, 10, 0.5), wilson(5, 10, 0.99)
     assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
     for bad in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(EvaluationError, match="proportion"):
-            wilson_interval(*bad)
+            wilson(*bad)
     with pytest.raises(EvaluationError, match="confidence"):
-        wilson_interval(1, 2, 1.0)
+        wilson(1, 2, 1.0)
 
 
 def positives(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from fracture.errors import DataError
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card, MemberCard
 from fracture.limb.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
+from fracture.regular import sha256_of
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["assemble", "provisional"]
@@ -130,7 +130,7 @@ def _facts(run: Path, member: str) -> dict[str, Any]:
     described, weights = run / f"{member}.json", run / f"{member}.safetensors"
     try:
         facts = json.loads(described.read_text(encoding="utf-8"))
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        digest = sha256_of(weights)
     except (OSError, ValueError) as error:
         raise DataError(
             f"member {member} of {run} is missing or unfinished", got=type(error).__name__, hint="let the training end"

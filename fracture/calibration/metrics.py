@@ -11,7 +11,7 @@ from fracture.evaluation.matching import Criterion
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc, brier, calibration_error
-from fracture.intervals import wilson_interval
+from fracture.intervals import wilson
 from fracture.limb.prediction import Prediction
 
 __all__ = ["measure_all"]
@@ -109,7 +109,7 @@ def _regions_right(cases: Sequence[Case]) -> dict[str, Any]:
 def _share(hits: Sequence[bool]) -> dict[str, Any]:
     if not hits:
         return {"value": None, "reason": "no such film"}
-    low, high = wilson_interval(sum(hits), len(hits))
+    low, high = wilson(sum(hits), len(hits))
     return {"value": sum(hits) / len(hits), "count": sum(hits), "n": len(hits), "interval": [low, high]}
 
 

@@ -114,11 +114,9 @@ def train(
     """Train localizer and classifier. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
     from fracture.hip.training import train as run
     from fracture.hip.training_config import STAGES, load_hip_recipe
-    from fracture.training.cli import _put, _target, _value
+    from fracture.training.cli import changes_of
 
-    changes: dict[str, dict[str, Any]] = {name: {} for name in STAGES}
-    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(set_ or [])]:
-        _put(changes, text)
+    changes = changes_of(STAGES, init, set_)
     for table in changes.values():
         if cache is not None:
             table.setdefault("loop", {})["cache"] = cache

@@ -21,7 +21,7 @@ from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, OutputError
 from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
-from fracture.runs.journal import Entry, Journal, encode, journaled, sha256_of, writing
+from fracture.runs.journal import Entry, Journal, encode, film_sha256, journaled, writing
 from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, overlays: Mapping[str, st
         _say(f"results of {len(others)} films that are gone are dropped")
     known = [film for film in films if film in before and before[film].line["error"] is None]
     kept = {}
-    for film, checksum in zip(known, ahead(known, sha256_of, _HASHING, 4 * _HASHING), strict=True):
+    for film, checksum in zip(known, ahead(known, film_sha256, _HASHING, 4 * _HASHING), strict=True):
         entry = before[film]
         drawn = not overlays or (entry.line["overlay"] == overlays[film] and os.path.isfile(overlays[film]))  # noqa: PTH113
         if checksum is not None and checksum == entry.sha256 and drawn:
@@ -180,7 +180,7 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, overlays: Mapping[str, st
 
 def _feed(films: list[str], checksums: dict[str, str | None]) -> Iterator[str]:
     """The films, each after its checksum was taken: one that changes while it is read is computed again later."""
-    for film, checksum in zip(films, ahead(films, sha256_of, _HASHING, 8 * _HASHING), strict=True):
+    for film, checksum in zip(films, ahead(films, film_sha256, _HASHING, 8 * _HASHING), strict=True):
         checksums[film] = checksum
         yield film
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fracture._version import __version__
 from fracture.evaluation.stats.record import Record
+from fracture.regular import sha256_of
 
 if TYPE_CHECKING:
     from fracture.evaluation.tables import Cases
@@ -45,10 +45,5 @@ def make_manifest(cases: Cases) -> Manifest:
     for role, source in (("predictions", cases.predictions_source), ("reference", cases.reference_source)):
         path = Path(source)
         if source and path.is_file():
-            files[role] = {"name": path.name, "sha256": _sha256(path)}
+            files[role] = {"name": path.name, "sha256": sha256_of(path)}
     return Manifest(datetime.now(UTC).isoformat(timespec="seconds"), versions, files, cases.models)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

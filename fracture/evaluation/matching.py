@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
+from fracture.iou import iou
 
 __all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
 
@@ -212,7 +213,7 @@ def pair_boxes(predicted: BoxTable, reference: BoxTable) -> Pairs:
     other = reference.areas[right]
     center = (a[:, :2] + a[:, 2:]) / 2
     inside = ((center >= b[:, :2]) & (center <= b[:, 2:])).all(axis=1)
-    return Pairs(left, right, common / (own + other - common), common / other, inside, common / own)
+    return Pairs(left, right, iou(a, b), common / other, inside, common / own)
 
 
 def match(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fracture.limb.store import Weights
 from fracture.models import build_model
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.spec import ModelSpec
+from fracture.regular import sha256_of
 from fracture.training.config import LossConfig, MemberConfig
 
 __all__ = ["Start", "mix", "start_member"]
@@ -121,4 +121,4 @@ def mix(start: Start, trained: Path, keep: float, out: Path) -> str:
     model = build_model(start.config.model)
     load_state(model, merged, source=trained.name)
     write_atomic(out, lambda draft: save_file(state_for_saving(model), str(draft)))
-    return hashlib.sha256(out.read_bytes()).hexdigest()
+    return sha256_of(out)

@@ -138,9 +138,9 @@ def _corner(truth: Sequence[bool], scores: Sequence[float], data: str) -> Thresh
 
 def self_test(weights: Weights[HipCard]) -> HipTest:
     """What the networks say in float32 about the self-test film; ``fracture hip verify`` compares."""
-    from fracture.hip.pipeline import HipReader, _networks
+    from fracture.hip.pipeline import HipReader, load_networks
 
-    reader = HipReader(*_networks(weights), weights.card, device=torch.device("cpu"))
+    reader = HipReader(*load_networks(weights), weights.card, device=torch.device("cpu"))
     film = self_test_film()
     values = reader.classify(film, (0.0, 0.0, float(film.width), float(film.height)), "right")
     return HipTest(probabilities=tuple(float(v) for v in values), best_score=reader.best_score(film))

@@ -11,7 +11,8 @@ from typing import Any
 from fracture.atomic import write_text
 from fracture.errors import DataError
 from fracture.hip.classes import CLASSES, FRACTURES
-from fracture.hip.geometry import Box, box_iou
+from fracture.hip.geometry import Box
+from fracture.iou import iou
 
 __all__ = ["ExtraBox", "HipCase", "read_cases", "write_cases"]
 
@@ -76,7 +77,7 @@ class HipCase:
     @property
     def iou(self) -> float:
         """Of the labelled box and the box found on its side; 0 where there is none."""
-        return 0.0 if self.found is None else box_iou(self.box, self.found)
+        return 0.0 if self.found is None else float(iou(self.box, self.found))
 
     @property
     def fractured(self) -> bool | None:

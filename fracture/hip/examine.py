@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import FractureError, unforeseen
 from fracture.hip.cases import ExtraBox, HipCase
-from fracture.hip.geometry import Box, box_iou
+from fracture.hip.geometry import Box
 from fracture.hip.pipeline import HipReader
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.records import HipLabel, hips_of
+from fracture.iou import iou
 from fracture.wing.result import Failure
 
 __all__ = ["examine"]
@@ -76,7 +77,7 @@ def _case(
         findings=hip.findings,
         found=None if one is None else _corners(one),
         found_score=None if one is None else one.box_score,
-        wrong_side=0.0 if other is None else box_iou(hip.box, _corners(other)),
+        wrong_side=0.0 if other is None else float(iou(hip.box, _corners(other))),
         manual=None if by_hand is None else tuple(float(v) for v in by_hand),
         automatic=None if one is None else tuple(one.probabilities.values()),
     )

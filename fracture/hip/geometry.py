@@ -14,7 +14,7 @@ from fracture.wing.result import GridToSource
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Box", "CropGeometry", "box_iou", "clip_box", "grow", "mirrored", "touched_edges"]
+__all__ = ["Box", "CropGeometry", "clip_box", "grow", "mirrored", "touched_edges"]
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels, x1 > x0 and y1 > y0."""
@@ -60,16 +60,6 @@ class CropGeometry:
         return GridToSource((x1 - x0) / cells, (y1 - y0) / cells, float(x0), float(y0))
 
 
-def box_iou(first: Box, second: Box) -> float:
-    """Intersection over union, in [0, 1]."""
-    wide = min(first[2], second[2]) - max(first[0], second[0])
-    high = min(first[3], second[3]) - max(first[1], second[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    shared = wide * high
-    return shared / (_area(first) + _area(second) - shared)
-
-
 def clip_box(box: Sequence[float], size: tuple[int, int]) -> Box | None:
     """The part of a box on a film of (width, height) pixels; None where nothing of it lies there."""
     x0, y0 = max(0.0, float(box[0])), max(0.0, float(box[1]))
@@ -108,7 +98,3 @@ def touched_edges(box: Box, size: tuple[int, int], *, within: float = 0.005) -> 
         "bottom": box[3] >= (1 - within) * height,
     }
     return tuple(edge for edge, touches in reached.items() if touches)
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

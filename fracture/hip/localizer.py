@@ -24,9 +24,10 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from fracture.errors import ModelError
 from fracture.hip.classes import SIDES
-from fracture.hip.geometry import Box, box_iou, clip_box
+from fracture.hip.geometry import Box, clip_box
 from fracture.hip.networks import feature_trunk, parameter_groups, start
 from fracture.hip.spec import NMS_IOU, LocalizerSpec, Rules
+from fracture.iou import iou
 from fracture.models.starting_points import InitReport
 from fracture.preprocess import Geometry
 
@@ -228,7 +229,7 @@ def choose(candidates: Sequence[tuple[int, float, Box]], size: tuple[int, int], 
     chosen: dict[str, Found] = {}
     for found in sorted(plausible, key=lambda one: -one.score):
         others = [other for side, other in chosen.items() if side != found.side]
-        if found.side not in chosen and all(box_iou(found.box, other.box) <= rules.overlap for other in others):
+        if found.side not in chosen and all(iou(found.box, other.box) <= rules.overlap for other in others):
             chosen[found.side] = found
     return tuple(chosen[side] for side in ("right", "left") if side in chosen)
 

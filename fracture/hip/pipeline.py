@@ -106,7 +106,7 @@ class HipReader(ReaderBase[LocalizerInput, HipFilm]):
         """Load by name or folder; see :func:`load`."""
         weights = open_weights(name_or_path)
         where = resolve_device(device)
-        return cls(*_networks(weights), weights.card, device=where, dtype=resolve_precision(precision, where))
+        return cls(*load_networks(weights), weights.card, device=where, dtype=resolve_precision(precision, where))
 
     def predict(self, source: Source, **reading: Any) -> tuple[Hip, ...]:
         """The hips of one film; see :func:`fracture.hip.predict`."""
@@ -283,7 +283,7 @@ class HipReader(ReaderBase[LocalizerInput, HipFilm]):
         return batch.to(memory_format=torch.channels_last)
 
 
-def _networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]:
+def load_networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]:
     """Both networks, filled; names and shapes must agree with the card.
 
     Raises:

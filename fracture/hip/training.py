@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -32,6 +31,7 @@ from fracture.hip.training_stages import ClassifierStage, LocalizerStage, summar
 from fracture.models.devices import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.starting_points import check_start
+from fracture.regular import sha256_of
 from fracture.training.base_loop import Interrupted, State
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.logs import write_csv
@@ -236,9 +236,7 @@ def _train_stage(
     }
     if world.leads:
         write_atomic(weights, lambda path: save_file(shipped, str(path), metadata={"format": FORMAT, "name": stage}))
-        with weights.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        write_json(described, {"format": FORMAT, "stage": stage, "sha256": digest, "training": manifest})
+        write_json(described, {"format": FORMAT, "stage": stage, "sha256": sha256_of(weights), "training": manifest})
     world.wait()
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from fracture.hip.classes import CLASSES
 from fracture.hip.classifier import ClassifierModel, allowed_mask, class_weights, hip_loss
 from fracture.hip.crops import rgb_input
-from fracture.hip.geometry import box_iou
 from fracture.hip.localizer import Found, LocalizerModel, Rules, locate
 from fracture.hip.records import hips_of
 from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 from fracture.hip.training_data import FilmPictures, HipPictures
+from fracture.iou import iou
 
 __all__ = ["ClassifierStage", "LocalizerStage"]
 
@@ -81,7 +81,7 @@ class LocalizerStage:
                         "box": list(hip.box),
                         "found": None if one is None else list(one.box),
                         "score": None if one is None else one.score,
-                        "iou": 0.0 if one is None else box_iou(hip.box, one.box),
+                        "iou": 0.0 if one is None else float(iou(hip.box, one.box)),
                     }
                 )
         return rows

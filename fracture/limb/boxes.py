@@ -45,6 +45,7 @@ import numpy as np
 from pydantic import Field
 
 from fracture.errors import ConfigurationError, ModelError
+from fracture.iou import iou
 from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
 from fracture.schema import WHOLE, Record, Share
 from fracture.wing.result import Box, GridToSource
@@ -403,17 +404,10 @@ def _suppressed(regions: list[_Region], parameters: BoxParameters, others: Seque
     """Those, the highest peak first, whose box overlaps none that stays, nor any of ``others``, too much."""
     kept: list[_Region] = []
     for r in sorted(regions, key=lambda r: (-r.peak, r.y0, r.x0, r.y1, r.x1)):
-        if all(_iou(r, k) <= parameters.suppress for k in (*others, *kept)):
+        before = [k[:4] for k in (*others, *kept)]
+        if not before or iou(r[:4], before).max() <= parameters.suppress:
             kept.append(r)
     return kept
-
-
-def _iou(a: _Region, b: _Region) -> float:
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0)
-    return width * height / (areas - width * height)
 
 
 def _merged(regions: list[_Region], parameters: BoxParameters) -> list[_Region]:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fracture.iou import iou
+
 if TYPE_CHECKING:
     from fracture.models.pyramid import Cells
     from fracture.preprocess import Geometry
 
-__all__ = ["CellBoxes", "best_cells", "fuse", "overlaps", "suppress"]
+__all__ = ["CellBoxes", "best_cells", "fuse", "suppress"]
 
 _MOST: Final = 300  # cells of a film that are looked at: ours, twenty times what is ever shown
 
@@ -64,16 +66,6 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
     return found
 
 
-def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU of every box (n, 4) with every box (m, 4): (n, m), 0 where both are empty."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    area_a, area_b = (np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (a, b))
-    union = area_a[:, None] + area_b[None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
-
-
 def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: float, *, most: int) -> CellBoxes:
     """The best boxes of which no two overlap more than ``limit`` (IoU), at most ``most``, best first.
 
@@ -90,7 +82,7 @@ def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: fl
     while left.size and len(kept) < most:
         best, left = int(left[0]), left[1:]
         kept.append(best)
-        left = left[overlaps(boxes[best : best + 1], boxes[left])[0] <= limit]
+        left = left[iou(boxes[best], boxes[left]) <= limit]
     index = np.array(kept, np.int64)
     return CellBoxes(boxes[index], quality[index])
 
@@ -119,14 +111,14 @@ def fuse(found: Sequence[CellBoxes], limit: float) -> CellBoxes:
     for first in np.argsort(-quality, kind="stable"):
         if not free[first]:
             continue
-        iou = np.where(free, overlaps(boxes[first : first + 1], boxes)[0], -1.0)
+        shared = np.where(free, iou(boxes[first], boxes), -1.0)
         members = [int(first)]
         for other in range(len(found)):
             candidates = np.flatnonzero(network == other)
             if other == network[first] or not candidates.size:
                 continue
-            nearest = int(candidates[np.argmax(iou[candidates])])
-            if iou[nearest] >= limit:
+            nearest = int(candidates[np.argmax(shared[candidates])])
+            if shared[nearest] >= limit:
                 members.append(nearest)
         free[members] = False
         weights = quality[members]

@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from fracture.errors import CardError, EvaluationError, FractureError, OperatingPointError, RegionError
-from fracture.intervals import wilson_interval
+from fracture.intervals import wilson
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import Line, Name, Record, Share
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
@@ -379,9 +379,9 @@ def measure(scores: ArrayLike, labels: ArrayLike, threshold: float, *, confidenc
         "n_positive": n_positive,
         "n_negative": n_negative,
         "sensitivity": hits / n_positive if n_positive else None,
-        "sensitivity_interval": wilson_interval(hits, n_positive, confidence) if n_positive else None,
+        "sensitivity_interval": wilson(hits, n_positive, confidence) if n_positive else None,
         "specificity": passes / n_negative if n_negative else None,
-        "specificity_interval": wilson_interval(passes, n_negative, confidence) if n_negative else None,
+        "specificity_interval": wilson(passes, n_negative, confidence) if n_negative else None,
     }
 
 

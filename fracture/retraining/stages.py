@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
+from fracture.regular import sha256_of
 
 __all__ = ["Stage", "Stages", "checksum"]
 
@@ -107,8 +107,7 @@ def checksum(path: Path) -> str:
         ConfigurationError: It cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read", got=error.strerror) from error
 

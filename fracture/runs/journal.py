@@ -8,7 +8,6 @@ it before it stands in ``OUT.jsonl``, so that ``OUT.jsonl`` can be made from it 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -19,8 +18,9 @@ from typing import IO, Any
 
 from fracture.atomic import hold
 from fracture.errors import ConfigurationError, OutputError
+from fracture.regular import sha256_of
 
-__all__ = ["Entry", "Journal", "encode", "journaled", "record_files", "sha256_of", "writing"]
+__all__ = ["Entry", "Journal", "encode", "film_sha256", "journaled", "record_files", "writing"]
 
 FORMAT = "fracture-run"
 _SYNC = 1.0  # seconds between two flushes to the disk: what a power cut, not a kill, may cost
@@ -40,13 +40,12 @@ def encode(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, allow_nan=False).encode("ascii") + b"\n"
 
 
-def sha256_of(path: str) -> str | None:
+def film_sha256(path: str) -> str | None:
     """A film's checksum, None where it cannot be read (then reading it fails too)."""
     try:
         if not os.path.isfile(path):  # noqa: PTH113
             return None
-        with open(path, "rb") as stream:  # noqa: PTH123
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except (OSError, ValueError):
         return None
 

@@ -35,6 +35,7 @@ from fracture.atomic import write_atomic, write_json
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
 from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
+from fracture.regular import sha256_of
 
 __all__ = ["Fault", "FilmCache", "content_checksum", "default_cache_folder"]
 
@@ -170,8 +171,7 @@ class FilmCache:
             known = self._known.get(key)
             if known is not None and known[:2] == stamp:
                 return str(known[2])
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
         self._known[key] = [*stamp, digest]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["train"]
+__all__ = ["changes_of", "train"]
 
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes on
 
@@ -40,9 +41,7 @@ def train(
 
     loaded = load_recipe(recipe)
     names = [config.name for config in loaded.members]
-    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(set_ or [])]:
-        _put(changes, text)
+    changes = changes_of(names, init, set_)
     for table in changes.values():
         if cache is not None:
             table.setdefault("data", {})["cache"] = cache
@@ -56,6 +55,18 @@ def train(
     if not result.finished:
         typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def changes_of(names: Iterable[str], init: list[str] | None, settings: list[str] | None) -> dict[str, dict[str, Any]]:
+    """What ``--init`` and ``--set`` change, as a table for each member of a recipe, or each stage.
+
+    Raises:
+        ConfigurationError: A setting that is not of the form ``section.key=value``, or no such member.
+    """
+    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(settings or [])]:
+        _put(changes, text)
+    return changes
 
 
 def _target(text: str) -> str:

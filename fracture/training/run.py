@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from fracture.models import FractureModel, build_model, initialize
 from fracture.models.devices import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.models.starting_points import check_start
+from fracture.regular import sha256_of
 from fracture.training.cache import Fault, FilmCache, default_cache_folder
 from fracture.training.config import MemberConfig, Recipe, load_recipe
 from fracture.training.dataset import Films
@@ -258,8 +258,7 @@ def _train_member(config: MemberConfig, annotated: AnnotatedSet, setting: _Setti
                 write_maps(folder / f"maps_{part}.safetensors", found)
         header = {"format": FORMAT, "name": config.name}
         write_atomic(weights, lambda path: save_file(shipped, str(path), metadata=header))
-        with weights.open("rb") as stream:
-            facts["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        facts["sha256"] = sha256_of(weights)
         write_json(described, facts)
     world.wait()
     return MemberResult(config.name, weights, facts)

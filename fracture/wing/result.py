@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fracture.errors import ConfigurationError, FractureError
+from fracture.iou import iou
 
 __all__ = [
     "HIGH_SENSITIVITY",
@@ -102,12 +103,7 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union with another box, in [0, 1]."""
-        wide = min(self.x1, other.x1) - max(self.x0, other.x0)
-        high = min(self.y1, other.y1) - max(self.y0, other.y0)
-        if wide <= 0 or high <= 0:
-            return 0.0
-        shared = wide * high
-        return shared / (self.area + other.area - shared)
+        return float(iou((self.x0, self.y0, self.x1, self.y1), (other.x0, other.y0, other.x1, other.y1)))
 
     def to_dict(self) -> dict[str, Any]:
         """Edges, score and operating point as JSON-able values."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.crops import CropSpec, crop_box, crop_hip, rgb_input, window_of
-from fracture.hip.geometry import CropGeometry, box_iou, clip_box, grow, touched_edges
+from fracture.hip.geometry import CropGeometry, clip_box, grow, touched_edges
+from fracture.iou import iou
 
 rng = np.random.default_rng(5)
 FILM = rng.random((200, 300)).astype(np.float32)
@@ -118,8 +119,8 @@ def test_what_cannot_be_cropped() -> None:
 
 def test_boxes() -> None:
     assert grow((10, 10, 30, 50), 2.0) == (0, -10, 40, 70)
-    assert box_iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert box_iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
+    assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
     assert clip_box((-5, 2, 5, 400), (300, 200)) == (0, 2, 5, 200)
     assert clip_box((-5, 2, -1, 4), (300, 200)) is None
     assert touched_edges((0, 50, 80, 199.8), (300, 200)) == ("left", "bottom")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 import fracture
 from fracture.hip import HipReader, load
-from fracture.hip.geometry import box_iou
 from fracture.hip.prediction import Hip
 from fracture.hip.records import hips_of, read_hips
+from fracture.iou import iou
 from fracture.simulate import pelvis
 
 Box = tuple[float, float, float, float]
@@ -60,7 +60,7 @@ def found(reader: HipReader, pixels: NDArray[np.float32]) -> dict[str, Hip]:
 def overlap(hips: dict[str, Hip], truth: dict[str, Box]) -> list[float]:
     """IoU with the true box for each side; 0 where the side was not found."""
     return [
-        box_iou(box, (h.box.x0, h.box.y0, h.box.x1, h.box.y1)) if (h := hips.get(side)) else 0.0
+        iou(box, (h.box.x0, h.box.y0, h.box.x1, h.box.y1)) if (h := hips.get(side)) else 0.0
         for side, box in truth.items()
     ]
 

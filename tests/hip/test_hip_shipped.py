@@ -12,8 +12,8 @@ from fracture.cli.hip import hip as app
 from fracture.cli.info import collect
 from fracture.hip import CLASSES, load, predict
 from fracture.hip.card import HipCard
-from fracture.hip.geometry import box_iou
 from fracture.hip.store import DEFAULT_HIP_WEIGHTS, available, find
+from fracture.iou import iou
 from fracture.simulate import pelvis
 
 LARGEST = 45 * 10**6  # bytes of both networks
@@ -98,7 +98,7 @@ def test_a_simulated_film_is_read(card: HipCard) -> None:
     assert set(hips) == {"left", "right"}
     for truth in film.hips:
         box = hips[truth.side].box
-        assert box_iou(truth.box, (box.x0, box.y0, box.x1, box.y1)) >= 0.5
+        assert iou(truth.box, (box.x0, box.y0, box.x1, box.y1)) >= 0.5
         assert hips[truth.side].label == truth.label
         assert not hips[truth.side].fractured
 

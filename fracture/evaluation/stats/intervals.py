@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import as_level
 from fracture.evaluation.stats.estimate import Estimate, not_defined
-from fracture.intervals import wilson_interval
+from fracture.intervals import wilson
 
 __all__ = ["clopper_pearson", "normal_quantile", "predictive_value_at", "proportion", "wilson"]
 
@@ -24,27 +24,6 @@ __all__ = ["clopper_pearson", "normal_quantile", "predictive_value_at", "proport
 def normal_quantile(level: float) -> float:
     """The two-sided standard normal quantile: 1.959964 at 0.95."""
     return float(ndtri(0.5 + as_level(level) / 2.0))
-
-
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval without continuity correction.
-
-    Equal to ``scipy.stats.binomtest(...).proportion_ci(method="wilson")`` but for the last bit; ours because that
-    counts an exact test first and takes 400 times as long.
-
-    Args:
-        successes: Number of successes, 0 .. n.
-        n: Number of trials, at least 1.
-        level: Confidence level.
-
-    Returns:
-        (low, high), both in [0, 1]; exactly 0 at no success and exactly 1 at no failure.
-
-    Raises:
-        EvaluationError: ``n`` is 0, or ``successes`` is outside 0 .. n.
-    """
-    _check_counts(successes, n)
-    return wilson_interval(successes, n, as_level(level))
 
 
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
