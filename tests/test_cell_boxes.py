@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torchvision.ops import box_iou
 
 from fracture.iou import iou
 from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
@@ -30,10 +32,18 @@ def drawn(rows: list[tuple[float, float, float, float, float]]) -> tuple[NDArray
 
 @settings(max_examples=100, deadline=None)
 @given(SOME, SOME)
-def test_overlaps_are_those_of_boxes(one: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> None:
+def test_overlaps_are_those_of_torchvision(one: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> None:
     (a, _), (b, _) = drawn(one), drawn(other)  # type: ignore[arg-type]
-    expected = [[Box(*p, score=1.0).iou(Box(*q, score=1.0)) for q in b.tolist()] for p in a.tolist()]
-    np.testing.assert_allclose(iou(a[:, None], b[None]), expected, atol=1e-12)
+    expected = box_iou(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    found = iou(a[:, None], b[None])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert Box(*a[0].tolist(), score=1.0).iou(Box(*b[0].tolist(), score=1.0)) == found[0, 0] == iou(a[0], b[0])
+
+
+def test_the_overlap_of_nothing_is_nothing() -> None:
+    empty, whole = boxes((5, 5, 5, 5)), boxes((0, 0, 10, 10))
+    assert iou(empty, empty) == iou(empty, whole) == iou(whole, boxes((10, 0, 20, 10))) == 0
+    assert iou(whole, boxes()[:, None]).shape == (0, 1)
 
 
 @settings(max_examples=100, deadline=None)

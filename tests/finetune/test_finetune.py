@@ -81,6 +81,7 @@ def tuned(
 
 
 def test_the_card_names_its_parent_and_grows_the_tree(tuned: FineTuned, base: Path) -> None:
+    assert type(tuned.detector) is fracture.Detector  # it can be taught again
     old = Card.read(base)
     card = Card.read(tuned.folder)
     assert card == tuned.card
