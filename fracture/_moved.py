@@ -20,11 +20,13 @@ _EVALUATION = {
 _ROOMS = {
     "io": "ahead files images quiet radiograph reading "
     "dicom dicom.codestream dicom.decode dicom.grayscale dicom.header dicom.parse dicom.radiograph",
-    "limb": "boxes card ensemble fast operating_points prediction store verification",
+    "limb": "boxes card ensemble fast operating_points prediction store",
 }
 
 MOVED = {
     **{f"fracture.{name}": f"fracture.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
+    "fracture.verification": "fracture.wing.verification",
+    "fracture.hip.verification": "fracture.wing.verification",
     "fracture.input_check.distribution": "fracture.wing.distribution",
     "fracture.input_check.rules": "fracture.wing.rules",
     "fracture.evaluation.prediction_files": "fracture.evaluation.files.predictions",

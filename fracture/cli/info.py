@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fracture._version import __version__
+from fracture.cli.streams import printable
 
 if TYPE_CHECKING:
     from fracture.wing.store import Store
@@ -49,6 +50,11 @@ def info(
             if key == "weights":
                 check = f"input check: pixels{' and features' * entry['input_check']}"
                 typer.echo(f"      fast subset: {', '.join(entry['fast']) or 'none'}; {check}")
+    typer.echo("\nwings:")
+    for name, sets in facts["wings"].items():
+        typer.echo(f"    {name}: {', '.join(sets) or 'no weights shipped'}")
+    for broken in facts["broken_wings"]:
+        typer.echo(f"    warning: {printable(broken)}")
     typer.echo("\nregions: " + ", ".join(facts["regions"]))
     typer.echo("\npackages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     typer.echo("\nResearch use only; this is no medical device.")
@@ -59,7 +65,9 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
     from fracture.hip.store import STORE as HIPS
     from fracture.limb.store import STORE
     from fracture.regions import DEFAULT_TREE
+    from fracture.wing.contract import registered
 
+    wings, broken = registered()
     device, precision = _auto() if devices else (None, None)
     weights = [
         {
@@ -80,6 +88,8 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
         "precision": precision,
         "weights": weights,
         "hip_weights": [_common(HIPS, name) for name in HIPS.available()],
+        "wings": {wing.name: list(wing.store.available()) for wing in wings},
+        "broken_wings": [str(one) for one in broken],
         "regions": list(DEFAULT_TREE.names),
         "packages": {name: _installed(name) for name in _PACKAGES},
     }

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fracture.cli.streams import printable
+
 __all__ = ["verify"]
 
 
@@ -17,9 +19,12 @@ def verify(
     Exit code 0: all is well; 1: a check failed; 2: no such weights.
     """
     from fracture.errors import FractureError
-    from fracture.wing.verification import find_any, verify_weights
+    from fracture.wing.contract import find_wing, registered
+    from fracture.wing.verification import verify_weights
 
-    folder = find_any(weights)
+    for broken in registered()[1]:
+        typer.echo(f"warning: {printable(str(broken))}", err=True)
+    _, folder = find_wing(weights)
     try:
         for line in verify_weights(folder):
             typer.echo(f"ok  {line}")

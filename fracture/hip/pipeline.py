@@ -34,7 +34,7 @@ from fracture.hip.store import HipWeights, open_weights
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
-from fracture.wing.reader import Film, ReaderBase, check_options
+from fracture.wing.reader import FilmReader, Taken, check_options
 from fracture.wing.result import Box as ScoredBox
 from fracture.wing.result import Failure
 
@@ -66,7 +66,7 @@ class LocalizerInput:
         return self.planes.shape
 
 
-class HipReader(ReaderBase[LocalizerInput, HipFilm]):
+class HipReader(FilmReader[LocalizerInput, HipFilm]):
     """Finds hips and names what they show. Get one from :func:`fracture.hip.load`.
 
     Args:
@@ -169,9 +169,9 @@ class HipReader(ReaderBase[LocalizerInput, HipFilm]):
             )
         seen: dict[str, list[tuple[Hip, torch.Tensor]]] = {}
         for source in sources:
-            film = self._film(source, **reading)
-            with unforeseen(film.radiograph.source):
-                for hip, features in self._hips(film.radiograph, film.inputs):
+            film = self._taken(source, **reading)
+            with unforeseen(film.record.source):
+                for hip, features in self._hips(film.record, film.inputs):
                     seen.setdefault(hip.side, []).append((hip, features))
         return tuple(self._fused(seen[side], fusion) for side in ("right", "left") if side in seen)
 
@@ -205,12 +205,12 @@ class HipReader(ReaderBase[LocalizerInput, HipFilm]):
         boxed = letterbox(radiograph, self.preprocess)
         return LocalizerInput(rgb_input(boxed.pixels, boxed.mask), boxed.geometry)
 
-    def examine(self, films: Sequence[Film[LocalizerInput]]) -> list[HipFilm]:
+    def examine(self, films: Sequence[Taken[Radiograph, LocalizerInput]]) -> list[HipFilm]:
         """Find and read the hips of each film."""
         return [self._examined_film(film) for film in films]
 
-    def _examined_film(self, film: Film[LocalizerInput]) -> HipFilm:
-        radiograph = film.radiograph
+    def _examined_film(self, film: Taken[Radiograph, LocalizerInput]) -> HipFilm:
+        radiograph = film.record
         hips = tuple(hip for hip, _ in self._hips(radiograph, film.inputs))
         return HipFilm(
             source=radiograph.source,

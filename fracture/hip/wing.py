@@ -1,18 +1,31 @@
-"""What ``fracture verify`` asks of a pair of hip networks; the rest is :mod:`fracture.wing.verification`."""
+"""The hips as a wing; see :class:`fracture.wing.contract.Wing`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from fracture.hip.assembly import self_test
 from fracture.hip.card import HipCard
 from fracture.hip.store import STORE, HipWeights
-from fracture.wing.verification import Verifiable, compare
+from fracture.wing.contract import Wing
+
+if TYPE_CHECKING:
+    from fracture.hip.pipeline import HipReader
 
 __all__ = ["WING"]
 
 
+def _load(weights: str | os.PathLike[str] | None = None, **options: Any) -> HipReader:
+    from fracture.hip.pipeline import load
+
+    return load(weights, **options)
+
+
 def _self_tests(weights: HipWeights) -> Iterator[str]:
+    from fracture.hip.assembly import self_test
+    from fracture.wing.verification import compare
+
     found, expected = self_test(weights), weights.card.self_test
     yield "networks built and filled"
     if expected is None:
@@ -22,4 +35,4 @@ def _self_tests(weights: HipWeights) -> Iterator[str]:
     yield compare("self-test", here, there, expected.tolerance)
 
 
-WING = Verifiable[HipCard](STORE, _self_tests)
+WING = Wing[HipCard]("hip", STORE, _load, _self_tests)

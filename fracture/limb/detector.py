@@ -17,7 +17,7 @@ from fracture.limb.operating_points import OperatingPoints
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
 from fracture.models.devices import Precision
-from fracture.wing.reader import Film, ReaderBase
+from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning
 
@@ -56,7 +56,7 @@ class Examined:
         return self.radiograph.source
 
 
-class Detector(ReaderBase[PreparedFilm, Examined]):
+class Detector(FilmReader[PreparedFilm, Examined]):
     """Finds fractures on radiographs. Get one from :func:`fracture.load`.
 
     Args:
@@ -189,10 +189,10 @@ class Detector(ReaderBase[PreparedFilm, Examined]):
         """Preprocess one film for all members; see :meth:`Ensemble.prepare`."""
         return self.ensemble.prepare(radiograph)
 
-    def examine(self, films: Sequence[Film[PreparedFilm]]) -> list[Examined]:
+    def examine(self, films: Sequence[Taken[Radiograph, PreparedFilm]]) -> list[Examined]:
         """What the networks say of films of one shape, as one batch."""
         outputs = self.ensemble.run([film.inputs for film in films])
-        return [Examined(f.radiograph, out, f.seconds, f.warnings) for f, out in zip(films, outputs, strict=True)]
+        return [Examined(f.record, out, f.seconds, f.warnings) for f, out in zip(films, outputs, strict=True)]
 
     def _check(
         self,

@@ -1,20 +1,32 @@
-"""What ``fracture verify`` asks of the limbs' detector; the rest is :mod:`fracture.wing.verification`."""
+"""The limbs' detector as a wing; see :class:`fracture.wing.contract.Wing`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fracture.limb.card import Card
-from fracture.limb.detector import Detector
-from fracture.limb.ensemble import Ensemble
-from fracture.limb.fast import fast_view
 from fracture.limb.store import STORE, Weights
-from fracture.wing.verification import Verifiable, compare, self_test_film
+from fracture.wing.contract import Wing
+
+if TYPE_CHECKING:
+    from fracture.limb.detector import Detector
 
 __all__ = ["WING"]
 
 
+def _load(weights: str | os.PathLike[str] | None = None, **options: Any) -> Detector:
+    from fracture.limb.detector import Detector
+
+    return Detector.load(weights, **options)
+
+
 def _self_tests(weights: Weights) -> Iterator[str]:
+    from fracture.limb.detector import Detector
+    from fracture.limb.ensemble import Ensemble
+    from fracture.limb.fast import fast_view
+
     card = weights.card
     detector = Detector(Ensemble.load(weights, device="cpu", precision="float32"), card)
     yield f"networks built and filled; operating points at {', '.join(detector.operating_points.nodes) or 'no node'}"
@@ -28,9 +40,11 @@ def _self_tests(weights: Weights) -> Iterator[str]:
 
 
 def _self_test(detector: Detector, what: str) -> str:
+    from fracture.wing.verification import compare, self_test_film
+
     if (test := detector.card.self_test) is None:
         return f"{what}: the card states none"
     return compare(what, [detector.predict(self_test_film()).probability], [test.probability], test.tolerance)
 
 
-WING = Verifiable[Card](STORE, _self_tests)
+WING = Wing[Card]("limb", STORE, _load, _self_tests)

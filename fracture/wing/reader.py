@@ -1,12 +1,14 @@
-"""From sources to results, one film's trouble its own: what the readers of all wings do alike.
+"""From sources to results, each source's trouble its own: what the readers of all wings do alike.
 
 1. The request is checked at the call: options, regions, numbers.
-2. Threads read films ahead (:mod:`fracture.io.ahead`), prepare them and look whether they are radiographs at all.
-3. The networks take films of equal prepared shape together; where that fails, each alone.
-4. Each film is judged.
+2. Threads take sources in ahead (:mod:`fracture.io.ahead`), prepare them, and check that they are what they should be.
+3. The networks take those of equal prepared shape together; where that fails, each alone.
+4. Each is judged.
 
-Whatever one film raises on this way is its :class:`Failure`; only a lack of memory, an interrupt, and what the caller's
-own iterator raises end a batch, the latter after the results of the films before it.
+A source may be a film (:class:`FilmReader`), a series of slices, or several films of a patient: :meth:`ReaderBase.take`
+is the step that a wing brings along. Whatever one source raises on this way is its :class:`Failure`; only a lack of
+memory, an interrupt, and what the caller's own iterator raises end a batch, the latter after the results of the sources
+before it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -30,30 +33,43 @@ from fracture.io.reading import read
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.wing.result import Failure
 from fracture.wing.rules import check_pixels
+from fracture.wing.volume import Volume
 
 if TYPE_CHECKING:
     from fracture.io.reading import Source
 
-__all__ = ["Film", "Inputs", "ReaderBase", "check_options", "shape_groups"]
+__all__ = ["FilmInputs", "FilmReader", "Inputs", "ReaderBase", "Record", "Taken", "check_options", "shape_groups"]
 
 _READING = tuple(name for name in inspect.signature(read).parameters if name not in ("source", "region", "tree"))
-_SINGLE = (str, bytes, bytearray, memoryview, os.PathLike, Radiograph)
+_SINGLE = (str, bytes, bytearray, memoryview, os.PathLike, Radiograph, Volume)
+
+
+class Record(Protocol):
+    """What a source becomes when it is taken in: a ``Radiograph``, a ``Volume``, or a wing's own."""
+
+    @property
+    def source(self) -> str:
+        """What results call the source."""
 
 
 class Inputs(Protocol):
+    """What the networks of a wing take for one source."""
+
+    @property
+    def shape_key(self) -> object:
+        """Sources with equal keys can share a batch."""
+
+
+class FilmInputs(Inputs, Protocol):
     """What the networks of a wing take for one film."""
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
         """(x0, y0, x1, y1) of the image within the dark padding, in whole source pixels."""
 
-    @property
-    def shape_key(self) -> object:
-        """Films with equal keys can share a batch."""
-
 
 class _Timed(Protocol):
-    """A dataclass that knows its film's name and the time that was spent on it."""
+    """A dataclass that knows its source's name and the time that was spent on it."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -64,51 +80,102 @@ class _Timed(Protocol):
     def seconds(self) -> float: ...
 
 
+S = TypeVar("S", bound=Record)
 P = TypeVar("P", bound=Inputs)
+F = TypeVar("F", bound=FilmInputs)
 E = TypeVar("E", bound=_Timed)
 R = TypeVar("R", bound=_Timed)
 A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Film(Generic[P]):
-    """A film between reading and the networks.
+class Taken(Generic[S, P]):
+    """A source between being taken in and the networks.
 
     Attributes:
-        radiograph: As it was read.
+        record: As it was read.
         inputs: As it was prepared.
-        warnings: What its pixels say against its being a radiograph.
+        warnings: What speaks against its being what it should be.
         seconds: Time spent so far.
     """
 
-    radiograph: Radiograph
+    record: S
     inputs: P
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
-class ReaderBase(ABC, Generic[P, E]):
-    """A reader of films: ``P`` is what its networks take for one, ``E`` what is known once they have run.
+class ReaderBase(ABC, Generic[S, P, E]):
+    """A reader: ``S`` is what a source becomes, ``P`` what the networks take for it, ``E`` what they say.
 
-    Attributes:
-        tree: The regions known.
+    A wing gives :meth:`take`, :meth:`prepare` and :meth:`examine`. Where ``E`` is the result already, :meth:`predict`
+    and :meth:`predict_many` are those from here.
     """
 
-    tree: RegionTree = DEFAULT_TREE
+    single_dims: ClassVar[int] = 2
+    """An array of so many dimensions, or fewer, is one source; one of more is several."""
 
     @abstractmethod
-    def prepare(self, radiograph: Radiograph) -> P:
-        """Preprocess one film; called from several threads.
+    def take(self, source: Any, **reading: Any) -> S:
+        """Read one source; called from several threads. Its keyword parameters are the reader's options.
+
+        Raises:
+            InputError: It cannot be used.
+        """
+
+    @abstractmethod
+    def prepare(self, record: S, /) -> P:
+        """Preprocess one record; called from several threads.
 
         Raises:
             InputError: It cannot be prepared.
         """
 
     @abstractmethod
-    def examine(self, films: Sequence[Film[P]]) -> list[E]:
-        """Run the networks on films of one ``shape_key``; the time that this takes is added to theirs afterwards."""
+    def examine(self, taken: Sequence[Taken[S, P]], /) -> list[E]:
+        """Run the networks on those of one ``shape_key``; the time that this takes is added to theirs afterwards."""
 
-    def _one(self, source: Source, conclude: Callable[[E], R], **reading: Any) -> R:
+    def check(self, record: S, inputs: P, /) -> tuple[str, ...]:  # noqa: ARG002 - a wing's own may use them
+        """What speaks against a source's being what the networks know, as warnings; nothing where not overridden."""
+        return ()
+
+    def predict(self, source: Any, **reading: Any) -> Any:
+        """Judge one source.
+
+        Args:
+            source: What :meth:`take` takes.
+            **reading: Its options.
+
+        Raises:
+            InputError: It cannot be used.
+            ConfigurationError: An unknown option.
+        """
+        self._check_request(self.predict, reading)
+        return self._one(source, _as_it_is, **reading)
+
+    def predict_many(
+        self, sources: Iterable[Any], *, batch_size: int = 8, workers: int = 2, keep: bool = False, **reading: Any
+    ) -> Iterator[Any]:
+        """Judge many sources, lazily, in order, in constant memory.
+
+        Args:
+            sources: Any iterable of what :meth:`take` takes.
+            batch_size: Sources that the networks look at together.
+            workers: Threads that read ahead; 0 reads in the calling thread.
+            keep: Keep pixels in the results.
+            **reading: Options of :meth:`take`.
+
+        Yields:
+            One result per source, or a :class:`Failure` for one that cannot be used.
+
+        Raises:
+            ConfigurationError: One source instead of several, an unknown option, or a number out of range.
+        """
+        self._check_request(self.predict_many, reading)
+        last: Callable[[Any], Any] = _as_it_is if keep else methodcaller("drop_pixels")
+        return self._many(sources, last, batch_size=batch_size, workers=workers, **reading)
+
+    def _one(self, source: Any, conclude: Callable[[E], R], **reading: Any) -> R:
         """One film all the way.
 
         Raises:
@@ -116,12 +183,12 @@ class ReaderBase(ABC, Generic[P, E]):
         """
         start = time.perf_counter()
         with unforeseen(source_name(source)):
-            (found,) = self.examine([self._film(source, **reading)])
+            (found,) = self.examine([self._taken(source, **reading)])
             return replace(conclude(found), seconds=time.perf_counter() - start)
 
     def _many(
         self,
-        sources: Iterable[Source],
+        sources: Iterable[Any],
         conclude: Callable[[E], R],
         *,
         batch_size: int,
@@ -131,17 +198,17 @@ class ReaderBase(ABC, Generic[P, E]):
         """Many films, lazily, in order, in constant memory; the request is checked at the call.
 
         Args:
-            sources: Any iterable of what :func:`fracture.read` takes.
+            sources: Any iterable of what :meth:`take` takes.
             conclude: The last step, from what the networks said to the result.
             batch_size: Films that the networks look at together.
             workers: Threads that read ahead; 0 reads in the calling thread.
-            **reading: Options of :func:`fracture.read`.
+            **reading: Options of :meth:`take`.
 
         Raises:
             ConfigurationError: One source instead of several, or a number out of range.
         """
         single = isinstance(sources, _SINGLE) or hasattr(sources, "read")  # a file would be taken for its lines
-        single |= isinstance(sources, np.ndarray) and sources.ndim < 3
+        single |= isinstance(sources, np.ndarray) and sources.ndim <= self.single_dims
         try:
             taken = iter(() if single else sources)
         except TypeError:
@@ -159,7 +226,7 @@ class ReaderBase(ABC, Generic[P, E]):
 
     def _results(
         self,
-        sources: Iterator[Source],
+        sources: Iterator[Any],
         conclude: Callable[[E], R],
         batch_size: int,
         workers: int,
@@ -167,34 +234,81 @@ class ReaderBase(ABC, Generic[P, E]):
     ) -> Iterator[R | Failure]:
         raised: list[Exception] = []
 
-        def taken() -> Iterator[Source]:
+        def source_by_source() -> Iterator[Any]:
             try:
                 yield from sources
             except Exception as error:  # noqa: BLE001 - the caller's own; it is raised below
                 raised.append(error)
 
-        prepare = functools.partial(_tried, self._film, **reading)
-        for batch in _batches(ahead(taken(), prepare, workers, 2 * batch_size + workers), batch_size):
-            films = [film for film in batch if isinstance(film, Film)]
+        prepare = functools.partial(_tried, self._taken, **reading)
+        for batch in _batches(ahead(source_by_source(), prepare, workers, 2 * batch_size + workers), batch_size):
+            films = [film for film in batch if isinstance(film, Taken)]
             found = dict(zip(map(id, films), self._examined(films), strict=True))
             for film in batch:
                 yield film if isinstance(film, Failure) else _concluded(found.pop(id(film)), conclude)
         if raised:
             raise raised[0]
 
-    def _film(self, source: Source, **reading: Any) -> Film[P]:
-        """Read and prepare one film, and look whether it is a radiograph.
+    def _taken(self, source: Any, **reading: Any) -> Taken[S, P]:
+        """Read and prepare one source, and check whether it is what it should be.
 
         Raises:
             InputError: It cannot be used.
         """
         start = time.perf_counter()
         with unforeseen(source_name(source), quote=False):
-            radiograph = read(source, tree=self.tree, **reading)
-        with unforeseen(radiograph.source):
-            inputs = self.prepare(radiograph)
-            warnings = check_pixels(radiograph, inputs.crop)
-        return Film(radiograph, inputs, warnings, time.perf_counter() - start)
+            record = self.take(source, **reading)
+        with unforeseen(record.source):
+            inputs = self.prepare(record)
+            warnings = self.check(record, inputs)
+        return Taken(record, inputs, warnings, time.perf_counter() - start)
+
+    def _check_request(self, method: Callable[..., Any], reading: Mapping[str, Any]) -> object:
+        """Refuse what :meth:`take` does not know, at the call.
+
+        Raises:
+            ConfigurationError: An unknown option.
+        """
+        named = [p.name for p in inspect.signature(self.take).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        check_options(method, reading, named)
+        return None
+
+    def _examined(self, films: Sequence[Taken[S, P]]) -> list[E | Failure]:
+        """What is known of each film once the networks have run, those of one shape together."""
+        found: dict[int, E | Failure] = {}
+        for group in shape_groups([film.inputs for film in films]):
+            found.update(zip(group, self._together([films[i] for i in group]), strict=True))
+        return [found[index] for index in range(len(films))]
+
+    def _together(self, films: Sequence[Taken[S, P]]) -> list[E | Failure]:
+        start = time.perf_counter()
+        try:
+            with unforeseen(films[0].record.source):
+                outputs = self.examine(films)
+        except FractureError as error:
+            if len(films) > 1:  # one film's fault is not its neighbors'
+                return [self._together([film])[0] for film in films]
+            return [Failure.of(films[0].record.source, error, films[0].seconds + time.perf_counter() - start)]
+        share = (time.perf_counter() - start) / len(films)
+        return [replace(out, seconds=film.seconds + share) for film, out in zip(films, outputs, strict=True)]
+
+
+class FilmReader(ReaderBase[Radiograph, F, E]):
+    """A reader of films: what :func:`fracture.read` takes, with its options and regions.
+
+    Attributes:
+        tree: The regions known.
+    """
+
+    tree: RegionTree = DEFAULT_TREE
+
+    def take(self, source: Source, **reading: Any) -> Radiograph:
+        """Read one film; see :func:`fracture.read`."""
+        return read(source, tree=self.tree, **reading)
+
+    def check(self, radiograph: Radiograph, inputs: F, /) -> tuple[str, ...]:
+        """What the pixels say against a musculoskeletal radiograph."""
+        return check_pixels(radiograph, inputs.crop)
 
     def _check_request(
         self, method: Callable[..., Any], reading: Mapping[str, Any], region: str | Sequence[str] | None = None
@@ -217,36 +331,22 @@ class ReaderBase(ABC, Generic[P, E]):
         # Reading a film that is one already only looks at the options.
         return read(_BLANK, region=region, tree=self.tree, **reading).regions
 
-    def _examined(self, films: Sequence[Film[P]]) -> list[E | Failure]:
-        """What is known of each film once the networks have run, those of one shape together."""
-        found: dict[int, E | Failure] = {}
-        for group in shape_groups([film.inputs for film in films]):
-            found.update(zip(group, self._together([films[i] for i in group]), strict=True))
-        return [found[index] for index in range(len(films))]
 
-    def _together(self, films: Sequence[Film[P]]) -> list[E | Failure]:
-        start = time.perf_counter()
-        try:
-            with unforeseen(films[0].radiograph.source):
-                outputs = self.examine(films)
-        except FractureError as error:
-            if len(films) > 1:  # one film's fault is not its neighbors'
-                return [self._together([film])[0] for film in films]
-            return [Failure.of(films[0].radiograph.source, error, films[0].seconds + time.perf_counter() - start)]
-        share = (time.perf_counter() - start) / len(films)
-        return [replace(out, seconds=film.seconds + share) for film, out in zip(films, outputs, strict=True)]
+def check_options(function: Callable[..., Any], reading: Mapping[str, Any], known: Sequence[str] = _READING) -> None:
+    """Refuse options that a function would hand on to one that does not know them.
 
-
-def check_options(function: Callable[..., Any], reading: Mapping[str, Any]) -> None:
-    """Refuse options that a function would hand on to :func:`fracture.read`, which does not know them.
+    Args:
+        function: What was called; its own keyword parameters are among what is allowed.
+        reading: What it was given beyond them.
+        known: What may be handed on; the options of :func:`fracture.read` where left out.
 
     Raises:
         ConfigurationError: An unknown option; it names the one that was meant, as far as that can be guessed.
     """
-    if not (unknown := sorted(set(reading) - set(_READING))):
+    if not (unknown := sorted(set(reading) - set(known))):
         return
     parameters = inspect.signature(function).parameters.values()
-    allowed = sorted({p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | set(_READING))
+    allowed = sorted({p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | set(known))
     near = difflib.get_close_matches(unknown[0], allowed, n=1)
     hint = f"did you mean {near[0]!r}?" if near else None
     raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=allowed, hint=hint)
@@ -263,7 +363,11 @@ def shape_groups(films: Iterable[Inputs]) -> list[list[int]]:
 _BLANK = Radiograph(np.zeros((1, 1), np.float32))
 
 
-def _tried(film: Callable[..., Film[P]], source: Source, **reading: Any) -> Film[P] | Failure:
+def _as_it_is(found: A) -> A:
+    return found
+
+
+def _tried(film: Callable[..., Taken[S, P]], source: Any, **reading: Any) -> Taken[S, P] | Failure:
     start = time.perf_counter()
     try:
         return film(source, **reading)

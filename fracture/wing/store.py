@@ -77,24 +77,30 @@ class Store(Generic[C]):
         default: Name of the set that is opened where none is named.
         kind: What to call them, such as ``"hip networks"``.
         command: How they are made.
+        roots: Folders of sets that the wing's own package ships, each set in a folder of its name.
     """
 
     card: type[C]
     default: str
     kind: str
     command: str
+    roots: tuple[Path, ...] = ()
 
     def available(self) -> tuple[str, ...]:
         """Names of the sets that this installation ships, sorted."""
-        cards = [path for root in weight_folders() for path in root.glob(f"*/{self.card.FILE}")]
+        cards = [path for root in self._roots for path in root.glob(f"*/{self.card.FILE}")]
         return tuple(sorted({path.parent.name for path in cards}))
 
     def locate(self, name_or_path: str | os.PathLike[str] | None = None) -> Path | None:
         """The folder of a set, or None where there is none of this wing; see :meth:`find`."""
         wanted = self.default if name_or_path is None else name_or_path
         path, name = Path(wanted), str(wanted)
-        roots = [root / name for root in weight_folders()] if name == path.name else []
+        roots = [root / name for root in self._roots] if name == path.name else []
         return next((folder for folder in (path, *roots) if _is_file(folder / self.card.FILE)), None)
+
+    @property
+    def _roots(self) -> tuple[Path, ...]:
+        return (*self.roots, *weight_folders())
 
     def find(self, name_or_path: str | os.PathLike[str] | None = None) -> Path:
         """The folder of a set of weights.

@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
-from fracture.errors import WeightsIntegrityError, WeightsNotFoundError
+from fracture.errors import WeightsIntegrityError
 from fracture.io.radiograph import Radiograph
-from fracture.wing.store import C, Store, Weights
+from fracture.wing.contract import Wing, registered
+from fracture.wing.store import C, Weights
 
-if TYPE_CHECKING:
-    import os
-
-__all__ = ["Verifiable", "compare", "find_any", "self_test_film", "verify_weights"]
-
-_WINGS = ("fracture.limb.verification", "fracture.hip.verification")
-
-
-@dataclass(frozen=True)
-class Verifiable(Generic[C]):
-    """What a wing's module of verification names ``WING``.
-
-    Attributes:
-        store: Where its weights are.
-        self_tests: Builds the networks and compares what they say with the card, one line for each thing found.
-    """
-
-    store: Store[C]
-    self_tests: Callable[[Weights[C]], Iterator[str]]
-
-
-def find_any(name_or_path: str | os.PathLike[str]) -> Path:
-    """The folder of a set of weights, whichever wing it is of.
-
-    Raises:
-        WeightsNotFoundError: No wing has weights of that name, nor a card at that path.
-    """
-    wings = _wings()
-    for wing in wings:
-        if (folder := wing.store.locate(name_or_path)) is not None:
-            return folder
-    raise WeightsNotFoundError(
-        "no weights of that name, and no folder with a card at that path",
-        got=ascii(str(name_or_path)),
-        allowed=sorted(name for wing in wings for name in wing.store.available()),
-        hint=f"pass a name, or a folder that holds {' or '.join(wing.store.card.FILE for wing in wings)}",
-    )
+__all__ = ["compare", "self_test_film", "verify_weights"]
 
 
 def verify_weights(folder: Path) -> Iterator[str]:
@@ -60,13 +22,12 @@ def verify_weights(folder: Path) -> Iterator[str]:
         CardError: The card is malformed, or there is none.
         WeightsIntegrityError: A checksum, a tensor or an answer differs from the card.
     """
-    wings = _wings()
+    wings, _ = registered()
     for wing in [wing for wing in wings if wing.store.locate(folder)] or wings[:1]:
-        weights = wing.store.card.read(folder)
-        yield from _verify(wing, Weights(folder, weights))
+        yield from _verify(wing, Weights(folder, wing.store.card.read(folder)))
 
 
-def _verify(wing: Verifiable[C], weights: Weights[C]) -> Iterator[str]:
+def _verify(wing: Wing[C], weights: Weights[C]) -> Iterator[str]:
     yield f"card {weights.card.label}, {len(weights.card.files)} files"
     for part in weights.card.files:
         tensors = weights.tensors(part).values()
@@ -109,8 +70,3 @@ def self_test_film() -> Radiograph:
     texture = 0.012 * np.sin(x / 3.1) * np.sin(y / 2.7)
     pixels = 0.06 + tissue + (bone - marrow) * line + texture * (across < 38)
     return Radiograph(np.clip(pixels, 0, 1).astype(np.float32), source="<self-test>")
-
-
-def _wings() -> list[Verifiable[Any]]:
-    """Imported when they are asked for: their networks need torch."""
-    return [importlib.import_module(name).WING for name in _WINGS]

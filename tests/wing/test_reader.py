@@ -65,7 +65,7 @@ def failing(function: Callable[..., Any], at: int, error: BaseException) -> Call
 
 def test_both_readers_are_one(reader: Reader) -> None:
     assert isinstance(reader, ReaderBase)
-    for name in ("_one", "_many", "_film", "_results", "_check_request"):
+    for name in ("_one", "_many", "_taken", "_results", "_check_request"):
         assert name not in vars(type(reader))
 
 
@@ -78,7 +78,7 @@ def test_an_unforeseen_error_is_the_film_s_own(
     inner = getattr(reader, step)
 
     def trouble(given: Any) -> Any:
-        films = [given] if step == "prepare" else [one.radiograph for one in given]
+        films = [given] if step == "prepare" else [one.record for one in given]
         if any(np.array_equal(one.pixels, bad) for one in films):
             raise ZeroDivisionError("no spacing")
         return inner(given)

@@ -20,7 +20,8 @@ from fracture.limb.card import CARD_FILE, Card
 from fracture.limb.store import STORE, open_weights
 from fracture.wing import store as wing_store
 from fracture.wing.card import BaseCard
-from fracture.wing.verification import compare, find_any, verify_weights
+from fracture.wing.contract import find_wing
+from fracture.wing.verification import compare, verify_weights
 from tests.weights import write_weights
 
 SHIPPED = {"fracatlas-small": Card, "hip-small": HipCard}
@@ -159,7 +160,7 @@ def test_what_weights_may_be(folder: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_one_verify_for_every_kind(repository: Path) -> None:
     for name, answer in {"fracatlas-small": "self-test: 0.", "hip-small": "self-test: 0."}.items():
         for given in (name, str(repository / "weights" / name)):
-            assert find_any(given).samefile(repository / "weights" / name)
+            assert find_wing(given)[1].samefile(repository / "weights" / name)
         assert any(line.startswith(answer) for line in verify_weights(repository / "weights" / name))
     hips = CliRunner().invoke(app, ["hip", "verify", "hip-small"])
     assert hips.exit_code == 0
@@ -168,7 +169,7 @@ def test_one_verify_for_every_kind(repository: Path) -> None:
 
 def test_weights_of_no_wing_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"fracatlas-small, hip-small.*card\.json or hip_card\.json"):
-        find_any("nothing-of-this-name")
+        find_wing("nothing-of-this-name")
     with pytest.raises(CardError, match="no such file"):
         list(verify_weights(tmp_path))
     with pytest.raises(WeightsNotFoundError, match=r"no hip networks.*hip_card\.json"):

@@ -1,0 +1,61 @@
+"""The one place where a network is called for inference: its inputs placed, no gradients, its outputs by name.
+
+Another engine (ONNX Runtime, OpenVINO) takes torch's place here: what readers need is a :class:`Runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Runner", "TorchRunner", "place"]
+
+Values: TypeAlias = "torch.Tensor | NDArray[Any]"
+
+
+class Runner(Protocol):
+    """A network that is ready to answer."""
+
+    def run(self, inputs: Mapping[str, Values]) -> Mapping[str, Any]:
+        """Outputs by name from inputs by name, a batch of each."""
+
+
+class TorchRunner:
+    """A torch network as it stands.
+
+    Args:
+        network: A module in evaluation mode, or a function of one; its parameters are the inputs' names. It gives a
+            mapping, a named tuple, or one tensor, which is called ``"output"``.
+        device: Where it is.
+        dtype: Precision of its inputs; whole numbers and masks keep their type.
+    """
+
+    def __init__(self, network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype) -> None:
+        self.network, self.device, self.dtype = network, device, dtype
+
+    def run(self, inputs: Mapping[str, Values]) -> Mapping[str, Any]:
+        """See :meth:`Runner.run`; the outputs are on the network's device."""
+        with torch.inference_mode():
+            found = self.network(**{k: place(v, self.device, self.dtype) for k, v in inputs.items()})
+        if isinstance(found, torch.Tensor):
+            return {"output": found}
+        named: Mapping[str, Any] = found if isinstance(found, Mapping) else found._asdict()
+        return named
+
+
+def place(values: Values, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A batch on a device; floating point in ``dtype``, images (B, C, H, W) with their channels last.
+
+    What is there already is not copied.
+    """
+    batch = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    if not batch.is_floating_point():
+        return batch.to(device)
+    batch = batch.to(device, dtype)
+    return batch.to(memory_format=torch.channels_last) if batch.ndim == 4 else batch
