@@ -30,6 +30,7 @@ from fracture.hip.spec import NMS_IOU, LocalizerSpec, Rules
 from fracture.iou import iou
 from fracture.models.starting_points import InitReport
 from fracture.preprocess import Geometry
+from fracture.wing.runner import Runner, TorchRunner
 
 __all__ = ["NMS_IOU", "Found", "LocalizerModel", "Rules", "build_localizer", "choose", "initialize_localizer", "locate"]
 
@@ -234,7 +235,9 @@ def choose(candidates: Sequence[tuple[int, float, Box]], size: tuple[int, int], 
     return tuple(chosen[side] for side in ("right", "left") if side in chosen)
 
 
-def locate(model: LocalizerModel, planes: Tensor, geometry: Geometry, rules: Rules) -> tuple[Found, ...]:
+def locate(
+    model: LocalizerModel, planes: Tensor, geometry: Geometry, rules: Rules, runner: Runner | None = None
+) -> tuple[Found, ...]:
     """The hips of one film: the network, suppression, the rules. Training, evaluation and use all come through here.
 
     Args:
@@ -242,6 +245,7 @@ def locate(model: LocalizerModel, planes: Tensor, geometry: Geometry, rules: Rul
         planes: (1, 3, H, W), on the model's device and in its precision; see :func:`fracture.hip.crops.rgb_input`.
         geometry: From the film to the planes.
         rules: Which candidates are hips.
+        runner: Runs the model, torch where left out.
 
     Returns:
         As :func:`choose`, in source pixels.
@@ -249,8 +253,10 @@ def locate(model: LocalizerModel, planes: Tensor, geometry: Geometry, rules: Rul
     Raises:
         ModelError: Planes of another shape.
     """
+    runner = runner or TorchRunner(model, device=planes.device, dtype=planes.dtype)
+    output = HeadOutput(**runner.run({"x": planes}))
     with torch.inference_mode():
-        found = model.candidates(model(planes), iou=rules.iou, least=rules.score)[0]
+        found = model.candidates(output, iou=rules.iou, least=rules.score)[0]
     boxes = geometry.boxes_to_source(np.array([box for *_, box in found]).reshape(-1, 4)).tolist()
     placed = [(side, score, (b[0], b[1], b[2], b[3])) for (side, score, _), b in zip(found, boxes, strict=True)]
     return choose(placed, geometry.source_size, rules)

@@ -37,6 +37,7 @@ from fracture.preprocess import Geometry, letterbox
 from fracture.wing.reader import FilmReader, Taken, check_options
 from fracture.wing.result import Box as ScoredBox
 from fracture.wing.result import Failure
+from fracture.wing.runner import TorchRunner, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +92,8 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         self.localizer = _ready(localizer, device).to(dtype)
         self.classifier = _ready(classifier, device)
         self.classifier.trunk.to(dtype)
+        self._localizer = TorchRunner(self.localizer, device=device, dtype=dtype)
+        self._classifier = TorchRunner(self.classifier.features, device=device, dtype=dtype)
         self.preprocess = card.localizer.preprocess_spec
         self.rules = card.localizer.chosen_by
         self.crop = card.classifier.crop_spec
@@ -192,9 +195,8 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
 
     def best_score(self, radiograph: Radiograph) -> float:
         """The highest score of any box on a film, whatever the rules; for the self-test."""
-        with torch.inference_mode():
-            output = self.localizer(self._tensor([self.prepare(radiograph).planes]))
-        return float(torch.sigmoid(output.class_logits).max())
+        output = self._localizer.run({"x": self.prepare(radiograph).planes[None]})
+        return float(torch.sigmoid(output["class_logits"]).max())
 
     def prepare(self, radiograph: Radiograph) -> LocalizerInput:
         """Preprocess one film for the localizer.
@@ -225,7 +227,8 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         )
 
     def _localize(self, inputs: LocalizerInput) -> tuple[Found, ...]:
-        return locate(self.localizer, self._tensor([inputs.planes]), inputs.geometry, self.rules)
+        planes = place(inputs.planes[None], self.device, self.dtype)
+        return locate(self.localizer, planes, inputs.geometry, self.rules, self._localizer)
 
     def _hips(self, radiograph: Radiograph, inputs: LocalizerInput) -> list[tuple[Hip, torch.Tensor]]:
         """Each hip with its last map."""
@@ -260,8 +263,9 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
 
     def _judge_crops(self, crops: Sequence[Crop]) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float64]]:
         """Last maps (n, channels, h, w), heatmaps (n, 6, h, w), probabilities (n, 6)."""
-        with torch.inference_mode():
-            features = self.classifier.features(self._tensor([rgb_input(crop.pixels, crop.mask) for crop in crops]))
+        features = self._classifier.run({"x": np.stack([rgb_input(crop.pixels, crop.mask) for crop in crops])})[
+            "output"
+        ]
         logits, maps = grad_cam(self.classifier, features)
         probabilities = torch.softmax(logits.double(), dim=1)
         return features, maps.cpu().numpy(), probabilities.cpu().numpy()
@@ -276,11 +280,6 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         else:
             values = fuse([list(hip.probabilities.values()) for hip, _ in seen], "or" if fusion == "or" else "mean")
         return replace(best, probabilities=dict(zip(CLASSES, values.tolist(), strict=True)), views=len(seen))
-
-    def _tensor(self, planes: Sequence[NDArray[np.float32]]) -> torch.Tensor:
-        stacked = planes[0][None] if len(planes) == 1 else np.stack(planes)  # one film's planes are not copied
-        batch = torch.from_numpy(stacked).to(self.device, self.dtype)
-        return batch.to(memory_format=torch.channels_last)
 
 
 def load_networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]:

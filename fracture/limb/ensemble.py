@@ -7,10 +7,10 @@ its score is calibrated before the average (our choice; the card says whether).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,19 +20,19 @@ from fracture.errors import ConfigurationError
 from fracture.limb.card import Calibration, MemberCard
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.limb.store import Weights
-from fracture.models import MAP_STRIDE, FractureModel, build_model
+from fracture.models import MAP_STRIDE, FractureModel, ModelOutput, build_model
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.wing.distribution import FeatureDistribution
+from fracture.wing.runner import TorchRunner, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.io.radiograph import Radiograph
-    from fracture.models import ModelOutput
 
 __all__ = ["Ensemble", "EnsembleOutput", "Member", "PreparedFilm"]
 
@@ -139,6 +139,11 @@ class Ensemble:
         self.real_films = real_films
         self.specs = tuple(dict.fromkeys(member.preprocess for member in members))
         self._spec_of = tuple(self.specs.index(member.preprocess) for member in members)
+        watched = None if real_films is None else real_films[0]
+        self._runners = [
+            TorchRunner(_with_features(m.model) if m.name == watched else m.model, device=device, dtype=dtype)
+            for m in members
+        ]
 
     @classmethod
     def load(cls, weights: Weights, *, device: str = "auto", precision: Precision = "auto") -> Ensemble:
@@ -171,11 +176,12 @@ class Ensemble:
             )
         with torch.inference_mode():
             inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
-            judged = [
-                self._judge(member, *inputs[index]) for member, index in zip(self.members, self._spec_of, strict=True)
+            found = [
+                dict(runner.run({"planes": inputs[index][0], "mask": inputs[index][1]}))
+                for runner, index in zip(self._runners, self._spec_of, strict=True)
             ]
-            outputs = [output for output, _ in judged]
-            distances = next((found for _, found in judged if found is not None), None)
+            features = next((one.pop("pooled") for one in found if "pooled" in one), None)
+            outputs = [ModelOutput(**one) for one in found]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
             maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
             extents = [_numpy(o.extents) if o.extents is not None else None for o in outputs]
@@ -197,8 +203,9 @@ class Ensemble:
         ]
         if told:
             averaged = [replace(one, told=tuple(of[i] for of in told)) for i, one in enumerate(averaged)]
-        if distances is None:
+        if features is None or self.real_films is None:
             return averaged
+        distances = self.real_films[1].distance(features)
         return [replace(one, input_distance=float(d)) for one, d in zip(averaged, distances, strict=True)]
 
     def features(self, films: Sequence[PreparedFilm], member: str) -> NDArray[np.float64]:
@@ -214,26 +221,17 @@ class Ensemble:
         """
         for index, own in zip(self._spec_of, self.members, strict=True):
             if own.name == member:
-                with torch.inference_mode():
-                    planes, mask = self.tensors([film.inputs[index] for film in films])
-                    return _pooled(own.model.features(planes, mask).skip, mask)
+                planes, mask = self.tensors([film.inputs[index] for film in films])
+                runner = TorchRunner(_with_features(own.model), device=self.device, dtype=self.dtype)
+                pooled: NDArray[np.float64] = runner.run({"planes": planes, "mask": mask})["pooled"]
+                return pooled
         raise ConfigurationError("no such member", got=member, allowed=[own.name for own in self.members])
-
-    def _judge(
-        self, member: Member, planes: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[ModelOutput, NDArray[np.float64] | None]:
-        """A member's output, and the films' distances where it is the one that the input check looks at."""
-        if self.real_films is None or self.real_films[0] != member.name:
-            return member.model(planes, mask), None
-        features = member.model.features(planes, mask)  # the two halves of the same forward pass
-        return member.model.decide(features), self.real_films[1].distance(_pooled(features.skip, mask))
 
     def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
         """Planes (B, C, H, W) and mask (B, 1, H, W) of equally shaped films, on the device and in its precision."""
-        planes = torch.from_numpy(np.stack([prepared.planes for prepared in batch]))
-        mask = torch.from_numpy(np.stack([prepared.mask for prepared in batch])[:, None])
-        planes = planes.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        return planes, mask.to(self.device)
+        planes = np.stack([prepared.planes for prepared in batch])
+        mask = np.stack([prepared.mask for prepared in batch])[:, None]
+        return place(planes, self.device, self.dtype), place(mask, self.device, self.dtype)
 
     @staticmethod
     def _regions(member: Member, output: ModelOutput) -> dict[str, NDArray[np.float64]]:
@@ -315,6 +313,16 @@ def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str
     (model,) = (member.model for member in members if member.name == name)  # the card's schema sees to it
     tensors = weights.tensors(check)
     return name, FeatureDistribution.from_tensors(tensors, size=model.backbone.skip_channels, source=str(path))
+
+
+def _with_features(model: FractureModel) -> Callable[..., dict[str, Any]]:
+    """The model, with what the input check looks at beside its output: the two halves of the same forward pass."""
+
+    def run(planes: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+        features = model.features(planes, mask)
+        return {**model.decide(features)._asdict(), "pooled": _pooled(features.skip, mask)}
+
+    return run
 
 
 def _pooled(features: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float64]:
