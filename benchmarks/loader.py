@@ -25,8 +25,10 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.models import build_model
 from fracture.training.cache import FilmCache
 from fracture.training.config import MemberConfig, load_recipe
-from fracture.training.dataset import Films, training_steps
+from fracture.training.dataset import Films
 from fracture.training.loop import Loop
+from fracture.training.member import MemberStage
+from fracture.training.stage import training_steps
 
 
 def drawn(folder: Path, number: int) -> AnnotatedSet:
@@ -95,7 +97,7 @@ def measure(annotated: AnnotatedSet, config: MemberConfig, folder: Path, number:
     timed("loader, 1 worker thread", number, lambda: load(1))
 
     model = build_model(config.model.replace(regions=films.regions), seed=0)
-    loop = Loop(model, config, films, None, folder / "run", device=torch.device("cpu"))
+    loop = Loop(MemberStage(model, config, {"train": films}, torch.device("cpu")), folder / "run")
     loop.saved = time.monotonic()
     steps = list(training_steps(films, 0, batch=config.batch, micro_batch=config.micro_batch))
 

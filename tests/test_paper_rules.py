@@ -15,6 +15,7 @@ from torch import nn
 
 from fracture.data import cli as data_cli
 from fracture.data.cohort import sample_test_set
+from fracture.errors import TrainingError
 from fracture.evaluation.report import Settings
 from fracture.hip import evaluation, training_data
 from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film
@@ -22,8 +23,9 @@ from fracture.hip.classifier import allowed_mask, class_weights
 from fracture.hip.readers import Readings, margin_of, reading_times
 from fracture.hip.training_config import ClassifierConfig, HipSampling
 from fracture.hip.training_data import HipPictures, Picture, presentations
-from fracture.hip.training_loop import HipLoop
 from fracture.hip.training_stages import ClassifierStage
+from fracture.training.loop import Loop
+from fracture.training.stage import Stage, Tuned
 
 
 def _default(function: Any, name: str) -> Any:
@@ -46,19 +48,19 @@ def test_krogue_resamples_two_thousand_times() -> None:
 
 def test_krogue_weighs_the_loss_by_class() -> None:
     classes = [("normal",)] * 8 + [("arthroplasty",)] * 2
-    pictures: Any = SimpleNamespace(items=[SimpleNamespace(allowed=one) for one in classes])
+    pictures: Any = SimpleNamespace(part=(), items=[SimpleNamespace(allowed=one) for one in classes])
     logits = torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
     allowed = allowed_mask(classes)
 
     def stage(**changes: Any) -> ClassifierStage:
         config = ClassifierConfig.from_dict(changes)
         model: Any = lambda planes: logits  # noqa: E731
-        return ClassifierStage(model, config, pictures, None, torch.device("cpu"))
+        return ClassifierStage(model, config, {"train": pictures}, torch.device("cpu"))
 
     paper = stage()
     assert torch.equal(paper.weights, class_weights(allowed))
     batch = (torch.zeros(10, 3, 8, 8), allowed)
-    loss = paper.losses(batch, torch.device("cpu"), torch.contiguous_format)["cross_entropy"]
+    loss = paper.losses(batch, [10.0])["cross_entropy"]
     labels = allowed.int().argmax(dim=1)
     each = nn.functional.cross_entropy(logits, labels, weight=class_weights(allowed), reduction="none")
     torch.testing.assert_close(loss, each.mean())
@@ -75,36 +77,53 @@ class _Toy(nn.Module):
         return {"trunk": [], "heads": list(self.parameters())}
 
 
-class _Stage:
-    """The least that the loop trains: a line through two pictures."""
-
-    terms = ("square",)
-
-    def __init__(self) -> None:
-        self.model = _Toy()
-        self.pictures = self
-
-    def order(self, epoch: int) -> list[Picture]:
+class _Pictures:
+    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
         return [Picture(0, 0, 1), Picture(1, 0, 2)]
 
     def make(self, picture: Picture) -> torch.Tensor:
         return torch.tensor([float(picture.item), 1.0])
 
+    def source(self, picture: Picture) -> str:
+        return f"{picture.item}.png"
+
+    def size(self, made: torch.Tensor) -> tuple[int, ...]:
+        return tuple(made.shape)
+
     def collate(self, made: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.stack(list(made))
 
-    def losses(self, batch: torch.Tensor, device: Any, layout: Any) -> dict[str, torch.Tensor]:
-        return {"square": self.model.last(batch).square().mean()}
 
-    def tune(self) -> tuple[None, dict[str, Any]]:
-        return None, {}
+class _Line(Stage):
+    """The least that the loop trains: a line through two pictures."""
+
+    def losses(self, batch: torch.Tensor, totals: Sequence[float]) -> dict[str, torch.Tensor]:
+        return {"loss": self.model.last(batch).square().sum() / totals[0]}
+
+    def tune(self) -> Tuned:
+        return Tuned(None)
+
+    def judge(self, folder: Path) -> dict[str, Any]:
+        return {}
+
+
+def _loop(config: ClassifierConfig, folder: Path) -> Loop:
+    return Loop(_Line(_Toy(), config, _Pictures(), {}, torch.device("cpu")), folder)
+
+
+def test_any_stage_names_the_films_that_diverged(tmp_path: Path) -> None:
+    loop = _loop(ClassifierConfig.from_dict({"loop": {"epochs": 1, "batch": 2, "workers": 0}}), tmp_path)
+    torch.nn.init.constant_(loop.model.last.bias, float("inf"))
+    with pytest.raises(TrainingError, match=r"not finite; got loss inf, gradient norm .*; films [01]\.png, [01]\.png;"):
+        loop.run()
+    assert (tmp_path / "latest.safetensors").exists()
 
 
 def test_krogue_lowers_the_rate_by_a_tenth_after_each_epoch(tmp_path: Path) -> None:
     config = ClassifierConfig.from_dict(
         {"optimizer": {"lr": 1e-3, "decay": 0.9}, "loop": {"epochs": 4, "batch": 1, "workers": 0}}
     )
-    state = HipLoop(_Stage(), config, tmp_path, device=torch.device("cpu")).run()
+    state = _loop(config, tmp_path).run()
     assert [row["lr"] for row in state.history] == pytest.approx([1e-3, 9e-4, 8.1e-4, 7.29e-4])
 
 

@@ -16,11 +16,9 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from fracture.cli.run import Task
     from fracture.data.records import AnnotatedSet
-    from fracture.models.devices import Precision
+    from fracture.limb.ensemble import Precision
 
 __all__ = ["hip"]
-
-EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes on
 
 hip = typer.Typer(
     name="hip",
@@ -114,12 +112,9 @@ def train(
     """Train localizer and classifier. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
     from fracture.hip.training import train as run
     from fracture.hip.training_config import STAGES, load_hip_recipe
-    from fracture.training.cli import changes_of
+    from fracture.training.cli import changes_of, stopped
 
-    changes = changes_of(STAGES, init, set_)
-    for table in changes.values():
-        if cache is not None:
-            table.setdefault("loop", {})["cache"] = cache
+    changes = changes_of(STAGES, init or (), set_ or (), cache)
     loaded = load_hip_recipe(recipe).replace(changes)
     result = run(
         loaded,
@@ -136,8 +131,7 @@ def train(
     if result.weights is not None:
         typer.echo(f"weights: {result.weights}")
     if not result.finished:
-        typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        stopped()
 
 
 @hip.command("evaluate")

@@ -168,7 +168,7 @@ def _short(training: Mapping[str, Any]) -> dict[str, Any]:
     that it ran on: they mean nothing elsewhere."""
     kept = {key: value for key, value in training.items() if key not in ("history", "hips", "license", "attribution")}
     config = kept["config"]
-    kept["config"] = {**config, "init": Path(config["init"]).name, "loop": {**config["loop"], "cache": None}}
+    kept["config"] = {**config, "init": Path(config["init"]).name, "data": {"cache": None}}
     start = kept.get("start", {})
     kept["start"] = {key: value for key, value in start.items() if not isinstance(value, list)}
     return kept

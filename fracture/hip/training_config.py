@@ -10,53 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import Field, InstanceOf, model_validator
 
 from fracture.errors import ConfigurationError, FractureError
 from fracture.hip.augment import FilmAugmentation, HipAugmentation
 from fracture.hip.crops import CropSpec
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
-from fracture.training.config import OptimizerConfig, SplitConfig, flat_table, merge_tables, read_recipe
+from fracture.training.config import Section, SplitConfig, StageConfig, StageLoop, merge_tables, read_recipe
+from fracture.training.config import recipe_names as shipped_names
 
-__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "StageConfig", "load_hip_recipe", "recipe_names"]
+__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe", "recipe_names"]
 
 RECIPES = Path(__file__).parent / "recipes"
 STAGES = ("localizer", "classifier")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HipOptimizer(OptimizerConfig):
-    """Adam and what surrounds it, with the paper's decay."""
-
-    decay: float = Field(
-        default=1.0, gt=0, le=1, description="factor on the rate after each epoch; paper: 0.9, per epoch is our reading"
-    )
-
-
-class HipLoop(_Section):
-    """Length, batches, precision, safety."""
-
-    epochs: int = Field(default=100, ge=1, le=10**6, description="at most; paper: until patience ends it")
-    patience: int | None = Field(default=10, ge=1, description="paper: 10 epochs without gain; None: all epochs")
-    steps_per_epoch: int | None = Field(default=None, ge=1, description="None: every training picture once")
-    batch: int = Field(default=25, ge=1, description="paper: 25 hips, 16 films")
-    micro_batch: int | None = Field(default=None, ge=1, description="pictures per forward pass; None: the batch")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="paper: none stated")
-    channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
-    workers: int = Field(default=1, ge=0, description="threads that prepare pictures; 0 prepares between the steps")
-    threads: int | None = Field(default=None, ge=1, description="torch threads; None leaves torch's choice")
-    checkpoint_minutes: float = Field(default=5.0, gt=0, description="work that a power cut may cost")
-    cache: str | None = Field(default=None, description="folder of prepared films; default below the user's cache")
-    tune_every: int = Field(default=1, ge=1, description="epochs between two looks at the tuning part")
-
-
-class HipSampling(_Section):
+class HipSampling(Section):
     """Which pictures an epoch presents."""
 
     balanced: bool = Field(
@@ -82,61 +54,41 @@ class HipSampling(_Section):
         return self
 
 
-class StageConfig(_Section):
-    """What the training of either stage is made of."""
+class HipLoop(StageLoop):
+    """Length, batches, precision, safety; ``batch`` left out is 25."""
 
-    seed: int = Field(default=0, ge=0, description="every random draw derives from it")
-    init: str = Field(default="random", description="random, or a safetensors file (ImageNet, COCO, an earlier run)")
+    epochs: int = Field(default=100, ge=1, le=10**6, description="at most; paper: until patience ends it")
+
+
+class _HipConfig(StageConfig):
+    """What the training of either stage is made of, with the paper's split and length."""
+
+    BATCH: ClassVar[int] = 25
+
     split: SplitConfig = SplitConfig(shares={"train": 0.60, "tune": 0.25, "validation": 0.15})
-    optimizer: HipOptimizer = HipOptimizer()
     loop: HipLoop = HipLoop()
     sampling: HipSampling = HipSampling()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
-        values = self.model_dump(mode="python", exclude=set(_SPECS))
-        values["optimizer"]["betas"] = list(self.optimizer.betas)
-        for name in _SPECS:
-            if (spec := getattr(self, name, None)) is not None:
-                values[name] = spec.to_dict()
-        return values
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """A configuration from nested tables.
-
-        Raises:
-            ConfigurationError: Unknown keys or illegal values, all of them named at once.
-        """
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
-            raise ConfigurationError(
-                f"the configuration of the training has {len(faults)} fault(s)",
-                got="; ".join(faults),
-                hint="see fracture/hip/training_config.py for every key, its default and its reason",
-            ) from None
-
-    def differences(self, other: Self) -> list[str]:
-        """Settings that decide the weights and differ, as ``section.key``."""
-        mine, others = flat_table(self.to_dict()), flat_table(other.to_dict())
-        return sorted(key for key in {*mine, *others} - _FREE if mine.get(key) != others.get(key))
+def _preprocess(data: Mapping[str, Any]) -> PreprocessSpec:
+    own = {"size": 640, "shape": "stride", "enlarge": False, "version": PREPROCESS_VERSION}
+    return PreprocessSpec.from_dict({**own, **data})
 
 
-class LocalizerConfig(StageConfig):
+class LocalizerConfig(_HipConfig):
     """Stage one."""
+
+    SPECS: ClassVar[Mapping[str, Any]] = {
+        "model": LocalizerSpec.from_dict,
+        "preprocess": _preprocess,
+        "augmentation": FilmAugmentation.from_dict,
+        "rules": Rules.from_dict,
+    }
 
     model: InstanceOf[LocalizerSpec] = LocalizerSpec()
     preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec(size=640, shape="stride", enlarge=False)
     augmentation: InstanceOf[FilmAugmentation] = FilmAugmentation()
     rules: InstanceOf[Rules] = Rules()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tables(cls, values: Any) -> Any:
-        return _with_specs(values, model=LocalizerSpec.from_dict, preprocess=_preprocess,
-                           augmentation=FilmAugmentation.from_dict, rules=Rules.from_dict)  # fmt: skip
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -148,8 +100,14 @@ class LocalizerConfig(StageConfig):
         return self
 
 
-class ClassifierConfig(StageConfig):
+class ClassifierConfig(_HipConfig):
     """Stage two."""
+
+    SPECS: ClassVar[Mapping[str, Any]] = {
+        "model": ClassifierSpec.from_dict,
+        "crop": CropSpec.from_dict,
+        "augmentation": HipAugmentation.from_dict,
+    }
 
     model: InstanceOf[ClassifierSpec] = ClassifierSpec()
     crop: InstanceOf[CropSpec] = CropSpec()
@@ -158,12 +116,6 @@ class ClassifierConfig(StageConfig):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="paper: none")
     select: Literal["accuracy", "loss"] = Field(default="accuracy", description="what stops; paper: accuracy")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _tables(cls, values: Any) -> Any:
-        return _with_specs(values, model=ClassifierSpec.from_dict, crop=CropSpec.from_dict,
-                           augmentation=HipAugmentation.from_dict)  # fmt: skip
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.sampling.views > 1 and self.model.fusion != "attention":
@@ -171,26 +123,6 @@ class ClassifierConfig(StageConfig):
                 "sampling.views above 1 trains the attention over views", hint="set model.fusion = 'attention'"
             )
         return self
-
-
-_SPECS = ("model", "preprocess", "crop", "augmentation", "rules")
-# Settings that may change between a run and its continuation: they decide where and how fast, not what.
-_FREE = frozenset({"loop.workers", "loop.checkpoint_minutes", "loop.threads", "loop.cache"})
-
-
-def _preprocess(data: Mapping[str, Any]) -> PreprocessSpec:
-    own = {"size": 640, "shape": "stride", "enlarge": False, "version": PREPROCESS_VERSION}
-    return PreprocessSpec.from_dict({**own, **data})
-
-
-def _with_specs(values: Any, **readers: Any) -> Any:
-    """Tables become the frozen records that the networks are built from."""
-    if not isinstance(values, Mapping):
-        return values
-    return {
-        key: readers[key](value) if key in readers and isinstance(value, Mapping) else value
-        for key, value in values.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -270,4 +202,4 @@ def load_hip_recipe(source: HipRecipe | str | Path | Mapping[str, Any]) -> HipRe
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that are shipped."""
-    return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
+    return shipped_names(RECIPES)

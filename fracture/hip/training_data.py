@@ -122,9 +122,18 @@ class FilmPictures:
         self.part, self.cache, self.config = part, cache, config
         self.keys = [(set_of(film), "+".join(sorted(film.regions)) or "none") for film in part]
 
-    def order(self, epoch: int) -> list[Picture]:
+    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
         """The pictures of an epoch."""
-        return presentations(self.keys, self.config.sampling, 1, seed=self.config.seed, epoch=epoch)
+        number = epoch * 1000 + turn
+        return presentations(self.keys, self.config.sampling, 1, seed=self.config.seed, epoch=number)
+
+    def source(self, picture: Picture) -> str:
+        """The film's name."""
+        return self.part[picture.item].source
+
+    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
+        """Of the planes."""
+        return tuple(made[0].shape)
 
     def targets(self, film: Film, boxes_to_network: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes (n, 4) in network pixels and sides (n,)."""
@@ -180,7 +189,7 @@ class HipPictures:
     """
 
     def __init__(self, part: AnnotatedSet, cache: PatchCache, config: ClassifierConfig) -> None:
-        self.cache, self.config = cache, config
+        self.part, self.cache, self.config = part, cache, config
         self.items = [
             HipItem(part.image_path(film), film.source, film.group, set_of(film), hip)
             for film in part
@@ -194,9 +203,18 @@ class HipPictures:
         self.reach = deeper * max(config.augmentation.reach, config.crop.margin)
         self.least = config.crop.size if config.crop.fit == "native" else 0
 
-    def order(self, epoch: int) -> list[Picture]:
+    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
         """The pictures of an epoch."""
-        return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=epoch)
+        number = epoch * 1000 + turn
+        return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=number)
+
+    def source(self, picture: Picture) -> str:
+        """The film's name."""
+        return self.items[picture.item].source
+
+    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
+        """Of the planes."""
+        return tuple(made[0].shape)
 
     def patch(self, item: HipItem) -> tuple[NDArray[np.float32], Box]:
         """The native pixels around a hip and its box among them, as far as the box decides the crop."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["changes_of", "train"]
+__all__ = ["changes_of", "stopped", "train"]
 
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes on
 
@@ -40,11 +40,7 @@ def train(
     from fracture.training import train as run
 
     loaded = load_recipe(recipe)
-    names = [config.name for config in loaded.members]
-    changes = changes_of(names, init, set_)
-    for table in changes.values():
-        if cache is not None:
-            table.setdefault("data", {})["cache"] = cache
+    changes = changes_of([config.name for config in loaded.members], init or (), set_ or (), cache)
     loaded = Recipe(loaded.name, tuple(config.replace(changes[config.name]) for config in loaded.members))
     result = run(loaded, data, out=out, members=tuple(member or ()), device=device, progress=not quiet)
     for one in result.members:
@@ -53,20 +49,30 @@ def train(
         )
         typer.echo(f"{one.name}: {one.weights}" + (f" ({aucs})" if aucs else ""))
     if not result.finished:
-        typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        stopped()
 
 
-def changes_of(names: Iterable[str], init: list[str] | None, settings: list[str] | None) -> dict[str, dict[str, Any]]:
-    """What ``--init`` and ``--set`` change, as a table for each member of a recipe, or each stage.
+def changes_of(
+    names: Sequence[str], starts: Sequence[str], settings: Sequence[str], cache: str | None
+) -> dict[str, dict[str, Any]]:
+    """What ``--init``, ``--set`` and ``--cache`` change, as nested tables by member or stage.
 
     Raises:
-        ConfigurationError: A setting that is not of the form ``section.key=value``, or no such member.
+        ConfigurationError: Not of the form ``section.key=value``, or no such member or stage.
     """
     changes: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for text in [*(f"{_target(i)}init={_value(i)}" for i in init or []), *(settings or [])]:
+    for text in [*(f"{_target(start)}init={_value(start)}" for start in starts), *settings]:
         _put(changes, text)
+    if cache is not None:
+        for table in changes.values():
+            table.setdefault("data", {})["cache"] = cache
     return changes
+
+
+def stopped() -> NoReturn:
+    """Say that a signal ended the training, and leave."""
+    typer.echo("stopped as asked; everything is saved, and the same command resumes it", err=True)
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _target(text: str) -> str:

@@ -26,10 +26,10 @@ Every default has its reason in the field's description; "paper" is Jones et al.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
@@ -41,6 +41,7 @@ from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 
 __all__ = [
     "AugmentationConfig",
+    "CacheConfig",
     "CropsConfig",
     "DataConfig",
     "LoopConfig",
@@ -49,9 +50,14 @@ __all__ = [
     "OptimizerConfig",
     "Recipe",
     "SamplingConfig",
+    "Section",
     "SplitConfig",
+    "StageConfig",
+    "StageLoop",
     "WindowsConfig",
     "load_recipe",
+    "merge_tables",
+    "read_recipe",
     "recipe_names",
 ]
 
@@ -59,11 +65,19 @@ RECIPES = Path(__file__).parent / "recipes"
 _LARGEST_RECIPE = 2**20  # bytes; a recipe is text that people write
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a recipe: unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataConfig(_Section):
+class CacheConfig(Section):
+    """Where prepared films are kept."""
+
+    cache: str | None = Field(default=None, description="folder of prepared films; default is below the user's cache")
+
+
+class DataConfig(CacheConfig):
     """Where the films are and how they are kept."""
 
     path: str | None = Field(default=None, description="the annotated set; usually given on the command line instead")
@@ -71,7 +85,6 @@ class DataConfig(_Section):
     options: dict[str, Any] = Field(
         default={}, description="of the reader, as region or fracture_classes; docs/training.md lists them"
     )
-    cache: str | None = Field(default=None, description="folder of prepared films; default is below the user's cache")
     pixels: Literal["uint16", "uint8"] = Field(
         default="uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"
     )
@@ -80,7 +93,7 @@ class DataConfig(_Section):
     )
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """Which films are trained on. Parts are ``train``, ``tune`` (stops the training) and ``validation``."""
 
     file: str | None = Field(default=None, description="a split file that was made before; wins over the other fields")
@@ -104,7 +117,7 @@ class SplitConfig(_Section):
         return self
 
 
-class SamplingConfig(_Section):
+class SamplingConfig(Section):
     """Which films an epoch presents; the fields of :class:`fracture.data.sampling.SamplingSpec`."""
 
     balanced_epochs: int = Field(default=10, ge=0, description="paper: the first 10 epochs are balanced")
@@ -122,7 +135,7 @@ class SamplingConfig(_Section):
     )
 
 
-class AugmentationConfig(_Section):
+class AugmentationConfig(Section):
     """Switch for the paper's augmentation; the magnitudes live in :mod:`fracture.data.augment`."""
 
     enabled: bool = Field(default=True, description="paper: rotation, flips, gamma, contrast, translation, zoom")
@@ -142,7 +155,7 @@ class AugmentationConfig(_Section):
         return AugmentSpec.from_dict(self.settings) if self.enabled else None
 
 
-class CropsConfig(_Section):
+class CropsConfig(Section):
     """Epochs at the beginning that present parts of films; see :mod:`fracture.training.crops`."""
 
     epochs: int = Field(default=0, ge=0, description="paper: none; ours needs them where films are few")
@@ -154,7 +167,7 @@ class CropsConfig(_Section):
     )
 
 
-class ExtentsConfig(_Section):
+class ExtentsConfig(Section):
     """Epochs at the end in which the extent head learns alone, on parts of films as in :class:`CropsConfig`. All ours.
 
     Everything else is then frozen, so that scores and maps stay what they were, and a step costs a forward pass.
@@ -164,7 +177,7 @@ class ExtentsConfig(_Section):
     lr: float = Field(default=1e-3, gt=0, description="a new head on features that stand")
 
 
-class WindowsConfig(_Section):
+class WindowsConfig(Section):
     """Windows at many sizes instead of whole films, in all epochs; see :mod:`fracture.training.windows`. All ours."""
 
     size: int = Field(default=0, ge=0, multiple_of=32, description="side in network pixels; 0: whole films")
@@ -199,7 +212,7 @@ class WindowsConfig(_Section):
         return AppearanceSpec.from_dict(self.looks)
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """The joint loss; see :mod:`fracture.training.loss`."""
 
     localization: float | None = Field(
@@ -244,7 +257,7 @@ class LossConfig(_Section):
     )
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """Adam and what surrounds it."""
 
     name: Literal["adam", "adamw"] = Field(default="adam", description="paper: Adam")
@@ -255,6 +268,9 @@ class OptimizerConfig(_Section):
     schedule: Literal["constant", "cosine"] = Field(default="constant", description="paper: none stated")
     warmup_steps: int = Field(default=0, ge=0, description="paper: none stated; linear from zero where set")
     final_lr: float = Field(default=0.01, ge=0, le=1, description="share of lr that the cosine ends at")
+    decay: float = Field(
+        default=1.0, gt=0, le=1, description="factor on the rate after each epoch; paper: none; hips: 0.9 (Krogue 2020)"
+    )
     clip_norm: float | None = Field(
         default=None, gt=0, description="paper: none; a bound on the gradient's norm where set"
     )
@@ -267,39 +283,132 @@ class OptimizerConfig(_Section):
     freeze_stages: int = Field(default=0, ge=0, description="stages from the input on that do not learn; 0: all learn")
 
 
-class LoopConfig(_Section):
-    """Length, batches, precision, safety."""
+class StageLoop(Section):
+    """Length, batches, precision and safety of any training."""
 
-    epochs: int = Field(default=30, ge=0, le=10**6, description="paper: at most 30; 0: only the epochs of [extents]")
+    epochs: int = Field(default=30, ge=1, le=10**6, description="at most")
     patience: int | None = Field(
-        default=10, ge=1, description="paper: stop after 10 epochs without gain on the tuning part"
+        default=10, ge=1, description="both papers: stop after 10 epochs without gain on the tuning part; None: never"
     )
-    batch: int | None = Field(default=None, ge=1, description="None: paper's 48, or 32 for models with attention")
+    steps_per_epoch: int | None = Field(default=None, ge=1, description="None: every picture of the order once")
+    tune_every: int = Field(default=1, ge=1, description="epochs between two looks at the tuning part")
+    batch: int | None = Field(default=None, ge=1, description="pictures per optimizer step")
     micro_batch: int | None = Field(
-        default=None, ge=1, description="films per forward pass; None: the whole batch. Changes batch statistics"
+        default=None, ge=1, description="pictures per forward pass; None: the whole batch. Changes batch statistics"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="float32", description="paper: none stated; auto: bfloat16 where the processor multiplies in it"
     )
     channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
-    compile: bool = Field(default=False, description="torch.compile costs minutes at the start and varies with shapes")
     workers: int = Field(default=1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
     threads: int | None = Field(default=None, ge=1, description="torch threads; None leaves torch's choice")
     checkpoint_minutes: float = Field(default=5.0, gt=0, description="work that a power cut may cost")
+    tensorboard: bool = Field(default=False, description="event files beside the CSV; needs the tensorboard package")
+
+
+class LoopConfig(StageLoop):
+    """What the detector's training has beside that."""
+
+    epochs: int = Field(default=30, ge=0, le=10**6, description="paper: at most 30; 0: only the epochs of [extents]")
+    batch: int | None = Field(default=None, ge=1, description="None: paper's 48, or 32 for models with attention")
+    compile: bool = Field(default=False, description="torch.compile costs minutes at the start and varies with shapes")
     checkpoint_stages: int = Field(
         default=0, ge=0, description="stages whose activations are recomputed to save memory"
     )
-    tensorboard: bool = Field(default=False, description="event files beside the CSV; needs the tensorboard package")
     overlays: int = Field(default=4, ge=0, description="films drawn with boxes and map after each epoch; 0: none")
     maps: bool = Field(default=True, description="keep the held-out films' maps, for thresholds and boxes")
 
 
-class MemberConfig(_Section):
+class StageConfig(Section):
+    """What the training of any network is set by; a wing's own adds its sections.
+
+    Attributes:
+        SPECS: Readers of the tables that become frozen records (of networks, of preprocessing), by section.
+        BATCH: Pictures per optimizer step where ``loop.batch`` is left out.
+    """
+
+    SPECS: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
+    BATCH: ClassVar[int] = 16
+
+    seed: int = Field(default=0, ge=0, description="every random draw derives from it")
+    init: str = Field(default="random", description="random, pretrained (ImageNet), or a safetensors file")
+    data: CacheConfig = CacheConfig()
+    split: SplitConfig = SplitConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loop: StageLoop = StageLoop()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        if isinstance(loop := values.get("loop"), Mapping) and "cache" in loop:  # where hips had it until 0.1
+            values["data"] = {**values.get("data", {}), "cache": loop["cache"]}
+            values["loop"] = {key: value for key, value in loop.items() if key != "cache"}
+        for name, read in cls.SPECS.items():
+            if isinstance(values.get(name), Mapping):
+                values[name] = read(values[name])
+        return values
+
+    @property
+    def batch(self) -> int:
+        """Pictures per optimizer step."""
+        return self.loop.batch or self.BATCH
+
+    @property
+    def micro_batch(self) -> int:
+        """Pictures per forward pass."""
+        return min(self.loop.micro_batch or self.batch, self.batch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        records = {name: value.to_dict() for name, value in found.items() if hasattr(value, "to_dict")}
+        return {**self.model_dump(mode="json", exclude=set(records)), **records}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """A configuration from nested tables.
+
+        Raises:
+            ConfigurationError: Unknown keys or illegal values, all of them named at once.
+            ModelError: A ``[model]`` table that no network has.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
+            raise ConfigurationError(
+                f"the training configuration has {len(faults)} fault(s)",
+                got="; ".join(faults),
+                hint=f"see {cls.__module__.replace('.', '/')}.py for every key, its default and its reason",
+            ) from None
+
+    def replace(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""
+        return self.from_dict(merge_tables(self.to_dict(), changes))
+
+    def differences(self, other: Self) -> list[str]:
+        """Settings that decide the weights and differ, as ``section.key``; a run goes on only where there are none."""
+        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        free = {f"{section}.{name}" for section, names in _FREE.items() for name in names}
+        changed = {key for key in {*mine, *others} if mine.get(key) != others.get(key)}
+        return sorted(changed - free - {"recipe"})
+
+
+# Settings that may change between a run and its continuation: they decide where and how fast, not what.
+_FREE: Mapping[str, tuple[str, ...]] = {
+    "data": ("path", "cache", "on_unreadable"),
+    "loop": ("workers", "checkpoint_minutes", "overlays", "maps", "checkpoint_stages", "threads", "tensorboard"),
+}
+
+
+class MemberConfig(StageConfig):
     """Everything about the training of one network."""
 
     name: str = Field(default="member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
     recipe: str = Field(default="", description="the recipe it is a member of")
-    seed: int = Field(default=0, ge=0, description="every random draw derives from it")
     init: str = Field(default="random", description="paper: random, no transfer learning; or pretrained, or a file")
     region_head: Literal["data", "model"] = Field(
         default="data", description="the data's regions become the region head's, or model.regions does"
@@ -307,14 +416,12 @@ class MemberConfig(_Section):
     model: InstanceOf[ModelSpec] = ModelSpec()
     preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec()
     data: DataConfig = DataConfig()
-    split: SplitConfig = SplitConfig()
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     crops: CropsConfig = CropsConfig()
     windows: WindowsConfig = WindowsConfig()
     extents: ExtentsConfig = ExtentsConfig()
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig = LoopConfig()
 
     @model_validator(mode="before")
@@ -379,53 +486,13 @@ class MemberConfig(_Section):
         """Films per optimizer step: as configured, else the paper's 48, or 32 with attention."""
         return self.loop.batch or (32 if self.attention else 48)
 
-    @property
-    def micro_batch(self) -> int:
-        """Films per forward pass."""
-        return min(self.loop.micro_batch or self.batch, self.batch)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting, as JSON knows it; ``from_dict`` is the inverse."""
-        values = self.model_dump(mode="python", exclude={"model", "preprocess"})
-        values["optimizer"]["betas"] = list(self.optimizer.betas)
-        values["windows"]["long_side"] = list(self.windows.long_side)
-        return {**values, "model": self.model.to_dict(), "preprocess": self.preprocess.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MemberConfig:
-        """A configuration from nested tables.
-
-        Raises:
-            ConfigurationError: Unknown keys or illegal values, all of them named at once.
-            ModelError: A ``[model]`` table that no network has.
-        """
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
-            raise ConfigurationError(
-                f"the training configuration has {len(faults)} fault(s)",
-                got="; ".join(faults),
-                hint="see fracture/training/config.py for every key, its default and its reason",
-            ) from None
-
-    def replace(self, changes: Mapping[str, Any]) -> MemberConfig:
-        """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""
-        return self.from_dict(merge_tables(self.to_dict(), _renewed(changes)))
-
-    def differences(self, other: MemberConfig) -> list[str]:
-        """Settings that decide the weights and differ, as ``section.key``; a run goes on only where there are none."""
-        mine, others = flat_table(self.to_dict()), flat_table(other.to_dict())
-        free = {f"{section}.{name}" for section, names in _FREE.items() for name in names}
-        changed = {key for key in {*mine, *others} if mine.get(key) != others.get(key)}
-        return sorted(changed - free - {"recipe"})
-
-
-# Settings that may change between a run and its continuation: they decide where and how fast, not what.
-_FREE: Mapping[str, tuple[str, ...]] = {
-    "data": ("path", "cache", "on_unreadable"),
-    "loop": ("workers", "checkpoint_minutes", "overlays", "maps", "checkpoint_stages", "threads", "tensorboard"),
-}
+    def replace(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with nested changes, checked again; changed model inputs bring their preprocessing channels."""
+        new = dict(changes)
+        inputs = dict(new.get("model", {})).get("inputs")
+        if inputs is not None and "channels" not in new.get("preprocess", {}):
+            new["preprocess"] = {**new.get("preprocess", {}), "channels": list(inputs)}
+        return super().replace(new)
 
 
 @dataclass(frozen=True)
@@ -517,29 +584,20 @@ def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]
         raise ConfigurationError(f"the recipe {source} cannot be read", got=error) from error
 
 
-def recipe_names() -> tuple[str, ...]:
+def recipe_names(shipped: Path = RECIPES) -> tuple[str, ...]:
     """Names of the recipes that are shipped."""
-    return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
+    return tuple(sorted(path.stem for path in shipped.glob("*.toml")))
 
 
-def flat_table(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as one, ``{"section.key": value}``; shares are one setting."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and key != "shares":
-            flat |= flat_table(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _renewed(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changed model inputs bring their preprocessing channels with them."""
-    new = dict(changes)
-    inputs = dict(new.get("model", {})).get("inputs")
-    if inputs is not None and "channels" not in new.get("preprocess", {}):
-        new["preprocess"] = {**new.get("preprocess", {}), "channels": list(inputs)}
-    return new
 
 
 def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""From annotated films to the micro-batches of an optimizer step. All draws derive from seed, epoch and place."""
+"""From annotated films to the detector's micro-batches. All draws derive from seed, epoch and place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ from fracture.training.cache import Fault, FilmCache
 from fracture.training.cell_loss import BoxTargets
 from fracture.training.config import MemberConfig
 from fracture.training.crops import choose_window
-from fracture.training.loss import Counts, Targets
+from fracture.training.loss import Targets
 from fracture.training.windows import cut_window
 
-__all__ = ["Batch", "Example", "Films", "Step", "collate", "evaluation_batches", "training_steps"]
+__all__ = ["Batch", "Example", "Films", "Place", "collate", "evaluation_batches"]
 
 _NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 
@@ -74,19 +75,12 @@ class Batch:
     geometries: tuple[Geometry, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """Micro-batches of one optimizer step (of one process).
+class Place(NamedTuple):
+    """A film's presentation in an epoch: its index in the part, the epoch, and the place in the epoch's order."""
 
-    Attributes:
-        batches: In the order they are run.
-        counts: Films in them, for the loss.
-        faults: Films that were left out because they cannot be read.
-    """
-
-    batches: tuple[Batch, ...]
-    counts: Counts
-    faults: tuple[Fault, ...]
+    index: int
+    epoch: int
+    place: int
 
 
 class Films:
@@ -106,6 +100,7 @@ class Films:
         self.seed = config.seed
         self.sampling = SamplingSpec(**config.sampling.model_dump())
         self.augmentation = config.augmentation.spec()
+        self.skip_unreadable = config.data.on_unreadable == "skip"
         self.crops = config.crops
         self.windows = config.windows
         self.shape = config.loss.target_shape
@@ -115,9 +110,36 @@ class Films:
     def __len__(self) -> int:
         return len(self.part)
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """Indices of the films in the order of one epoch."""
-        return epoch_order(self.part.films, self.sampling, seed=self.seed, epoch=epoch)
+    def order(self, epoch: int, turn: int = 0) -> list[Place]:
+        """The presentations of one epoch; further turns go on where the one before ended."""
+        seed = derive_seed(self.seed, epoch, turn, stream="order") if turn else self.seed
+        found = epoch_order(self.part.films, self.sampling, seed=seed, epoch=epoch).tolist()
+        return [Place(index, epoch, turn * len(found) + place) for place, index in enumerate(found)]
+
+    def make(self, picture: Place) -> Example | Fault:
+        """A film as training sees it; a fault where it cannot be read and ``data.on_unreadable`` says to skip it.
+
+        Raises:
+            InputError: The film cannot be read.
+        """
+        try:
+            return self.augmented(picture.index, epoch=picture.epoch, place=picture.place)
+        except InputError as error:
+            if not self.skip_unreadable:
+                raise
+            return Fault(self.source(picture), error)
+
+    def source(self, picture: Place) -> str:
+        """The film's name."""
+        return self.part[picture.index].source
+
+    def size(self, made: Example) -> tuple[int, ...]:
+        """Height and width."""
+        return made.mask.shape
+
+    def collate(self, made: Sequence[Example]) -> Batch:
+        """See :func:`collate`."""
+        return collate(made, self.regions)
 
     def plain(self, index: int) -> Example:
         """A film as in use: no augmentation.
@@ -230,61 +252,6 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
         cells=BoxTargets(*(tuple(torch.from_numpy(e.boxes[k]) for e in examples) for k in (0, 1))),
     )
     return Batch(planes, mask, targets, tuple(films), tuple(e.geometry for e in examples))
-
-
-def training_steps(
-    films: Films,
-    epoch: int,
-    *,
-    batch: int,
-    micro_batch: int,
-    start: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    workers: int = 1,
-    skip_unreadable: bool = False,
-) -> Iterator[Step]:
-    """The optimizer steps of an epoch, from step ``start`` on.
-
-    A step's films are a run of ``batch`` places of the epoch's order, whatever the number of processes: rank r takes
-    every ``world``-th of them from r on. Within a rank they are sorted by shape before they are cut into micro-batches
-    so that little is padded.
-
-    Args:
-        films: The training part.
-        epoch: Counted from 0.
-        batch: Films per optimizer step over all processes.
-        micro_batch: Films per forward pass.
-        start: Steps to leave out.
-        rank: This process.
-        world: Processes in all.
-        workers: Threads that prepare films ahead of the model; 0 prepares them when asked for.
-        skip_unreadable: Leave out a film that cannot be read and report it, instead of raising.
-
-    Raises:
-        InputError: A film cannot be read.
-    """
-    order = films.order(epoch)
-
-    def one(place: int) -> Example | Fault:
-        index = int(order[place])
-        try:
-            return films.augmented(index, epoch=epoch, place=place)
-        except InputError as error:
-            if not skip_unreadable:
-                raise
-            return Fault(films.part[index].source, error)
-
-    def places(step: int) -> range:
-        return range(step * batch + rank, min(len(order), (step + 1) * batch), world)
-
-    total = -(-len(order) // batch)
-    for found in groups_ahead([places(step) for step in range(start, total)], one, workers):
-        examples = sorted((e for e in found if isinstance(e, Example)), key=lambda e: e.mask.shape)
-        cut = [examples[i : i + micro_batch] for i in range(0, len(examples), micro_batch)]
-        batches = tuple(collate(part, films.regions) for part in cut)
-        faults = tuple(e for e in found if isinstance(e, Fault))
-        yield Step(batches, Counts.of([b.targets for b in batches]), faults)
 
 
 def evaluation_batches(

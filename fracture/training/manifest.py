@@ -14,14 +14,13 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.training.base_loop import State
 from fracture.training.cache import Fault
-from fracture.training.config import MemberConfig
-from fracture.training.evaluate_tuning import FilmOutput, pooled_auc
+from fracture.training.config import StageConfig
 
 __all__ = ["before", "results", "versions"]
 
 
 def before(
-    config: MemberConfig,
+    config: StageConfig,
     annotated: AnnotatedSet,
     parts: Mapping[str, AnnotatedSet],
     base: Split,
@@ -32,7 +31,6 @@ def before(
 ) -> dict[str, Any]:
     """What is known when training begins: settings, seeds, films, split, starting point, machine, versions."""
     return {
-        "recipe": config.recipe,
         "config": config.to_dict(),
         "seed": config.seed,
         "start": dict(start),
@@ -53,18 +51,15 @@ def before(
     }
 
 
-def results(
-    state: State, outputs: Mapping[str, Sequence[FilmOutput]], faults: Sequence[Fault], sized: State | None = None
-) -> dict[str, Any]:
-    """What is known when it has ended: epochs, presentations, time, the log, AUC of the parts not trained on; the same
-    of the epochs in which the extent head learned alone (``sized``)."""
-    extents = {} if sized is None else {"extents": _done(sized)}
+def results(state: State, faults: Sequence[Fault], more: Mapping[str, State]) -> dict[str, Any]:
+    """What is known when it has ended: epochs, presentations, time, the log, the best score; the same of the trainings
+    that came after it, by name."""
     return {
         "unreadable": [*(fault.source for fault in faults), *state.skipped],
         "best_epoch": state.best_epoch or None,
+        "best_score": state.best_auc,
         **_done(state),
-        **extents,
-        "auc": {name: pooled_auc(found) for name, found in outputs.items()},
+        **{name: _done(later) for name, later in more.items()},
         "finished": _now(),
     }
 

@@ -23,7 +23,7 @@ from fracture.hip.records import read_hips
 from fracture.hip.training import train
 from fracture.hip.training_config import HipRecipe, HipSampling, load_hip_recipe, recipe_names
 from fracture.hip.training_data import HipPictures, PatchCache, presentations
-from fracture.hip.training_loop import HipLoop
+from fracture.training.loop import Loop
 from fracture.wing.verification import verify_weights
 from tests.hip.conftest import write_set
 
@@ -174,13 +174,13 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     with pytest.raises(CardError, match="nmae"):
         assemble(whole.folder, tmp_path / "w", {"nmae": "x"})
 
-    step = HipLoop._step
+    step = Loop._step
 
-    def stopping(self: HipLoop, made: Any) -> None:
+    def stopping(self: Loop, made: Any) -> None:
         step(self, made)
         self.stop.asked = self.state.step == 1
 
-    monkeypatch.setattr(HipLoop, "_step", stopping)
+    monkeypatch.setattr(Loop, "_step", stopping)
     parted = tmp_path / "parted"
     turns = 0
     while not (run := train(config, [toy_set], train_only=[extra], out=parted, progress=False, device="cpu")).finished:

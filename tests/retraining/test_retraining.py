@@ -105,7 +105,7 @@ def test_from_films_to_the_card(films: Path, recipe: Path, tmp_path: Path, monke
         yield StopRequest(asked=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fracture.training.run.stop_on_signals", asked)
+        patch.setattr("fracture.training.driver.stop_on_signals", asked)
         stopped = again(recipe, films, out, **more)
     assert not stopped.finished
     assert stopped.stages == ()

@@ -73,7 +73,7 @@ def test_there_and_back(films: AnnotatedSet, tmp_path: Path) -> None:
     assert "Trained on one site" in text
     # The same call again trains nothing and finds the same.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fracture.training.run.Loop", None)
+        patch.setattr("fracture.training.driver.Loop", None)
         assert site_transfer(recipe, films, sites, out=tmp_path / "run", progress=False, **options) == result
 
 

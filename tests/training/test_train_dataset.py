@@ -13,7 +13,8 @@ from fracture.errors import UnreadableFileError
 from fracture.preprocess import prepare
 from fracture.training.cache import FilmCache
 from fracture.training.config import MemberConfig
-from fracture.training.dataset import Films, Step, collate, evaluation_batches, training_steps
+from fracture.training.dataset import Films, collate, evaluation_batches
+from fracture.training.stage import Step, training_steps
 
 Build = Callable[..., MemberConfig]
 Part = Callable[..., Films]
@@ -121,8 +122,10 @@ def test_an_unreadable_film_is_raised_or_skipped(small: Build, drawn: AnnotatedS
     with pytest.raises(UnreadableFileError, match=gone.source):
         list(training_steps(films, 0, batch=4, micro_batch=4))
     # Natural order: every film once.
-    natural = Films(part, films.cache, config.replace({"sampling": {"balanced_epochs": 0}}), ())
-    steps = list(training_steps(natural, 0, batch=4, micro_batch=4, skip_unreadable=True))
+    natural = Films(
+        part, films.cache, config.replace({"sampling": {"balanced_epochs": 0}, "data": {"on_unreadable": "skip"}}), ()
+    )
+    steps = list(training_steps(natural, 0, batch=4, micro_batch=4))
     assert [fault.source for step in steps for fault in step.faults] == [gone.source]
-    assert sum(step.counts.films for step in steps) == 7
+    assert sum(len(step.sources) for step in steps) == 7
     assert torch.isfinite(steps[0].batches[0].planes).all()

@@ -28,6 +28,7 @@ from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig, load_recipe
 from fracture.training.loop import Loop
+from fracture.training.member import MemberStage
 
 Build = Callable[..., MemberConfig]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -192,7 +193,7 @@ def _loop(config: MemberConfig, films_of: Callable[..., Any], folder: Path) -> L
 
     films = films_of(config)
     model = build_model(config.model.replace(regions=films.regions), seed=config.seed)
-    return Loop(model, config, films, None, folder, device=torch.device("cpu"))
+    return Loop(MemberStage(model, config, {"train": films}, torch.device("cpu")), folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000, '{"loop": 3}'])

@@ -15,13 +15,14 @@ from torch import Tensor
 from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError, OutputError, TrainingError, WeightsIntegrityError
 from fracture.models import FractureModel, build_model
-from fracture.training import loop as loops
+from fracture.training import member
 from fracture.training.base_loop import LATEST
 from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
 from fracture.training.loop import Interrupted, Loop, State
+from fracture.training.member import MemberStage
 from fracture.training.stop import StopRequest, stop_on_signals
 
 Build = Callable[..., MemberConfig]
@@ -33,8 +34,8 @@ def make(films_of: Part, tmp_path: Path) -> Callable[..., Loop]:
     def build(config: MemberConfig, folder: str = "run", *, tune: bool = True, **options: Any) -> Loop:
         films = options.pop("films", None) or films_of(config)
         model = build_model(config.model.replace(regions=films.regions), seed=config.seed)
-        tuning = films_of(config, "tune") if tune else None
-        return Loop(model, config, films, tuning, tmp_path / folder, device=torch.device("cpu"), **options)
+        parts = {"train": films, **({"tune": films_of(config, "tune")} if tune else {})}
+        return Loop(MemberStage(model, config, parts, torch.device("cpu")), tmp_path / folder, **options)
 
     return build
 
@@ -128,7 +129,7 @@ def test_stops_after_patience_and_keeps_the_best(
     small: Build, make: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aucs = iter([0.6, 0.8, 0.7, 0.8, 0.75])
-    monkeypatch.setattr(loops, "pooled_auc", lambda outputs: next(aucs))
+    monkeypatch.setattr(member, "pooled_auc", lambda outputs: next(aucs))
     kept: list[dict[str, Tensor]] = []
     loop = make(small(loop={"epochs": 9, "patience": 3}))
 
@@ -159,7 +160,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_loses_nothing(
     small: Build, make: Callable[..., Loop], tmp_path: Path
 ) -> None:
     loop = make(small())
-    original, steps = loop.call, 0
+    original, steps = loop.stage.call, 0
 
     def poisoned(planes: Tensor, mask: Tensor) -> Any:
         nonlocal steps
@@ -167,7 +168,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_loses_nothing(
         output = original(planes, mask)
         return output._replace(score_logit=output.score_logit * float("nan")) if steps == 8 else output
 
-    loop.call = poisoned  # type: ignore[assignment]
+    loop.stage.call = poisoned  # type: ignore[assignment]
     with pytest.raises(TrainingError, match=r"epoch 2, step 1.*not finite.*film\d\d\.png.*lower optimizer\.lr"):
         loop.run()
     assert loop.state.steps == 3

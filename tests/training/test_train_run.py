@@ -134,7 +134,7 @@ def test_log_and_pictures(run: TrainingRun) -> None:
 
 def test_a_finished_run_is_not_begun_again(run: TrainingRun, drawn: AnnotatedSet, monkeypatch: Any) -> None:
     config = MemberConfig.from_dict(json.loads((run.folder / "score" / "config.json").read_text()))
-    monkeypatch.setattr("fracture.training.run.Loop", None)
+    monkeypatch.setattr("fracture.training.driver.Loop", None)
     again = train(config, drawn, out=run.folder, progress=False)
     assert again.members[0].facts == json.loads(json.dumps(run.members[1].facts))
 
