@@ -91,7 +91,7 @@ def train(
     with running(out, device=device, progress=progress) as run:
         for stage in [name for name in STAGES if name in stages]:
             config = loaded.stage(stage)
-            facts = {"recipe": loaded.name, "left_out_cross_table": list(left_out)}
+            facts: dict[str, Any] = {"recipe": loaded.name, "left_out_cross_table": list(left_out)}
             facts["balance"] = _balance(divided, make_split(divided, config)[1])
             try:
                 build = partial(build_stage, config, facts)

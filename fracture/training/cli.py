@@ -71,7 +71,7 @@ def changes_of(
 
 def stopped() -> NoReturn:
     """Say that a signal ended the training, and leave."""
-    typer.echo("stopped as asked; everything is saved, and the same command resumes it", err=True)
+    typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
     sys.exit(EXIT_INTERRUPTED)
 
 

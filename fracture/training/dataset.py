@@ -76,9 +76,9 @@ class Batch:
 
 
 class Place(NamedTuple):
-    """A film's presentation in an epoch: its index in the part, the epoch, and the place in the epoch's order."""
+    """A film's presentation in an epoch: its number in the part, the epoch, and the place in the epoch's order."""
 
-    index: int
+    film: int
     epoch: int
     place: int
 
@@ -123,7 +123,7 @@ class Films:
             InputError: The film cannot be read.
         """
         try:
-            return self.augmented(picture.index, epoch=picture.epoch, place=picture.place)
+            return self.augmented(picture.film, epoch=picture.epoch, place=picture.place)
         except InputError as error:
             if not self.skip_unreadable:
                 raise
@@ -131,7 +131,7 @@ class Films:
 
     def source(self, picture: Place) -> str:
         """The film's name."""
-        return self.part[picture.index].source
+        return self.part[picture.film].source
 
     def size(self, made: Example) -> tuple[int, ...]:
         """Height and width."""

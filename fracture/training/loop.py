@@ -12,7 +12,7 @@ import torch
 from fracture.data.seeds import derive_seed
 from fracture.errors import TrainingError
 from fracture.training.base_loop import BaseLoop, Interrupted, Progress, State
-from fracture.training.stage import Stage, Step, training_steps
+from fracture.training.stage import Stage, Step, Tuned, training_steps
 from fracture.training.stop import StopRequest
 
 __all__ = ["Interrupted", "Loop", "Progress", "State"]
@@ -113,15 +113,16 @@ class Loop(BaseLoop[Step, Any]):
     def _tune(self) -> Any:
         """Close the epoch: the tuning score, the row of the log, the best weights."""
         state, stage = self.state, self.stage
-        score, columns, shown = None, {}, None
+        tuned = Tuned(None)
         if state.epoch + 1 == self.loop.epochs or (state.epoch + 1) % self.loop.tune_every == 0:
             with self._averaged():
-                score, columns, shown = stage.tune()
+                tuned = stage.tune()
         steps, seconds = state.sums.get("steps", 1.0), state.sums.get("seconds", 0.0)
         films = int(state.sums.get("films", 0))
         row: dict[str, Any] = {"epoch": state.epoch + 1, "steps": int(steps), "films": films}
         row |= {term: state.sums.get(term, math.nan) / steps for term in stage.terms}
-        row |= {"lr": self.optimizer.param_groups[0]["lr"], stage.score: score, **columns, "seconds": seconds}
+        row |= {"lr": self.optimizer.param_groups[0]["lr"], stage.score: tuned.score, **tuned.columns}
+        row["seconds"] = seconds
         row["films_per_second"] = films / seconds if seconds > 0 else 0.0
-        self._close(row, score, name=stage.score)
-        return shown
+        self._close(row, tuned.score, name=stage.score)
+        return tuned.shown
