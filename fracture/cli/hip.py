@@ -16,7 +16,7 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from fracture.cli.run import Task
     from fracture.data.records import AnnotatedSet
-    from fracture.limb.ensemble import Precision
+    from fracture.models.devices import Precision
 
 __all__ = ["hip"]
 

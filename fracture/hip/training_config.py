@@ -19,8 +19,9 @@ from fracture.hip.augment import FilmAugmentation, HipAugmentation
 from fracture.hip.crops import CropSpec
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
-from fracture.training.config import Section, SplitConfig, StageConfig, StageLoop, merge_tables, read_recipe
+from fracture.training.config import Section, SplitConfig, StageConfig, StageLoop
 from fracture.training.config import recipe_names as shipped_names
+from fracture.training.tables import merge_tables, read_recipe
 
 __all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe", "recipe_names"]
 

@@ -25,7 +25,6 @@ Every default has its reason in the field's description; "paper" is Jones et al.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from fracture.data.augment import AugmentSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
+from fracture.training.tables import flat_table, merge_tables, read_recipe
 
 __all__ = [
     "AugmentationConfig",
@@ -56,13 +56,10 @@ __all__ = [
     "StageLoop",
     "WindowsConfig",
     "load_recipe",
-    "merge_tables",
-    "read_recipe",
     "recipe_names",
 ]
 
 RECIPES = Path(__file__).parent / "recipes"
-_LARGEST_RECIPE = 2**20  # bytes; a recipe is text that people write
 
 
 class Section(BaseModel):
@@ -391,7 +388,7 @@ class StageConfig(Section):
 
     def differences(self, other: Self) -> list[str]:
         """Settings that decide the weights and differ, as ``section.key``; a run goes on only where there are none."""
-        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        mine, others = flat_table(self.to_dict()), flat_table(other.to_dict())
         free = {f"{section}.{name}" for section, names in _FREE.items() for name in names}
         changed = {key for key in {*mine, *others} if mine.get(key) != others.get(key)}
         return sorted(changed - free - {"recipe"})
@@ -562,49 +559,6 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     return Recipe.from_dict(values, name=name)
 
 
-def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]:
-    """The tables of a TOML file, or of the recipe of that name in the folder ``shipped``; and the recipe's name.
-
-    Raises:
-        ConfigurationError: No such file or name, not a text of up to 1 MiB, or not TOML.
-    """
-    known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
-    path = Path(source)
-    try:
-        if not path.is_file():
-            path = shipped / f"{source}.toml"
-        if not path.is_file():
-            raise ConfigurationError("no such training recipe", got=str(source), allowed=f"a TOML file, or {known}")
-        if path.stat().st_size > _LARGEST_RECIPE:
-            raise ConfigurationError(f"{path} is too large for a recipe", allowed=f"{_LARGEST_RECIPE} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig")), path.stem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path.name} is not a TOML file", got=str(error) or type(error).__name__) from error
-    except (OSError, ValueError) as error:  # a name that no file can have
-        raise ConfigurationError(f"the recipe {source} cannot be read", got=error) from error
-
-
 def recipe_names(shipped: Path = RECIPES) -> tuple[str, ...]:
     """Names of the recipes that are shipped."""
     return tuple(sorted(path.stem for path in shipped.glob("*.toml")))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, ``{"section.key": value}``; shares are one setting."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and key != "shares":
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables with changes laid over them; shares are one setting and are replaced whole."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "shares"
-        merged[key] = merge_tables(old, value) if both else value  # type: ignore[arg-type]
-    return merged

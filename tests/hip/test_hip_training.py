@@ -81,6 +81,13 @@ def test_unknown_and_contradictory_settings() -> None:
         load_hip_recipe("krogue")
 
 
+def test_the_cache_is_set_where_the_detectors_is_and_older_recipes_are_still_read() -> None:
+    new = HipRecipe.from_dict({"data": {"cache": "x"}})
+    assert HipRecipe.from_dict({"loop": {"cache": "x"}}) == new
+    assert new.localizer.data.cache == "x"
+    assert new.classifier.differences(new.replace({"data": {"cache": "y"}}).classifier) == []
+
+
 def test_the_papers_epoch_shows_every_hip_fourteen_times() -> None:
     shown = presentations([("", "normal")] * 5, HipSampling(), 14, seed=1, epoch=0)
     assert Counter((p.item, p.form) for p in shown) == Counter({(i, f): 1 for i in range(5) for f in range(14)})
