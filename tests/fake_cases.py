@@ -66,6 +66,8 @@ def fake_card(members: Sequence[str], **more: Any) -> Card:
     """A card without tensors."""
     from fracture.limb.boxes import BoxParameters
     from fracture.limb.card import MemberCard
+    from fracture.models import ModelSpec
+    from fracture.preprocess import PreprocessSpec
 
     values: dict[str, Any] = {
         "name": "fake",
@@ -77,7 +79,13 @@ def fake_card(members: Sequence[str], **more: Any) -> Card:
         "intended_use": "tests",
         "limitations": (),
         "members": tuple(
-            MemberCard(file=f"{name}.safetensors", sha256="0" * 64, model={}, preprocess={}) for name in members
+            MemberCard(
+                file=f"{name}.safetensors",
+                sha256="0" * 64,
+                model=ModelSpec().to_dict(),
+                preprocess=PreprocessSpec().to_dict(),
+            )
+            for name in members
         ),
         "operating_points": operating_points({"any": (0.1, 0.9)}).to_dict(),
         "boxes": BoxParameters().to_dict(),

@@ -153,7 +153,7 @@ class ModelContract:
                 for one, many in zip(alone, together, strict=True):
                     assert (one is None) == (many is None)
                     if one is not None:
-                        torch.testing.assert_close(one[0], many[i], rtol=1e-5, atol=1e-5)
+                        torch.testing.assert_close(one[0], many[i], rtol=1e-4, atol=1e-4)  # kernels differ by batch
 
     def test_evaluation_changes_nothing_in_the_model(self, model: FractureModel) -> None:
         before = copy.deepcopy(model.state_dict())

@@ -56,5 +56,5 @@ def test_bfloat16_moves_a_side_by_little() -> None:
 def test_extents_without_a_map_are_refused() -> None:
     with pytest.raises(ModelError, match="extents"):
         ModelSpec(map=False, extents=True)
-    with pytest.raises(ModelError, match="true or false"):
+    with pytest.raises(ModelError, match="must be a valid boolean"):
         ModelSpec(extents=1)  # type: ignore[arg-type]
