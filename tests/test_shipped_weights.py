@@ -18,6 +18,7 @@ from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import DEFAULT_WEIGHTS, open_weights
 
 FILMS = 16  # of each class
+EMULATED = 8  # one film in so many also in bfloat16, which takes minutes where the processor does not have it
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,10 @@ def held_out(shared_data: Path) -> AnnotatedSet:
 def test_bfloat16_agrees_with_float32_and_the_score_means_something(held_out: AnnotatedSet) -> None:
     paths = [held_out.image_path(film) for film in held_out]
     exact = [p.probability for p in fracture.load(device="cpu", precision="float32").predict_many(paths) if p.ok]  # type: ignore[union-attr]
-    half = [p.probability for p in fracture.load(device="cpu", precision="bfloat16").predict_many(paths) if p.ok]  # type: ignore[union-attr]
-    assert len(exact) == len(half) == 2 * FILMS
-    assert max(abs(a - b) for a, b in zip(exact, half, strict=True)) < 0.01
+    rounded = fracture.load(device="cpu", precision="bfloat16").predict_many(paths[::EMULATED])
+    half = [p.probability for p in rounded if p.ok]  # type: ignore[union-attr]
+    assert len(exact) == 2 * FILMS
+    assert max(abs(a - b) for a, b in zip(exact[::EMULATED], half, strict=True)) < 0.01
     area = auc([film.fractured for film in held_out], exact, bootstrap=Bootstrap(resamples=10))
     assert area.value is not None
     assert area.value > 0.65
