@@ -24,10 +24,12 @@ from fracture.cli import app
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds, split_parts
 from fracture.errors import DataError
+from fracture.evaluation.tables import read_predictions, read_reference
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import find_threshold
+from fracture.retraining.reference import write_reference
 from fracture.wing.verification import verify_weights
 from tests.test_detector import film
 from tests.weights import write_weights
@@ -74,7 +76,7 @@ def test_thresholds_are_those_of_the_rule_and_the_card_says_so(
     card = Card.read(weights)
     assert card == result.card
     detector = fracture.load(weights, precision="float32", device="cpu")
-    cases = examine_films(detector, annotated)
+    cases, _ = examine_films(detector, annotated)
     point = detector.operating_points.nodes["any"].high_sensitivity
     assert point is not None
     labels = [case.film.fractured for case in cases]
@@ -136,8 +138,9 @@ def test_what_nobody_foresaw_in_one_film_names_it(
         return prepare(self, radiograph)
 
     monkeypatch.setattr(Ensemble, "prepare", trouble)
-    with pytest.raises(DataError, match=r"1 films.*05\.png.*ZeroDivisionError"):
-        calibrate(weights, annotated, precision="float32", device="cpu")
+    (failure,) = calibrate(weights, annotated, precision="float32", device="cpu").failures
+    assert failure.source == "05.png"
+    assert "ZeroDivisionError" in str(failure.error)
 
 
 def test_weights_that_were_never_calibrated_say_so(weights: Path, annotated: AnnotatedSet) -> None:
@@ -154,20 +157,41 @@ def test_weights_that_were_never_calibrated_say_so(weights: Path, annotated: Ann
     assert not any("never calibrated" in warning for warning in after.warnings)
 
 
-def test_unreadable_films_are_all_named(weights: Path, annotated: AnnotatedSet, tmp_path: Path) -> None:
+def test_a_film_that_fails_ends_no_calibration(weights: Path, annotated: AnnotatedSet, tmp_path: Path) -> None:
+    """Two films of sixty: the others give thresholds, and the two are told wherever the result is."""
     root = tmp_path / "films"
     shutil.copytree(annotated.root, root)
     for name in ("03.png", "07.png"):
         (root / name).write_bytes(b"damaged")
-    with pytest.raises(DataError, match=r"2 films.*03\.png.*07\.png"):
-        calibrate(weights, replace(annotated, root=root), precision="float32", device="cpu")
+    broken = replace(annotated, root=root)
+    result = calibrate(weights, broken, out=tmp_path / "oof", precision="float32", device="cpu")
+    assert [failure.source for failure in result.failures] == ["03.png", "07.png"]
+    assert len(result.predictions) == 58
+    assert result.metrics["film"]["all"]["films"] == 58
+    assert "2 of them could not be judged" in result.card.metrics["films"]
+    lines = [json.loads(line) for line in (tmp_path / "oof" / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == 60
+    assert [line["source"] for line in lines if line.get("error")] == ["03.png", "07.png"]
+    write_reference(broken, tmp_path / "reference.json")
+    reference = read_reference(tmp_path / "reference.json")
+    told = read_predictions(tmp_path / "oof" / "predictions.jsonl", reference=reference)
+    assert [name for name, _ in told.failures] == ["03.png", "07.png"]
+    few = broken.subset(["03.png", "07.png", *(film.source for film in broken if film.source > "50")])
+    with pytest.raises(DataError, match=r"predictions\.jsonl"):  # too few: the failures are in the lines all the same
+        calibrate(weights, few, out=tmp_path / "few", precision="float32", device="cpu", folds=3)
+    lines = [json.loads(line) for line in (tmp_path / "few" / "predictions.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines if line.get("error")] == ["03.png", "07.png"]
+    for one in few:
+        (root / one.source).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"none of the \d+ films .* can be judged"):
+        calibrate(weights, few, precision="float32", device="cpu", folds=3)
 
 
 def test_the_sweep_prefers_rules_that_find_the_fracture(weights: Path, annotated: AnnotatedSet) -> None:
     """With maps that are drawn from the annotations, a threshold above their peak finds nothing."""
     detector = fracture.load(weights, precision="float32", device="cpu")
     cases = []
-    for case in examine_films(detector, annotated):
+    for case in examine_films(detector, annotated)[0]:
         output = case.examined.output
         assert output.map is not None
         assert output.grid_to_source is not None

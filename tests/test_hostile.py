@@ -18,7 +18,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from fracture import read
-from fracture.errors import FractureError, UnreadableFileError
+from fracture.errors import FractureError, ImageSizeError, UnreadableFileError
 from fracture.io.dicom.walk import MAX_DEPTH
 from tests.dicom.builder import dataset, file_bytes, gradient
 from tests.test_images import encoded, film
@@ -178,3 +178,18 @@ def test_many_members_and_many_fill_bytes_of_sound_files_are_read() -> None:
     assert np.array_equal(read(data).pixels, read(encoded(Image.fromarray(film()), "JPEG")).pixels)
     with pytest.raises(FractureError, match="members"):
         read(gzip.compress(b"") * 70_000)
+
+
+def test_a_lack_of_memory_is_the_file_s_or_the_process_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A codec that believes a number in its stream is told from a process that has no memory left."""
+
+    def greedy(*_: object) -> None:
+        np.empty(2**62, np.uint8)
+
+    monkeypatch.setattr("fracture.io.images._decode_png", greedy)
+    data = encoded(Image.fromarray(film()), "PNG")
+    with pytest.raises(ImageSizeError, match="<bytes>: decoding it asks for more memory"):
+        read(data)
+    monkeypatch.setattr("fracture.io.quiet._ROOM", 2**62)
+    with pytest.raises(MemoryError):
+        read(data)

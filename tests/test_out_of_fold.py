@@ -23,11 +23,12 @@ from fracture.calibration.sweep import GRID, Sweep
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds
-from fracture.errors import ConfigurationError, DataError
+from fracture.errors import ConfigurationError, DataError, UnreadableFileError
 from fracture.limb.card import Calibration, Card
 from fracture.limb.detector import Detector
 from fracture.limb.operating_points import OperatingPoints, find_threshold
 from fracture.limb.store import open_weights
+from fracture.wing.result import Failure
 from fracture.wing.verification import verify_weights
 from tests.fake_cases import fake_case, fake_films, fake_logit
 from tests.weights import write_weights
@@ -82,15 +83,18 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def examine(
         detector: Detector, annotated: AnnotatedSet, *, progress: Callable[[int], object] | None = None
-    ) -> list[Case]:
-        cases = []
+    ) -> tuple[list[Case], list[Failure]]:
+        cases, failures = [], []
         for film in annotated:
             seen[film.source] += 1
+            if film.extra.get("broken"):
+                failures.append(Failure(film.source, UnreadableFileError("damaged")))
+                continue
             if progress is not None:
                 progress(1)
             names = [member.name for member in detector.ensemble.members]
             cases.append(fake_case(film, {name: fake_logit(film, name) for name in names}, detector.card))
-        return cases
+        return cases, failures
 
     monkeypatch.setattr(out_of_fold, "examine_films", examine)
     monkeypatch.setattr(plain, "examine_films", examine)
@@ -389,3 +393,17 @@ def test_the_command_takes_folds(
     for wrong in ([*folds, "--split", "split.json"], ["--part", "validation"]):
         refused = CliRunner().invoke(app, ["calibrate", str(root / "all"), *wrong, *cheap])
         assert isinstance(refused.exception, ConfigurationError)
+
+
+def test_films_that_fail_out_of_fold_are_left_out_and_told(
+    root: Path, films: AnnotatedSet, examined: Counter[str], tmp_path: Path
+) -> None:
+    broken = replace(films, films=tuple(replace(f, extra={"broken": 1}) if f.source < "003" else f for f in films))
+    result = calibrate_out_of_fold(root / "all", broken, judges(root), out=tmp_path / "oof", **CHEAP)
+    assert sorted(failure.source for failure in result.failures) == ["000.png", "001.png", "002.png"]
+    assert len(result.predictions) == 87
+    assert "3 of them could not be judged" in result.metrics["films"]
+    lines = [json.loads(line) for line in (tmp_path / "oof" / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == 90
+    shown = CliRunner().invoke(app, ["calibrate", "--help"])
+    assert "1: done, but some films could not be read" in " ".join(shown.stdout.split())

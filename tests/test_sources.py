@@ -14,6 +14,7 @@ from PIL import Image
 
 from fracture import Radiograph, read
 from fracture.errors import InputError, MissingFileError, PixelValueError, UnreadableFileError
+from fracture.io.ahead import source_name
 from tests.dicom.builder import dataset, file_bytes
 from tests.test_images import encoded, film
 
@@ -162,3 +163,16 @@ def test_a_data_set_that_a_caller_parsed_is_bounded_too() -> None:
     loaded._dict[raw.tag] = raw._replace(value=b"1\\" * 3_000_000, length=6_000_000)
     found = read(loaded)
     assert np.array_equal(found.pixels, read(data, window="percentile").pixels)
+
+
+def test_a_source_has_one_name(png: bytes, tmp_path: Path) -> None:
+    """What `read` calls a source is what a failure of it is called."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png)
+    array = np.zeros((4, 5), np.uint8)
+    with path.open("rb") as stream:
+        named: list[Any] = [stream, path, str(path), png, io.BytesIO(png), array, Image.fromarray(array), dataset()]
+        for source in named:
+            assert read(source).source == source_name(source)
+    assert [source_name(source) for source in named[3:]] == ["<bytes>", "<file>", "<array>", "<image>", "<dataset>"]
+    assert source_name(3) == "<int>"

@@ -48,20 +48,24 @@ class Case:
 
 def examine_films(
     detector: Detector, annotated: AnnotatedSet, *, progress: Callable[[int], object] | None = None
-) -> list[Case]:
+) -> tuple[list[Case], list[Failure]]:
     """Run the networks over every film of a set.
 
+    Returns:
+        The cases, and the films that cannot be read or judged, each under the set's name for it; together all films,
+        both in the set's order.
+
     Raises:
-        DataError: Films that cannot be read or judged, all named at once, when every film has had its turn.
+        DataError: No film can be judged.
     """
     cases: list[Case] = []
-    faults: list[str] = []
+    failures: list[Failure] = []
     paths = [annotated.image_path(film) for film in annotated]
     for film, found in zip(annotated, detector.examine_many(paths), strict=True):
         if progress is not None:
             progress(1)
         if isinstance(found, Failure):
-            faults.append(f"{film.source}: {found.error}")
+            failures.append(replace(found, source=film.source))
             continue
         told, _ = detector.regions_of(replace(found.radiograph, regions=(), region_source=None), found.output)
         blank: NDArray[np.float32] = np.broadcast_to(np.float32(0.0), found.radiograph.pixels.shape)
@@ -73,11 +77,13 @@ def examine_films(
             region_source="caller" if film.regions else None,
         )
         cases.append(Case(film, replace(found, radiograph=radiograph), told))
-    if faults:
+    if failures and not cases:
         raise DataError(
-            f"{len(faults)} films of {annotated.name} cannot be judged", got="; ".join(faults), hint="see verify-data"
+            f"none of the {len(failures)} films of {annotated.name} can be judged",
+            got=f"{failures[0].source}: {failures[0].error}",
+            hint="see verify-data",
         )
-    return cases
+    return cases, failures
 
 
 def recalibrated(cases: Sequence[Case], calibrators: Mapping[str, Calibration | None]) -> list[Case]:

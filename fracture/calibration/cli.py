@@ -78,6 +78,8 @@ def calibrate(
     """Find operating points and box rules on annotated films that no member was trained on.
 
     Without --part, the parts "validation" and "tune" of the split are used. Prints the metrics as JSON on stdout.
+
+    Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
     """
     from tqdm import tqdm
 
@@ -149,3 +151,8 @@ def calibrate(
                     seed=seed,
                 )
     typer.echo(json.dumps(result.metrics, indent=2))
+    for failure in result.failures:
+        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
+    if result.failures:
+        typer.echo(f"{len(result.failures)} films could not be read and have no part in the calibration", err=True)
+        raise typer.Exit(1)

@@ -72,7 +72,9 @@ def calibrate_fast(
         folder = Path(name) / opened.folder.name
         write_subset(opened.folder, members, folder)
         found = calibrate(folder)
-    loses = measure_loss(annotated, whole, found.predictions, seed=seed)
+    judged = {p.source for p in whole}
+    seen = annotated.select(lambda film: film.source in judged)
+    loses = measure_loss(seen, whole, found.predictions, seed=seed)
     card = with_fast(opened.card, found.card, loses=loses)
     card.write(opened.folder)
     return type(found)(card, found.predictions, found.metrics)

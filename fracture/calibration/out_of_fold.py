@@ -11,7 +11,14 @@ from fracture.calibration.cases import Case, examine_films
 from fracture.calibration.fitting import Fitting
 from fracture.calibration.folds import HELD_OUT, FoldWeights, read_fold, share_out
 from fracture.calibration.platt import member_name
-from fracture.calibration.run import CalibrationResult, check_request, conclude, require_fractures
+from fracture.calibration.run import (
+    CalibrationResult,
+    check_request,
+    conclude,
+    numbers_of,
+    require_fractures,
+    told_of,
+)
 from fracture.calibration.sweep import Sweep
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
@@ -22,6 +29,7 @@ from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method
 from fracture.limb.store import open_weights
 from fracture.models.devices import Precision
+from fracture.wing.result import Failure
 
 __all__ = ["calibrate_out_of_fold"]
 
@@ -100,19 +108,23 @@ def calibrate_out_of_fold(
     fitted = kinship.same if calibrate_members is None else calibrate_members
     card = _on_one_scale(opened.card, judges, kinship, fitted=fitted)
 
+    held = _parts(shares, folds, seed)  # what cannot be divided is refused before the work
     cases: list[Case] = []
+    failures: list[Failure] = []
     for judge, share, names in zip(judges, shares, kinship.names, strict=True):
         ensemble = Ensemble.load(judge.weights, device=device, precision=precision)
         detector = Detector(ensemble, judge.weights.card)
-        cases += [_named(case, names, judge.weights.card) for case in examine_films(detector, share, progress=progress)]
-    fractured = sum(case.film.fractured for case in cases)
+        judged, failed = examine_films(detector, share, progress=progress)
+        cases += [_named(case, names, judge.weights.card) for case in judged]
+        failures += failed
+    count, fractured = (sum(numbers) for numbers in zip(*((len(s), s.positives) for s in shares), strict=True))
     data = (
-        f"{len(cases)} films, {fractured} fractured, of {annotated.name}, out of fold: each "
+        f"{count} films, {fractured} fractured, of {annotated.name}, out of fold: each "
         f"judged by the one of {', '.join(judge.name for judge in judges)} that held it out; {kinship.words}"
     )
-    fitting = Fitting(tuple(cases), Sweep.over(cases), card, fitted, method, data)
+    fitting = Fitting(tuple(cases), Sweep.over(cases), card, fitted, method, told_of(data, failures))
     more = {"out_of_fold": _account(judges, shares, parts, kinship, card)}
-    return conclude(opened, fitting, _parts(shares, folds, seed), ensemble, out=out, seed=seed, more=more)
+    return conclude(opened, fitting, numbers_of(cases, held), ensemble, failures, out=out, seed=seed, more=more)
 
 
 def _kinship(card: Card, judges: Sequence[FoldWeights], *, by_name: bool) -> _Kinship:
@@ -197,15 +209,12 @@ def _named(case: Case, names: Mapping[str, str], judge: Card) -> Case:
     return replace(case, examined=replace(case.examined, output=output), judge=judge)
 
 
-def _parts(shares: Sequence[AnnotatedSet], folds: int, seed: int) -> list[list[int]]:
-    """Numbers of the pooled cases in each part of the cross-fitting: its part of every share."""
-    parts: list[list[int]] = [[] for _ in range(folds)]
-    start = 0
+def _parts(shares: Sequence[AnnotatedSet], folds: int, seed: int) -> list[list[str]]:
+    """The films of each part of the cross-fitting: its part of every share."""
+    parts: list[list[str]] = [[] for _ in range(folds)]
     for share in shares:
-        number = {film.source: start + i for i, film in enumerate(share)}
         for part, held in zip(parts, split_folds(share, folds, seed=seed).parts.values(), strict=True):
-            part += [number[source] for source in held]
-        start += len(share)
+            part += held
     return parts
 
 

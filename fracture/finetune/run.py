@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -28,6 +28,7 @@ from fracture.limb.store import Weights, open_weights
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.regions import PARTS, RegionTree
 from fracture.training.run import train
+from fracture.wing.result import Failure
 from fracture.wing.store import Weights as Opened
 from fracture.wing.verification import self_test_film
 
@@ -195,7 +196,7 @@ def _finished(
     seed: int,
 ) -> Card:
     """The card with the new region's thresholds, and what was gained and lost."""
-    cases = examine_films(new, held)
+    cases, earlier, failures = _both(new, before, held)
     told = f"{len(held)} films, {held.positives} fractured: validation of {made.name}, split {made.checksum[:12]}"
     points = thresholds_for(cases, region, new.tree, new.box_parameters, method=method, data=told)
     old_points = OperatingPoints.from_dict(draft.operating_points)
@@ -210,7 +211,7 @@ def _finished(
             "held out": made.counts.get("validation", {}),
             "old films trained on": len(replayed) if replayed is not None else 0,
         },
-        "new region": compare(cases, _same(before, held, cases), seed=seed)["all"],
+        "new region": compare(cases, earlier, seed=seed)["all"],
         "operating points": {
             name: {"node": point.node, "threshold": point.point.threshold, "reason": point.reason}
             for name, point in applied.points.items()
@@ -220,9 +221,12 @@ def _finished(
         report["old regions"] = {"measured": False, "reason": "no films of the old regions were given (old=...)"}
         limit = "the old regions' accuracy after fine-tuning was not measured"
     else:
-        now = examine_films(new, measured)
-        report["old regions"] = {"measured": True, **compare(now, _same(before, measured, now), seed=seed)}
+        now, earlier, more = _both(new, before, measured)
+        failures += more
+        report["old regions"] = {"measured": True, **compare(now, earlier, seed=seed)}
         limit = "the old regions moved as metrics.fine_tuning says"
+    if failures:
+        report["failed"] = [{"film": one.source, "error": str(one.error)} for one in failures]
     limits = (
         *draft.limitations,
         f"Fine-tuned on {region} from few films; {limit}; other regions keep the thresholds of {before.card.label}",
@@ -391,14 +395,21 @@ def _old_films(
     return replace(pool.subset(sorted(chosen)), name=f"{annotated.name} (old)"), measured
 
 
-def _same(detector: Detector, annotated: AnnotatedSet, like: Sequence[Case]) -> list[Case]:
-    """The old weights on the same films; regions that they do not know are left away."""
+def _both(new: Detector, old: Detector, annotated: AnnotatedSet) -> tuple[list[Case], list[Case], list[Failure]]:
+    """The films under the new weights and under the old, and those that one of them could not judge.
+
+    Regions that the old weights do not know are left away for them.
+    """
 
     def known(film: Film) -> Film:
-        return replace(film, regions=tuple(r for r in film.regions if r in detector.tree))
+        return replace(film, regions=tuple(r for r in film.regions if r in old.tree))
 
-    cases = examine_films(detector, replace(annotated, films=tuple(known(film) for film in annotated)))
-    return [replace(case, film=other.film) for case, other in zip(cases, like, strict=True)]
+    after, failures = examine_films(new, annotated)
+    judged = {case.film.source: case for case in after}
+    films = tuple(known(case.film) for case in after)
+    before, lost = examine_films(old, replace(annotated, films=films))
+    both = [judged[case.film.source] for case in before]
+    return both, [replace(a, film=b.film) for a, b in zip(before, both, strict=True)], [*failures, *lost]
 
 
 def _parent(parents: Weights) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, CropGeometry, grow
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from fracture.preprocess.pipeline import square_scale
 from fracture.schema import Record
 
 if TYPE_CHECKING:
@@ -81,28 +82,40 @@ class Crop:
     geometry: CropGeometry
 
 
-def crop_box(box: Box, spec: CropSpec) -> Box:
-    """What a box comes to before its margin: for ``"top"`` its own lower edge counts for nothing, else it stays."""
+def crop_box(box: Box, spec: CropSpec, aspect: float = 1.0) -> Box:
+    """What a box comes to before its margin: for ``"top"`` its own lower edge counts for nothing, else it stays.
+
+    Args:
+        box: In source pixels.
+        spec: What is cut out.
+        aspect: Height of a pixel by its width (:attr:`fracture.Radiograph.aspect`).
+    """
     if spec.fit != "top":
         return box
-    return box[0], box[1], box[2], box[1] + spec.ratio * (box[2] - box[0])
+    return box[0], box[1], box[2], box[1] + spec.ratio * (box[2] - box[0]) / aspect
 
 
-def window_of(box: Box, spec: CropSpec) -> tuple[int, int, int, int]:
-    """The window of whole source pixels that is cut out for a box; it may reach beyond the film."""
-    x0, y0, x1, y1 = grow(crop_box(box, spec), spec.margin)
+def window_of(box: Box, spec: CropSpec, aspect: float = 1.0) -> tuple[int, int, int, int]:
+    """The window of whole source pixels that is cut out for a box; it may reach beyond the film.
+
+    What is said of lengths in :class:`CropSpec` holds for square pixels: where the film's are not (``aspect``: their
+    height by their width), a square window is one on the patient, counted in pixels of the finer axis.
+    """
+    x0, y0, x1, y1 = grow(crop_box(box, spec, aspect), spec.margin)
     if spec.fit in ("stretch", "top"):
         left, top = math.floor(x0 + 0.5), math.floor(y0 + 0.5)
         return left, top, max(left + 2, math.floor(x1 + 0.5)), max(top + 2, math.floor(y1 + 0.5))
-    side = max(2, math.ceil(max(x1 - x0, y1 - y0) - 1e-6))
+    per_x, per_y = square_scale(aspect)
+    side = max(2, math.ceil(max((x1 - x0) * per_x, (y1 - y0) * per_y) - 1e-6))
     if spec.fit == "native":
         side = max(side, spec.size)
-    left = math.floor((x0 + x1) / 2 - side / 2 + 0.5)
-    top = math.floor((y0 + y1) / 2 - side / 2 + 0.5)
-    return left, top, left + side, top + side
+    width, height = max(2, round(side / per_x)), max(2, round(side / per_y))
+    left = math.floor((x0 + x1) / 2 - width / 2 + 0.5)
+    top = math.floor((y0 + y1) / 2 - height / 2 + 0.5)
+    return left, top, left + width, top + height
 
 
-def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec) -> Crop:
+def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, aspect: float = 1.0) -> Crop:
     """Cut a hip out of its film; a left hip is mirrored to look right.
 
     Area interpolation where the window shrinks, bicubic where it grows. Beyond the film pixels are invalid and 0.
@@ -112,6 +125,7 @@ def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec) -
         box: Around the proximal femur, in pixels of ``pixels``.
         side: ``"left"`` or ``"right"``, the patient's, as the localizer says.
         spec: Size, margin and fit.
+        aspect: Height of a pixel by its width, as for :func:`window_of`.
 
     Raises:
         ConfigurationError: An unknown side.
@@ -119,7 +133,7 @@ def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec) -
     """
     if side not in SIDES:
         raise ConfigurationError("the side of a hip", got=side, allowed=SIDES)
-    x0, y0, x1, y1 = window = window_of(box, spec)
+    x0, y0, x1, y1 = window = window_of(box, spec, aspect)
     height, width = pixels.shape
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise PixelValueError("the box of a hip lies outside its film", got=box, allowed=f"within {width} x {height}")

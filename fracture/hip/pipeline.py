@@ -185,7 +185,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
             ConfigurationError: An unknown side.
             PixelValueError: The box lies off the film.
         """
-        crop = crop_hip(radiograph.pixels, box, _in_the_mirror(side, radiograph), self.crop)
+        crop = crop_hip(radiograph.pixels, box, _in_the_mirror(side, radiograph), self.crop, radiograph.aspect)
         _, _, probabilities = self._judge_crops([crop])
         return np.asarray(probabilities[0], np.float64)
 
@@ -235,7 +235,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         found = self._localize(inputs)
         if not found:
             return []
-        crops = [crop_hip(radiograph.pixels, one.box, one.side, self.crop) for one in found]
+        crops = [crop_hip(radiograph.pixels, one.box, one.side, self.crop, radiograph.aspect) for one in found]
         features, maps, probabilities = self._judge_crops(crops)
         size = (radiograph.width, radiograph.height)
         hips = []

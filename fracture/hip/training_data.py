@@ -21,10 +21,11 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError, UnreadableFileError
 from fracture.hip.augment import VARIANTS, augment_film, augment_hip
 from fracture.hip.classes import SIDES, stratum
-from fracture.hip.crops import crop_box, crop_hip, rgb_input
+from fracture.hip.crops import CropSpec, crop_box, crop_hip, rgb_input
 from fracture.hip.geometry import Box, clip_box, grow
 from fracture.hip.records import HipLabel, hips_of
 from fracture.io.reading import read
+from fracture.preprocess.pipeline import square_pixels
 from fracture.training.cache import FilmCache, content_checksum
 
 if TYPE_CHECKING:
@@ -218,8 +219,7 @@ class HipPictures:
 
     def patch(self, item: HipItem) -> tuple[NDArray[np.float32], Box]:
         """The native pixels around a hip and its box among them, as far as the box decides the crop."""
-        box = crop_box(item.hip.box, self.config.crop)
-        return self.cache.load(item.path, box, reach=self.reach, least=self.least)
+        return self.cache.load(item.path, item.hip.box, self.config.crop, reach=self.reach, least=self.least)
 
     def make(self, picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Planes (3, size, size), or (views, 3, size, size), and the possible classes (6,)."""
@@ -268,7 +268,7 @@ class PatchCache:
     """Native pixels around hips on disk, uint16, so that a film is decoded once and not at every presentation.
 
     A crop of a patch equals the crop of its film to the rounding of 16 bits: patches begin at whole pixels and reach
-    as far as any crop looks, or to the film's edge.
+    as far as any crop looks, or to the film's edge. Pixels that are not square are made square.
 
     Args:
         folder: Made if missing.
@@ -278,12 +278,15 @@ class PatchCache:
         self.folder = Path(folder) / "hips"
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def load(self, path: Path, box: Box, *, reach: float, least: int = 0) -> tuple[NDArray[np.float32], Box]:
+    def load(
+        self, path: Path, box: Box, spec: CropSpec, *, reach: float, least: int = 0
+    ) -> tuple[NDArray[np.float32], Box]:
         """The surroundings of a box and the box among them.
 
         Args:
             path: The film's file.
             box: In source pixels.
+            spec: What is cut out of it.
             reach: Factor on the box's sides that crops look to.
             least: Least side of the surroundings in pixels, about the box's middle.
 
@@ -291,30 +294,32 @@ class PatchCache:
             InputError: The film is not in the cache and cannot be read.
             DataError: The box lies off the film.
         """
-        target = self.folder / f"{self._key(path, box, reach, least)}.safetensors"
+        target = self.folder / f"{self._key(path, box, spec, reach, least)}.safetensors"
         try:
-            return _read_patch(target, box)
+            return _read_patch(target, box, spec)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             target.unlink(missing_ok=True)
         film = read(path)
-        window = _surroundings(box, (film.width, film.height), reach, least)
+        pixels, scale = square_pixels(film)
+        window = _surroundings(_squared(box, scale, spec), (pixels.shape[1], pixels.shape[0]), reach, least)
         if window is None:
             raise DataError(
                 f"{path}: the box of a hip lies off its film", got=box, allowed=f"{film.width} x {film.height}"
             )
         x0, y0, x1, y1 = window
-        stored = np.rint(film.pixels[y0:y1, x0:x1] * 65535).astype(np.uint16)
-        metadata = {"at": f"{x0},{y0}", "crc32": content_checksum(f"{x0},{y0}", stored)}
+        stored = np.rint(pixels[y0:y1, x0:x1] * 65535).astype(np.uint16)
+        place = json.dumps([x0, y0, *scale])
+        metadata = {"at": place, "crc32": content_checksum(place, stored)}
         write_atomic(target, lambda temporary: save_file({"pixels": stored}, str(temporary), metadata=metadata))
-        return _read_patch(target, box)
+        return _read_patch(target, box, spec)
 
     @staticmethod
-    def _key(path: Path, box: Box, reach: float, least: int) -> str:
+    def _key(path: Path, box: Box, spec: CropSpec, reach: float, least: int) -> str:
         try:
             status = path.stat()
         except OSError as error:
             raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
-        parts = [str(path.resolve()), status.st_size, status.st_mtime_ns, box, reach, least]
+        parts = [str(path.resolve()), status.st_size, status.st_mtime_ns, crop_box(box, spec), reach, least, "square"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -328,11 +333,18 @@ def _surroundings(box: Box, size: tuple[int, int], reach: float, least: int) -> 
     return math.floor(found[0]), math.floor(found[1]), math.ceil(found[2]), math.ceil(found[3])
 
 
-def _read_patch(path: Path, box: Box) -> tuple[NDArray[np.float32], Box]:
+def _squared(box: Box, scale: tuple[float, float], spec: CropSpec) -> Box:
+    """What a box of source pixels comes to, in square pixels."""
+    x, y = scale
+    return crop_box((box[0] * x, box[1] * y, box[2] * x, box[3] * y), spec)
+
+
+def _read_patch(path: Path, box: Box, spec: CropSpec) -> tuple[NDArray[np.float32], Box]:
     with safetensors.safe_open(str(path), framework="numpy") as file:
         stated, stored = file.metadata(), file.get_tensor("pixels")
     if content_checksum(stated["at"], stored) != stated["crc32"]:
         raise ValueError(f"{path} is damaged")
-    x, y = (int(v) for v in stated["at"].split(","))
+    x, y, *scale = json.loads(stated["at"])
+    x0, y0, x1, y1 = _squared(box, (scale[0], scale[1]), spec)
     pixels = np.minimum(stored.astype(np.float32) * np.float32(1 / 65535), np.float32(1))
-    return pixels, (box[0] - x, box[1] - y, box[2] - x, box[3] - y)
+    return pixels, (x0 - x, y0 - y, x1 - x, y1 - y)

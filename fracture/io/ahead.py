@@ -51,8 +51,27 @@ def groups_ahead(groups: Sequence[Sequence[A]], prepare: Callable[[A], B], worke
 
 
 def source_name(source: object) -> str:
-    """How results call a source: the path as it was given, or what kind of thing it was."""
-    name = None
+    """How results, warnings and errors call a source.
+
+    A path as it was given, a radiograph or a file object by its own name, else what kind of thing it is: ``<bytes>``,
+    ``<file>``, ``<array>``, ``<image>``, ``<dataset>``.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "<bytes>"
+    for one in type(source).__mro__:
+        if one.__module__ in _KINDS:
+            return _KINDS[one.__module__]
     with contextlib.suppress(Exception):  # an object of the caller's may do anything when it is asked
-        name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "source", None)
-    return name if isinstance(name, str) else f"<{type(source).__name__}>"
+        if isinstance(source, str | os.PathLike):
+            return os.fsdecode(source)
+        for attribute in ("source", "name"):
+            if isinstance(name := getattr(source, attribute, None), str):
+                return name
+        if hasattr(source, "read"):
+            return "<file>"
+        if hasattr(source, "__array__"):
+            return "<array>"
+    return f"<{type(source).__name__}>"
+
+
+_KINDS = {"PIL.Image": "<image>", "pydicom.dataset": "<dataset>"}

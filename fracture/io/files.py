@@ -7,6 +7,7 @@ import zlib
 from typing import IO
 
 from fracture.errors import PixelValueError, UnreadableFileError
+from fracture.io.ahead import source_name
 from fracture.io.images import sniff
 from fracture.regular import read_regular, too_large
 
@@ -44,7 +45,7 @@ def open_bytes(
         PixelValueError: A file object that gives text.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data, name = bytes(source), "<bytes>"
+        data, name = bytes(source), source_name(source)
         if not data:
             raise UnreadableFileError(f"{name}: the file is empty")
         if len(data) > max_bytes:
@@ -62,8 +63,7 @@ def open_bytes(
 
 
 def _from_object(file: IO[bytes], max_bytes: int) -> tuple[bytes, str]:
-    name = getattr(file, "name", None)
-    name = name if isinstance(name, str) else "<file>"
+    name = source_name(file)
     try:
         data = file.read(max_bytes + 1)
     except (OSError, ValueError):  # closed, or not opened for reading

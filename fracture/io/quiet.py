@@ -13,16 +13,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["FAULTS", "c_stderr_closed", "quiet"]
+import numpy as np
 
-# What decoders raise on damaged data; every one of them becomes one of our errors with our own words.
+from fracture.errors import ImageSizeError
+
+__all__ = ["FAULTS", "c_stderr_closed", "memory_told", "quiet"]
+
+# What decoders raise on damaged data; every one of them becomes one of our errors with our own words. A lack of memory
+# is none of them: see `memory_told`.
 FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     NotImplementedError,
     OSError,
     RuntimeError,
@@ -33,10 +37,34 @@ FAULTS = (
     zlib.error,
 )
 
+_ROOM = 256 * 2**20  # bytes that any film within the limits can be decoded in, but for the very largest (ours)
+
 _TALKATIVE = ("pydicom", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")
 _MUTED = threading.local()
 _QUIET = threading.RLock()
 _C_STDERR = threading.RLock()
+
+
+@contextmanager
+def memory_told(name: str) -> Iterator[None]:
+    """Tell a file that asks for too much from a process that has no memory left.
+
+    Sizes are checked before anything is decoded, but a codec may still believe a number in its stream. Where the
+    process has room for a film all the same, it was the file that asked for too much; else the lack is the process's
+    own, and goes on as it is.
+
+    Raises:
+        ImageSizeError: The file asked for too much.
+        MemoryError: The process has no memory left.
+    """
+    try:
+        yield
+    except MemoryError:
+        np.empty(_ROOM, np.uint8)  # raises where there is no room
+        raise ImageSizeError(
+            f"{name}: decoding it asks for more memory than this process can have",
+            hint="if the file is sound, free memory, or read it in a process of its own",
+        ) from None
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import numpy as np
 
 from fracture import regions as region_names
 from fracture.errors import ConfigurationError, PixelValueError, UnsupportedError
+from fracture.io.ahead import source_name
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, sniff
-from fracture.io.quiet import FAULTS
+from fracture.io.quiet import FAULTS, memory_told
 from fracture.io.radiograph import Radiograph
 from fracture.io.scaling import scale_plane
 
@@ -97,6 +98,11 @@ def read(
     )
     if isinstance(source, Radiograph):
         return replace(source, regions=options.regions, region_source="caller") if options.regions else source
+    with memory_told(source_name(source)):
+        return _read(source, options, tree)
+
+
+def _read(source: Source, options: _Options, tree: region_names.RegionTree) -> Radiograph:
     if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
         data, name = open_bytes(source, options.max_bytes)
         return _from_bytes(data, name, options, tree)

@@ -152,6 +152,21 @@ def normalize(pixels: NDArray[np.float32], mask: NDArray[np.bool_], spec: Prepro
     return planes
 
 
+def square_scale(aspect: float) -> tuple[float, float]:
+    """Factors (x, y), one of them 1, that make pixels of this height by width square, along the axis that loses
+    nothing."""
+    return max(1.0 / aspect, 1.0), max(aspect, 1.0)
+
+
+def square_pixels(radiograph: Radiograph) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """The film's pixels made square, float32 (height, width), and the factors (x, y) from source to these pixels."""
+    height, width = radiograph.pixels.shape
+    per_x, per_y = square_scale(radiograph.aspect)
+    size = (max(1, round(width * per_x)), max(1, round(height * per_y)))
+    pixels = radiograph.pixels if size == (width, height) else _resized(radiograph.pixels, size)
+    return pixels, (size[0] / width, size[1] / height)
+
+
 def _resized(part: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Resize to (width, height): first the axes that shrink, then those that grow."""
     height, width = part.shape
@@ -166,12 +181,8 @@ def _resized(part: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.flo
 def _scaled_size(
     width: int, height: int, spacing: tuple[float, float] | None, aspect: float, spec: PreprocessSpec
 ) -> tuple[int, int]:
-    """Size after resizing: the longer side becomes ``spec.size``, or less where enlarging is not wanted.
-
-    Pixels that are not square (``aspect``: their height by their width) are made square first, along the axis that
-    loses nothing.
-    """
-    y_stretch, x_stretch = max(aspect, 1.0), max(1.0 / aspect, 1.0)
+    """Size after resizing: the longer side becomes ``spec.size``, or less where enlarging is not wanted."""
+    x_stretch, y_stretch = square_scale(aspect)
     longest = max(width * x_stretch, height * y_stretch)
     scale = spec.size / longest
     if spec.millimeters_per_pixel is not None and spacing is not None:

@@ -37,6 +37,10 @@ __all__ = ["FORMAT", "fold_judges", "measure_robustness", "sample_films"]
 FORMAT = "fracture-robustness/1"
 
 
+_DECIMALS = 6
+"""Beyond them a score depends on the films it shares a batch with, which would part films that are alike."""
+
+
 def sample_films(annotated: AnnotatedSet, films: int, *, seed: int = 0) -> AnnotatedSet:
     """Some films of a set: half of them fractured, half normal, as far as there are that many.
 
@@ -162,7 +166,7 @@ def measure_robustness(
                 if isinstance(found, Failure):
                     faults.append(f"{film.source}: {found.error}")
                     continue
-                scores.append(found.probability)
+                scores.append(round(found.probability, _DECIMALS))
                 calls.append(found.fractured)
                 warned += bool(found.warnings)
                 if progress is not None:

@@ -79,7 +79,7 @@ def make_weights(job: Job) -> list[Path]:
             calibrate_fast(draft, job.fast, judged, result.predictions, same_way, seed=job.seed)
     if job.input_check:
         _measure_inputs(job, draft)
-    judged = job.annotated.subset([p.source for p in result.predictions])
+    judged = job.annotated.subset([p.source for p in result.predictions])  # films that failed are told in the lines
     write_reference(judged, held_out / "reference.json")
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)

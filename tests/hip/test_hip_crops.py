@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +68,24 @@ def test_square_crops_keep_the_aspect_and_stretched_ones_do_not() -> None:
     assert square[2] - square[0] == square[3] - square[1] == 160
     stretched = window_of(tall, CropSpec(size=64, margin=1.0, fit="stretch"))
     assert stretched == (100, 20, 140, 180)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "square", "native", "top"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_pixels_that_are_not_square_show_the_same_part_of_the_patient(fit: Any, axis: int) -> None:
+    """Every second row or column of the film is left out, and its aspect says so: as fault 30, at the hips."""
+    spec = CropSpec(size=64, margin=1.0, fit=fit)
+    box = (80.0, 40.0, 144.0, 136.0)
+    whole = window_of(box, spec)
+    per = np.array([2, 1] * 2 if axis else [1, 2] * 2)
+    thinned = tuple(np.array(box) / per)
+    window = window_of(thinned, spec, 0.5 if axis else 2.0)
+    np.testing.assert_allclose(np.array(window) * per, whole, atol=2)
+    whole_film = cv2.GaussianBlur(FILM, (0, 0), 4)
+    film = whole_film[:, ::2] if axis else whole_film[::2]
+    one = crop_hip(whole_film, box, "left", spec)
+    other = crop_hip(np.ascontiguousarray(film), thinned, "left", spec, 0.5 if axis else 2.0)
+    assert np.corrcoef(one.pixels.ravel(), other.pixels.ravel())[0, 1] > 0.9
 
 
 def test_a_stretched_film_gives_the_same_stretched_crop() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ import fracture
 from fracture.atomic import hold
 from fracture.cli.hip import hip as app
 from fracture.errors import CardError, ConfigurationError, DataError, ModelError, OutputError, WeightsNotFoundError
+from fracture.hip import training_data
 from fracture.hip.assembly import assemble
 from fracture.hip.crops import CropSpec, crop_hip
 from fracture.hip.records import read_hips
@@ -109,21 +111,36 @@ def test_balance_and_shares() -> None:
         presentations(keys, HipSampling(shares={"other": 0.5}), 14, seed=1, epoch=0)
 
 
-@pytest.mark.parametrize("fit", ["stretch", "square", "native"])
+@pytest.mark.parametrize("fit", ["stretch", "square", "native", "top"])
 def test_a_crop_of_a_patch_is_that_of_the_film(toy_set: Path, tmp_path: Path, fit: Any) -> None:
     path = toy_set / "images" / "3.png"
     spec = CropSpec(size=64, margin=1.3, fit=fit)
     for side, box in (("right", (10.0, 30.0, 60.0, 110.0)), ("left", (100.5, 30.25, 150.0, 110.0))):
-        patch, inside = PatchCache(tmp_path).load(path, box, reach=1.4, least=64)
+        patch, inside = PatchCache(tmp_path).load(path, box, spec, reach=2, least=64)
         a = crop_hip(patch, inside, side, spec)
         b = crop_hip(fracture.read(path).pixels, box, side, spec)
         np.testing.assert_allclose(a.pixels, b.pixels, atol=2e-5)
         np.testing.assert_array_equal(a.mask, b.mask)
     target = next((tmp_path / "hips").glob("*.safetensors"))
     target.write_bytes(b"damaged")
-    PatchCache(tmp_path).load(path, (10.0, 30.0, 60.0, 110.0), reach=1.4, least=64)
-    PatchCache(tmp_path).load(path, (100.5, 30.25, 150.0, 110.0), reach=1.4, least=64)
+    PatchCache(tmp_path).load(path, (10.0, 30.0, 60.0, 110.0), spec, reach=2, least=64)
+    PatchCache(tmp_path).load(path, (100.5, 30.25, 150.0, 110.0), spec, reach=2, least=64)
     assert all(file.stat().st_size > 1000 for file in (tmp_path / "hips").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "square", "native", "top"])
+@pytest.mark.parametrize("aspect", [2.0, 0.5])
+def test_training_squares_pixels_that_are_not_as_inference_does(
+    toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Any, aspect: float
+) -> None:
+    path = toy_set / "images" / "3.png"
+    film = dataclasses.replace(fracture.read(path), aspect=aspect)
+    monkeypatch.setattr(training_data, "read", lambda _: film)
+    spec, box = CropSpec(size=64, margin=1.3, fit=fit), (30.0, 30.0, 80.0, 110.0)
+    patch, inside = PatchCache(tmp_path).load(path, box, spec, reach=2, least=64)
+    a, b = crop_hip(patch, inside, "right", spec), crop_hip(film.pixels, box, "right", spec, aspect)
+    assert np.abs(a.pixels - b.pixels)[a.mask & b.mask].mean() < 0.05
+    assert (a.mask != b.mask).mean() < 0.05
 
 
 def test_training_and_inference_make_the_same_input(toy_set: Path, tmp_path: Path) -> None:
