@@ -17,6 +17,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ if sys.platform == "win32":  # pragma: no cover - exercised on Windows alone
 else:
     import fcntl
 
-__all__ = ["hold", "write_atomic", "write_json", "write_text"]
+__all__ = ["hold", "sweep", "write_atomic", "write_json", "write_text"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -89,6 +90,18 @@ def write_json(path: str | Path, content: Any, *, indent: int | None = 1) -> Non
         ValueError, TypeError: Something in it that JSON does not know.
     """
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed processes left half-written in a folder that several may write to at once.
+
+    A file of the last day may still be another process's, on this machine or on another, and stays.
+    """
+    oldest = time.time() - 24 * 3600
+    for rest in Path(folder).glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if rest.stat().st_mtime < oldest:
+                rest.unlink()
 
 
 @contextlib.contextmanager

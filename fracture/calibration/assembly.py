@@ -15,6 +15,7 @@ from fracture.errors import DataError
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card, MemberCard
 from fracture.limb.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
+from fracture.limb.store import STORE
 from fracture.regular import sha256_of
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
@@ -49,6 +50,7 @@ def assemble(
 
     Raises:
         DataError: A member is missing or unfinished, or its file is not the one that its description names.
+        ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
     source, folder = Path(run), Path(out)
     names = list(members) or sorted(
@@ -56,6 +58,7 @@ def assemble(
     )
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
+    STORE.check_place(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     cards, quoted = [], list(attribution)
     for member in names:

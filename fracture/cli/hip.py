@@ -11,6 +11,7 @@ import typer
 
 from fracture.cli import options as opt
 from fracture.cli.verify import verify
+from fracture.data.cli import FormatOption, ReaderOption
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def train(
         typer.Option("--set", help="Change a setting, as loop.epochs=3, or STAGE:loop.epochs=3; may be repeated."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
 ) -> None:
     """Train localizer and classifier. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
     from fracture.hip.training import train as run
@@ -118,9 +121,9 @@ def train(
     loaded = load_hip_recipe(recipe).replace(changes)
     result = run(
         loaded,
-        data,
+        [_hips(path, file_format, option) for path in data],
         out=out,
-        train_only=tuple(train_only or ()),
+        train_only=[_hips(path, file_format, option) for path in train_only or ()],
         stages=tuple(stage or STAGES),
         device=device,
         progress=not quiet,
@@ -156,6 +159,8 @@ def evaluate(
     ] = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
 ) -> None:
     """Judge both stages on annotated hips: report.json, report.txt, figures, and every judged hip.
 
@@ -184,7 +189,7 @@ def evaluate(
         from fracture.hip.examine import examine
         from fracture.hip.pipeline import load
 
-        films = _films(data or [], split, part)
+        films = _films([_hips(path, file_format, option) for path in data or ()], split, part)
         reader = load(weights, device=device, precision=cast("Precision", precision))
         limit = reader.card.fracture.threshold if threshold is None else threshold
         from tqdm import tqdm
@@ -234,13 +239,20 @@ def assemble(
 hip.command("verify")(verify)
 
 
-def _films(data: list[str], split: Path | None, part: str) -> AnnotatedSet:
+def _hips(path: str, file_format: str, option: list[str] | None) -> AnnotatedSet:
+    from fracture.data.readers import options_of
+    from fracture.hip.records import read_hips
+
+    return read_hips(path, file_format, **options_of(option))
+
+
+def _films(data: list[AnnotatedSet], split: Path | None, part: str) -> AnnotatedSet:
     from fracture.data.splits import Split
-    from fracture.hip.records import merge_sets, part_of_split, read_hips
+    from fracture.hip.records import merge_sets, part_of_split
 
     if not data:
         raise ConfigurationError("no annotated hips", hint="give folders with annotations.json, or --cases")
-    films = merge_sets([read_hips(path) for path in data])
+    films = merge_sets(data)
     return films if split is None else part_of_split(films, Split.read(split), part)
 
 

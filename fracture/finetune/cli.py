@@ -29,6 +29,10 @@ def finetune(
         str | None, typer.Option(help="Region that the new one is a part of; knee for patella, any for a new name.")
     ] = None,
     old: Annotated[Path | None, typer.Option(help="Films of the old regions, to keep and to measure them.")] = None,
+    old_format: Annotated[str, typer.Option(help="Format of --old, as --format.")] = "auto",
+    old_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the reader for --old; may be repeated.")
+    ] = None,
     old_split: Annotated[Path | None, typer.Option(help="A split file; only --old-part of it is used.")] = None,
     old_part: Annotated[str, typer.Option(help="The part of it that no member was trained on.")] = "validation",
     split: Annotated[Path | None, typer.Option(help="A split of --data with parts train and validation.")] = None,
@@ -61,7 +65,7 @@ def finetune(
     policy = FineTunePolicy.from_dict(_settings(set_ or []))
     before = None
     if old is not None:
-        before = read_set(old, "auto", None)
+        before = read_set(old, old_format, old_option)
         if old_split is not None:
             before = Split.read(old_split).part(before, old_part)
     result = tune(

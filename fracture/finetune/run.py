@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from fracture.atomic import hold
 from fracture.calibration.cases import Case, examine_films
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
@@ -24,7 +25,7 @@ from fracture.limb.card import Card, MemberCard, SelfTest
 from fracture.limb.detector import Detector
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method, OperatingPoints
-from fracture.limb.store import Weights, open_weights
+from fracture.limb.store import STORE, Weights, open_weights
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.regions import PARTS, RegionTree
 from fracture.training.run import train
@@ -112,7 +113,8 @@ def finetune(
         progress: Progress bars on standard error.
 
     Raises:
-        ConfigurationError: ``out`` is the folder of the old weights, or an illegal name or setting.
+        ConfigurationError: ``out`` is the folder of the old weights or of others, or an illegal name or setting.
+        OutputError: Another process works in ``out``, or the disk is full.
         RegionError: The region's name is malformed, or the parent is not in the tree.
         DataError: Too few films or groups, no fractured film to train on, unreadable films.
         WeightsError: The old weights cannot be loaded.
@@ -134,52 +136,54 @@ def finetune(
             got=f"{len(training)} normal films in the training part",
             hint="collect fractured films, or use another seed or split",
         )
+    runs = Path(run) if run is not None else folder.with_name(f"{folder.name}-training")
+    STORE.check_place(folder, named, begun=(runs / "start").is_dir())
     replayed, measured = _old_films(old, len(training), seed)
     films = training if replayed is None else AnnotatedSet.merge([training, replayed], name=f"{annotated.name}+old")
-    runs = Path(run) if run is not None else folder.with_name(f"{folder.name}-training")
     dtype = resolve_precision(precision, resolve_device(device))
 
-    folder.mkdir(parents=True, exist_ok=True)
-    members = []
-    for number, member in enumerate(parents.card.members):
-        start = start_member(parents, member, region, seed=derive_seed(seed, number, 0, stream="finetune") % 2**31)
-        settings: dict[str, Any] = {
-            "split": {"shares": {"train": 1.0}},
-            "data": {"cache": str(cache) if cache is not None else None},
-            "loss": {"region": 0.2 if replayed is not None else 0.0},
-            "sampling": {"later": "label" if films.positives < len(films) else "natural"},
-            "loop": {"threads": threads, "precision": str(dtype).removeprefix("torch.")},
-        }
-        trained, facts = _train(start, films, policy, settings, runs, device=device, progress=progress)
-        file = f"{start.config.name}.safetensors"
-        digest = mix(start, trained, policy.keep, folder / file)
-        members.append(_member_card(member, start, file, digest, facts, policy))
+    with hold(folder / ".lock", f"the folder {folder}"):
+        members = []
+        for number, member in enumerate(parents.card.members):
+            start = start_member(parents, member, region, seed=derive_seed(seed, number, 0, stream="finetune") % 2**31)
+            settings: dict[str, Any] = {
+                "split": {"shares": {"train": 1.0}},
+                "data": {"cache": str(cache) if cache is not None else None},
+                "loss": {"region": 0.2 if replayed is not None else 0.0},
+                "sampling": {"later": "label" if films.positives < len(films) else "natural"},
+                "loop": {"threads": threads, "precision": str(dtype).removeprefix("torch.")},
+            }
+            trained, facts = _train(start, films, policy, settings, runs, device=device, progress=progress)
+            file = f"{start.config.name}.safetensors"
+            digest = mix(start, trained, policy.keep, folder / file)
+            members.append(_member_card(member, start, file, digest, facts, policy))
 
-    draft = parents.card.model_copy(
-        update={
-            "name": named,
-            "version": version,
-            "created": date.today().isoformat(),
-            "description": f"{parents.card.label} fine-tuned on {region}: {len(training)} films of {annotated.name}",
-            "members": tuple(members),
-            "tree": tree.to_dict(),
-            "parent": _parent(parents),
-            "metrics": {},
-            "self_test": None,
-            # Both were made for the old members' tensors.
-            "fast": None,
-            "input_check": None,
-        }
-    )
-    draft.write(folder)
-    made.write(folder / "split.json")
-    new = Detector(Ensemble.load(Weights(folder, draft), device=device, precision=precision), draft)
-    before = Detector(Ensemble.load(parents, device=device, precision=precision), parents.card)
-    card = _finished(draft, new, before, held, measured, region, method, policy, made, replayed, seed)
-    card = card.model_copy(update={"self_test": _self_test(folder, card)})
-    card.write(folder)
-    detector = Detector(new.ensemble, card, folder=folder)
-    return FineTuned(detector, card, folder, card.metrics["fine_tuning"])
+        draft = parents.card.model_copy(
+            update={
+                "name": named,
+                "version": version,
+                "created": date.today().isoformat(),
+                "description": f"{parents.card.label} fine-tuned on {region}: "
+                f"{len(training)} films of {annotated.name}",
+                "members": tuple(members),
+                "tree": tree.to_dict(),
+                "parent": _parent(parents),
+                "metrics": {},
+                "self_test": None,
+                # Both were made for the old members' tensors.
+                "fast": None,
+                "input_check": None,
+            }
+        )
+        draft.write(folder)
+        made.write(folder / "split.json")
+        new = Detector(Ensemble.load(Weights(folder, draft), device=device, precision=precision), draft)
+        before = Detector(Ensemble.load(parents, device=device, precision=precision), parents.card)
+        card = _finished(draft, new, before, held, measured, region, method, policy, made, replayed, seed)
+        card = card.model_copy(update={"self_test": _self_test(folder, card)})
+        card.write(folder)
+        detector = Detector(new.ensemble, card, folder=folder)
+        return FineTuned(detector, card, folder, card.metrics["fine_tuning"])
 
 
 def _finished(

@@ -17,13 +17,15 @@ from pydantic import ValidationError
 from fracture._version import __version__
 from fracture.errors import CardError, DataError, EvaluationError
 from fracture.evaluation.stats.roc import nearest_corner
-from fracture.hip.card import ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, Threshold
+from fracture.hip.card import FIXED, ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
+from fracture.hip.store import STORE
 from fracture.wing.store import Weights
 from fracture.wing.verification import self_test_film
 
 __all__ = ["assemble", "self_test", "thresholds_from"]
 
+_NAME = "hip"
 _LEAST = 5  # positives and negatives that a threshold is found on; with fewer it is left as it was (ours)
 
 
@@ -46,9 +48,11 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
     Raises:
         DataError: A stage is not finished.
         CardError: Facts that no card has.
+        ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
     run, out = Path(run), Path(out)
     stages = {name: _stage(run, name) for name in ("localizer", "classifier")}
+    STORE.check_place(out, str(dict(facts or {}).get("name", _NAME)))
     out.mkdir(parents=True, exist_ok=True)
     for name in stages:
         shutil.copyfile(run / f"{name}.safetensors", out / f"{name}.safetensors")
@@ -58,7 +62,7 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
     configs = {name: facts_of["config"] for name, facts_of in training.items()}
     hips = training["classifier"]["hips"]
     values: dict[str, Any] = {
-        "name": "hip",
+        "name": _NAME,
         "version": "0",
         "created": datetime.now(UTC).date().isoformat(),
         "description": f"recipe {training['classifier']['recipe']}, made by fracture {__version__}",
@@ -113,7 +117,7 @@ def thresholds_from(rows: Sequence[Mapping[str, Any]], *, data: str) -> tuple[Th
         [row["probabilities"]["nondisplaced_neck"] for row in exact],
         data,
     )
-    return fracture or Threshold(threshold=0.5, method="fixed: too few hips to find it on", data=data), advise
+    return fracture or Threshold(threshold=0.5, method=f"{FIXED}: too few hips to find it on", data=data), advise
 
 
 def _corner(truth: Sequence[bool], scores: Sequence[float], data: str) -> Threshold | None:

@@ -16,9 +16,11 @@ from fracture.preprocess.spec import PreprocessSpec
 from fracture.schema import JsonObject, Line, Share, spec_of
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 
-__all__ = ["CARD_FILE", "ClassCard", "ClassifierCard", "HipCard", "HipTest", "LocalizerCard", "Threshold"]
+__all__ = ["CARD_FILE", "FIXED", "ClassCard", "ClassifierCard", "HipCard", "HipTest", "LocalizerCard", "Threshold"]
 
 CARD_FILE = "hip_card.json"
+FIXED = "fixed"
+"""How the method of a threshold begins that was found on no hip."""
 
 
 class LocalizerCard(WeightFile):
@@ -82,6 +84,11 @@ class Threshold(Section):
     sensitivity: Share | None = None
     specificity: Share | None = None
     date: Line = ""
+
+    @property
+    def placeholder(self) -> bool:
+        """Whether it was found on no hip."""
+        return self.method.startswith(FIXED)
 
 
 class ClassCard(Section):

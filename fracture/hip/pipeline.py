@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HipReader", "load", "predict", "predict_many", "predict_study"]
 
+_UNTUNED = (
+    "these networks' threshold is a placeholder that was found on no hip, so 'fractured' means nothing; "
+    "train with hips of both kinds in the tuning part, or give the card a threshold (`fracture hip assemble --card`)"
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalizerInput:
@@ -222,9 +227,13 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
             model=self.card.name,
             model_version=self.card.version,
             seconds=film.seconds,
-            warnings=(*radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
+            warnings=(*self._untuned, *radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
             radiograph=radiograph,
         )
+
+    @property
+    def _untuned(self) -> tuple[str, ...]:
+        return (_UNTUNED,) if self.card.fracture.placeholder else ()
 
     def _localize(self, inputs: LocalizerInput) -> tuple[Found, ...]:
         planes = place(inputs.planes[None], self.device, self.dtype)

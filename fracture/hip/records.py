@@ -11,7 +11,7 @@ from typing import Any, Final
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split, split_parts
-from fracture.errors import DataError
+from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.stats.hypothesis_tests import ChiSquare, split_balance
 from fracture.hip.classes import FRACTURES, SIDES, allowed_classes, stratum
 from fracture.regions import view_from_dicom
@@ -143,6 +143,8 @@ def read_hips(path: str | Path, format: str = "auto", **options: Any) -> Annotat
         DataError: Faults of the file, another category, an unknown class or finding, or two hips of one side on a film.
         ConfigurationError: An unknown format or option.
     """
+    if "fracture_classes" in options:
+        raise ConfigurationError("hips have classes of their own", got="fracture_classes", hint="leave it out")
     read = read_annotations(path, format, fracture_classes=(), **options)
     films = tuple(_film(film) for film in read)
     return replace(read, films=films, format="hip")

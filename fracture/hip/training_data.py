@@ -15,7 +15,7 @@ import safetensors
 import torch
 from safetensors.numpy import save_file
 
-from fracture.atomic import write_atomic
+from fracture.atomic import sweep, write_atomic
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError, UnreadableFileError
@@ -277,6 +277,7 @@ class PatchCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "hips"
         self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
 
     def load(
         self, path: Path, box: Box, spec: CropSpec, *, reach: float, least: int = 0

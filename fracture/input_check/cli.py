@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from fracture.data.cli import FormatOption, ReaderOption, read_set
+
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
     from fracture.models.devices import Precision
@@ -27,6 +29,8 @@ def input_check(
     margin: Annotated[float, typer.Option(help="Factor on the limit, for films of other places.")] = 1.5,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
 ) -> None:
     """Measure the features of real films, so that predictions warn of what is no musculoskeletal radiograph.
 
@@ -35,11 +39,10 @@ def input_check(
     """
     from tqdm import tqdm
 
-    from fracture.data.readers import read_annotations
     from fracture.data.splits import Split
     from fracture.input_check.fit import make_input_check
 
-    annotated, made = read_annotations(data), Split.read(split)
+    annotated, made = read_set(data, file_format, option), Split.read(split)
     fitted = tuple(seen or ["train"])
     held = tuple(unseen or (name for name in ("tune", "validation") if name in made.parts))
     parts = [_thinned(made.part(annotated, *names), films) for names in (fitted, held)]

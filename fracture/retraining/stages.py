@@ -15,6 +15,7 @@ from fracture.regular import sha256_of
 __all__ = ["Stage", "Stages", "checksum"]
 
 FORMAT = "fracture-stage/1"
+_MADE = frozenset(("folds", "held_out", "model_card.md", "report", "weights", "weights.part"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,17 @@ class Stages:
         """Hold the folder to what it was begun with, for a stage that goes on with its own unfinished work.
 
         Raises:
-            ConfigurationError: It was begun with other inputs; those that differ are named.
+            ConfigurationError: It was begun with other inputs; those that differ are named. Or it was never begun, and
+                holds files of the names that will be written.
         """
         record = self._read(f"{name}-begun")
         if record is None:
+            if taken := sorted(path.name for path in self.folder.glob("*") if path.name in _MADE):
+                raise ConfigurationError(
+                    f"{self.folder} holds what this command would replace, and did not make",
+                    got=", ".join(taken),
+                    hint="give another folder; nothing was written",
+                )
             self._write(f"{name}-begun", {"stage": name, "inputs": _plain(inputs), "outputs": {}})
             return
         before, now = record["inputs"], _plain(inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,17 +168,22 @@ def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, st
         root: The folder that the films' folders are mirrored from; see :class:`fracture.runs.inputs.Inputs`.
 
     Returns:
-        Film to path. A film's overlay is the same whatever other films there are and in whatever order.
+        Film to path. A film's overlay is the same whatever other films there are and in whatever order; but where two
+        paths differ by letter case alone, which some file systems do not tell apart, a hash tells them apart.
     """
-    made = {}
+    places = {}
     for film in films:
         place = os.path.abspath(film)  # noqa: PTH100
         below = os.path.relpath(place, root) if root else os.pardir
         if Path(below).parts[:1] == (os.pardir,):  # outside: mirrored from the drive's root, never above `folder`
             below = os.path.splitdrive(place)[1].lstrip(os.sep)
+        places[film] = below
+    alike = Counter(below.casefold() for below in set(places.values()))
+    made = {}
+    for film, below in places.items():
         parent, name = os.path.split(below)
-        if len(os.fsencode(name)) > _LONGEST - 4:
-            name = name[:40] + "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        if len(os.fsencode(name)) > _LONGEST - 4 or alike[below.casefold()] > 1:
+            name = name[:40] + "-" + hashlib.sha256(os.fsencode(below)).hexdigest()[:16]
         made[film] = os.path.join(folder, parent, f"{name}.png")  # noqa: PTH118
     return made
 

@@ -31,7 +31,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from fracture.atomic import write_atomic, write_json
+from fracture.atomic import sweep, write_atomic, write_json
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
 from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
@@ -78,6 +78,7 @@ class FilmCache:
         key = json.dumps([CACHE_VERSION, pixels, *spec.letterbox_key])
         self.folder = Path(folder) / hashlib.sha256(key.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
         note = self.folder / "README.json"
         if not note.exists():
             about = {"what": "films prepared by fracture; safe to delete", "pixels": pixels, "key": spec.letterbox_key}

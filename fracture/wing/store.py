@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fracture.errors import UnreadableFileError, WeightsIntegrityError, WeightsNotFoundError
+from fracture.errors import (
+    CardError,
+    ConfigurationError,
+    UnreadableFileError,
+    WeightsIntegrityError,
+    WeightsNotFoundError,
+)
 from fracture.regular import read_regular
 from fracture.wing.card import BaseCard, WeightFile
 
@@ -130,6 +136,35 @@ class Store(Generic[C]):
         """
         folder = self.find(name_or_path)
         return Weights(folder, self.card.read(folder))
+
+    def check_place(self, folder: Path, name: str, *, begun: bool = False) -> None:
+        """Refuse to write weights over others, or over what is none; called before anything is written.
+
+        Args:
+            folder: Where they will be written; need not exist.
+            name: Of the weights; those that have it already may be replaced.
+            begun: Whether files without a card may be those of an earlier call that was cut off.
+
+        Raises:
+            ConfigurationError: Something else lies there.
+        """
+        got = ""
+        if folder.exists() and not folder.is_dir():
+            got = "a file"
+        elif (folder / self.card.FILE).exists():
+            try:
+                before = self.card.read(folder)
+                got = "" if before.name == name else f"the weights {before.label}"
+            except CardError:
+                got = f"a {self.card.FILE} of something else"
+        elif not begun and (files := sorted(path.name for path in folder.glob("*.safetensors"))):
+            got = f"{files[0]} without a {self.card.FILE}"
+        if got:
+            raise ConfigurationError(
+                f"{folder} holds something else than the weights {name}",
+                got=got,
+                hint="give another folder; nothing was written",
+            )
 
 
 def weight_folders() -> tuple[Path, ...]:

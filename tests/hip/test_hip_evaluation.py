@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fracture.cli.hip import hip as app
-from fracture.errors import DataError, EvaluationError, UnexpectedError
+from fracture.errors import ConfigurationError, DataError, EvaluationError, UnexpectedError
 from fracture.evaluation import Bootstrap
 from fracture.hip.cases import ExtraBox, HipCase, read_cases, write_cases
 from fracture.hip.classes import CLASSES
@@ -230,3 +230,22 @@ def test_the_command_line(hip_weights: Path, toy_set: Path, tmp_path: Path) -> N
     pooled = ["evaluate", "--cases", str(tmp_path / "one" / "cases.jsonl"), "--out", str(tmp_path / "two")]
     assert run.invoke(app, [*pooled, "--bootstrap", "50"]).exit_code == 0
     assert run.invoke(app, [*pooled, str(toy_set)]).exit_code == 1  # a typed error, exit code 2 in `fracture`
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+def test_reader_options_of_the_command_line(toy_set: Path, tmp_path: Path, command: str) -> None:
+    start = ["evaluate"] if command == "evaluate" else ["train", "small", "--data"]
+    for option, told in (("regoin=hip", "regoin"), ("fracture_classes=a", "classes of their own")):
+        done = CliRunner().invoke(app, [*start, str(toy_set), "--out", str(tmp_path / "out"), "-o", option])
+        assert done.exit_code == 1  # a typed error, exit code 2 in `fracture`
+        assert isinstance(done.exception, ConfigurationError)
+        assert told in str(done.exception)
+
+
+def test_networks_without_a_tuned_threshold_say_so(hip_weights: Path, toy_set: Path) -> None:
+    reader = load(hip_weights, device="cpu", precision="float32")
+    path = toy_set / "images" / "3.png"
+    for method, warned in (("fixed: too few hips to find it on", True), ("nearest to the corner", False)):
+        threshold = reader.card.fracture.model_copy(update={"method": method})
+        reader.card = reader.card.model_copy(update={"fracture": threshold})
+        assert any("placeholder" in warning for warning in reader.read_film(path).warnings) is warned

@@ -189,3 +189,12 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, capsys: pytest.Capture
     assert "1 films would be read, 1 left out" in captured.err
     assert looker.seen == []
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_overlays_of_names_that_differ_by_letter_case_alone(tmp_path: Path) -> None:
+    """Some file systems take the two for one; which film comes first changes nothing."""
+    films = [str(tmp_path / name) for name in ("a/Hand.dcm", "a/hand.dcm", "a/other.dcm")]
+    made = overlay_paths(Path("o"), films, str(tmp_path))
+    assert len({path.casefold() for path in made.values()}) == 3
+    assert made == overlay_paths(Path("o"), films[::-1], str(tmp_path))
+    assert Path(made[films[2]]) == Path("o/a/other.dcm.png")
