@@ -18,8 +18,9 @@ from fracture.data.cohort import sample_test_set
 from fracture.errors import TrainingError
 from fracture.evaluation.report import Settings
 from fracture.hip import evaluation, training_data
-from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film
+from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film, augment_hip
 from fracture.hip.classifier import allowed_mask, class_weights
+from fracture.hip.crops import CropSpec, window_of
 from fracture.hip.readers import Readings, margin_of, reading_times
 from fracture.hip.training_config import ClassifierConfig, HipSampling
 from fracture.hip.training_data import HipPictures, Picture, presentations
@@ -144,6 +145,13 @@ def test_krogue_shows_fourteen_images_of_a_hip_in_two_box_sizes(monkeypatch: pyt
     for form in range(14):
         pictures._form(np.zeros((4, 4), np.float32), (0, 0, 4, 4), item, Picture(0, form, form), 0)
     assert set(seen) == {(variant, size) for variant in VARIANTS for size in (0, 1)}
+    monkeypatch.undo()
+    film, box = np.full((200, 200), 0.5, np.float32), (60.0, 60.0, 120.0, 120.0)
+    for size, margin in enumerate(margins):
+        crop = augment_hip(
+            film, box, "right", CropSpec(), HipAugmentation(jitter=0), variant="plain", size=size, seed=1
+        )
+        assert crop.geometry.window == window_of(box, CropSpec(margin=margin))
 
 
 @pytest.mark.parametrize("fresh", [False, True])

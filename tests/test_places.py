@@ -181,7 +181,7 @@ TUNING = ("finetune", "WEIGHTS", "--data", "FILMS", "--region", "sternum", "--ou
 @pytest.mark.parametrize(
     "command",
     [
-        ["calibrate", "WEIGHTS", "FILMS", "-o"],
+        ["calibrate", "WEIGHTS", "--data", "FILMS", "-o"],
         ["finetune", "WEIGHTS", "--data", "FILMS", "--region", "sternum", "--out", "OUT", "-o"],
         [
             "finetune",
