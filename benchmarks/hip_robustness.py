@@ -1,7 +1,7 @@
 """Boxes of hips on held-out films that were turned, shrunken, cut, stretched or toned: mean IoU and hips found.
 
-    python benchmarks/hip_robustness.py HIP --weights runs/fold0/weights --split runs/fold0/classifier/split.json \
-        [--weights runs/fold1/weights --split runs/fold1/classifier/split.json ...]
+    python benchmarks/hip_robustness.py HIP --weights runs/fold0/weights --split runs/fold0/classifier/turn.json \
+        [--weights runs/fold1/weights --split runs/fold1/classifier/turn.json ...]
 
 Films of each split's validation part are judged by the weights given with it; what is shown is all of them together.
 The changes are those of the training (``fracture.hip.augment.augment_film``), with seeds by the film's place, and are
