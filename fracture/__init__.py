@@ -4,7 +4,7 @@
 >>> p = fracture.predict("wrist.dcm")
 >>> p.probability, p.fractured, p.boxes
 
-Research use only; this is no medical device. Everything public is listed here; all else is an implementation
+Research use only; this is not a medical device. Everything public is listed here; all else is an implementation
 detail. Names are imported when they are first used, so that ``import fracture`` is quick and needs no torch.
 """
 

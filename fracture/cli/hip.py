@@ -90,7 +90,7 @@ def _line(result: Any) -> dict[str, Any]:
 @hip.command("train")
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: krogue2020, small.")],
-    out: Annotated[Path, typer.Option(help="Run folder; a folder with an unfinished run is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[list[str], typer.Option(help="Annotated hips, divided into parts; may be repeated.")],
     train_only: Annotated[
         list[str] | None, typer.Option(help="Annotated hips that are trained on whole; may be repeated.")

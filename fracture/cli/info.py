@@ -57,7 +57,7 @@ def info(
         typer.echo(f"    warning: {printable(broken)}")
     typer.echo("\nregions: " + ", ".join(facts["regions"]))
     typer.echo("\npackages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
-    typer.echo("\nResearch use only; this is no medical device.")
+    typer.echo("\nResearch use only; this is not a medical device.")
 
 
 def collect(*, devices: bool = False) -> dict[str, Any]:

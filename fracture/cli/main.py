@@ -29,7 +29,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="fracture",
-    help="Find fractures on radiographs. Research use only; this is no medical device.",
+    help="Find fractures on radiographs. Research use only; this is not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -67,7 +67,7 @@ def _common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Find fractures on radiographs. Research use only; this is no medical device."""
+    """Find fractures on radiographs. Research use only; this is not a medical device."""
 
 
 def main() -> None:

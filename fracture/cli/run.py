@@ -39,7 +39,7 @@ class Task:
     """What is done with the films.
 
     Attributes:
-        request: What decides the results, JSON-able: weights, device, options. A run is gone on with only by an equal
+        request: What decides the results, JSON-able: weights, device, options. A run is resumed only by an equal
             one.
         results: One result for each film, in order; consumes films as results are asked for.
         draw: Writes a result's overlay to a path.
@@ -79,7 +79,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
         make: Loads the weights; called when all else is in order.
 
     Raises:
-        ConfigurationError: No films, outputs that are inputs, results of before that are not gone on with.
+        ConfigurationError: No films, outputs that are inputs, results of an earlier run that is not resumed.
         OutputError: Results that cannot be written, or that another run writes.
         typer.Exit: Code 1, if a film failed or an overlay could not be written.
     """

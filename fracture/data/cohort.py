@@ -119,7 +119,7 @@ def cohort_table(annotated: AnnotatedSet, split: Split | None = None) -> CohortT
 
 @dataclass(frozen=True, slots=True)
 class TestSample:
-    """A test set and how it was come by.
+    """A test set and how it was drawn.
 
     Attributes:
         films: The sampled set.

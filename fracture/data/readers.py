@@ -93,7 +93,7 @@ def detect_format(path: str | Path) -> str:
         return "via" if re.search(r'"_via_|"filename"\s*:', start) else "coco"
     if start[0] == "[":
         raise UnreadableDataError(
-            f"{source}: a list is no reference and no annotated set",
+            f"{source}: a list is neither a reference nor an annotated set",
             hint="COCO results are predictions; give the annotations here",
         )
     columns = set(load_csv(source, text).columns)

@@ -1,4 +1,4 @@
-"""The card of a pair of hip networks: everything about them that is no tensor.
+"""The card of a pair of hip networks: everything about them that is not a tensor.
 
 ``weights/<name>/hip_card.json`` stands beside two safetensors files; :mod:`fracture.wing.card` says how strict it is.
 """

@@ -1,4 +1,4 @@
-"""One labelled hip with everything that was said about it: what evaluation takes. No torch, no pixels."""
+"""One labeled hip with everything that was said about it: what evaluation takes. No torch, no pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Probabilities = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class ExtraBox:
-    """A box on a side without a labelled hip.
+    """A box on a side without a labeled hip.
 
     Attributes:
         source: The film.
@@ -38,19 +38,19 @@ class ExtraBox:
 
 @dataclass(frozen=True, slots=True)
 class HipCase:
-    """One labelled hip.
+    """One labeled hip.
 
     Attributes:
         source: Its film.
         group: Patient or accession.
         side: The patient's.
-        box: As labelled, in source pixels.
+        box: As labeled, in source pixels.
         allowed: The classes that its label leaves possible; ``()`` where it has no place among the six.
         findings: The label's own words.
         found: The box that was found on this side, None where there is none.
         found_score: Its score.
-        wrong_side: IoU of the labelled box with the box found on the other side.
-        manual: Probabilities of the six classes by the labelled box; None where not asked for.
+        wrong_side: IoU of the labeled box with the box found on the other side.
+        manual: Probabilities of the six classes by the labeled box; None where not asked for.
         automatic: The same by the box that was found; None where nothing was found.
 
     Raises:
@@ -76,7 +76,7 @@ class HipCase:
 
     @property
     def iou(self) -> float:
-        """Of the labelled box and the box found on its side; 0 where there is none."""
+        """Of the labeled box and the box found on its side; 0 where there is none."""
         return 0.0 if self.found is None else float(iou(self.box, self.found))
 
     @property
@@ -92,7 +92,7 @@ class HipCase:
 
 
 def write_cases(path: str | Path, cases: Iterable[HipCase], extra: Iterable[ExtraBox] = ()) -> None:
-    """JSON lines: hips with ``"kind": "hip"``, boxes without a labelled hip with ``"kind": "extra"``.
+    """JSON lines: hips with ``"kind": "hip"``, boxes without a labeled hip with ``"kind": "extra"``.
 
     Raises:
         DataError: The file cannot be written.

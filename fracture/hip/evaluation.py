@@ -3,7 +3,7 @@
 Localizer: IoU with mean, standard deviation and minimum, hips found, sides right. Classifier: binary and multiclass
 accuracy, sensitivity and specificity of each class against the rest, the normalized confusion matrix, ROC curves with
 bands by vertical averaging, the bootstrap of 2,000 iterations that first keeps one image of each patient, and the
-difference of kappas between labelled and found boxes.
+difference of kappas between labeled and found boxes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Localization:
         deviation: Standard deviation of these IoUs; None for fewer than two.
         minimum: The least of them; None where there is none.
         missed: (film, side) of the hips not found.
-        extra: Boxes on sides without a labelled hip.
+        extra: Boxes on sides without a labeled hip.
     """
 
     hips: int
@@ -159,7 +159,7 @@ class HipEvaluation:
 
     Attributes:
         localization: Stage one.
-        manual: Stage two by labelled boxes; None where not judged.
+        manual: Stage two by labeled boxes; None where not judged.
         automatic: Both stages, by the boxes that were found; None where nothing was.
         binary_kappas: Automatic minus manual boxes, Cohen's kappa against the labels, over hips judged both ways.
         multiclass_kappas: The same over the hips of which one class is known.
@@ -202,7 +202,7 @@ def evaluate_hips(
 
     Args:
         cases: Labelled hips, of :func:`fracture.hip.examine.examine` or :func:`fracture.hip.cases.read_cases`.
-        extra: Boxes without a labelled hip.
+        extra: Boxes without a labeled hip.
         threshold: What the probability of a fracture must reach.
         resamples: Iterations of the bootstrap.
         seed: Of the draws.

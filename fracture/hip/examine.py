@@ -1,4 +1,4 @@
-"""Run a hip reader over annotated films: labelled boxes and found ones, side by side."""
+"""Run a hip reader over annotated films: labeled boxes and found ones, side by side."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def examine(
     manual: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[HipCase], list[ExtraBox], list[Failure]]:
-    """Judge every labelled hip of a set, by its labelled box and by the box that the localizer finds.
+    """Judge every labeled hip of a set, by its labeled box and by the box that the localizer finds.
 
     Args:
         reader: The networks.
         annotated: Films with hips.
-        manual: Also judge labelled boxes.
+        manual: Also judge labeled boxes.
         progress: Called with 1 after each film.
 
     Returns:
-        Cases in the set's order; boxes found where no hip is labelled; films that failed.
+        Cases in the set's order; boxes found where no hip is labeled; films that failed.
     """
     cases: list[HipCase] = []
     extra: list[ExtraBox] = []
     failures: list[Failure] = []
     for film in annotated:
-        labelled = {hip.side: hip for hip in hips_of(film)}
+        labeled = {hip.side: hip for hip in hips_of(film)}
         try:
             seen = reader.read_film(annotated.image_path(film))
             found = {hip.side: hip for hip in seen.hips}
             with unforeseen(film.source):
-                judged = [_case(reader, film, seen, hip, found, manual=manual) for hip in labelled.values()]
+                judged = [_case(reader, film, seen, hip, found, manual=manual) for hip in labeled.values()]
         except FractureError as error:
             failures.append(Failure.of(film.source, error))
             continue
@@ -55,7 +55,7 @@ def examine(
         extra += [
             ExtraBox(film.source, side, _corners(one), one.box_score)
             for side, one in found.items()
-            if side not in labelled
+            if side not in labeled
         ]
     return cases, extra, failures
 

@@ -67,7 +67,7 @@ def headline(evaluation: HipEvaluation) -> list[str]:
     lines = [
         (
             f"hips found: {found.found.text(percent=True)} % of {found.hips}; "
-            f"sides right: {found.side_right.text(percent=True)} %; boxes without a labelled hip: {found.extra}"
+            f"sides right: {found.side_right.text(percent=True)} %; boxes without a labeled hip: {found.extra}"
         ),
         f"IoU: mean {found.mean.text()}{spread}",
     ]
@@ -76,7 +76,7 @@ def headline(evaluation: HipEvaluation) -> list[str]:
             lines += _reading_lines(reading)
     for name, kappas in (("binary", evaluation.binary_kappas), ("multiclass", evaluation.multiclass_kappas)):
         if kappas is not None:
-            lines.append(f"kappa, found minus labelled boxes, {name}: {kappas.difference.text()} ({kappas.verdict})")
+            lines.append(f"kappa, found minus labeled boxes, {name}: {kappas.difference.text()} ({kappas.verdict})")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF to one grey plane.
+"""PNG, JPEG and TIFF to one gray plane.
 
 One rule for a path, bytes, a file object and a PIL image: the pixels of an image that Pillow opened and has not
 decoded yet come from its file, as if that had been given.
@@ -51,7 +51,7 @@ MAX_PIXELS = 100_000_000
 """Default limit of width times height, checked before decoding (our choice: five times the largest detectors)."""
 
 GREY_TOLERANCE = 8 / 255
-"""Spread of a pixel's color channels that still counts as grey (our choice: the chroma noise of JPEG)."""
+"""Spread of a pixel's color channels that still counts as gray (our choice: the chroma noise of JPEG)."""
 
 GREY_EXCEPTIONS = 0.001
 """Share of the pixels that may spread further (our choice)."""
@@ -122,9 +122,9 @@ def check_size(name: str, width: int, height: int, max_pixels: int, *, samples: 
 
 
 def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels: int = MAX_PIXELS) -> Plane:
-    """Decode a PNG, JPEG or TIFF file held in memory to one grey plane.
+    """Decode a PNG, JPEG or TIFF file held in memory to one gray plane.
 
-    EXIF orientation is applied. Color counts as grey where its channels agree (``grey_plane``). A TIFF whose zero is
+    EXIF orientation is applied. Color counts as gray where its channels agree (``grey_plane``). A TIFF whose zero is
     white is inverted. Transparent pixels are laid on black.
 
     Args:

@@ -172,7 +172,7 @@ class RegionThresholds(Record):
 
 @dataclass(frozen=True, slots=True)
 class AppliedPoint:
-    """The operating point that judges a film, and how it was come by.
+    """The operating point that judges a film, and how it was found.
 
     Attributes:
         point: The operating point itself.

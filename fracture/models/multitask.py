@@ -57,7 +57,7 @@ class FractureModel(nn.Module):
 
     In evaluation mode a film's outputs do not depend on the other films of its batch. They do depend slightly on how
     far the film was padded: padding is 0 in the planes and has no vote in the pooling, but inside the backbone it is
-    mid-grey image like any other, and what is convolved with it reaches the film's rim. Features are not multiplied by
+    mid-gray image like any other, and what is convolved with it reaches the film's rim. Features are not multiplied by
     the mask (our choice, for simplicity): pad a film the same way in training and in prediction, and batch only films
     of one padded shape, if scores must not move at all.
 

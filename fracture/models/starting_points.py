@@ -105,7 +105,7 @@ def initialize(
     ``features.``, ``backbone.``), or as this library does, in which case heads of the same shape are loaded
     too.
 
-    The first convolution of an RGB network is rewritten for our planes. A grey pixel p in [0, 1] arrives as
+    The first convolution of an RGB network is rewritten for our planes. A gray pixel p in [0, 1] arrives as
     x = 2 p - 1, and the RGB network saw (p - mean) / std in each channel, so its kernel W becomes the sum
     over channels of W / (2 std) for x, and of W (1/2 - mean) / std for a constant 1. With ``spec.stem_rgb``
     the constant is the valid mask, itself a plane, and the rewriting is exact everywhere: outside the film
@@ -119,7 +119,7 @@ def initialize(
             network or timm's cache); a path to a ``.safetensors`` file; or a mapping of tensors.
         seed: Seed of the random initialization, see :func:`fracture.models.build_model`.
         stem: How to read the source's first convolution: ``"rgb"`` (three channels, normalized), ``"planes"``
-            (ours, or one grey channel in [-1, 1]), or ``"auto"``: planes if the source has heads of this
+            (ours, or one gray channel in [-1, 1]), or ``"auto"``: planes if the source has heads of this
             library or one channel, else RGB.
         rgb_mean: Mean that the source's RGB input was normalized with; ``"pretrained"`` takes timm's.
         rgb_std: The same for the standard deviation.

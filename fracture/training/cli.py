@@ -20,7 +20,7 @@ EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes o
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")],
-    out: Annotated[Path, typer.Option(help="Run folder; a folder with an unfinished run is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[str | None, typer.Option(help="The annotated set (folder or file).")] = None,
     member: Annotated[list[str] | None, typer.Option(help="Train only this member; may be repeated.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
