@@ -24,7 +24,7 @@ def read_csv(path: str | Path, **options: Any) -> AnnotatedSet:
     """Read a table with the columns ``image, group, region, view, fractured, x0, y0, x1, y1``.
 
     Only ``image`` (or ``file_name``, ``filename``, ``source``, ``path``, ``name``, ``id``) and ``fractured`` (or
-    ``label``) are required. Values are split at commas, semicolons or tabs; a decimal comma is read. A film with several
+    ``label``) are required. Commas, semicolons or tabs separate values; a decimal comma is read. A film with several
     boxes has several rows, or all of them in the column ``boxes`` as ``x0 y0 x1 y1; ...``. Regions and views of one
     film are separated by ``;``, ``|`` or ``+``, or stand in several rows. Boxes are in source pixels. A fractured film
     without a box is not ``localized``: a table without corners is a set with image-level labels. The optional columns
