@@ -196,7 +196,7 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "w" / "hip_card.json").read_text())["limitations"] == ["toys only"]
     with pytest.raises(CardError, match="nmae"):
-        assemble(whole.folder, tmp_path / "w", {"nmae": "x"})
+        assemble(whole.folder, tmp_path / "other", {"nmae": "x"})
 
     step = Loop._step
 
