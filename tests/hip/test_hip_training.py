@@ -264,7 +264,6 @@ def test_the_localizer_learns_hips_and_their_sides(toy_set: Path, tmp_path: Path
     rows = (run.folder / "localizer" / "predictions_validation.jsonl").read_text().splitlines()
     overlaps = [json.loads(row)["iou"] for row in rows]  # 0 where the side is wrong
     assert len(overlaps) >= 4
-    assert (
-        min(overlaps) > 0.15
-    )  # forty steps lead elsewhere by the rounding of another processor: 0.21 to 0.5 were seen
+    # Forty steps lead elsewhere by another processor's rounding: 0.22 and more than 0.4 were seen.
+    assert min(overlaps) > 0.15
     assert run.weights is None
