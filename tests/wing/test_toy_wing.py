@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from fracture.cli.main import app
@@ -38,10 +38,12 @@ def install(site: Path, name: str, entry: str) -> None:
 def toy(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     site = tmp_path / "site"
     install(site, "toy-knee", "knee-series = knee_series:WING")
-    shutil.copy(repository / "docs" / "toy_wing" / "knee_series.py", site)
+    for name in ("knee_series.py", "knee_training.py"):
+        shutil.copy(repository / "docs" / "toy_wing" / name, site)
     monkeypatch.syspath_prepend(str(site))
     yield importlib.import_module("knee_series")
     sys.modules.pop("knee_series")
+    sys.modules.pop("knee_training", None)
 
 
 @pytest.fixture
@@ -77,6 +79,32 @@ def series(path: Path, level: float, slices: int = 2) -> Path:
 
 def test_it_is_under_200_lines(repository: Path) -> None:
     assert len((repository / "docs" / "toy_wing" / "knee_series.py").read_text().splitlines()) < 200
+
+
+def test_it_trains_two_steps_that_lower_the_loss(toy: Any, weights: Path, tmp_path: Path) -> None:
+    from fracture.data.records import AnnotatedSet, Film
+    from fracture.training.config import StageConfig
+
+    training = importlib.import_module("knee_training")
+    films = []
+    for k in range(8):
+        series(tmp_path / f"{k}.npz", 0.9 if k % 2 else 0.2)
+        films.append(Film(f"{k}.npz", 24, 20, k % 2))
+    annotated = AnnotatedSet(tuple(films), "toy", tmp_path, attribution="made by the tests")
+    config = StageConfig.from_dict(
+        {
+            "split": {"shares": {"train": 1.0}},
+            "optimizer": {"lr": 0.5},
+            "loop": {"epochs": 2, "batch": 8, "patience": None, "workers": 0},
+        }
+    )
+    facts = training.train(annotated, load_reader(weights, device="cpu"), tmp_path / "run", config)
+    first, second = facts["training"]["history"]
+    assert (first["steps"], second["steps"]) == (1, 1)
+    assert second["loss"] < first["loss"]
+    trained = toy.KneeNetwork()
+    trained.load_state_dict({k: v.float() for k, v in load_file(tmp_path / "run" / "knee.safetensors").items()})
+    assert facts == training.train(annotated, load_reader(weights), tmp_path / "run", config)  # finished: as it is
 
 
 def test_it_reads_series(toy: Any, weights: Path, tmp_path: Path) -> None:
