@@ -49,9 +49,7 @@ class KneeCard(BaseCard):
         return (self.network,)
 
 
-STORE = Store(
-    KneeCard, "toy-knee", "knee networks", "knee_training", roots=(Path(__file__).parent / "weights",)
-)
+STORE = Store(KneeCard, "toy-knee", "knee networks", "knee_training", roots=(Path(__file__).parent / "weights",))
 
 
 # The result: plain values, what is drawn, what is written.
