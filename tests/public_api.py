@@ -74,7 +74,9 @@ def _signature(thing: Any) -> str:
     except (TypeError, ValueError):
         return ""
     plain = [p.replace(annotation=p.empty) for p in signature.parameters.values() if not p.name.startswith("_")]
-    return re.sub(r" at 0x[0-9a-f]+", "", str(signature.replace(parameters=plain, return_annotation=signature.empty)))
+    text = str(signature.replace(parameters=plain, return_annotation=signature.empty))
+    # Neither addresses nor the place of the clone, nor which kind of system it lies on.
+    return re.sub(r"(Posix|Windows)Path\('[^']*/fracture/", "Path('fracture/", re.sub(r" at 0x[0-9a-f]+", "", text))
 
 
 def _json() -> Iterator[str]:

@@ -304,7 +304,7 @@ def test_missing_files_folders_and_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be told"):
         read_reference(tmp_path)
     (tmp_path / "l.json").write_text("[]")
-    with pytest.raises(UnreadableFileError, match="no reference"):
+    with pytest.raises(UnreadableFileError, match="neither a reference"):
         read_reference(tmp_path / "l.json")
     (tmp_path / "e.jsonl").write_text('{"source": "a", "error": {"type": "X"}}\n')
     with pytest.raises(DataError, match="no film has a prediction"):

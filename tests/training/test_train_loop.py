@@ -204,7 +204,8 @@ def test_a_film_that_vanishes_in_a_later_epoch(
     _, state = read_checkpoint(tmp_path / "run" / LATEST)
     assert state["epoch"] == 1
     # Skipped on request, and told.
-    skipping = make(config.replace({"data": {"on_unreadable": "skip"}}), films=films)
+    asked = config.replace({"data": {"on_unreadable": "skip"}})
+    skipping = make(asked, films=Films(copied, films.cache, asked, drawn.regions))
     skipped = skipping.run()
     assert skipped.skipped == [victim.name]
     assert skipped.epoch == 2
