@@ -52,7 +52,7 @@ def write_atomic(path: str | Path, fill: Callable[[Path], object], *, size: int 
     # A name may have 255 bytes, and a character up to four.
     temporary = path.parent / f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is no file that could be replaced", got=_kind(path), allowed="a file's name")
         temporary.touch()
@@ -155,6 +155,13 @@ def _lock(descriptor: int) -> None:
 def _discard(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in made:
+        _flush_folder(one.parent)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -62,6 +62,7 @@ __all__ = [
     "WeightsError",
     "WeightsIntegrityError",
     "WeightsNotFoundError",
+    "needing",
     "unforeseen",
 ]
 
@@ -216,6 +217,23 @@ class TrainingError(FractureError):
 
 class MissingDependencyError(FractureError):
     """An optional extra is not installed; the message holds the exact pip line."""
+
+
+@contextlib.contextmanager
+def needing(*extras: str) -> Iterator[None]:
+    """Around imports of what an optional extra brings.
+
+    Args:
+        *extras: Any of which brings it.
+
+    Raises:
+        MissingDependencyError: It is not installed; the hint is the pip line.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        lines = (f'pip install "fracture-radiographs[{extra}]"' for extra in extras)
+        raise MissingDependencyError(f"the package {error.name} is not installed", hint=" or ".join(lines)) from error
 
 
 @contextlib.contextmanager
