@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         training as training,
     )
     from fracture.detector import Detector as Detector, load as load, predict as predict
+    from fracture.gallery.table import to_frame as to_frame
     from fracture.errors import FractureError as FractureError, InputError as InputError
     from fracture.limb.prediction import Prediction as Prediction
     from fracture.wing.result import Box as Box, Failure as Failure

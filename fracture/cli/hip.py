@@ -35,6 +35,7 @@ def predict(
     weights: Annotated[str | None, typer.Option(help="Name of shipped hip networks, or a folder with a card.")] = None,
     json_file: opt.Json = None,
     overlay: opt.Overlay = None,
+    report: opt.Report = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -51,11 +52,19 @@ def predict(
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.
     """
-    from fracture.cli.run import Task, request_of, run
-    from fracture.runs.outputs import Outputs
+    from fracture.cli.run import Task, outputs_of, request_of, run
 
     if heatmap and overlay is None:
         raise ConfigurationError("--heatmap is shown on overlays", hint="give --overlay DIR too")
+    outputs = outputs_of(
+        json_file=json_file,
+        overlay=overlay,
+        report=report,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        kind="hips",
+    )
     options: dict[str, Any] = {"window": opt.window_of(window), "frame": frame, "allow": tuple(allow or ())}
 
     def task() -> Task:
@@ -66,14 +75,11 @@ def predict(
             request=request_of(
                 "hip predict", reader.card, reader.device, reader.dtype, {**options, "heatmap": heatmap}
             ),
-            results=lambda films: reader.predict_many(films, workers=workers, keep=overlay is not None, **options),
+            results=lambda films: reader.predict_many(films, workers=workers, keep=outputs.drawn, **options),
             draw=lambda result, path: result.save_overlay(path, show_heatmap=heatmap),
             line=_line,
         )
 
-    outputs = Outputs(
-        json_file=json_file, overlay=overlay, resume=resume, overwrite=overwrite, dry_run=dry_run, kind="hips"
-    )
     run(paths, outputs, task)
 
 

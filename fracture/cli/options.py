@@ -17,6 +17,7 @@ __all__ = [
     "Overwrite",
     "Paths",
     "PrecisionName",
+    "Report",
     "Resume",
     "Window",
     "Workers",
@@ -30,6 +31,14 @@ Json = Annotated[
 Overlay = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write a PNG with boxes for each film, in the films' own folders below DIR."),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Write a gallery to leaf through (index.html), tables (CSV, Parquet) and a record of the run here; "
+        "without --json, the JSON lines too.",
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run that wrote --json; films that are done are not done again.")

@@ -23,6 +23,7 @@ def predict(
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
     json_file: opt.Json = None,
     overlay: opt.Overlay = None,
+    report: opt.Report = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -46,9 +47,11 @@ def predict(
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.
     """
-    from fracture.cli.run import Task, request_of, run
-    from fracture.runs.outputs import Outputs
+    from fracture.cli.run import Task, outputs_of, request_of, run
 
+    outputs = outputs_of(
+        json_file=json_file, overlay=overlay, report=report, resume=resume, overwrite=overwrite, dry_run=dry_run
+    )
     options: dict[str, Any] = {
         "region": region or None,
         "operating_point": operating_point,
@@ -66,10 +69,10 @@ def predict(
         return Task(
             request=request_of("predict", detector.card, networks.device, networks.dtype, {**options, "fast": fast}),
             results=lambda films: detector.predict_many(
-                films, batch_size=batch_size, workers=workers, keep=overlay is not None, **options
+                films, batch_size=batch_size, workers=workers, keep=outputs.drawn, **options
             ),
             draw=lambda result, path: result.save_overlay(path),
             line=lambda result: cast("dict[str, Any]", result.to_dict()),
         )
 
-    run(paths, Outputs(json_file=json_file, overlay=overlay, resume=resume, overwrite=overwrite, dry_run=dry_run), task)
+    run(paths, outputs, task)

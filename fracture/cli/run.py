@@ -18,7 +18,9 @@ import typer
 from fracture._version import __version__
 from fracture.cli.streams import check_stdout, leave_stdout, printable
 from fracture.cli.words import in_options
-from fracture.errors import ConfigurationError, FractureError, OutputError
+from fracture.errors import ConfigurationError, FractureError, OutputError, unforeseen
+from fracture.gallery.report import FILES, Report, check_report
+from fracture.gallery.table import flagged_of
 from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, film_sha256, journaled, writing
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
-__all__ = ["Task", "request_of", "run"]
+__all__ = ["Task", "outputs_of", "request_of", "run"]
 
-_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
+_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 _HASHING = 2  # threads that find out whether films changed
 
 
@@ -67,6 +69,13 @@ def request_of(
     }
 
 
+def outputs_of(*, json_file: Path | None, report: Path | None, **others: Any) -> Outputs:
+    """The outputs of a command; a report without ``--json`` holds the JSON lines too."""
+    if report is not None and json_file is None:
+        json_file = report / "results.jsonl"
+    return Outputs(json_file=json_file, report=report, **others)
+
+
 def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
     """Read the films at some paths, write a line for each, and tell at the end what came of it.
 
@@ -87,6 +96,10 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
     inputs = collect(paths)
     overlays = overlay_paths(outputs.overlay, inputs.films, inputs.root) if outputs.overlay is not None else {}
     check_outputs(outputs, inputs.films, overlays)
+    report = None
+    if outputs.report is not None:
+        check_report(outputs.report, inputs.films, replace=outputs.resume or outputs.overwrite)
+        report = Report(outputs.report, len(inputs.films), outputs.kind)
     if told := inputs.told():
         _say(told)
     if outputs.dry_run:
@@ -102,22 +115,75 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
     task.results(())  # tells what is wrong with the options
     overlay = None if outputs.overlay is None else os.fspath(outputs.overlay)
     with _sink(outputs, {**task.request, "overlay": overlay}) as sink:
-        counts = _run(task, inputs, overlays, sink)
+        drawing = _Drawing(task.draw, overlays, report)
+        counts, lines = _run(task, inputs, drawing, sink)
         unwritten = counts.pop("unwritten")
         counts["left out"] = len(inputs.left_out)
         seconds = time.perf_counter() - start
         ended = datetime.now(UTC).isoformat(timespec="seconds")
-        sink.end({**counts, "left_out_by_kind": inputs.counts, "seconds": round(seconds, 3), "ended": ended})
+        summary = {**counts, "left_out_by_kind": inputs.counts, "seconds": round(seconds, 3), "ended": ended}
+        sink.end(summary)
+        if report is not None:
+            report.finish(lines, {**task.request, "overlay": overlay}, summary)
     if unwritten:
-        _say(f"{unwritten} overlays could not be written")
+        _say(f"{unwritten} pictures could not be written")
     _say(", ".join(f"{count} {what}" for what, count in counts.items()) + f", {seconds:.1f} seconds")
+    if report is not None:
+        _say(f"report: {report.folder / FILES[0]}")
     if counts["failed"] or unwritten:
         raise typer.Exit(1)
 
 
-def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal | _Stream) -> dict[str, int]:
-    films = inputs.films
-    kept = _kept(sink.before, inputs, overlays)
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """The pictures of a run: an overlay for each film, and its place in the report."""
+
+    draw: Callable[[Any, str], None]
+    overlays: Mapping[str, str]
+    report: Report | None
+
+    def done(self, film: str, line: Mapping[str, Any]) -> bool:
+        """Whether all pictures of a film are there."""
+        path = self.overlays.get(film)
+        there = path is None or (line["overlay"] == path and os.path.isfile(path))  # noqa: PTH113
+        return there and (self.report is None or self.report.piece(film).is_file())
+
+    def add(self, result: Any, film: str, line: dict[str, Any]) -> bool:
+        """Draw what is wanted of a result and name the overlay in its line; False where something could not be
+        written, which costs no line and no other film."""
+        written = True
+        if self.overlays:
+            line["overlay"] = None
+        if not result.ok:
+            return True
+        if self.overlays:
+            path = self.overlays[film]
+            if written := self._tried(result, lambda: self._overlay(result, path)):
+                line["overlay"] = path
+        if (report := self.report) is not None:
+            written &= self._tried(result, lambda: report.draw(result))
+        return written
+
+    def _overlay(self, result: Any, path: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.draw(result, path)
+
+    def _tried(self, result: Any, draw: Callable[[], object]) -> bool:
+        try:
+            with unforeseen(result.source):
+                draw()
+        except (FractureError, OSError) as error:
+            _say(f"{result.source}: no picture: {error}")
+            return False
+        return True
+
+
+def _run(
+    task: Task, inputs: Inputs, drawing: _Drawing, sink: Journal | _Stream
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """The counts, and the lines where a report needs them."""
+    films, lines = inputs.films, list[dict[str, Any]]()
+    kept = _kept(sink.before, inputs, drawing)
     wanted = [film for film in films if film not in kept]
     done = next((k for k, film in enumerate(films) if film not in kept), len(films))
     sink.begin([kept[film].line for film in films[:done]])
@@ -130,16 +196,16 @@ def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal 
             if (entry := kept.get(film)) is None:
                 result = next(results)
                 line = task.line(result)
-                if overlays:
-                    line["overlay"] = _drawn(task, result, overlays[film]) if result.ok else None
-                    unwritten += result.ok and line["overlay"] is None
+                unwritten += not drawing.add(result, film, line)
                 if not result.ok:
                     failed += 1
                     _say(f"{type(result.error).__name__}: {in_options(result.error)}")
                 entry = Entry(checksums.get(film), line)
             if index >= done:
                 sink.add(entry)
-            flagged += _flagged(entry.line)
+            if drawing.report is not None:
+                lines.append(entry.line)
+            flagged += flagged_of(entry.line)
             if (warned := entry.line.get("warnings")) is not None:  # a failure has none
                 shared = set(warned) if shared is None else shared.intersection(warned)
     except KeyboardInterrupt:
@@ -148,11 +214,11 @@ def _run(task: Task, inputs: Inputs, overlays: Mapping[str, str], sink: Journal 
         raise
     for warning in sorted(shared or ()):
         _say(f"warning on every film: {warning}")
-    return {"films": len(films), "flagged": flagged, "failed": failed, "unwritten": unwritten}
+    return {"films": len(films), "flagged": flagged, "failed": failed, "unwritten": unwritten}, lines
 
 
-def _kept(before: Mapping[str, Entry], inputs: Inputs, overlays: Mapping[str, str]) -> dict[str, Entry]:
-    """Results of before that still stand: films that were read, whose bytes and overlays are what they were."""
+def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dict[str, Entry]:
+    """Results of before that still stand: films that were read, whose bytes and pictures are what they were."""
     if not before:
         return {}
     films = dict.fromkeys(inputs.films)
@@ -170,8 +236,7 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, overlays: Mapping[str, st
     kept = {}
     for film, checksum in zip(known, ahead(known, film_sha256, _HASHING, 4 * _HASHING), strict=True):
         entry = before[film]
-        drawn = not overlays or (entry.line["overlay"] == overlays[film] and os.path.isfile(overlays[film]))  # noqa: PTH113
-        if checksum is not None and checksum == entry.sha256 and drawn:
+        if checksum is not None and checksum == entry.sha256 and drawing.done(film, entry.line):
             kept[film] = entry
     again = sum(film in before for film in films) - len(kept)
     _say(f"going on: {len(kept)} of {len(films)} films are done" + f", {again} are done again" * bool(again))
@@ -183,21 +248,6 @@ def _feed(films: list[str], checksums: dict[str, str | None]) -> Iterator[str]:
     for film, checksum in zip(films, ahead(films, film_sha256, _HASHING, 8 * _HASHING), strict=True):
         checksums[film] = checksum
         yield film
-
-
-def _drawn(task: Task, result: Any, path: str) -> str | None:
-    """Where the overlay is, None where it could not be written, which costs no line and no other film."""
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        task.draw(result, path)
-    except (FractureError, OSError) as error:
-        _say(f"{result.source}: no overlay: {error}")
-        return None
-    return path
-
-
-def _flagged(line: Mapping[str, Any]) -> bool:
-    return bool(line.get("fractured")) or any(hip["fractured"] for hip in line.get("hips") or ())
 
 
 class _Stream:

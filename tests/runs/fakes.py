@@ -16,6 +16,7 @@ from fracture.errors import FractureError, InputError
 from fracture.io.marks import subject_of
 from fracture.io.reading import read
 from fracture.wing.overlay import write_picture
+from fracture.wing.scene import Page, Scene, SceneBox, as_gray
 
 
 def write_film(path: Path | str, level: int = 0) -> None:
@@ -60,6 +61,13 @@ class Looked:
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    def scene(self) -> Scene:
+        """The film, with a box over its upper left quarter."""
+        pixels = as_gray(read(self.source).pixels)
+        height, width = pixels.shape
+        box = SceneBox(0.0, 0.0, width / 2, height / 2, "sure", "1")
+        return Scene((Page(pixels, "Something is <there>", ("A & B",), alarm=True, boxes=(box,)),))
 
 
 @dataclass

@@ -175,7 +175,7 @@ def test_a_folder_in_an_overlays_place_costs_that_overlay_alone(
         look(tmp_path / "in", overlay=tmp_path / "o")
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 2
-    assert "a: no overlay" in captured.err
+    assert "a: no picture" in captured.err
     assert (tmp_path / "o" / "b.png").is_file()
 
 
