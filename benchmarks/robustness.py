@@ -17,12 +17,13 @@ import json
 import sys
 from pathlib import Path
 
+from studies.corruptions import CORRUPTIONS
+from studies.robustness import fold_judges, measure_robustness, sample_films
 from tqdm import tqdm
 
 import fracture
 from fracture.data.readers import read_annotations
 from fracture.data.splits import Split
-from fracture.reporting import CORRUPTIONS, fold_judges, measure_robustness, sample_films
 from fracture.reporting.result_sections import section
 
 

@@ -22,10 +22,11 @@ import json
 import sys
 from pathlib import Path
 
+from studies.sites import merge_sites, site_analysis
+from studies.transfer import site_transfer
+
 from fracture.data.readers import read_annotations
 from fracture.reporting.result_sections import section
-from fracture.reporting.sites import merge_sites, site_analysis
-from fracture.retraining.transfer import site_transfer
 from fracture.training import load_recipe
 from fracture.training.config import Recipe
 

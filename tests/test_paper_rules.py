@@ -17,11 +17,11 @@ from fracture.data import cli as data_cli
 from fracture.data.cohort import sample_test_set
 from fracture.errors import TrainingError
 from fracture.evaluation.report import Settings
+from fracture.evaluation.stats.reader_study import GroupReadings, margin_of
 from fracture.hip import evaluation, training_data
 from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film, augment_hip
 from fracture.hip.classifier import allowed_mask, class_weights
 from fracture.hip.crops import CropSpec, window_of
-from fracture.hip.readers import Readings, margin_of, reading_times
 from fracture.hip.training_config import ClassifierConfig, HipSampling
 from fracture.hip.training_data import HipPictures, Picture, presentations
 from fracture.hip.training_stages import ClassifierStage
@@ -43,8 +43,9 @@ def test_jones_takes_a_thousand_films_a_region_with_a_hundred_fractures_and_resa
 
 def test_krogue_resamples_two_thousand_times() -> None:
     assert evaluation.RESAMPLES == 2000
-    for function in (evaluation.evaluate_hips, evaluation.evaluate_readings):
-        assert _default(function, "resamples") == 2000
+    assert _default(evaluation.evaluate_hips, "resamples") == 2000
+    for function in (evaluation.localization, evaluation.evaluate_readings):
+        assert _default(function, "bootstrap").resamples == 2000
 
 
 def test_krogue_weighs_the_loss_by_class() -> None:
@@ -186,16 +187,10 @@ def test_the_margin_is_of_readers_of_equal_training_alone() -> None:
     good, fair, poor = truth.copy(), truth.copy(), np.zeros(10, np.int64)
     fair[0] = 1
     calls = np.stack([good, fair, poor])
-    alike = margin_of(truth, [Readings("experts", "aided", calls, ("a", "a", "b"))])
-    assert alike == margin_of(truth, [Readings("experts", "aided", calls[:2], ("a", "a"))])
+    alike = margin_of(truth, [GroupReadings("experts", "aided", calls, ("a", "a", "b"))], evaluation.BROKEN)
+    assert alike == margin_of(truth, [GroupReadings("experts", "aided", calls[:2], ("a", "a"))], evaluation.BROKEN)
     assert alike is not None
-    every = margin_of(truth, [Readings("experts", "aided", calls, ("a", "a", "a"))])
+    every = margin_of(truth, [GroupReadings("experts", "aided", calls, ("a", "a", "a"))], evaluation.BROKEN)
     assert every is not None
     assert every > alike + 0.1
-    assert margin_of(truth, [Readings("experts", "aided", calls, ("a", "b", "c"))]) is None
-
-
-def test_an_outlier_is_beyond_one_and_a_half_interquartile_ranges() -> None:
-    """Quartiles 10 and 20: the fence is at 35."""
-    assert reading_times([10, 10, 10, 20, 20, 20, 35])["left_out"] == 0
-    assert reading_times([10, 10, 10, 20, 20, 20, 35.01])["left_out"] == 1
+    assert margin_of(truth, [GroupReadings("experts", "aided", calls, ("a", "b", "c"))], evaluation.BROKEN) is None

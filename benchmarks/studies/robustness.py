@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from studies.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
 
 from fracture._version import __version__
 from fracture.calibration.folds import read_fold, share_out
@@ -26,7 +27,6 @@ from fracture.limb.detector import Detector
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import Weights, open_weights
 from fracture.models.devices import Precision
-from fracture.reporting.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
 from fracture.wing.result import Failure
 
 if TYPE_CHECKING:

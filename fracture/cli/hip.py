@@ -172,7 +172,7 @@ def evaluate(
 
     Exit code 0: report written; 1: written, but some films could not be read; 2: wrong usage or unusable files.
     """
-    from fracture.hip.evaluation import evaluate_hips
+    from fracture.hip.evaluation import evaluate_hips, simulated_study
     from fracture.hip.report import headline, save, study_lines
     from fracture.runs.outputs import Protected, check_folder
 
@@ -208,7 +208,7 @@ def evaluate(
     result = evaluate_hips(
         judged, extra, threshold=0.5 if limit is None else limit, resamples=bootstrap, seed=seed, level=level
     )
-    study = _study(judged, bootstrap, seed, level) if simulated_readers else ()
+    study = simulated_study(judged, resamples=bootstrap, seed=seed, level=level) if simulated_readers else ()
     path = save(out, result, judged, extra, study)
     for line in [*headline(result), *study_lines(study)]:
         typer.echo(line)
@@ -260,19 +260,3 @@ def _films(data: list[AnnotatedSet], split: Path | None, part: str) -> Annotated
         raise ConfigurationError("no annotated hips", hint="give folders with annotations.json, or --cases")
     films = merge_sets(data)
     return films if split is None else part_of_split(films, Split.read(split), part)
-
-
-def _study(judged: Any, resamples: int, seed: int, level: float) -> tuple[Any, ...]:
-    import numpy as np
-
-    from fracture.hip.classes import CLASSES
-    from fracture.hip.readers import reader_study, simulate_readers
-
-    known = [case for case in judged if case.hip_class is not None and (case.automatic or case.manual)]
-    if not known:
-        raise ConfigurationError("a reader study needs hips of a known class", hint="leave --simulated-readers out")
-    truth = np.array([CLASSES.index(case.hip_class) for case in known])
-    p = np.array([case.automatic or case.manual for case in known])
-    readings = simulate_readers(truth, p, seed=seed)
-    groups = [case.group for case in known]
-    return reader_study(truth, p, readings, groups=groups, resamples=resamples, seed=seed, level=level)

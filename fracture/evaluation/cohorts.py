@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -156,7 +155,7 @@ def without_indicators(
 
 
 @dataclass(frozen=True, slots=True)
-class Balanced:
+class Balanced(Record, keys={"plain": "unbalanced_auc"}):
     """Results after matching fractured and normal films on confounders.
 
     Attributes:
@@ -180,20 +179,6 @@ class Balanced:
     films: int
     left_out: int
     pairs: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "auc": self.auc.to_dict(),
-            "unbalanced_auc": self.plain.to_dict(),
-            "sensitivity": self.sensitivity.to_dict(),
-            "specificity": self.specificity.to_dict(),
-            "confounders": list(self.confounders),
-            "strata": self.strata,
-            "films": self.films,
-            "left_out": self.left_out,
-            "pairs": self.pairs,
-        }
 
 
 def strata_of(confounders: Mapping[str, Sequence[object]], n: int) -> IntArray:

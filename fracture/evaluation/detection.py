@@ -274,7 +274,7 @@ def _froc(matches: Matches, rates: Sequence[float], films: FilmsCounted, resampl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BoxLevel:
+class BoxLevel(Record, keys={"matches": None}):
     """All box-level results.
 
     Attributes:
@@ -292,16 +292,6 @@ class BoxLevel:
     average_precision: dict[str, Estimate]
     froc: Froc
     matches: Matches
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "films": self.films,
-            "fractures": self.fractures,
-            "predictions": self.predictions,
-            "average_precision": {k: v.to_dict() for k, v in self.average_precision.items()},
-            "froc": self.froc.to_dict(),
-        }
 
 
 @bootstrap_keywords

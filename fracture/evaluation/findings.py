@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fracture.errors import ConfigurationError, EvaluationError
-from fracture.evaluation.cohorts import (
-    Balanced,
-    CohortRow,
-)
+from fracture.evaluation.cohorts import Balanced, CohortRow
 from fracture.evaluation.detection import FROC_RATES, BoxLevel, SizeRow, fracture_table
 from fracture.evaluation.film import FilmLevel
 from fracture.evaluation.manifest import Manifest
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.opponents import Opponent
 from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.record import Record, plain
 from fracture.evaluation.stats.resampling import Bootstrap
-from fracture.evaluation.stats.roc import (
-    OperatingRow,
-    PrCurve,
-    RocBand,
-    RocCurve,
-)
+from fracture.evaluation.stats.roc import OperatingRow, PrCurve, RocBand, RocCurve
 from fracture.evaluation.stats.scores import ReliabilityBin
 from fracture.evaluation.tables import Cases
 
@@ -38,6 +31,19 @@ __all__ = ["FORMAT", "Findings", "Settings", "Shown", "Worst", "threshold_summar
 
 FORMAT = "fracture-evaluation-1"
 """Version of ``report.json``; it changes when a key changes its meaning."""
+
+_KEYS: Mapping[str, str | None] = {
+    **dict.fromkeys(("cases", "roc", "pr", "sizes", "size_rate", "size_threshold")),
+    "indicators": "without_indicator",
+    "band": "roc_band",
+    "simultaneous": "roc_band_simultaneous",
+    "thresholds": "threshold_table",
+    "nearest": "nearest_corner",
+    "shown": "boxes_shown",
+    "misses": "worst_misses",
+    "alarms": "worst_false_alarms",
+    "opponents": "comparisons",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Record, keys={"false_positives": "false_positives_per_film"}):
     """How good the boxes are that a user is shown, of films called fractured.
 
     Attributes:
@@ -111,17 +117,9 @@ class Shown:
     false_positives: Estimate
     boxes: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "boxes": self.boxes,
-            "sensitivity": self.sensitivity.to_dict(),
-            "false_positives_per_film": self.false_positives.to_dict(),
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class Worst(Record, keys={"film": None}):
     """One of the worst films.
 
     Attributes:
@@ -138,13 +136,9 @@ class Worst:
     called: bool | None
     regions: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {"name": self.name, "score": self.score, "called": self.called, "regions": list(self.regions)}
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Findings:
+class Findings(Record, keys=_KEYS):
     """Everything that was found; see the attributes' own classes.
 
     Attributes:
@@ -214,47 +208,27 @@ class Findings:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary: the content of ``report.json``."""
         cases = self.cases
-        return {
-            "format": FORMAT,
-            "manifest": self.manifest.to_dict(),
-            "settings": self.settings.to_dict(),
-            "cohort": {
-                "films": len(cases),
-                "fractured": int(cases.labels.sum()),
-                "fractures": None if cases.fractures is None else int((~cases.fractures.crowd).sum()),
-                "group_field": cases.group_field or None,
-                "groups": self.overall.groups,
-                "unreadable": [{"name": name, "reason": reason} for name, reason in cases.failures],
-                "without_prediction": len(cases.missing),
-                "without_reference": len(cases.extra),
-                "description": cases.description,
-                "models": list(cases.models),
-                "thresholds": threshold_summary(cases),
-                "boxes_from": None if cases.predicted is None else cases.predicted_from,
-                "remarks": list(cases.remarks),
-            },
-            "headline": [row.to_dict() for row in self.headline],
-            "subgroups": [row.to_dict() for row in self.subgroups],
-            "without_indicator": [row.to_dict() for row in self.indicators],
-            "balanced": None if self.balanced is None else self.balanced.to_dict(),
-            "kappa": None if self.kappa is None else self.kappa.to_dict(),
-            "roc_band": None if self.band is None else self.band.to_dict(),
-            "roc_band_simultaneous": None if self.simultaneous is None else self.simultaneous.to_dict(),
-            "reliability": [part.to_dict() for part in self.reliability],
-            "threshold_table": [row.to_dict() for row in self.thresholds],
-            "youden": None if self.youden is None else self.youden.to_dict(),
-            "nearest_corner": None if self.nearest is None else self.nearest.to_dict(),
-            "boxes": None if self.boxes is None else self.boxes.to_dict(),
-            "boxes_shown": None if self.shown is None else self.shown.to_dict(),
-            "by_size": {
-                "false_positives_per_film": self.size_rate,
-                "threshold": self.size_threshold,
-                "rows": [row.to_dict() for row in self.sizes],
-            },
-            "worst_misses": [film.to_dict() for film in self.misses],
-            "worst_false_alarms": [film.to_dict() for film in self.alarms],
-            "comparisons": [opponent.to_dict() for opponent in self.opponents],
+        cohort = {
+            "films": len(cases),
+            "fractured": int(cases.labels.sum()),
+            "fractures": None if cases.fractures is None else int((~cases.fractures.crowd).sum()),
+            "group_field": cases.group_field or None,
+            "groups": self.overall.groups,
+            "unreadable": [{"name": name, "reason": reason} for name, reason in cases.failures],
+            "without_prediction": len(cases.missing),
+            "without_reference": len(cases.extra),
+            "description": cases.description,
+            "models": list(cases.models),
+            "thresholds": threshold_summary(cases),
+            "boxes_from": None if cases.predicted is None else cases.predicted_from,
+            "remarks": list(cases.remarks),
         }
+        sizes = {
+            "false_positives_per_film": self.size_rate,
+            "threshold": self.size_threshold,
+            "rows": plain(self.sizes),
+        }
+        return {"format": FORMAT, "cohort": cohort, **Record.to_dict(self), "by_size": sizes}
 
     def fractures_csv(self) -> str:
         """The per-fracture table as CSV text, one row per reference fracture."""

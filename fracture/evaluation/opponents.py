@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from fracture.evaluation.stats.agreement import (
 from fracture.evaluation.stats.auc_variance import PairedAuc, delong_test
 from fracture.evaluation.stats.checks import BoolArray, IntArray
 from fracture.evaluation.stats.comparison import PairedDifference, paired_bootstrap
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, bootstrap_keywords
 from fracture.evaluation.stats.roc import roc_band
 from fracture.evaluation.stats.scores import one_class_reason
@@ -36,7 +36,7 @@ __all__ = ["Opponent", "Readings", "compare_models", "compare_readers", "read_re
 
 
 @dataclass(frozen=True, slots=True)
-class Opponent:
+class Opponent(Record, keys={"auc": "delong"}):
     """One comparison on the films that both sides judged.
 
     Attributes:
@@ -60,20 +60,6 @@ class Opponent:
     mcnemar: dict[str, McNemar]
     kappa: KappaComparison | None
     point: OperatingPoint | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "films": self.films,
-            "readers": self.readers,
-            "differences": [difference.to_dict() for difference in self.differences],
-            "delong": None if self.auc is None else self.auc.to_dict(),
-            "mcnemar": {name: test.to_dict() for name, test in self.mcnemar.items()},
-            "kappa": None if self.kappa is None else self.kappa.to_dict(),
-            "point": None if self.point is None else self.point.to_dict(),
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ difference of kappas between labeled and found boxes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -19,13 +19,24 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.agreement import MARGIN, KappaComparison, compare_kappa
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.reader_study import StudyRow, reader_study, simulate_readers
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap, Resampler, Statistic, bootstrap
 from fracture.evaluation.stats.roc import OperatingRow, RocBand, nearest_corner, roc_band
 from fracture.evaluation.stats.statistics import AreaUnderCurve, MeanOf, Ratio, confusion_statistics
-from fracture.hip.cases import ExtraBox, HipCase
+from fracture.hip.cases import ExtraBox, HipCase, Probabilities
 from fracture.hip.classes import CLASSES, FRACTURES, REGIONS
 
-__all__ = ["ClassRow", "HipEvaluation", "Localization", "Reading", "evaluate_hips", "evaluate_readings", "localization"]
+__all__ = [
+    "ClassRow",
+    "HipEvaluation",
+    "Localization",
+    "Reading",
+    "evaluate_hips",
+    "evaluate_readings",
+    "localization",
+    "simulated_study",
+]
 
 RESAMPLES: Final = 2000
 """Krogue et al. 2020."""
@@ -33,15 +44,20 @@ RESAMPLES: Final = 2000
 FOUND_IOU: Final = 0.5
 """A hip counts as found where the box of its own side overlaps it this much. Ours; the paper's least IoU was 0.64."""
 
+DRAWS: Final = Bootstrap(RESAMPLES, one_per_group=True)
+BROKEN: Final = tuple(CLASSES.index(name) for name in FRACTURES)
+BOXES: Final = ("manual", "automatic")
 Boxes = Literal["manual", "automatic"]
 
 
 @dataclass(frozen=True, slots=True)
-class Localization:
+class Localization(
+    Record, keys={"mean": "iou_mean", "deviation": "iou_deviation", "minimum": "iou_minimum", "extra": "extra_boxes"}
+):
     """How well hips were found.
 
     Attributes:
-        hips: Labelled hips.
+        hips: Labeled hips.
         found: Share with a box of their side at an IoU of :data:`FOUND_IOU` or more, Wilson's interval.
         side_right: Of the hips that any box overlaps at that IoU, the share whose box has the right side.
         mean: Mean IoU over the hips with a box of their side, with a bootstrap interval by patient.
@@ -60,22 +76,9 @@ class Localization:
     missed: tuple[tuple[str, str], ...]
     extra: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "hips": self.hips,
-            "found": self.found.to_dict(),
-            "side_right": self.side_right.to_dict(),
-            "iou_mean": self.mean.to_dict(),
-            "iou_deviation": self.deviation,
-            "iou_minimum": self.minimum,
-            "missed": [list(one) for one in self.missed],
-            "extra_boxes": self.extra,
-        }
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassRow:
+class ClassRow(Record):
     """One class against the rest.
 
     Attributes:
@@ -96,21 +99,9 @@ class ClassRow:
     ideal: OperatingRow | None
     band: RocBand | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "name": self.name,
-            "positives": self.positives,
-            "sensitivity": self.sensitivity.to_dict(),
-            "specificity": self.specificity.to_dict(),
-            "auc": self.auc.to_dict(),
-            "ideal": None if self.ideal is None else self.ideal.to_dict(),
-            "band": None if self.band is None else self.band.to_dict(),
-        }
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Reading(Record):
     """How well hips were read, by one kind of box.
 
     Attributes:
@@ -123,7 +114,7 @@ class Reading:
         confusion: float64 (6, 6), row: true class, column: called; rows sum to 1, NaN for a class without hips.
         counts: int (6,), hips per class of which exactly that class is known.
         classes: One row per class, over the same hips.
-        not_judged: Labelled hips without a judgment (no box was found).
+        not_judged: Labeled hips without a judgment (no box was found).
     """
 
     boxes: str
@@ -139,22 +130,17 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        return {
-            "boxes": self.boxes,
-            "binary": self.binary.to_dict(),
-            "binary_accuracy": self.binary_accuracy.to_dict(),
-            "known_accuracy": self.known_accuracy.to_dict(),
-            "multiclass_accuracy": self.multiclass_accuracy.to_dict(),
-            "region_accuracy": self.region_accuracy.to_dict(),
-            "confusion": [[None if np.isnan(v) else float(v) for v in row] for row in self.confusion],
-            "counts": dict(zip(CLASSES, self.counts.tolist(), strict=True)),
-            "classes": [row.to_dict() for row in self.classes],
-            "not_judged": self.not_judged,
-        }
+        return {**Record.to_dict(self), "counts": dict(zip(CLASSES, self.counts.tolist(), strict=True))}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HipEvaluation:
+class HipEvaluation(
+    Record,
+    keys={
+        "binary_kappas": "automatic_minus_manual_binary",
+        "multiclass_kappas": "automatic_minus_manual_multiclass",
+    },
+):
     """Everything about judged hips.
 
     Attributes:
@@ -173,20 +159,6 @@ class HipEvaluation:
     multiclass_kappas: KappaComparison | None
     settings: Mapping[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        parts = {
-            "localization": self.localization,
-            "manual": self.manual,
-            "automatic": self.automatic,
-            "automatic_minus_manual_binary": self.binary_kappas,
-            "automatic_minus_manual_multiclass": self.multiclass_kappas,
-        }
-        return {
-            **{name: None if part is None else part.to_dict() for name, part in parts.items()},
-            "settings": dict(self.settings),
-        }
-
 
 def evaluate_hips(
     cases: Sequence[HipCase],
@@ -201,12 +173,10 @@ def evaluate_hips(
     """Judge a localizer and a classifier.
 
     Args:
-        cases: Labelled hips, of :func:`fracture.hip.examine.examine` or :func:`fracture.hip.cases.read_cases`.
+        cases: Labeled hips, of :func:`fracture.hip.examine.examine` or :func:`fracture.hip.cases.read_cases`.
         extra: Boxes without a labeled hip.
         threshold: What the probability of a fracture must reach.
-        resamples: Iterations of the bootstrap.
-        seed: Of the draws.
-        level: Confidence level.
+        resamples, seed, level: Of the bootstrap.
         margin: Non-inferiority margin of the kappa difference.
 
     Raises:
@@ -214,45 +184,41 @@ def evaluate_hips(
     """
     if not cases:
         raise EvaluationError("there is no hip to judge")
-    options: dict[str, Any] = {"threshold": threshold, "resamples": resamples, "seed": seed, "level": level}
-    readings = {
-        boxes: evaluate_readings(cases, boxes, **options) if any(_values(c, boxes) for c in cases) else None
-        for boxes in ("manual", "automatic")
-    }
-    both = [case for case in cases if case.manual and case.automatic]
     draws = Bootstrap(resamples, seed, level, one_per_group=True)
-    return HipEvaluation(
-        localization(cases, extra, resamples=resamples, seed=seed, level=level),
-        readings["manual"],
-        readings["automatic"],
-        _binary_kappas([case for case in both if case.fractured is not None], threshold, draws, margin),
-        _multiclass_kappas([case for case in both if case.hip_class is not None], draws, margin),
-        {**options, "margin": margin, "found_iou": FOUND_IOU, "one_image_per_patient": True},
+    manual, automatic = (
+        evaluate_readings(cases, boxes, threshold=threshold, bootstrap=draws)
+        if any(_values(case, boxes) for case in cases)
+        else None
+        for boxes in BOXES
     )
+    both = [case for case in cases if case.manual and case.automatic]
+    sided = [case for case in both if case.fractured is not None]
+    exact = [case for case in both if case.hip_class is not None]
+    kappas = (
+        _kappas(sided, lambda case: int(bool(case.fractured)), lambda p: int(_fracture(p) >= threshold), draws, margin),
+        _kappas(exact, _code, lambda p: int(np.argmax(p)), draws, margin),
+    )
+    settings = {"threshold": threshold, "resamples": resamples, "seed": seed, "level": level, "margin": margin}
+    settings |= {"found_iou": FOUND_IOU, "one_image_per_patient": True}
+    return HipEvaluation(localization(cases, extra, bootstrap=draws), manual, automatic, *kappas, settings)
 
 
 def localization(
-    cases: Sequence[HipCase],
-    extra: Sequence[ExtraBox] = (),
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
+    cases: Sequence[HipCase], extra: Sequence[ExtraBox] = (), *, bootstrap: Bootstrap = DRAWS
 ) -> Localization:
     """How well hips were found; see :class:`Localization`."""
-    overlaps = np.array([case.iou for case in cases])
+    level = bootstrap.level
+    overlaps, other = np.array([case.iou for case in cases]), np.array([case.wrong_side for case in cases])
     boxed = [case for case in cases if case.found is not None]
     values = np.array([case.iou for case in boxed])
-    any_side = np.maximum(overlaps, [case.wrong_side for case in cases]) >= FOUND_IOU
-    right = any_side & (overlaps >= [case.wrong_side for case in cases])
-    if boxed:
-        mean = _over(boxed, Bootstrap(resamples, seed, level, one_per_group=True)).estimate(MeanOf(values))
-    else:
-        mean = proportion(0, 0, level, of="hips with a box")
+    any_side = np.maximum(overlaps, other) >= FOUND_IOU
+    mean = _over(boxed, bootstrap).estimate(MeanOf(values)) if boxed else proportion(0, 0, level, of="hips with a box")
     return Localization(
         hips=len(cases),
         found=proportion(int((overlaps >= FOUND_IOU).sum()), len(cases), level, of="hips"),
-        side_right=proportion(int(right.sum()), int(any_side.sum()), level, of="hips with a box"),
+        side_right=proportion(
+            int((any_side & (overlaps >= other)).sum()), int(any_side.sum()), level, of="hips with a box"
+        ),
         mean=mean,
         deviation=float(values.std(ddof=1)) if values.size > 1 else None,
         minimum=float(values.min()) if values.size else None,
@@ -266,23 +232,21 @@ def evaluate_readings(
     boxes: Boxes | str = "automatic",
     *,
     threshold: float = 0.5,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
+    bootstrap: Bootstrap = DRAWS,
 ) -> Reading:
     """How well hips were read by one kind of box; see :class:`Reading`. Hips without a judgment are only counted.
 
     Raises:
         EvaluationError: An unknown kind of box, or no hip with a judgment and a known label.
     """
-    if boxes not in ("manual", "automatic"):
-        raise EvaluationError("the boxes that hips were read by", got=boxes, allowed=("manual", "automatic"))
+    if boxes not in BOXES:
+        raise EvaluationError("the boxes that hips were read by", got=boxes, allowed=BOXES)
     judged = [case for case in cases if _values(case, boxes) and case.allowed]
     if not judged:
         raise EvaluationError("no hip has both a label and a judgment", hint="see HipCase.allowed")
     probabilities = np.array([_values(case, boxes) for case in judged])
     called = probabilities.argmax(axis=1)
-    draws = Bootstrap(resamples, seed, level, one_per_group=True)
+    draws = bootstrap
 
     known = np.array([CLASSES[c] in case.allowed for c, case in zip(called, judged, strict=True)])
     region_of = {name: region for region, names in REGIONS.items() for name in names}
@@ -292,22 +256,23 @@ def evaluate_readings(
 
     sided = np.array([case.fractured is not None for case in judged])
     truth = np.array([bool(case.fractured) for case in judged])[sided]
-    fracture = np.clip(probabilities[:, [CLASSES.index(name) for name in FRACTURES]].sum(axis=1), 0, 1)[sided]
+    fracture = np.clip(probabilities[:, BROKEN].sum(axis=1), 0, 1)[sided]
     calls = fracture >= threshold
-    binary_cases = [case for case, good in zip(judged, sided, strict=True) if good]
+    binary_cases = _kept(judged, sided)
 
     exact = np.array([case.hip_class is not None for case in judged])
-    names = [case.hip_class for case in judged if case.hip_class is not None]
-    codes = np.array([CLASSES.index(name) for name in names], np.int64)
-    exact_cases = [case for case, good in zip(judged, exact, strict=True) if good]
+    exact_cases = _kept(judged, exact)
+    codes = np.array([_code(case) for case in exact_cases], np.int64)
     confusion = np.zeros((len(CLASSES), len(CLASSES)))
     np.add.at(confusion, (codes, called[exact]), 1)
     counts = confusion.sum(axis=1)
     normalized = np.full_like(confusion, np.nan)
     np.divide(confusion, counts[:, None], out=normalized, where=counts[:, None] > 0)
 
-    def share(of: list[HipCase], right: NDArray[np.bool_]) -> Estimate:
-        return _share(of, right, draws)
+    def share(of: Sequence[HipCase], right: NDArray[np.bool_]) -> Estimate:
+        if not of:
+            return proportion(0, 0, draws.level, of="hips of which this is known")
+        return _over(of, draws).estimate(Ratio(right, np.ones_like(right)))
 
     return Reading(
         boxes=boxes,
@@ -315,7 +280,7 @@ def evaluate_readings(
         binary_accuracy=share(binary_cases, truth == calls),
         known_accuracy=share(judged, known),
         multiclass_accuracy=share(exact_cases, called[exact] == codes),
-        region_accuracy=share([c for c, good in zip(judged, clear, strict=True) if good], in_region[clear]),
+        region_accuracy=share(_kept(judged, clear), in_region[clear]),
         confusion=normalized,
         counts=counts.astype(np.int64),
         classes=tuple(
@@ -350,12 +315,6 @@ def _row(
     return ClassRow(name, positives, found["sensitivity"], found["specificity"], found["auc"], ideal, band)
 
 
-def _share(cases: Sequence[HipCase], right: NDArray[np.bool_], draws: Bootstrap) -> Estimate:
-    if not cases:
-        return proportion(0, 0, draws.level, of="hips of which this is known")
-    return _over(cases, draws).estimate(Ratio(right, np.ones_like(right)))
-
-
 def _by_patient(cases: Sequence[HipCase], draws: Bootstrap) -> Bootstrap:
     """One image per patient first, then patients with replacement."""
     return replace(draws, groups=[case.group for case in cases])
@@ -369,28 +328,51 @@ def _values(case: HipCase, boxes: str) -> tuple[float, ...] | None:
     return case.manual if boxes == "manual" else case.automatic
 
 
-def _binary_kappas(
-    cases: Sequence[HipCase], threshold: float, draws: Bootstrap, margin: float
+def _kept(cases: Sequence[HipCase], keep: NDArray[np.bool_]) -> list[HipCase]:
+    return [case for case, good in zip(cases, keep, strict=True) if good]
+
+
+def _fracture(probabilities: Probabilities) -> float:
+    return sum(probabilities[place] for place in BROKEN)
+
+
+def _code(case: HipCase) -> int:
+    return CLASSES.index(case.hip_class or "")
+
+
+def _kappas(
+    cases: Sequence[HipCase],
+    truth: Callable[[HipCase], int],
+    call: Callable[[Probabilities], int],
+    draws: Bootstrap,
+    margin: float,
 ) -> KappaComparison | None:
+    """Automatic minus manual boxes; None without a case."""
     if not cases:
         return None
-    truth = [int(bool(case.fractured)) for case in cases]
-
-    def calls(boxes: str) -> list[int]:
-        places = [CLASSES.index(name) for name in FRACTURES]
-        return [int(sum((_values(case, boxes) or ())[k] for k in places) >= threshold) for case in cases]
-
-    drawn = _by_patient(cases, draws)
-    return compare_kappa(truth, calls("automatic"), calls("manual"), bootstrap=drawn, margin=margin)
+    found, labeled = ([call(_values(case, boxes) or ()) for case in cases] for boxes in ("automatic", "manual"))
+    labels = [truth(case) for case in cases]
+    return compare_kappa(labels, found, labeled, bootstrap=_by_patient(cases, draws), margin=margin)
 
 
-def _multiclass_kappas(cases: Sequence[HipCase], draws: Bootstrap, margin: float) -> KappaComparison | None:
-    if not cases:
-        return None
-    truth = [CLASSES.index(case.hip_class or "") for case in cases]
+def simulated_study(
+    cases: Sequence[HipCase], *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> tuple[StudyRow, ...]:
+    """The reader study on invented readers, over the hips of a known class with a judgment.
 
-    def calls(boxes: str) -> list[int]:
-        return [int(np.argmax(_values(case, boxes) or ())) for case in cases]
+    A hip is mistaken for its neighbors: a nondisplaced fracture for none, a displaced one for an intertrochanteric
+    one, and so on; the nondisplaced ones are missed most (ours).
 
-    drawn = _by_patient(cases, draws)
-    return compare_kappa(truth, calls("automatic"), calls("manual"), bootstrap=drawn, margin=margin)
+    Raises:
+        EvaluationError: No such hip.
+    """
+    known = [case for case in cases if case.hip_class is not None and (case.automatic or case.manual)]
+    if not known:
+        raise EvaluationError("a reader study needs hips of a known class")
+    truth = [_code(case) for case in known]
+    probabilities = np.array([case.automatic or case.manual for case in known])
+    mistaken = {0: (2, 3), 1: (3, 2), 2: (0, 1), 3: (1, 0), 4: (5, 0), 5: (4, 0)}
+    hard = CLASSES.index("nondisplaced_neck")
+    readings = simulate_readers(truth, probabilities, mistaken=mistaken, hard=hard, seed=seed)
+    draws = _by_patient(known, Bootstrap(resamples, seed, level, one_per_group=True))
+    return reader_study(truth, probabilities, readings, fractures=BROKEN, bootstrap=draws)

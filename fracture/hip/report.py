@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from fracture.atomic import write_text
 from fracture.errors import DataError
 from fracture.evaluation.page.plots import BLUE, GREEN, ORANGE, style
+from fracture.evaluation.stats.reader_study import StudyRow
 from fracture.hip.cases import ExtraBox, HipCase, write_cases
 from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading
-from fracture.hip.readers import StudyRow
 from fracture.io.marks import png_mark
 
 __all__ = ["confusion_figure", "headline", "roc_figure", "save"]

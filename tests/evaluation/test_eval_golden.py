@@ -53,7 +53,7 @@ def page_numbers(page: str) -> list[str]:
 
 
 def measured(folder: Path) -> tuple[dict[str, float], list[str]]:
-    """The report's and the page's numbers on the made-up films, with a second model and three readers."""
+    """The report's numbers by path and the page's in order: made-up films, a second model and three readers."""
     lines, truth_path = write(folder)
     truth = read_reference(truth_path)
     cases = join(read_predictions(lines), truth)
@@ -71,7 +71,7 @@ def measured(folder: Path) -> tuple[dict[str, float], list[str]]:
     del content["manifest"]
     fractures = [line.split(",")[1:] for line in report.fractures_csv().splitlines()[1:]]
     content["fractures"] = [[float(cell) for cell in row if cell] for row in fractures]
-    return dict(leaves(content)), page_numbers(page)
+    return dict(sorted(leaves(content))), page_numbers(page)
 
 
 def test_report_and_page_hold_the_stored_numbers(tmp_path: Path) -> None:

@@ -13,16 +13,17 @@ from typer.testing import CliRunner
 from fracture.cli.hip import hip as app
 from fracture.errors import ConfigurationError, DataError, EvaluationError, UnexpectedError
 from fracture.evaluation import Bootstrap
+from fracture.evaluation.stats.reader_study import GroupReadings, reader_study
 from fracture.hip.cases import ExtraBox, HipCase, read_cases, write_cases
 from fracture.hip.classes import CLASSES
-from fracture.hip.evaluation import evaluate_hips, evaluate_readings, localization
+from fracture.hip.evaluation import BROKEN, evaluate_hips, evaluate_readings, localization, simulated_study
 from fracture.hip.examine import examine
 from fracture.hip.pipeline import HipReader, load
-from fracture.hip.readers import Readings, compare_groups, margin_of, reader_study, reading_times, simulate_readers
 from fracture.hip.records import read_hips
 from fracture.hip.report import save, study_lines
 
 BOX = (0.0, 0.0, 100.0, 100.0)
+DRAWS = Bootstrap(200, one_per_group=True)
 
 
 def sharp(name: str, p: float = 0.9) -> tuple[float, ...]:
@@ -59,7 +60,7 @@ def test_localization_is_counted(cases: list[HipCase]) -> None:
         case(2, "normal", "normal", found=None, found_score=None, automatic=None),
         case(3, "normal", "normal", found=None, found_score=None, automatic=None, wrong_side=0.9),
     ]
-    result = localization(moved, [ExtraBox("9.png", "right", BOX, 0.5)], resamples=200)
+    result = localization(moved, [ExtraBox("9.png", "right", BOX, 0.5)], bootstrap=DRAWS)
     assert result.found.value == 0.5
     assert result.mean.value == pytest.approx((90 / 110 + 75 / 125) / 2)
     assert result.deviation == pytest.approx(np.std([90 / 110, 75 / 125], ddof=1))
@@ -73,13 +74,13 @@ def test_a_value_outside_its_interval_is_remarked() -> None:
     """One patient with many hips misread, many with one read well: the interval takes one hip of each."""
     rows = [replace(case(i, "normal", "normal"), group=f"p{i}") for i in range(60)]
     rows += [replace(case(100 + i, "normal", "displaced_neck"), group="one") for i in range(60)]
-    found = evaluate_readings(rows, "manual", resamples=200).known_accuracy
+    found = evaluate_readings(rows, "manual", bootstrap=DRAWS).known_accuracy
     assert found.value == 0.5
     assert found.low is not None
     assert found.low > 0.5
     assert found.reason is not None
     assert "outside its interval" in found.reason
-    assert evaluate_readings(rows[:60] + rows[60:62], "manual", resamples=200).known_accuracy.reason is None
+    assert evaluate_readings(rows[:60] + rows[60:62], "manual", bootstrap=DRAWS).known_accuracy.reason is None
 
 
 def test_one_film_ends_no_evaluation(hip_weights: Path, toy_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +103,7 @@ def test_one_film_ends_no_evaluation(hip_weights: Path, toy_set: Path, monkeypat
 
 
 def test_readings_are_counted(cases: list[HipCase]) -> None:
-    result = evaluate_readings(cases, "manual", resamples=200)
+    result = evaluate_readings(cases, "manual", bootstrap=DRAWS)
     assert result.multiclass_accuracy.value == pytest.approx(48 / 54)
     assert result.binary_accuracy.value == pytest.approx(48 / 54)
     rows = {row.name: row for row in result.classes}
@@ -123,7 +124,7 @@ def test_what_is_not_known_is_not_judged() -> None:
     rows = [case(i, "normal", "normal") for i in range(10)]
     rows += [case(20 + i, "displaced_neck", "nondisplaced_neck", allowed=neck) for i in range(6)]
     rows += [case(40, "normal", "normal", allowed=())]
-    result = evaluate_readings(rows, "automatic", resamples=100)
+    result = evaluate_readings(rows, "automatic", bootstrap=DRAWS)
     assert result.counts.tolist() == [10, 0, 0, 0, 0, 0]
     assert result.known_accuracy.value == 1.0
     assert result.region_accuracy.n == 16
@@ -135,7 +136,7 @@ def test_what_is_not_known_is_not_judged() -> None:
 def test_hardware_counts_as_no_fracture() -> None:
     rows = [case(i, "arthroplasty", "arthroplasty") for i in range(6)]
     rows += [case(20 + i, "intertrochanteric", "intertrochanteric") for i in range(6)]
-    result = evaluate_readings(rows, "manual", resamples=100)
+    result = evaluate_readings(rows, "manual", bootstrap=DRAWS)
     assert result.binary.positives == 6
     assert result.binary.auc.value == 1.0
 
@@ -173,41 +174,30 @@ def test_cases_go_through_files(cases: list[HipCase], tmp_path: Path) -> None:
 def test_the_reader_study_on_simulated_readers() -> None:
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 6, 200)
-    p = np.array([sharp(CLASSES[c if rng.random() < 0.93 else (c + 1) % 6]) for c in truth])
-    readings = simulate_readers(truth, p, seed=3)
-    assert {(r.group, r.condition) for r in readings} == {
-        (g, c) for g in ("experts", "residents") for c in ("model-quality", "full-quality", "aided")
-    }
-    rows = {(row.group, row.condition): row for row in reader_study(truth, p, readings, resamples=200, margin=0.103)}
+    judged = [
+        replace(case(i, CLASSES[c], CLASSES[c if rng.random() < 0.93 else (c + 1) % 6]), group=f"p{i}")
+        for i, c in enumerate(truth)
+    ]
+    study = simulated_study(judged, resamples=200, seed=3)
+    rows = {(row.group, row.condition): row for row in study}
+    assert set(rows) == {(g, c) for g in ("experts", "residents") for c in ("model-quality", "full-quality", "aided")}
     poor = rows["residents", "model-quality"].multiclass
     assert poor.verdict == "superior"
     assert poor.difference.value > rows["residents", "aided"].multiclass.difference.value  # type: ignore[operator]
     assert rows["residents", "model-quality"].binary.readers_below_band is True
-    by = {(r.group, r.condition): r for r in readings}
-    helped = compare_groups(
-        truth, by["residents", "aided"], by["residents", "full-quality"], bootstrap=Bootstrap(200, one_per_group=True)
-    )
-    assert helped.difference.low is not None
-    assert helped.difference.low > 0
-    margin = margin_of(truth, readings)
-    assert margin is not None
-    assert 0 < margin < 0.15
-    assert len(study_lines(list(rows.values()))) == 7
-    again = simulate_readers(truth, p, seed=3)
-    assert all(np.array_equal(a.calls, b.calls) for a, b in zip(readings, again, strict=True))
+    assert 0 < poor.margin < 0.15
+    assert len(study_lines(study)) == 7
+    assert simulated_study(judged, resamples=200, seed=3)[0].to_dict() == study[0].to_dict()
+    with pytest.raises(EvaluationError, match="known class"):
+        simulated_study([])
 
 
 def test_readings_that_cannot_be() -> None:
     with pytest.raises(EvaluationError, match="condition"):
-        Readings("experts", "blind", np.zeros((1, 3), np.int64))
-    with pytest.raises(EvaluationError, match="classes of hips"):
-        Readings("experts", "aided", np.full((1, 3), 6))
-
-
-def test_reading_times_without_outliers() -> None:
-    times = reading_times([10, 11, 12, 13, 14, 15, 200])
-    assert times == {"n": 6, "left_out": 1, "mean": 12.5, "deviation": pytest.approx(1.8708, abs=1e-3),
-                     "minimum": 10.0, "maximum": 15.0}  # fmt: skip
+        GroupReadings("experts", "blind", np.zeros((1, 3), np.int64))
+    six = GroupReadings("experts", "aided", np.full((1, 3), 6))
+    with pytest.raises(EvaluationError, match="classes are numbers"):
+        reader_study([0, 1, 2], np.full((3, 6), 1 / 6), [six], fractures=BROKEN)
 
 
 def test_a_report_folder(cases: list[HipCase], tmp_path: Path) -> None:

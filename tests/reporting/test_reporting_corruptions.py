@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from studies.corruptions import CORRUPTIONS, NOISE, Corruption, gray_levels, remaining_center
 
 import fracture
 from fracture.errors import PixelValueError
-from fracture.reporting.corruptions import CORRUPTIONS, NOISE, Corruption, gray_levels, remaining_center
 
 BY_NAME = {corruption.name: corruption for corruption in CORRUPTIONS}
 

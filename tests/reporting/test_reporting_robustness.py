@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from studies.corruptions import CORRUPTIONS, Corruption
+from studies.robustness import fold_judges, measure_robustness, sample_films
 
 import fracture
 from fracture.data.records import AnnotatedSet
@@ -18,8 +20,6 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.limb.card import Card
-from fracture.reporting import fold_judges, measure_robustness, sample_films
-from fracture.reporting.corruptions import CORRUPTIONS, Corruption
 from fracture.reporting.result_sections import section
 
 RESAMPLES = 100

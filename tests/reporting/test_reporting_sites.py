@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from studies.sites import merge_sites, site_analysis
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.scores import auc
-from fracture.reporting import site_analysis
 from fracture.reporting.result_sections import section
-from fracture.reporting.sites import merge_sites
 
 RESAMPLES = 200
 

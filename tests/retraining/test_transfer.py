@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from studies.transfer import site_transfer
 
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.reporting.result_sections import section
-from fracture.retraining.transfer import site_transfer
 from fracture.simulate import write_dataset
 from fracture.training import Recipe
 from fracture.training.config import MemberConfig

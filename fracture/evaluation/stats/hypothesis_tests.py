@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +34,7 @@ Adjustment = Literal["bonferroni", "holm", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class ChiSquare:
+class ChiSquare(Record, keys={"expected": None, "small": "expected_below_5"}):
     """Pearson's chi-square test of independence.
 
     Attributes:
@@ -50,15 +50,6 @@ class ChiSquare:
     p_value: float
     expected: FloatArray
     small: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "statistic": self.statistic,
-            "degrees": self.degrees,
-            "p_value": self.p_value,
-            "expected_below_5": self.small,
-        }
 
 
 def chi_square(table: ArrayLike) -> ChiSquare:

@@ -17,6 +17,7 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_scores, labeled
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_keywords
 from fracture.evaluation.stats.scores import one_class_reason
 
@@ -243,7 +244,7 @@ def _fixed_width_band(ordered: _Ordered, resampler: Resampler, grid: FloatArray)
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingRow:
+class OperatingRow(Record):
     """What one threshold gives.
 
     Attributes:
@@ -261,14 +262,6 @@ class OperatingRow:
     ppv: Estimate
     npv: Estimate
     called: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {
-            "threshold": self.threshold,
-            "called": self.called,
-            **{name: getattr(self, name).to_dict() for name in ("sensitivity", "specificity", "ppv", "npv")},
-        }
 
 
 def operating_row(truth: BoolArray, score: FloatArray, threshold: float, level: float = 0.95) -> OperatingRow:
