@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from fracture.calibration.folds import SPLIT_FILE
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card, MemberCard
-from fracture.limb.operating_points import DEFAULT_TARGETS, OperatingPoint, OperatingPoints, RegionThresholds
+from fracture.limb.operating_points import (
+    DEFAULT_TARGETS,
+    OperatingPoint,
+    OperatingPoints,
+    RegionThresholds,
+    TargetKind,
+)
 from fracture.limb.store import STORE
-from fracture.regular import sha256_of
+from fracture.training.finished import copy_weights, for_card, read_finished
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 __all__ = ["assemble", "provisional"]
-
-_LONG = ("history",)  # one row per epoch: it stays in the run folder
 
 
 def assemble(
@@ -34,7 +36,7 @@ def assemble(
     members: Sequence[str] = (),
     license: str = "Apache-2.0",  # noqa: A002 - the card's word
     attribution: Sequence[str] = (),
-    intended_use: str = "Research. This is no medical device.",
+    intended_use: str = "Research. This is not a medical device.",
     limitations: Sequence[str] = (),
 ) -> Card:
     """Copy trained members into a folder and write a card with provisional thresholds (0.5, marked so).
@@ -59,29 +61,20 @@ def assemble(
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
     STORE.check_place(folder, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    cards, quoted = [], list(attribution)
-    for member in names:
-        facts = _facts(source, member)
-        path = folder / f"{member}.safetensors"
-        shutil.copyfile(source / path.name, path)
-        training = _short(facts["training"])
-        if isinstance(settings := training.get("config"), dict):
-            training["config"] = _without_folders(settings)
-        start = training.get("start")
-        if isinstance(start, dict):  # lists of tensor names are for the run folder; their counts are for the card
-            training["start"] = {k: len(v) if isinstance(v, (list, tuple)) else v for k, v in start.items()}
-        cards.append(
-            MemberCard(
-                file=path.name,
-                sha256=facts["sha256"],
-                model=facts["model"],
-                preprocess=facts["preprocess"],
-                training=training,
-            )
+    found = read_finished(source, names)
+    copy_weights(source, names, folder)
+    cards = [
+        MemberCard(
+            file=f"{member}.safetensors",
+            sha256=facts["sha256"],
+            model=facts["model"],
+            preprocess=facts["preprocess"],
+            training=for_card(facts["training"]),
         )
-        if training.get("attribution") and training["attribution"] not in quoted:
-            quoted.append(training["attribution"])
+        for member, facts in found.items()
+    ]
+    asked = [facts["training"].get("attribution") for facts in found.values()]
+    quoted = dict.fromkeys((*attribution, *(text for text in asked if text)))
     card = Card(
         name=name,
         version=version,
@@ -109,61 +102,24 @@ def _copy_split(splits: Sequence[Path], target: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def _short(training: dict[str, Any]) -> dict[str, Any]:
-    """A training record without its rows per epoch, those of the extent head included."""
-    kept = {key: value for key, value in training.items() if key not in _LONG}
-    if isinstance(kept.get("extents"), dict):
-        kept["extents"] = _short(kept["extents"])
-    return kept
-
-
-def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
-    """A training configuration without folders of the machine it ran on: they mean nothing elsewhere."""
-    kept = dict(settings)
-    if isinstance(kept.get("data"), dict):
-        kept["data"] = {**kept["data"], "path": None, "cache": None}
-    if isinstance(kept.get("init"), str):
-        kept["init"] = Path(kept["init"]).name
-    if isinstance(kept.get("split"), dict) and isinstance(kept["split"].get("file"), str):
-        kept["split"] = {**kept["split"], "file": Path(kept["split"]["file"]).name}
-    return kept
-
-
-def _facts(run: Path, member: str) -> dict[str, Any]:
-    described, weights = run / f"{member}.json", run / f"{member}.safetensors"
-    try:
-        facts = json.loads(described.read_text(encoding="utf-8"))
-        digest = sha256_of(weights)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"member {member} of {run} is missing or unfinished", got=type(error).__name__, hint="let the training end"
-        ) from error
-    if not isinstance(facts, dict) or facts.get("sha256") != digest:
-        raise DataError(f"{weights} is not the file that {described.name} describes", got=f"SHA-256 {digest}")
-    return facts
-
-
 def provisional() -> OperatingPoints:
     """Points at 0.5 that were found on no film; predictions by them carry a warning."""
 
-    def point(name: str, kind: str) -> OperatingPoint:
+    def point(name: str, kind: TargetKind) -> OperatingPoint:
         return OperatingPoint(
             name=name,
             node="any",
             threshold=0.5,
             target=DEFAULT_TARGETS[name],
-            target_kind=kind,  # type: ignore[arg-type]
+            target_kind=kind,
             method="empirical",
             n_positive=0,
             n_negative=0,
             data="provisional: not calibrated",
         )
 
-    return OperatingPoints(
-        {
-            "any": RegionThresholds(
-                high_sensitivity=point(HIGH_SENSITIVITY, "sensitivity"),
-                high_specificity=point(HIGH_SPECIFICITY, "specificity"),
-            )
-        }
+    root = RegionThresholds(
+        high_sensitivity=point(HIGH_SENSITIVITY, "sensitivity"),
+        high_specificity=point(HIGH_SPECIFICITY, "specificity"),
     )
+    return OperatingPoints({"any": root})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from fracture._version import __version__
-from fracture.errors import CardError, DataError, EvaluationError
+from fracture.errors import EvaluationError
 from fracture.evaluation.stats.roc import nearest_corner
-from fracture.hip.card import FIXED, ClassCard, ClassifierCard, HipCard, HipTest, LocalizerCard, Threshold
+from fracture.hip.card import FIXED, HipCard, HipTest, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.hip.store import STORE
+from fracture.hip.training_config import STAGES
+from fracture.training.finished import copy_weights, for_card, read_finished
 from fracture.wing.store import Weights
 from fracture.wing.verification import self_test_film
 
@@ -51,16 +51,18 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
     run, out = Path(run), Path(out)
-    stages = {name: _stage(run, name) for name in ("localizer", "classifier")}
     STORE.check_place(out, str(dict(facts or {}).get("name", _NAME)))
-    out.mkdir(parents=True, exist_ok=True)
-    for name in stages:
-        shutil.copyfile(run / f"{name}.safetensors", out / f"{name}.safetensors")
+    stages = read_finished(run, STAGES)
     training = {name: stage["training"] for name, stage in stages.items()}
     rows = _rows(run / "classifier" / "predictions_tune.jsonl")
     fracture, advise = thresholds_from(rows, data=f"{training['classifier']['set']}, tuning part")
-    configs = {name: facts_of["config"] for name, facts_of in training.items()}
     hips = training["classifier"]["hips"]
+
+    def stage(name: str, *keys: str) -> dict[str, Any]:
+        config, kept = training[name]["config"], for_card(training[name], without=("hips", "license", "attribution"))
+        files = {"file": f"{name}.safetensors", "sha256": stages[name]["sha256"]}
+        return {**files, **{key: config[key] for key in ("model", *keys)}, "training": kept}
+
     values: dict[str, Any] = {
         "name": _NAME,
         "version": "0",
@@ -68,31 +70,19 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         "description": f"recipe {training['classifier']['recipe']}, made by fracture {__version__}",
         "license": training["classifier"]["license"],
         "attribution": [line for line in training["classifier"]["attribution"].splitlines() if line],
-        "intended_use": "Research on hip radiographs; no medical device.",
+        "intended_use": "Research on hip radiographs; not a medical device.",
         "limitations": ["Measured only where the metrics below say so."],
-        "localizer": LocalizerCard(
-            file="localizer.safetensors",
-            sha256=stages["localizer"]["sha256"],
-            model=configs["localizer"]["model"],
-            preprocess=configs["localizer"]["preprocess"],
-            rules=configs["localizer"]["rules"],
-            training=_short(training["localizer"]),
-        ).model_dump(),
-        "classifier": ClassifierCard(
-            file="classifier.safetensors",
-            sha256=stages["classifier"]["sha256"],
-            model=configs["classifier"]["model"],
-            crop=configs["classifier"]["crop"],
-            training=_short(training["classifier"]),
-        ).model_dump(),
+        "localizer": stage("localizer", "preprocess", "rules"),
+        "classifier": stage("classifier", "crop"),
         "fracture": fracture.model_dump(),
         "advise_imaging": None if advise is None else advise.model_dump(),
-        "classes": {name: ClassCard(trained_on=_trained(name, hips.get("train", {}))).model_dump() for name in CLASSES},
+        "classes": {name: {"trained_on": _trained(name, hips.get("train", {}))} for name in CLASSES},
         "data": {"hips": hips, "balance": training["classifier"]["balance"]},
-        "metrics": {name: facts_of["results"] for name, facts_of in training.items()},
+        "metrics": {name: record["results"] for name, record in training.items()},
         **dict(facts or {}),
     }
-    card = _card(values)
+    card = HipCard.parse(values, "the hip card of these facts")
+    copy_weights(run, STAGES, out)
     card = card.model_copy(update={"self_test": self_test(Weights(out, card))})
     card.write(out)
     return HipCard.read(out)
@@ -150,32 +140,10 @@ def self_test(weights: Weights[HipCard]) -> HipTest:
     return HipTest(probabilities=tuple(float(v) for v in values), best_score=reader.best_score(film))
 
 
-def _stage(run: Path, name: str) -> dict[str, Any]:
-    path = run / f"{name}.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{run} holds no finished {name}", got=type(error).__name__, hint="finish it with `fracture hip train`"
-        ) from error
-    return found
-
-
 def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _short(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The training facts without the log, the starting point without its lists of names, and no folder of the machine
-    that it ran on: they mean nothing elsewhere."""
-    kept = {key: value for key, value in training.items() if key not in ("history", "hips", "license", "attribution")}
-    config = kept["config"]
-    kept["config"] = {**config, "init": Path(config["init"]).name, "data": {"cache": None}}
-    start = kept.get("start", {})
-    kept["start"] = {key: value for key, value in start.items() if not isinstance(value, list)}
-    return kept
 
 
 def _trained(name: str, hips: Mapping[str, int]) -> str:
@@ -184,12 +152,3 @@ def _trained(name: str, hips: Mapping[str, int]) -> str:
     open_ = Counter({key: n for key, n in hips.items() if "|" in key and name in key.split("|")})
     text = f"{exact} hips of this class"
     return text + "".join(f", {n} known to be {key.replace('|', ' or ')}" for key, n in sorted(open_.items()))
-
-
-def _card(values: dict[str, Any]) -> HipCard:
-    if unknown := sorted(set(values) - set(HipCard.model_fields)):
-        raise CardError("a hip card has no such fields", got=", ".join(unknown), allowed=sorted(HipCard.model_fields))
-    try:
-        return HipCard.model_validate_json(json.dumps(values))
-    except (ValidationError, TypeError) as error:
-        raise CardError("the facts do not make a hip card", got=error) from error

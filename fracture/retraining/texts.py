@@ -26,7 +26,7 @@ class CardTexts(BaseModel):
     description: str = ""
     license: str = "Apache-2.0"
     attribution: tuple[str, ...] = ()
-    intended_use: str = "Research. This is no medical device."
+    intended_use: str = "Research. This is not a medical device."
     limitations: tuple[str, ...] = ()
 
     @classmethod
