@@ -24,8 +24,13 @@ if TYPE_CHECKING:
         predict_study as predict_study,
     )
     from fracture.hip.prediction import Hip as Hip, HipFilm as HipFilm
-    from fracture.hip.records import HipLabel as HipLabel, read_hips as read_hips, split_hips as split_hips
+    from fracture.hip.records import (
+        HipLabel as HipLabel,
+        read_hips as read_hips,
+        read_via as read_via,
+        split_hips as split_hips,
+        write_via as write_via,
+    )
     from fracture.hip.training import train as train
-    from fracture.hip.via import read_via as read_via, write_via as write_via
 
 lazy_names(globals())

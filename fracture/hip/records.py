@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from fracture.data.readers import read_annotations
-from fracture.data.records import AnnotatedSet, Film
+from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.data.splits import Split, split_parts
+from fracture.data.via_write import write_via as write_regions
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.stats.hypothesis_tests import ChiSquare, split_balance
-from fracture.hip.classes import FRACTURES, SIDES, allowed_classes, stratum
+from fracture.hip.classes import CLASSES, FINDINGS, FRACTURES, SIDES, allowed_classes, stratum
 from fracture.regions import view_from_dicom
 
 __all__ = [
@@ -27,8 +28,12 @@ __all__ = [
     "merge_sets",
     "part_of_split",
     "read_hips",
+    "read_via",
     "split_hips",
+    "write_via",
 ]
+
+_FIELDS: Final = ("view_position", "view_codes", "view_description")  # of a film, kept in VIA files
 
 SHARES: Final[Mapping[str, float]] = {"train": 0.60, "tune": 0.25, "validation": 0.15}
 """60:25:15 (Krogue et al. 2020). What the paper calls validation stops the training and is ``tune`` in this library;
@@ -183,6 +188,39 @@ def _label(film: Film, annotation: Mapping[str, Any]) -> HipLabel:
         return HipLabel(side, box, allowed_classes(hip_class=known, findings=findings), findings)
     except DataError as error:
         raise DataError(f"{film.source}: {error.what}", got=error.got, allowed=error.allowed, hint=error.hint) from None
+
+
+def read_via(path: str | Path, *, images: str | Path | None = None, name: str | None = None) -> AnnotatedSet:
+    """:func:`read_hips` of a project or an export of VGG Image Annotator 2, the tool of Krogue et al. 2020.
+
+    Args:
+        path: A JSON or CSV file; each region has ``side``, and ``hip_class`` or ``findings`` (joined by ``|``).
+        images: Folder of the films; the file's own where left out.
+        name: Name of the set; the file's where left out.
+
+    Raises:
+        DataError: As for :func:`read_hips`.
+    """
+    return read_hips(path, "via", images=images, name=name)
+
+
+def write_via(annotated: AnnotatedSet, path: str | Path) -> None:
+    """Write a set of hips as a VIA project (``.json``) or export (``.csv``); :func:`read_via` is the inverse.
+
+    Raises:
+        DataError: Another suffix, or a film without annotated hips.
+        OutputError: The file cannot be written.
+    """
+    menus = {"side": SIDES, "hip_class": CLASSES, "findings": ()}
+    write_regions(annotated, path, lambda film: [_region(hip) for hip in hips_of(film)], menus, _FIELDS)
+
+
+def _region(hip: HipLabel) -> tuple[Box, dict[str, str]]:
+    """A label as VIA keeps it; one without words gets the finding that leaves open what it leaves open."""
+    words = hip.findings
+    if not words and not hip.hip_class:
+        words = next(((word,) for word, classes in FINDINGS.items() if classes and classes == hip.allowed), ())
+    return hip.box, {"side": hip.side, "hip_class": hip.hip_class or "", "findings": "|".join(words)}
 
 
 def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:

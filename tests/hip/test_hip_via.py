@@ -10,8 +10,7 @@ import pytest
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
-from fracture.hip.records import hips_of, read_hips
-from fracture.hip.via import read_via, write_via
+from fracture.hip.records import hips_of, read_hips, read_via, write_via
 
 
 def essentials(films: AnnotatedSet) -> list[Any]:
