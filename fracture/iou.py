@@ -1,15 +1,20 @@
-"""Intersection over union of boxes: the one function that everything without gradients asks."""
+"""Boxes as (x0, y0, x1, y1): intersection over union, cut to a film, grown about their middle."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracture.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["iou"]
+__all__ = ["clip_box", "grow", "iou"]
+
+Box = tuple[float, float, float, float]
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -32,3 +37,23 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def _area(sides: NDArray[np.float64]) -> NDArray[np.float64]:
     sides = np.maximum(sides, 0.0)
     return sides[..., 0] * sides[..., 1]
+
+
+def clip_box(box: Sequence[float], size: tuple[int, int]) -> Box | None:
+    """The part of a box on a film of (width, height) pixels; None where nothing of it lies there."""
+    x0, y0 = max(0.0, float(box[0])), max(0.0, float(box[1]))
+    x1, y1 = min(float(size[0]), float(box[2])), min(float(size[1]), float(box[3]))
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+
+def grow(box: Box, factor: float) -> Box:
+    """The box with its sides ``factor`` times as long about the same middle.
+
+    Raises:
+        ConfigurationError: A factor that is not positive.
+    """
+    if not factor > 0:
+        raise ConfigurationError("the factor of a box's sides", got=factor, allowed="a positive number")
+    middle_x, middle_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half_x, half_y = factor * (box[2] - box[0]) / 2, factor * (box[3] - box[1]) / 2
+    return middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,7 +21,7 @@ from pydantic import Field
 from fracture.data.augment import AugmentSpec, Factor, augment
 from fracture.errors import ConfigurationError
 from fracture.hip.crops import Crop, CropSpec, crop_hip
-from fracture.hip.geometry import Box, mirrored
+from fracture.hip.geometry import Box
 from fracture.schema import Record, Share
 
 if TYPE_CHECKING:
@@ -315,13 +314,6 @@ def _moved_boxes(
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     reach = np.sqrt((half**2) @ (linear.T**2))
     return np.concatenate([middle - reach, middle + reach], axis=1)
-
-
-def mirrored_film(pixels: NDArray[np.float32], boxes: Mapping[str, Box]) -> tuple[NDArray[np.float32], dict[str, Box]]:
-    """The mirror image of a film with its hips by side: what was the left hip looks like a right one."""
-    width = float(pixels.shape[1])
-    other = {"left": "right", "right": "left"}
-    return np.ascontiguousarray(pixels[:, ::-1]), {other[side]: mirrored(box, width) for side, box in boxes.items()}
 
 
 def _log_uniform(most: float, rng: np.random.Generator) -> float:

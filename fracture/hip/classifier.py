@@ -16,37 +16,19 @@ from torch import Tensor, nn
 
 from fracture.errors import ModelError
 from fracture.hip.classes import CLASSES
-from fracture.hip.fusion import ViewAttention
-from fracture.hip.networks import bare_trunk, feature_trunk, parameter_groups, start
 from fracture.hip.spec import ClassifierSpec
+from fracture.models.attention import SqueezeExcitation, ViewAttention
+from fracture.models.backbone import seeded
 from fracture.models.starting_points import InitReport
+from fracture.models.trunks import bare_trunk, feature_trunk, parameter_groups, start
 
 __all__ = [
     "ClassifierModel",
-    "SqueezeExcitation",
     "allowed_mask",
     "build_classifier",
     "hip_loss",
     "initialize_classifier",
 ]
-
-
-class SqueezeExcitation(nn.Module):
-    """Channel weights in (0, 1) from the pooled map: two layers without bias (Hu et al. 2018, in its code's form).
-
-    Args:
-        channels: Of the map.
-        reduction: The first layer has ``channels // reduction`` outputs.
-    """
-
-    def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, channels // reduction, bias=False)
-        self.fc2 = nn.Linear(channels // reduction, channels, bias=False)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """(B, C) of averages to (B, C) of weights."""
-        return torch.sigmoid(self.fc2(F.relu(self.fc1(pooled))))
 
 
 class ClassifierModel(nn.Module):
@@ -119,11 +101,7 @@ class ClassifierModel(nn.Module):
 
 def build_classifier(spec: ClassifierSpec, *, seed: int | None = None) -> ClassifierModel:
     """A new network with random weights; with ``seed`` always the same ones, torch's generator left as it was."""
-    if seed is None:
-        return ClassifierModel(spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ClassifierModel(spec)
+    return seeded(ClassifierModel, spec, seed)
 
 
 def initialize_classifier(model: ClassifierModel, init: str | Path | Mapping[str, Tensor] = "random") -> InitReport:

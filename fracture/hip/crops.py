@@ -17,7 +17,8 @@ from pydantic import Field
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
-from fracture.hip.geometry import Box, CropGeometry, grow
+from fracture.hip.geometry import Box, CropGeometry
+from fracture.iou import grow
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.preprocess.pipeline import square_scale
 from fracture.schema import Record

@@ -1,8 +1,8 @@
 """Several views of one hip to one answer: mean, or, learned attention.
 
 Ours; the authors of Krogue et al. 2020 name several views as the first of their limits (after Rayan 2019). ``mean``
-and ``or`` need no training; ``attention`` is a gated pooling of the views' features (Ilse et al. 2018), trained with
-the classifier.
+and ``or`` need no training; ``attention`` (:class:`fracture.models.attention.ViewAttention`) is trained with the
+classifier.
 """
 
 from __future__ import annotations
@@ -10,41 +10,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
 
 from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, FRACTURES
 
-__all__ = ["Fusion", "ViewAttention", "fuse"]
+__all__ = ["Fusion", "fuse"]
 
 Fusion = Literal["mean", "or", "attention"]
-
-
-class ViewAttention(nn.Module):
-    """Gated attention over views (Ilse et al. 2018, "Attention-based deep multiple instance learning", eq. 9).
-
-    Args:
-        channels: Features of a view.
-        hidden: Width of the gate.
-    """
-
-    def __init__(self, channels: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.value = nn.Linear(channels, hidden)
-        self.gate = nn.Linear(channels, hidden)
-        self.score = nn.Linear(hidden, 1)
-
-    def weights(self, views: Tensor) -> Tensor:
-        """(B, V, C) to (B, V) weights that sum to 1; they do not depend on the order of the views."""
-        hidden = torch.tanh(self.value(views)) * torch.sigmoid(self.gate(views))
-        found: Tensor = torch.softmax(self.score(hidden).squeeze(-1), dim=1)
-        return found
-
-    def forward(self, views: Tensor) -> Tensor:
-        """(B, V, C) to (B, C)."""
-        return (self.weights(views).unsqueeze(-1) * views).sum(dim=1)
 
 
 def fuse(probabilities: ArrayLike, method: Literal["mean", "or"] = "mean") -> NDArray[np.float64]:

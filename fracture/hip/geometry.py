@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.errors import ConfigurationError
 from fracture.wing.result import GridToSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Box", "CropGeometry", "clip_box", "grow", "mirrored", "touched_edges"]
+__all__ = ["Box", "CropGeometry", "touched_edges"]
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels, x1 > x0 and y1 > y0."""
@@ -58,31 +56,6 @@ class CropGeometry:
         """Where the cells of a ``cells`` x ``cells`` map of the crop lie, once the map is mirrored back."""
         x0, y0, x1, y1 = self.window
         return GridToSource((x1 - x0) / cells, (y1 - y0) / cells, float(x0), float(y0))
-
-
-def clip_box(box: Sequence[float], size: tuple[int, int]) -> Box | None:
-    """The part of a box on a film of (width, height) pixels; None where nothing of it lies there."""
-    x0, y0 = max(0.0, float(box[0])), max(0.0, float(box[1]))
-    x1, y1 = min(float(size[0]), float(box[2])), min(float(size[1]), float(box[3]))
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
-
-
-def grow(box: Box, factor: float) -> Box:
-    """The box with its sides ``factor`` times as long about the same middle.
-
-    Raises:
-        ConfigurationError: A factor that is not positive.
-    """
-    if not factor > 0:
-        raise ConfigurationError("the factor of a box's sides", got=factor, allowed="a positive number")
-    middle_x, middle_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    half_x, half_y = factor * (box[2] - box[0]) / 2, factor * (box[3] - box[1]) / 2
-    return middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y
-
-
-def mirrored(box: Box, width: float) -> Box:
-    """The box on the film's mirror image, ``width`` pixels wide."""
-    return width - box[2], box[1], width - box[0], box[3]
 
 
 def touched_edges(box: Box, size: tuple[int, int], *, within: float = 0.005) -> tuple[str, ...]:

@@ -24,11 +24,12 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from fracture.errors import ModelError
 from fracture.hip.classes import SIDES
-from fracture.hip.geometry import Box, clip_box
-from fracture.hip.networks import feature_trunk, parameter_groups, start
+from fracture.hip.geometry import Box
 from fracture.hip.spec import NMS_IOU, LocalizerSpec, Rules
-from fracture.iou import iou
+from fracture.iou import clip_box, iou
+from fracture.models.backbone import seeded
 from fracture.models.starting_points import InitReport
+from fracture.models.trunks import feature_trunk, parameter_groups, start
 from fracture.preprocess import Geometry
 from fracture.wing.runner import Runner, TorchRunner
 
@@ -168,16 +169,8 @@ def _suppressed(
 
 
 def build_localizer(spec: LocalizerSpec, *, seed: int | None = None) -> LocalizerModel:
-    """A new network with random weights; with ``seed`` always the same ones, torch's generator left as it was.
-
-    Raises:
-        ModelError: A specification that cannot be built.
-    """
-    if seed is None:
-        return LocalizerModel(spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LocalizerModel(spec)
+    """A new network with random weights; with ``seed`` always the same ones, torch's generator left as it was."""
+    return seeded(LocalizerModel, spec, seed)
 
 
 def initialize_localizer(model: LocalizerModel, init: str | Path | Mapping[str, Tensor] = "random") -> InitReport:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
 import torch
-from safetensors.numpy import save_file
 
-from fracture.atomic import sweep, write_atomic
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
-from fracture.errors import DataError, UnreadableFileError
+from fracture.errors import DataError
 from fracture.hip.augment import VARIANTS, augment_film, augment_hip
-from fracture.hip.classes import SIDES, stratum
-from fracture.hip.crops import CropSpec, crop_box, crop_hip, rgb_input
-from fracture.hip.geometry import Box, clip_box, grow
+from fracture.hip.classes import CLASSES, SIDES, stratum
+from fracture.hip.crops import crop_box, crop_hip, rgb_input
+from fracture.hip.geometry import Box
 from fracture.hip.records import HipLabel, hips_of
-from fracture.io.reading import read
-from fracture.preprocess.pipeline import square_pixels
-from fracture.training.cache import FilmCache, content_checksum
+from fracture.training.cache import FilmCache
+from fracture.training.patches import PatchCache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.hip.training_config import ClassifierConfig, HipSampling, LocalizerConfig
 
-__all__ = ["FilmPictures", "HipPictures", "PatchCache", "set_of"]
+__all__ = ["FilmPictures", "HipPictures", "set_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +86,39 @@ def presentations(
 
 
 def _odds(keys: Sequence[tuple[str, str]], sampling: HipSampling) -> NDArray[np.float64]:
-    sizes: dict[str, int] = {}
-    for name, _ in keys:
-        sizes[name] = sizes.get(name, 0) + 1
+    sizes = Counter(name for name, _ in keys)
     if unknown := sorted(set(sampling.shares) - set(sizes)):
         raise DataError("sampling.shares names sets without training items", got=unknown, allowed=sorted(sizes))
     rest = max(0.0, 1 - sum(sampling.shares.values()))
     free = sum(size for name, size in sizes.items() if name not in sampling.shares)
     share = {name: sampling.shares.get(name, rest * size / max(1, free)) for name, size in sizes.items()}
-    cells: dict[tuple[str, str], int] = {}
-    for key in keys:
-        cells[key] = cells.get(key, 0) + 1
-    strata = {name: sum(1 for own, _ in cells if own == name) for name in sizes}
+    cells = Counter(keys)
+    strata = Counter(name for name, _ in cells)
     odds = np.array(
         [share[key[0]] / (strata[key[0]] * cells[key] if sampling.balanced else sizes[key[0]]) for key in keys]
     )
     return np.asarray(odds / odds.sum())
 
 
-class FilmPictures:
+class _Pictures:
+    """What a stage presents; :mod:`fracture.training.stage` says what it must give."""
+
+    part: AnnotatedSet
+    config: Any
+    keys: list[tuple[str, str]]
+    forms = 1
+
+    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
+        """The pictures of an epoch."""
+        number = epoch * 1000 + turn
+        return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=number)
+
+    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
+        """Of the planes."""
+        return tuple(made[0].shape)
+
+
+class FilmPictures(_Pictures):
     """Films for the localizer.
 
     Args:
@@ -123,18 +131,9 @@ class FilmPictures:
         self.part, self.cache, self.config = part, cache, config
         self.keys = [(set_of(film), "+".join(sorted(film.regions)) or "none") for film in part]
 
-    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
-        """The pictures of an epoch."""
-        number = epoch * 1000 + turn
-        return presentations(self.keys, self.config.sampling, 1, seed=self.config.seed, epoch=number)
-
     def source(self, picture: Picture) -> str:
         """The film's name."""
         return self.part[picture.item].source
-
-    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
-        """Of the planes."""
-        return tuple(made[0].shape)
 
     def targets(self, film: Film, boxes_to_network: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes (n, 4) in network pixels and sides (n,)."""
@@ -180,7 +179,7 @@ class HipItem:
         return self.hip.allowed or ()
 
 
-class HipPictures:
+class HipPictures(_Pictures):
     """Crops of hips for the classifier; hips without a place among the six classes are left out.
 
     Args:
@@ -204,22 +203,16 @@ class HipPictures:
         self.reach = deeper * max(config.augmentation.reach, config.crop.margin)
         self.least = config.crop.size if config.crop.fit == "native" else 0
 
-    def order(self, epoch: int, turn: int = 0) -> list[Picture]:
-        """The pictures of an epoch."""
-        number = epoch * 1000 + turn
-        return presentations(self.keys, self.config.sampling, self.forms, seed=self.config.seed, epoch=number)
-
     def source(self, picture: Picture) -> str:
         """The film's name."""
         return self.items[picture.item].source
 
-    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
-        """Of the planes."""
-        return tuple(made[0].shape)
-
     def patch(self, item: HipItem) -> tuple[NDArray[np.float32], Box]:
         """The native pixels around a hip and its box among them, as far as the box decides the crop."""
-        return self.cache.load(item.path, item.hip.box, self.config.crop, reach=self.reach, least=self.least)
+        crop = self.config.crop
+        return self.cache.load(
+            item.path, item.hip.box, reach=self.reach, least=self.least, shape=lambda box: crop_box(box, crop)
+        )
 
     def make(self, picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Planes (3, size, size), or (views, 3, size, size), and the possible classes (6,)."""
@@ -227,7 +220,9 @@ class HipPictures:
         pixels, box = self.patch(item)
         views = self.config.sampling.views
         made = [self._form(pixels, box, item, picture, view) for view in range(views)]
-        return (made[0] if views == 1 else np.stack(made)), _mask_of(item)
+        return (made[0] if views == 1 else np.stack(made)), np.array(
+            [name in item.allowed for name in CLASSES], np.bool_
+        )
 
     def _form(
         self, pixels: NDArray[np.float32], box: Box, item: HipItem, picture: Picture, view: int
@@ -256,96 +251,3 @@ class HipPictures:
         """A batch of planes and of possible classes."""
         planes = torch.from_numpy(np.stack([planes for planes, _ in made]))
         return planes, torch.from_numpy(np.stack([mask for _, mask in made]))
-
-
-def _mask_of(item: HipItem) -> NDArray[np.bool_]:
-    from fracture.hip.classes import CLASSES
-
-    return np.array([name in item.allowed for name in CLASSES], np.bool_)
-
-
-class PatchCache:
-    """Native pixels around hips on disk, uint16, so that a film is decoded once and not at every presentation.
-
-    A crop of a patch equals the crop of its film to the rounding of 16 bits: patches begin at whole pixels and reach
-    as far as any crop looks, or to the film's edge. Pixels that are not square are made square.
-
-    Args:
-        folder: Made if missing.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder) / "hips"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sweep(self.folder)
-
-    def load(
-        self, path: Path, box: Box, spec: CropSpec, *, reach: float, least: int = 0
-    ) -> tuple[NDArray[np.float32], Box]:
-        """The surroundings of a box and the box among them.
-
-        Args:
-            path: The film's file.
-            box: In source pixels.
-            spec: What is cut out of it.
-            reach: Factor on the box's sides that crops look to.
-            least: Least side of the surroundings in pixels, about the box's middle.
-
-        Raises:
-            InputError: The film is not in the cache and cannot be read.
-            DataError: The box lies off the film.
-        """
-        target = self.folder / f"{self._key(path, box, spec, reach, least)}.safetensors"
-        try:
-            return _read_patch(target, box, spec)
-        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
-            target.unlink(missing_ok=True)
-        film = read(path)
-        pixels, scale = square_pixels(film)
-        window = _surroundings(_squared(box, scale, spec), (pixels.shape[1], pixels.shape[0]), reach, least)
-        if window is None:
-            raise DataError(
-                f"{path}: the box of a hip lies off its film", got=box, allowed=f"{film.width} x {film.height}"
-            )
-        x0, y0, x1, y1 = window
-        stored = np.rint(pixels[y0:y1, x0:x1] * 65535).astype(np.uint16)
-        place = json.dumps([x0, y0, *scale])
-        metadata = {"at": place, "crc32": content_checksum(place, stored)}
-        write_atomic(target, lambda temporary: save_file({"pixels": stored}, str(temporary), metadata=metadata))
-        return _read_patch(target, box, spec)
-
-    @staticmethod
-    def _key(path: Path, box: Box, spec: CropSpec, reach: float, least: int) -> str:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UnreadableFileError(f"{path}: the film cannot be read", got=error.strerror) from error
-        parts = [str(path.resolve()), status.st_size, status.st_mtime_ns, crop_box(box, spec), reach, least, "square"]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _surroundings(box: Box, size: tuple[int, int], reach: float, least: int) -> tuple[int, int, int, int] | None:
-    x0, y0, x1, y1 = grow(box, reach)
-    middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    half = max(x1 - x0, y1 - y0, least) / 2  # a square crop looks as far to every side as the longer side asks
-    found = clip_box((middle[0] - half - 2, middle[1] - half - 2, middle[0] + half + 2, middle[1] + half + 2), size)
-    if found is None:
-        return None
-    return math.floor(found[0]), math.floor(found[1]), math.ceil(found[2]), math.ceil(found[3])
-
-
-def _squared(box: Box, scale: tuple[float, float], spec: CropSpec) -> Box:
-    """What a box of source pixels comes to, in square pixels."""
-    x, y = scale
-    return crop_box((box[0] * x, box[1] * y, box[2] * x, box[3] * y), spec)
-
-
-def _read_patch(path: Path, box: Box, spec: CropSpec) -> tuple[NDArray[np.float32], Box]:
-    with safetensors.safe_open(str(path), framework="numpy") as file:
-        stated, stored = file.metadata(), file.get_tensor("pixels")
-    if content_checksum(stated["at"], stored) != stated["crc32"]:
-        raise ValueError(f"{path} is damaged")
-    x, y, *scale = json.loads(stated["at"])
-    x0, y0, x1, y1 = _squared(box, (scale[0], scale[1]), spec)
-    pixels = np.minimum(stored.astype(np.float32) * np.float32(1 / 65535), np.float32(1))
-    return pixels, (x0 - x, y0 - y, x1 - x, y1 - y)

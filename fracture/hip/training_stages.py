@@ -31,10 +31,11 @@ from fracture.hip.crops import rgb_input
 from fracture.hip.localizer import Found, Rules, build_localizer, initialize_localizer, locate
 from fracture.hip.records import counts, hips_of
 from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
-from fracture.hip.training_data import FilmPictures, HipPictures, PatchCache
+from fracture.hip.training_data import FilmPictures, HipPictures
 from fracture.iou import iou
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.driver import Running, prepare_films
+from fracture.training.patches import PatchCache
 from fracture.training.stage import Stage, Tuned
 
 __all__ = ["ClassifierStage", "LocalizerStage", "build_stage"]
@@ -68,7 +69,7 @@ def build_stage(
         prepare_films(parts, dict.fromkeys(parts, cache), run, threads=config.loop.workers)
         films = {name: FilmPictures(part, cache, config) for name, part in parts.items()}
         return LocalizerStage(localizer, config, films, run.device, world=run.world, start=start.to_dict(), facts=facts)
-    patches = PatchCache(folder)
+    patches = PatchCache(Path(folder) / "hips")
     classifier = build_classifier(config.model, seed=config.seed)
     start = initialize_classifier(classifier, config.init)
     hips = {name: HipPictures(part, patches, config) for name, part in parts.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from torch.utils.checkpoint import checkpoint
 from fracture.errors import ModelError
 from fracture.models.spec import Norm
 
-__all__ = ["Backbone", "BackboneOutput", "FixedBatchNorm2d", "convert_norm", "group_count"]
+__all__ = ["Backbone", "BackboneOutput", "FixedBatchNorm2d", "convert_norm", "group_count", "seeded"]
+
+S = TypeVar("S")
+M = TypeVar("M", bound=nn.Module)
 
 
 class BackboneOutput(NamedTuple):
@@ -180,3 +183,12 @@ def convert_norm(module: nn.Module, norm: Norm) -> None:
                 new.drop, new.act = child.drop, child.act
             new.load_state_dict({"weight": child.weight.data, "bias": child.bias.data})
             setattr(parent, name, new)
+
+
+def seeded(kind: Callable[[S], M], spec: S, seed: int | None) -> M:
+    """``kind(spec)``; with a seed always the same random weights, torch's generator left as it was."""
+    if seed is None:
+        return kind(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(spec)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fracture.errors import ModelError
-from fracture.models.backbone import Backbone, convert_norm
+from fracture.models.backbone import Backbone, convert_norm, seeded
 from fracture.models.heads import Heads
 from fracture.models.pooling import AttentionPool, cell_validity
 from fracture.models.pyramid import Cells, PyramidHeads
@@ -190,8 +190,4 @@ def build_model(spec: ModelSpec, *, seed: int | None = None) -> FractureModel:
     See :func:`fracture.models.starting_points.initialize` for other starting points than random numbers (the
     paper's).
     """
-    if seed is None:
-        return FractureModel(spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return FractureModel(spec)
+    return seeded(FractureModel, spec, seed)

@@ -18,8 +18,7 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.files.predictions import read_predictions
 from fracture.evaluation.files.references import Reference, read_reference
-from fracture.hip.records import hips_of, read_hips
-from fracture.hip.records import read_via
+from fracture.hip.records import hips_of, read_hips, read_via
 
 WIDTH, HEIGHT = 120, 100
 

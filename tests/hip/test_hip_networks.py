@@ -25,9 +25,10 @@ from fracture.hip.classifier import (
     initialize_classifier,
 )
 from fracture.hip.explain import grad_cam
-from fracture.hip.fusion import ViewAttention, fuse
+from fracture.hip.fusion import fuse
 from fracture.hip.localizer import HeadOutput, Rules, build_localizer, choose, initialize_localizer
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec
+from fracture.models.attention import ViewAttention
 from tests.hip.weights import CLASSIFIER, LOCALIZER
 
 SIZE = (400, 300)

@@ -18,14 +18,15 @@ import fracture
 from fracture.atomic import hold
 from fracture.cli.hip import hip as app
 from fracture.errors import CardError, ConfigurationError, DataError, ModelError, OutputError, WeightsNotFoundError
-from fracture.hip import training_data
 from fracture.hip.assembly import assemble
-from fracture.hip.crops import CropSpec, crop_hip
+from fracture.hip.crops import CropSpec, crop_box, crop_hip
 from fracture.hip.records import read_hips
 from fracture.hip.training import train
 from fracture.hip.training_config import HipRecipe, HipSampling, load_hip_recipe, recipe_names
-from fracture.hip.training_data import HipPictures, PatchCache, presentations
+from fracture.hip.training_data import HipPictures, presentations
+from fracture.training import patches
 from fracture.training.loop import Loop
+from fracture.training.patches import PatchCache
 from fracture.wing.verification import verify_weights
 from tests.hip.conftest import write_set
 
@@ -115,17 +116,22 @@ def test_balance_and_shares() -> None:
 def test_a_crop_of_a_patch_is_that_of_the_film(toy_set: Path, tmp_path: Path, fit: Any) -> None:
     path = toy_set / "images" / "3.png"
     spec = CropSpec(size=64, margin=1.3, fit=fit)
+    cache = PatchCache(tmp_path)
+
+    def shape(box: Any) -> Any:
+        return crop_box(box, spec)
+
     for side, box in (("right", (10.0, 30.0, 60.0, 110.0)), ("left", (100.5, 30.25, 150.0, 110.0))):
-        patch, inside = PatchCache(tmp_path).load(path, box, spec, reach=2, least=64)
+        patch, inside = cache.load(path, box, reach=2, least=64, shape=shape)
         a = crop_hip(patch, inside, side, spec)
         b = crop_hip(fracture.read(path).pixels, box, side, spec)
         np.testing.assert_allclose(a.pixels, b.pixels, atol=2e-5)
         np.testing.assert_array_equal(a.mask, b.mask)
-    target = next((tmp_path / "hips").glob("*.safetensors"))
+    target = next(tmp_path.glob("*.safetensors"))
     target.write_bytes(b"damaged")
-    PatchCache(tmp_path).load(path, (10.0, 30.0, 60.0, 110.0), spec, reach=2, least=64)
-    PatchCache(tmp_path).load(path, (100.5, 30.25, 150.0, 110.0), spec, reach=2, least=64)
-    assert all(file.stat().st_size > 1000 for file in (tmp_path / "hips").glob("*.safetensors"))
+    cache.load(path, (10.0, 30.0, 60.0, 110.0), reach=2, least=64, shape=shape)
+    cache.load(path, (100.5, 30.25, 150.0, 110.0), reach=2, least=64, shape=shape)
+    assert all(file.stat().st_size > 1000 for file in tmp_path.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("fit", ["stretch", "square", "native", "top"])
@@ -135,9 +141,9 @@ def test_training_squares_pixels_that_are_not_as_inference_does(
 ) -> None:
     path = toy_set / "images" / "3.png"
     film = dataclasses.replace(fracture.read(path), aspect=aspect)
-    monkeypatch.setattr(training_data, "read", lambda _: film)
+    monkeypatch.setattr(patches, "read", lambda _: film)
     spec, box = CropSpec(size=64, margin=1.3, fit=fit), (30.0, 30.0, 80.0, 110.0)
-    patch, inside = PatchCache(tmp_path).load(path, box, spec, reach=2, least=64)
+    patch, inside = PatchCache(tmp_path).load(path, box, reach=2, least=64, shape=lambda box: crop_box(box, spec))
     a, b = crop_hip(patch, inside, "right", spec), crop_hip(film.pixels, box, "right", spec, aspect)
     assert np.abs(a.pixels - b.pixels)[a.mask & b.mask].mean() < 0.05
     assert (a.mask != b.mask).mean() < 0.05
