@@ -18,6 +18,7 @@ from fracture._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fracture import (
+        adapt as adapt,
         data as data,
         errors as errors,
         evaluation as evaluation,

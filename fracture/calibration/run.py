@@ -19,8 +19,8 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
 from fracture.io.marks import is_results
-from fracture.limb.card import Card, SelfTest
-from fracture.limb.detector import Detector
+from fracture.limb.card import Card
+from fracture.limb.detector import Detector, measured_self_test
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method
 from fracture.limb.prediction import Prediction
@@ -28,7 +28,6 @@ from fracture.limb.store import Weights, open_weights
 from fracture.models.devices import Precision
 from fracture.runs.outputs import Protected, check_output
 from fracture.wing.result import Failure
-from fracture.wing.verification import self_test_film
 
 __all__ = [
     "CalibrationResult",
@@ -171,7 +170,9 @@ def conclude(
     metrics.update(more or {})
     card = fitting.on(range(len(fitting.cases))).card
     kept = {key: value for key, value in opened.card.metrics.items() if key not in _OURS}
-    card = card.model_copy(update={"metrics": {**kept, **metrics}, "self_test": _self_test(opened, card)})
+    card = card.model_copy(
+        update={"metrics": {**kept, **metrics}, "self_test": measured_self_test(Weights(opened.folder, card))}
+    )
     if out is not None:
         _write_lines(Path(out) / PREDICTIONS, (*sensitive, *failures))
     card.write(opened.folder)
@@ -216,12 +217,6 @@ def _words(fitting: Fitting) -> str:
     if any(member.calibration for member in fitting.card.members):
         return "calibrators as they were in the card; not cross-fitted"
     return "none"
-
-
-def _self_test(opened: Weights, card: Card) -> SelfTest:
-    """The score of the fixed film, in float32 on the CPU, whatever the thresholds were found with."""
-    ensemble = Ensemble.load(Weights(opened.folder, card), device="cpu", precision="float32")
-    return SelfTest(probability=Detector(ensemble, card).predict(self_test_film()).probability)
 
 
 def check_request(out: str | Path | None, method: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fracture._version import __version__
+from fracture.adapt.cli import adapt
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.hip import hip
 from fracture.cli.info import info
@@ -45,6 +46,7 @@ app.command("cohort")(cohort)
 app.command("sample-test")(sample_test)
 app.command("augment-sheet")(augment_sheet)
 app.command("train")(train)
+app.command("adapt")(adapt)
 app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)

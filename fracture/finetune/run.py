@@ -21,8 +21,8 @@ from fracture.errors import ConfigurationError, DataError, RegionError, Training
 from fracture.finetune.measure import compare, thresholds_for
 from fracture.finetune.members import Start, mix, start_member
 from fracture.finetune.policy import FineTunePolicy
-from fracture.limb.card import Card, MemberCard, SelfTest
-from fracture.limb.detector import Detector
+from fracture.limb.card import Card, MemberCard
+from fracture.limb.detector import Detector, measured_self_test
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import Method, OperatingPoints
 from fracture.limb.store import STORE, Weights, open_weights
@@ -31,7 +31,6 @@ from fracture.regions import PARTS, RegionTree
 from fracture.training.run import train
 from fracture.wing.result import Failure
 from fracture.wing.store import Weights as Opened
-from fracture.wing.verification import self_test_film
 
 __all__ = ["FineTuned", "checked_names", "finetune", "tree_with"]
 
@@ -167,7 +166,7 @@ def finetune(
                 f"{len(training)} films of {annotated.name}",
                 "members": tuple(members),
                 "tree": tree.to_dict(),
-                "parent": _parent(parents),
+                "parent": parents.card.as_parent(),
                 "metrics": {},
                 "self_test": None,
                 # Both were made for the old members' tensors.
@@ -180,7 +179,7 @@ def finetune(
         new = Detector(Ensemble.load(Weights(folder, draft), device=device, precision=precision), draft)
         before = Detector(Ensemble.load(parents, device=device, precision=precision), parents.card)
         card = _finished(draft, new, before, held, measured, region, method, policy, made, replayed, seed)
-        card = card.model_copy(update={"self_test": _self_test(folder, card)})
+        card = card.model_copy(update={"self_test": measured_self_test(Weights(folder, card))})
         card.write(folder)
         detector = Detector(new.ensemble, card, folder=folder)
         return FineTuned(detector, card, folder, card.metrics["fine_tuning"])
@@ -414,17 +413,3 @@ def _both(new: Detector, old: Detector, annotated: AnnotatedSet) -> tuple[list[C
     before, lost = examine_films(old, replace(annotated, films=films))
     both = [judged[case.film.source] for case in before]
     return both, [replace(a, film=b.film) for a, b in zip(before, both, strict=True)], [*failures, *lost]
-
-
-def _parent(parents: Weights) -> dict[str, Any]:
-    return {
-        "name": parents.card.name,
-        "version": parents.card.version,
-        "members": {member.file: member.sha256 for member in parents.card.members},
-        "parent": parents.card.parent,
-    }
-
-
-def _self_test(folder: Path, card: Card) -> SelfTest:
-    detector = Detector(Ensemble.load(Weights(folder, card), device="cpu", precision="float32"), card)
-    return SelfTest(probability=detector.predict(self_test_film()).probability)

@@ -181,6 +181,11 @@ class Card(BaseCard):
         """The members' files and the input check's."""
         return (*self.members, self.input_check) if self.input_check is not None else self.members
 
+    def as_parent(self) -> JsonObject:
+        """How a card names the weights that its own were made from."""
+        members = {member.file: member.sha256 for member in self.members}
+        return {"name": self.name, "version": self.version, "members": members, "parent": self.parent}
+
     @property
     def region_tree(self) -> RegionTree:
         """The card's own region tree, or the shipped one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
-from fracture.limb.card import Card
+from fracture.limb.card import Card, SelfTest
 from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
 from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
@@ -20,12 +20,13 @@ from fracture.models.devices import Precision
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning
+from fracture.wing.verification import self_test_film
 
 if TYPE_CHECKING:
     from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
 
-__all__ = ["UNCALIBRATED", "Detector", "Examined"]
+__all__ = ["UNCALIBRATED", "Detector", "Examined", "measured_self_test"]
 
 UNCALIBRATED: Final = (
     "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
@@ -284,6 +285,12 @@ class Detector(FilmReader[PreparedFilm, Examined]):
             return (), None
         shown = tuple(name for name, value in output.regions.items() if value >= self.card.region_cutoff)
         return shown or (max(output.regions, key=lambda name: output.regions[name]),), "model"
+
+
+def measured_self_test(weights: Weights) -> SelfTest:
+    """The score of the fixed film, in float32 on the CPU, whatever thresholds were found with: for a card."""
+    ensemble = Ensemble.load(weights, device="cpu", precision="float32")
+    return SelfTest(probability=Detector(ensemble, weights.card).predict(self_test_film()).probability)
 
 
 def _as_it_is(examined: Examined) -> Examined:

@@ -102,6 +102,9 @@ class OperatingPoint(Record):
     date: Annotated[str, Field(max_length=64)] = ""
 
     def _check(self) -> None:
+        # Found on normal films alone, a high-sensitivity point is set by the share of them that it flags.
+        if self.name == HIGH_SENSITIVITY and self.n_positive == 0 < self.n_negative:
+            return
         if self.target_kind != _KIND_OF_POINT.get(self.name):
             raise CardError(
                 "an operating point's name and target_kind do not belong together",

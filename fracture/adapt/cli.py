@@ -1,0 +1,69 @@
+"""``fracture adapt``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from fracture.data.cli import FormatOption, ReaderOption, read_set
+
+if TYPE_CHECKING:
+    from fracture.models.devices import Precision
+
+__all__ = ["adapt"]
+
+
+def adapt(
+    data: Annotated[Path, typer.Option(help="Films of your site with their labels (folder or file).")],
+    out: Annotated[Path, typer.Option(help="Folder of the new weights.")],
+    weights: Annotated[
+        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones where left out.")
+    ] = None,
+    flag: Annotated[
+        float | None,
+        typer.Option(help="With normal films only: the share of them that may be flagged, as 0.2."),
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of fractured films among those that will be read, where DATA holds another share."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the new weights; the folder's name where left out.")] = "",
+    version: Annotated[str, typer.Option(help="Their version.")] = "1",
+    seed: Annotated[int, typer.Option(help="Of the parts and the intervals.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
+) -> None:
+    """Fit thresholds and probabilities to your own hospital, from 50 films or so; says what that gains and promises.
+
+    Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
+    """
+    from tqdm import tqdm
+
+    from fracture.adapt.run import adapt as run
+
+    annotated = read_set(data, file_format, option)
+    with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        adapted = run(
+            weights,
+            annotated,
+            out=out,
+            name=name,
+            version=version,
+            flag=flag,
+            prevalence=prevalence,
+            seed=seed,
+            device=device,
+            precision=cast("Precision", precision),
+            progress=bar.update,
+        )
+    typer.echo(adapted.text)
+    typer.echo(f"fracture: {adapted.card.label} in {adapted.folder}; use it by --weights {adapted.folder}", err=True)
+    for failure in adapted.failures:
+        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
+    if adapted.failures:
+        raise typer.Exit(1)
