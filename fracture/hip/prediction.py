@@ -56,6 +56,7 @@ class Hip(ResultBase):
     """
 
     _shown = ("side", "label", "fractured", "fracture_probability", "threshold", "source", "model")
+    _pixels = ("radiograph", "heatmaps")
 
     side: str
     box: Box
@@ -143,10 +144,6 @@ class Hip(ResultBase):
         if name not in CLASSES:
             raise ConfigurationError("unknown class of a hip", got=name, allowed=CLASSES)
         return None if self.heatmaps is None else self.heatmaps[CLASSES.index(name)]
-
-    def drop_pixels(self) -> Hip:
-        """The same without film and heatmaps, for holding many of them."""
-        return replace(self, radiograph=None, heatmaps=None)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["WING"]
 
 
-def _load(weights: str | os.PathLike[str] | None = None, **options: Any) -> HipReader:
+def _reader(weights: HipWeights, **options: Any) -> HipReader:
     from fracture.hip.pipeline import load
 
-    return load(weights, **options)
+    return load(weights.folder, **options)
 
 
 def _self_tests(weights: HipWeights) -> Iterator[str]:
@@ -35,4 +34,4 @@ def _self_tests(weights: HipWeights) -> Iterator[str]:
     yield compare("self-test", here, there, expected.tolerance)
 
 
-WING = Wing[HipCard]("hip", STORE, _load, _self_tests)
+WING = Wing[HipCard]("hip", STORE, _reader, _self_tests)

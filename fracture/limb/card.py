@@ -17,7 +17,7 @@ from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PreprocessSpec
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import JsonObject, Line, Share, spec_of
-from fracture.wing.card import BaseCard, FileName, Section, Sha256, Tolerance, WeightFile
+from fracture.wing.card import BaseCard, FileName, Section, SelfTest, Sha256, WeightFile
 
 __all__ = ["CARD_FILE", "Calibration", "Card", "FastCard", "FastMember", "InputCheckCard", "MemberCard", "SelfTest"]
 
@@ -64,13 +64,6 @@ class MemberCard(WeightFile):
                 f"{self.preprocess_spec.channels}"
             )
         return self
-
-
-class SelfTest(Section):
-    """What the ensemble says in float32 on the self-test film (``fracture.wing.verification.self_test_film``)."""
-
-    probability: Share
-    tolerance: Tolerance = 0.01
 
 
 class FastMember(WeightFile):

@@ -7,7 +7,7 @@ All coordinates are continuous source pixels with pixel edges: x right, y down, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -80,6 +80,7 @@ class Prediction(ResultBase):
     ok: ClassVar[Literal[True]] = True
     error: ClassVar[None] = None
     _shown = ("source", "fractured", "probability", "threshold", "region", "boxes", "warnings", "model")
+    _pixels = ("radiograph", "probability_map")
 
     source: str
     width: int
@@ -119,10 +120,6 @@ class Prediction(ResultBase):
     def region(self) -> str:
         """The regions shown joined by ``+`` (``"forearm+wrist"``), ``"any"`` where unknown."""
         return "+".join(self.regions) or "any"
-
-    def drop_pixels(self) -> Prediction:
-        """The same prediction without the film and the map, for holding many of them."""
-        return replace(self, radiograph=None, probability_map=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON-able values: one line of ``fracture predict``.

@@ -4,7 +4,7 @@ A wing that trains a network writes three things, under 200 lines in all:
 
 1. a configuration, :class:`fracture.training.config.StageConfig` with its own sections;
 2. pictures (:class:`Pictures`): which are presented in an epoch, how one is made, how several become a batch;
-3. a subclass of :class:`Stage`: ``model``, ``pictures``, ``losses``, ``tune`` and ``judge``::
+3. a subclass of :class:`Stage`: ``losses``, and ``tune`` and ``judge`` where there are parts for them::
 
     class Spine(Stage):
         terms = ("loss",)
@@ -35,14 +35,15 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fracture.data.records import AnnotatedSet
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
 from fracture.io.ahead import groups_ahead
 from fracture.models.devices import resolve_precision
 from fracture.training.cache import Fault
 from fracture.training.config import StageConfig
 from fracture.training.world import World
 
-__all__ = ["Pictures", "Stage", "Step", "Tuned", "training_steps"]
+__all__ = ["Pictures", "PlainPictures", "Stage", "Step", "Tuned", "training_steps"]
 
 
 class Pictures(Protocol):
@@ -69,6 +70,35 @@ class Pictures(Protocol):
 
     def collate(self, made: Sequence[Any]) -> Any:
         """The micro-batch of some pictures, as :meth:`Stage.losses` takes it."""
+
+
+class PlainPictures:
+    """Every film of a part once an epoch, shuffled; a micro-batch is the list of what ``make`` gives for its films.
+
+    Args:
+        part: The training part.
+        seed: Of the order.
+    """
+
+    def __init__(self, part: AnnotatedSet, seed: int = 0) -> None:
+        self.part, self.seed = part, seed
+
+    def order(self, epoch: int, turn: int = 0) -> list[Film]:
+        """The films in an order of their own for each epoch."""
+        rng = generator(derive_seed(self.seed, epoch, turn, stream="order"))
+        return [self.part[i] for i in rng.permutation(len(self.part)).tolist()]
+
+    def source(self, picture: Film) -> str:
+        """The film's name."""
+        return picture.source
+
+    def size(self, made: tuple[Any, ...]) -> tuple[int, ...]:
+        """Shape of the first array."""
+        return tuple(made[0].shape)
+
+    def collate(self, made: Sequence[Any]) -> list[Any]:
+        """As they are."""
+        return list(made)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,14 +186,15 @@ class Stage(ABC):
                 ``len(batch) / totals[0]``.
         """
 
-    @abstractmethod
     def tune(self) -> Tuned:
         """How good the model is on the tuning part; every process calls it and gets the same."""
+        return Tuned(None)
 
-    @abstractmethod
     def judge(self, folder: Path) -> dict[str, Any]:
         """Predictions for the parts that were not trained on, in float32, written to the folder by the process that
         leads; returns facts for the manifest."""
+        del folder  # nothing, unless a wing judges
+        return {}
 
     def manifest(self) -> dict[str, Any]:
         """Facts that are known before training, beside those of every run."""

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fracture.atomic import write_text
 from fracture.errors import CardError
-from fracture.schema import STRICT, WHOLE, Line, Name, faults_of, read_json
+from fracture.schema import STRICT, WHOLE, Line, Name, Share, faults_of, read_json
 
-__all__ = ["BaseCard", "FileName", "Lines", "Section", "Sha256", "Tolerance", "WeightFile"]
+__all__ = ["BaseCard", "FileName", "Lines", "Section", "SelfTest", "Sha256", "Tolerance", "WeightFile"]
 
 _VERSION = 1
 _LARGEST = 4 * 2**20  # bytes; a card is text that people read
@@ -48,6 +48,13 @@ class WeightFile(Section):
 
     file: FileName
     sha256: Sha256
+
+
+class SelfTest(Section):
+    """The probability that the networks give in float32 for the wing's fixed input; see ``fracture verify``."""
+
+    probability: Share
+    tolerance: Tolerance = 0.01
 
 
 class BaseCard(Section):

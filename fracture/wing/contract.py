@@ -94,7 +94,7 @@ class Wing(Generic[C]):
     Attributes:
         name: As its entry point names it: small letters, digits, ``_`` and ``-``.
         store: Its card's class, the name of its default weights, and where they are.
-        load: Opens a reader: ``load(name_or_path, *, device, precision)``; None opens the default weights.
+        reader: Builds a reader from opened weights: ``reader(weights, *, device, precision)``.
         self_tests: For ``fracture verify``: builds the networks and compares what they say with the card, one line for
             each thing found; raises ``WeightsIntegrityError`` where they differ.
 
@@ -104,14 +104,14 @@ class Wing(Generic[C]):
 
     name: str
     store: Store[C]
-    load: Callable[..., Reader[Any]]
+    reader: Callable[..., Reader[Any]]
     self_tests: Callable[[Weights[C]], Iterator[str]]
 
     def __post_init__(self) -> None:
         right = {
             "name": isinstance(self.name, str) and re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", self.name) is not None,
             "store": isinstance(self.store, Store),
-            "load": callable(self.load),
+            "reader": callable(self.reader),
             "self_tests": callable(self.self_tests),
         }
         if wrong := [part for part, well in right.items() if not well]:
@@ -197,7 +197,7 @@ def load_reader(name_or_path: str | os.PathLike[str], *, device: str = "auto", p
     for one in registered()[1]:
         warn(str(one), BrokenWingWarning, stacklevel=2)
     wing, folder = find_wing(name_or_path)
-    return wing.load(folder, device=device, precision=precision)
+    return wing.reader(wing.store.open(folder), device=device, precision=precision)
 
 
 def _opened(entry: EntryPoint, others: list[Wing[Any]]) -> Wing[Any]:

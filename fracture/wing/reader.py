@@ -36,6 +36,8 @@ from fracture.wing.rules import check_pixels
 from fracture.wing.volume import Volume
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fracture.io.reading import Source
 
 __all__ = ["FilmInputs", "FilmReader", "Inputs", "ReaderBase", "Record", "Taken", "check_options", "shape_groups"]
@@ -53,7 +55,7 @@ class Record(Protocol):
 
 
 class Inputs(Protocol):
-    """What the networks of a wing take for one source."""
+    """What the networks of a wing take for one source, where it is more than an array."""
 
     @property
     def shape_key(self) -> object:
@@ -81,7 +83,7 @@ class _Timed(Protocol):
 
 
 S = TypeVar("S", bound=Record)
-P = TypeVar("P", bound=Inputs)
+P = TypeVar("P", bound="Inputs | NDArray[Any]")
 F = TypeVar("F", bound=FilmInputs)
 E = TypeVar("E", bound=_Timed)
 R = TypeVar("R", bound=_Timed)
@@ -133,7 +135,7 @@ class ReaderBase(ABC, Generic[S, P, E]):
 
     @abstractmethod
     def examine(self, taken: Sequence[Taken[S, P]], /) -> list[E]:
-        """Run the networks on those of one ``shape_key``; the time that this takes is added to theirs afterwards."""
+        """Run the networks on those of one shape; the time that this takes is added to theirs afterwards."""
 
     def check(self, record: S, inputs: P, /) -> tuple[str, ...]:  # noqa: ARG002 - a wing's own may use them
         """What speaks against a source's being what the networks know, as warnings; nothing where not overridden."""
@@ -352,11 +354,11 @@ def check_options(function: Callable[..., Any], reading: Mapping[str, Any], know
     raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=allowed, hint=hint)
 
 
-def shape_groups(films: Iterable[Inputs]) -> list[list[int]]:
+def shape_groups(films: Iterable[Inputs | NDArray[Any]]) -> list[list[int]]:
     """Indices of films grouped by shape, groups in order of first appearance."""
     groups: dict[object, list[int]] = {}
     for index, film in enumerate(films):
-        groups.setdefault(film.shape_key, []).append(index)
+        groups.setdefault(film.shape if isinstance(film, np.ndarray) else film.shape_key, []).append(index)
     return list(groups.values())
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -34,12 +34,27 @@ HIGH_SPECIFICITY = "high_specificity"
 class ResultBase:
     """A frozen dataclass that equals its copies, arrays and errors included, so that pickling keeps it what it is.
 
-    ``repr`` shows ``_shown``, of a tuple only how long it is: a line or two; the rest is there to be asked for.
+    Attributes:
+        ok: Whether there is a result; a ``Failure`` says False.
+        source: What was read, as the caller gave it.
+        _shown: Fields that ``repr`` shows, of a tuple only its length.
+        _pixels: Fields that hold pixels: :meth:`drop_pixels` sets them to None, and they are not written.
     """
 
     __slots__ = ()
-    _shown: tuple[str, ...] = ()
+    ok: ClassVar[bool] = True
+    _shown: ClassVar[tuple[str, ...]] = ()
+    _pixels: ClassVar[tuple[str, ...]] = ()
     source: str
+
+    def drop_pixels(self) -> Self:
+        """The same without pixels, for holding many of them."""
+        return replace(self, **dict.fromkeys(self._pixels))  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All other fields as JSON-able values, for a result whose fields are plain ones; ``error`` is null."""
+        names = [f.name for f in fields(self) if f.name not in self._pixels]  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in names} | {"error": None}
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -212,6 +227,12 @@ def plain_number(value: float | None) -> float | None:
 def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     """The same for every value of a mapping."""
     return {str(name): plain_number(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return plain_number(value) if isinstance(value, float) else value
 
 
 def _same_fields(one: Any, other: Any) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fracture.errors import WeightsIntegrityError
 from fracture.io.radiograph import Radiograph
+from fracture.wing.card import SelfTest
 from fracture.wing.contract import Wing, registered
+from fracture.wing.reader import ReaderBase
 from fracture.wing.store import C, Weights
 
-__all__ = ["compare", "self_test_film", "verify_weights"]
+__all__ = ["compare", "self_test", "self_test_film", "verify_weights"]
 
 
 def verify_weights(folder: Path) -> Iterator[str]:
@@ -53,6 +56,17 @@ def compare(what: str, found: Sequence[float], expected: Sequence[float], tolera
             hint="compare the versions in `fracture info` with those in the card",
         )
     return f"{what}: {here} (card: {there})"
+
+
+def self_test(reader: ReaderBase[Any, Any, Any], test: SelfTest | None, source: object, what: str = "self-test") -> str:
+    """One line about a reader whose results have a ``probability``: what it says of a fixed source.
+
+    Raises:
+        WeightsIntegrityError: Something else than the card says.
+    """
+    if test is None:
+        return f"{what}: the card states none"
+    return compare(what, [reader.predict(source).probability], [test.probability], test.tolerance)
 
 
 def self_test_film() -> Radiograph:
