@@ -30,6 +30,7 @@ MOVED = {
     "fracture.hip.networks": "fracture.models.trunks",
     "fracture.hip.readers": "fracture.evaluation.stats.reader_study",
     "fracture.hip.via": "fracture.hip.records",
+    "fracture.training.base_loop": "fracture.training.loop",
     "fracture.input_check.distribution": "fracture.wing.distribution",
     "fracture.input_check.rules": "fracture.wing.rules",
     "fracture.evaluation.prediction_files": "fracture.evaluation.files.predictions",

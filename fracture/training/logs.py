@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fracture.atomic import write_atomic, write_text
 from fracture.errors import MissingDependencyError
 from fracture.io.marks import png_mark
-from fracture.training.base_loop import State
+from fracture.training.loop import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

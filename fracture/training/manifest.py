@@ -12,9 +12,9 @@ import torch
 from fracture._version import __version__
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
-from fracture.training.base_loop import State
 from fracture.training.cache import Fault
 from fracture.training.config import StageConfig
+from fracture.training.loop import State
 
 __all__ = ["before", "results", "versions"]
 

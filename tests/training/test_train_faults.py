@@ -23,11 +23,10 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError, FractureError, ModelError, OutputError, WeightsIntegrityError
 from fracture.preprocess import PreprocessSpec
 from fracture.training import train
-from fracture.training.base_loop import LATEST
 from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig, load_recipe
-from fracture.training.loop import Loop
+from fracture.training.loop import LATEST, Loop
 from fracture.training.member import MemberStage
 
 Build = Callable[..., MemberConfig]

@@ -16,12 +16,11 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError, OutputError, TrainingError, WeightsIntegrityError
 from fracture.models import FractureModel, build_model
 from fracture.training import member
-from fracture.training.base_loop import LATEST
 from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films
-from fracture.training.loop import Interrupted, Loop, State
+from fracture.training.loop import LATEST, Interrupted, Loop, State
 from fracture.training.member import MemberStage
 from fracture.training.stop import StopRequest, stop_on_signals
 
