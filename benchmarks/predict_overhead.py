@@ -24,8 +24,8 @@ from fracture.limb.ensemble import Ensemble, Member
 from fracture.models import build_model
 from fracture.models.devices import resolve_device, resolve_precision
 from fracture.models.inference import fuse_for_inference
-from fracture.models.recipes import jones2020_members
 from fracture.preprocess import PreprocessSpec
+from fracture.training import load_recipe
 
 
 def bare_forward(ensemble: Ensemble, film: fracture.Radiograph) -> float:
@@ -58,9 +58,9 @@ def ten_members(detector: fracture.Detector) -> fracture.Detector:
     device = resolve_device("cpu")
     dtype = resolve_precision("auto", device)
     members = []
-    for index, recipe in enumerate(jones2020_members()):
-        model = fuse_for_inference(build_model(recipe.spec, seed=index)).to(dtype=dtype)
-        members.append(Member(f"member_{index}", model, PreprocessSpec(channels=recipe.channels)))
+    for index, recipe in enumerate(load_recipe("jones2020").members):
+        model = fuse_for_inference(build_model(recipe.model, seed=index)).to(dtype=dtype)
+        members.append(Member(f"member_{index}", model, PreprocessSpec(channels=recipe.model.inputs)))
     return fracture.Detector(Ensemble(members, device=device, dtype=dtype), detector.card)
 
 

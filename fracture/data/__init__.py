@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from fracture.data.consensus import (
         Consensus as Consensus,
         consensus_set as consensus_set,
-        without_disagreement as without_disagreement,
     )
     from fracture.data.exif import orient_film as orient_film, repair_exif_frames as repair_exif_frames
     from fracture.data.readers import FORMATS as FORMATS, read_annotations as read_annotations
     from fracture.data.records import AnnotatedSet as AnnotatedSet, Film as Film
     from fracture.data.sampling import (
-        EpochSampler as EpochSampler,
         SamplingSpec as SamplingSpec,
         epoch_order as epoch_order,
     )

@@ -18,7 +18,7 @@ from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.data.targets import draw_target, fracture_rings
 from fracture.errors import DataError
 
-__all__ = ["Consensus", "consensus", "consensus_set", "without_disagreement"]
+__all__ = ["Consensus", "consensus", "consensus_set"]
 
 Tie = Literal["fractured", "normal"]
 
@@ -91,10 +91,10 @@ def consensus_set(
 ) -> AnnotatedSet:
     """One reference set from one set per annotator.
 
-    A film needs not be read by everybody; the majority is that of its own readings. The film's other fields are those
+    A film need not be read by everybody; the majority is that of its own readings. The film's other fields are those
     of the first annotator who read it. ``label_conflict`` is set where they disagree about presence, and
-    ``Film.extra`` gets ``votes``, ``readings``, ``unanimous`` and ``annotators``. A film that the majority calls
-    fractured while no pixel has a majority is not ``localized``.
+    ``Film.extra`` gets ``votes``, ``readings``, ``unanimous`` (for ``AnnotatedSet.select``) and ``annotators``. A film
+    that the majority calls fractured while no pixel has a majority is not ``localized``.
 
     Raises:
         DataError: No sets, sets with different roots, or a film with different sizes.
@@ -130,14 +130,3 @@ def consensus_set(
             )
         )
     return replace(sets[0], films=tuple(films), name=name or f"{sets[0].name}/consensus", remarks=())
-
-
-def without_disagreement(annotated: AnnotatedSet) -> AnnotatedSet:
-    """The films whose readings all agree on presence or absence (of a set from :func:`consensus_set`).
-
-    Raises:
-        DataError: The set holds no votes.
-    """
-    if not any("unanimous" in film.extra for film in annotated):
-        raise DataError(f"{annotated.name}: no votes of annotators", hint="make it with consensus_set")
-    return annotated.select(lambda film: bool(film.extra.get("unanimous", False)), name=f"{annotated.name}/agreed")

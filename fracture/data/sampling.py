@@ -7,26 +7,27 @@ function of (seed, epoch) alone; a rank of a distributed run takes every ``world
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fracture.data.records import Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
+from fracture.schema import Record
 
-__all__ = ["EpochSampler", "SamplingSpec", "epoch_order"]
+__all__ = ["SamplingSpec", "epoch_order"]
 
 Mode = Literal["natural", "region_label", "label"]
-_MODES = ("natural", "region_label", "label")
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingSpec:
-    """How films are drawn.
+class SamplingSpec(Record):
+    """How films are drawn; the table ``[sampling]`` of a recipe.
 
     Attributes:
         balanced_epochs: Epochs drawn by ``balanced``; the paper's 10.
@@ -37,26 +38,16 @@ class SamplingSpec:
         fractured_share: Share of fractured films under ``"label"``; 0.5 is our choice.
         films_per_epoch: Films drawn in an epoch; None for as many as the set has. Natural epochs shorter
             than the set see a different random part of it each time; longer ones see films again.
+
+    Raises:
+        ConfigurationError: A value out of range.
     """
 
-    balanced_epochs: int = 10
+    balanced_epochs: Annotated[int, Field(ge=0)] = 10
     balanced: Mode = "region_label"
     later: Mode = "natural"
-    fractured_share: float = 0.5
-    films_per_epoch: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.balanced_epochs < 0:
-            raise ConfigurationError("balanced_epochs", got=self.balanced_epochs, allowed="0 or more")
-        for name in ("balanced", "later"):
-            if getattr(self, name) not in _MODES:
-                raise ConfigurationError(f"sampling.{name}", got=getattr(self, name), allowed=_MODES)
-        if not 0.0 < self.fractured_share < 1.0:
-            raise ConfigurationError(
-                "fractured_share", got=self.fractured_share, allowed="between 0 and 1, both excluded"
-            )
-        if self.films_per_epoch is not None and self.films_per_epoch < 1:
-            raise ConfigurationError("films_per_epoch", got=self.films_per_epoch, allowed="1 or more")
+    fractured_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    films_per_epoch: Annotated[int, Field(ge=1)] | None = None
 
     def mode(self, epoch: int) -> Mode:
         """How epoch ``epoch`` (counted from 0) is drawn."""
@@ -115,72 +106,3 @@ def _quotas(expected: NDArray[np.float64], rng: np.random.Generator) -> list[int
     offset = rng.random()
     ticks = np.ceil(edges - offset - 1e-12)
     return [int(count) for count in np.diff(ticks)]
-
-
-class EpochSampler:
-    """Indices for one rank, for ``torch.utils.data.DataLoader(sampler=...)``; needs no torch itself.
-
-    Every rank gets the same number of films and no two ranks the same place of the order: where the epoch
-    does not divide, up to ``world_size - 1`` films at its end are left out (others each epoch). Rank ``r`` takes
-    places ``r, r + world_size, ...``, so the films of a global batch are those of one process with the whole
-    batch.
-
-    Args:
-        films: The films, in the order of the data set.
-        spec: How films are drawn.
-        seed: The run's seed.
-        rank: This process.
-        world_size: Processes in all.
-
-    Raises:
-        ConfigurationError: A rank outside the world, or fewer films per epoch than processes.
-    """
-
-    def __init__(
-        self,
-        films: Sequence[Film],
-        spec: SamplingSpec | None = None,
-        *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.films = tuple(films)
-        self.spec = spec or SamplingSpec()
-        if not 0 <= rank < world_size:
-            raise ConfigurationError("the rank of a sampler", got=rank, allowed=f"0 .. {world_size - 1}")
-        if (self.spec.films_per_epoch or len(self.films)) < world_size:
-            raise ConfigurationError(
-                "fewer films per epoch than processes",
-                got=self.spec.films_per_epoch or len(self.films),
-                allowed=f"at least {world_size}",
-            )
-        self.seed, self.rank, self.world_size = seed, rank, world_size
-        self.epoch, self.start = 0, 0
-
-    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
-        """Go to an epoch; ``start`` leaves out that many films of this rank (to resume within an epoch).
-
-        Raises:
-            ConfigurationError: ``start`` beyond the end of the epoch.
-        """
-        total = (self.spec.films_per_epoch or len(self.films)) // self.world_size
-        if epoch < 0 or not 0 <= start <= total:
-            raise ConfigurationError(
-                "where a sampler starts", got=f"epoch {epoch}, film {start}", allowed=f"film 0 .. {total}"
-            )
-        self.epoch, self.start = epoch, start
-
-    def order(self) -> NDArray[np.int64]:
-        """This rank's indices of the current epoch, without regard to ``start``."""
-        whole = epoch_order(self.films, self.spec, seed=self.seed, epoch=self.epoch)
-        each = len(whole) // self.world_size
-        return whole[: each * self.world_size][self.rank :: self.world_size]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order()[self.start :].tolist())
-
-    def __len__(self) -> int:
-        """Films that are still to come in the current epoch."""
-        total = (self.spec.films_per_epoch or len(self.films)) // self.world_size
-        return total - self.start

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.models.drn import drn_classifier as drn_classifier
     from fracture.models.inference import fuse_for_inference as fuse_for_inference
     from fracture.models.multitask import (
         Features as Features,
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
         build_model as build_model,
     )
     from fracture.models.persistence import load_state as load_state, state_for_saving as state_for_saving
-    from fracture.models.published import load_published_drn as load_published_drn
-    from fracture.models.recipes import MemberRecipe as MemberRecipe, jones2020_members as jones2020_members
     from fracture.models.spec import BACKBONES as BACKBONES, MAP_STRIDE as MAP_STRIDE, ModelSpec as ModelSpec
     from fracture.models.starting_points import InitReport as InitReport, initialize as initialize
 

@@ -1,7 +1,8 @@
 """Dilated residual networks (Yu, Koltun and Funkhouser 2017): DRN-A, -C and -D, output stride 8.
 
-Written from the specification; parameters are named as in the authors' checkpoints (fyu/drn), so that those
-load. DRN-C replaces DRN-A's max-pool by residual blocks and appends levels of falling dilation without
+Written from the specification; parameters are named as in the authors' checkpoints (fyu/drn), so that those load:
+convert one, a pickle, with ``safetensors.torch.save_file(torch.load(path, weights_only=True), "drn.safetensors")``.
+DRN-C replaces DRN-A's max-pool by residual blocks and appends levels of falling dilation without
 residual connections, against the gridding that dilated convolutions leave; DRN-D simplifies DRN-C's first and
 last levels to plain convolutions.
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from fracture.errors import ModelError
 from fracture.models.backbone import Backbone
 
-__all__ = ["DRN_LAYOUTS", "BasicBlock", "Bottleneck", "DrnBackbone", "DrnClassifier", "drn_classifier"]
+__all__ = ["DRN_LAYOUTS", "BasicBlock", "Bottleneck", "DrnBackbone"]
 
 
 class DrnLayout(NamedTuple):
@@ -204,35 +205,6 @@ class DrnBackbone(Backbone):
             outs.append(outputs)
         self.skip_channels, self.channels = outs[3], outs[7]
         self.plan = (("stem", stem), *((f"level{n}", (f"layer{n}",)) for n in range(1, 9)))
-
-
-class DrnClassifier(nn.Module):
-    """A DRN with its ImageNet classifier, to check parameter counts and published weights against."""
-
-    def __init__(self, backbone: DrnBackbone, classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.fc = nn.Conv2d(backbone.channels, classes, 1)
-        nn.init.normal_(self.fc.weight, 0.0, math.sqrt(2.0 / classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, planes, H, W) to class logits (B, classes)."""
-        logits: Tensor = self.fc(F.adaptive_avg_pool2d(self.backbone(x).deep, 1))
-        return logits.flatten(1)
-
-
-def drn_classifier(name: str, classes: int = 1000, in_channels: int = 3) -> DrnClassifier:
-    """The classification network of the DRN authors.
-
-    Args:
-        name: A key of :data:`DRN_LAYOUTS`.
-        classes: Number of classes.
-        in_channels: Input planes.
-
-    Raises:
-        ModelError: An unknown name.
-    """
-    return DrnClassifier(DrnBackbone(name, planes=in_channels), classes)
 
 
 def _conv3(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Conv2d:

@@ -74,8 +74,7 @@ def family_of(backbone: str) -> Family:
 class ModelSpec(Record):
     """One network: backbone, inputs, pooling and heads.
 
-    The defaults are our choice where the paper is silent; see :mod:`fracture.models.recipes` for the paper's
-    ensemble.
+    The defaults are our choice where the paper is silent; the paper's ensemble is the recipe ``jones2020``.
 
     Attributes:
         backbone: One of :data:`BACKBONES`. The paper uses "minor variants" of the dilated residual network

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 
 from fracture.data.appearance import AppearanceSpec
 from fracture.data.augment import AugmentSpec
+from fracture.data.sampling import SamplingSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
@@ -49,7 +50,6 @@ __all__ = [
     "MemberConfig",
     "OptimizerConfig",
     "Recipe",
-    "SamplingConfig",
     "Section",
     "SplitConfig",
     "StageConfig",
@@ -112,24 +112,6 @@ class SplitConfig(Section):
                 "split.shares names the parts", got=sorted(self.shares), allowed="train, and tune or validation"
             )
         return self
-
-
-class SamplingConfig(Section):
-    """Which films an epoch presents; the fields of :class:`fracture.data.sampling.SamplingSpec`."""
-
-    balanced_epochs: int = Field(default=10, ge=0, description="paper: the first 10 epochs are balanced")
-    balanced: Literal["region_label", "label", "natural"] = Field(
-        default="region_label", description="paper: each region x label combination equally likely in expectation"
-    )
-    later: Literal["natural", "label", "region_label"] = Field(
-        default="natural", description="paper: natural randomized order afterwards"
-    )
-    fractured_share: float = Field(
-        default=0.5, gt=0, lt=1, description="ours: under label, as many fractured as normal"
-    )
-    films_per_epoch: int | None = Field(
-        default=None, ge=1, description="film presentations in an epoch; None: as many as the training part has"
-    )
 
 
 class AugmentationConfig(Section):
@@ -404,6 +386,8 @@ _FREE: Mapping[str, tuple[str, ...]] = {
 class MemberConfig(StageConfig):
     """Everything about the training of one network."""
 
+    SPECS = {"sampling": SamplingSpec.from_dict}
+
     name: str = Field(default="member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
     recipe: str = Field(default="", description="the recipe it is a member of")
     init: str = Field(default="random", description="paper: random, no transfer learning; or pretrained, or a file")
@@ -413,7 +397,7 @@ class MemberConfig(StageConfig):
     model: InstanceOf[ModelSpec] = ModelSpec()
     preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec()
     data: DataConfig = DataConfig()
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: InstanceOf[SamplingSpec] = SamplingSpec()
     augmentation: AugmentationConfig = AugmentationConfig()
     crops: CropsConfig = CropsConfig()
     windows: WindowsConfig = WindowsConfig()

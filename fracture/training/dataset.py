@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fracture.data.augment import augment
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.sampling import SamplingSpec, epoch_order
+from fracture.data.sampling import epoch_order
 from fracture.data.seeds import derive_seed, generator
 from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings
 from fracture.errors import InputError
@@ -98,7 +98,7 @@ class Films:
         self.cache = cache
         self.preprocess: PreprocessSpec = config.preprocess
         self.seed = config.seed
-        self.sampling = SamplingSpec(**config.sampling.model_dump())
+        self.sampling = config.sampling
         self.augmentation = config.augmentation.spec()
         self.skip_unreadable = config.data.on_unreadable == "skip"
         self.crops = config.crops

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fracture.data.coco import read_coco
 from fracture.data.cohort import cohort_table, sample_test_set
-from fracture.data.consensus import consensus, consensus_set, without_disagreement
+from fracture.data.consensus import consensus, consensus_set
 from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.data.splits import split_parts
 from fracture.errors import DataError
@@ -100,9 +100,7 @@ def test_set_of_three_annotators(tmp_path: Path) -> None:
         (b, 0, (), False),
     ]
     assert agreed[1].extra["annotators"] == ("r1", "r2")
-    assert [f.source for f in without_disagreement(agreed)] == [b]
-    with pytest.raises(DataError, match="no votes"):
-        without_disagreement(sets["r1"])
+    assert [f.source for f in agreed.select(lambda f: bool(f.extra["unanimous"]))] == [b]
     with pytest.raises(DataError, match="one folder"):
         consensus_set({"r1": sets["r1"], "r2": replace(sets["r2"], root=tmp_path / "other")})
 

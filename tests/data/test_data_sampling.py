@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fracture.data.coco import read_coco
 from fracture.data.records import Film
-from fracture.data.sampling import EpochSampler, SamplingSpec, epoch_order
+from fracture.data.sampling import SamplingSpec, epoch_order
 from fracture.data.seeds import derive_seed
 from fracture.errors import ConfigurationError
 
@@ -85,26 +83,6 @@ def test_fracatlas_is_balanced(shared_data: Path) -> None:
     assert fractured == pytest.approx(0.5, abs=0.001)  # four regions, each with both labels
 
 
-@settings(deadline=None, max_examples=50)
-@given(n=st.integers(5, 200), world=st.integers(1, 5), epoch=st.integers(0, 12), start=st.integers(0, 3))
-def test_ranks_share_the_epoch_without_overlap(n: int, world: int, epoch: int, start: int) -> None:
-    some = (UNEVEN * 2)[:n]
-    some = [Film(f"{i}", 1, 1, f.fractured, regions=f.regions) for i, f in enumerate(some)]
-    spec = SamplingSpec(balanced_epochs=6)
-    samplers = [EpochSampler(some, spec, seed=3, rank=r, world_size=world) for r in range(world)]
-    for sampler in samplers:
-        sampler.set_epoch(epoch)
-    whole = epoch_order(some, spec, seed=3, epoch=epoch)
-    lists = [list(sampler) for sampler in samplers]
-    assert {len(part) for part in lists} == {n // world}
-    woven = [index for step in zip(*lists, strict=True) for index in step]
-    assert woven == whole[: n // world * world].tolist()
-    start = min(start, n // world)
-    samplers[0].set_epoch(epoch, start=start)
-    assert list(samplers[0]) == lists[0][start:]
-    assert len(samplers[0]) == len(lists[0]) - start
-
-
 def test_seeds_differ_in_each_part() -> None:
     seeds = {derive_seed(s, e, i, stream=name) for s in range(4) for e in range(4) for i in range(40) for name in "ab"}
     assert len(seeds) == 4 * 4 * 40 * 2
@@ -125,12 +103,6 @@ def test_illegal_settings_are_refused(change: dict[str, object], word: str) -> N
         SamplingSpec(**change)  # type: ignore[arg-type]
 
 
-def test_illegal_ranks_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="rank"):
-        EpochSampler(UNEVEN, rank=2, world_size=2)
-    with pytest.raises(ConfigurationError, match="fewer films"):
-        EpochSampler(UNEVEN[:1], rank=0, world_size=2)
-    with pytest.raises(ConfigurationError, match="where a sampler starts"):
-        EpochSampler(UNEVEN).set_epoch(0, start=101)
+def test_no_films_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="needs films"):
         epoch_order([], SamplingSpec(), seed=0, epoch=0)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.models import ModelSpec, build_model, drn_classifier, load_published_drn
+from fracture.errors import ModelError, WeightsIntegrityError
+from fracture.models import ModelSpec, build_model, initialize
 from fracture.models.backbone import FixedBatchNorm2d, convert_norm, group_count
 from fracture.models.densenet import DenseNetBackbone, DilatedAverage
 from fracture.models.drn import DrnBackbone
@@ -62,9 +62,9 @@ def close(got: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_drn_parameter_counts_to_the_unit(name: str) -> None:
     with torch.device("meta"):
-        net = drn_classifier(name)
-    assert sum(p.numel() for p in net.parameters()) == PUBLISHED[name]
-    assert net.backbone.stride == 8
+        net = DrnBackbone(name, planes=3)
+    assert sum(p.numel() for p in net.parameters()) + 1000 * (net.channels + 1) == PUBLISHED[name]
+    assert net.stride == 8
 
 
 def test_drn_initialization_is_that_of_the_paper() -> None:
@@ -110,9 +110,10 @@ def test_drn_a_without_dilation_is_a_resnet() -> None:
 
 
 def published_tensors(name: str) -> dict[str, Tensor]:
-    """A state dict laid out as the authors' checkpoint, dead projection and counters included."""
-    net = randomized(drn_classifier(name), seed=4)
-    tensors = {k.removeprefix("backbone."): v.clone() for k, v in net.state_dict().items()}
+    """A state dict laid out as the authors' checkpoint, dead projection, counters and classifier included."""
+    net = randomized(DrnBackbone(name, planes=3), seed=4)
+    tensors = {k: v.clone() for k, v in net.state_dict().items()}
+    tensors |= {"fc.weight": torch.randn(1000, net.channels, 1, 1), "fc.bias": torch.randn(1000)}
     if name == "drn_c_58":
         tensors["layer7.0.downsample.0.weight"] = torch.randn(512, 2048, 1, 1)
         for part, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
@@ -126,12 +127,14 @@ def test_published_c58_loads_without_its_dead_projection(tmp_path: Path) -> None
         1_049_600
     )
     save_file(tensors, tmp_path / "c58.safetensors")
-    net = drn_classifier("drn_c_58")
-    report = load_published_drn(net, tmp_path / "c58.safetensors")
-    assert len(report.unexpected) == 5
-    assert all(k.startswith("layer7.0.downsample.") for k in report.unexpected)
-    for key, value in net.state_dict().items():
-        assert torch.equal(value, tensors[key.removeprefix("backbone.")])
+    model = build_model(ModelSpec(backbone="drn_c_58"))
+    report = initialize(model, tmp_path / "c58.safetensors")
+    assert report.backbone_fraction == 1.0
+    assert len(report.unexpected) == 7
+    assert all(k.startswith(("layer7.0.downsample.", "fc.")) for k in report.unexpected)
+    for key, value in model.backbone.state_dict().items():
+        if not key.startswith(("conv1.", "bn1.running_mean")) and not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, tensors[key])
 
 
 def test_published_layer_names_of_the_three_forms() -> None:
@@ -146,10 +149,10 @@ def test_published_layer_names_of_the_three_forms() -> None:
 
 def test_published_drn_into_a_model_keeps_its_function() -> None:
     tensors = published_tensors("drn_d_22")
-    classifier = drn_classifier("drn_d_22")
-    load_published_drn(classifier, tensors)
+    published = DrnBackbone("drn_d_22", planes=3).eval()
+    published.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("fc.")})
     model = build_model(ModelSpec(backbone="drn_d_22", stem_rgb=True))
-    report = load_published_drn(model, tensors)
+    report = initialize(model, tensors)
     assert report.backbone_fraction == 1.0
     assert set(report.unexpected) == {"fc.weight", "fc.bias"}
     p = torch.rand(1, 1, 64, 64)
@@ -157,24 +160,17 @@ def test_published_drn_into_a_model_keeps_its_function() -> None:
         1, 3, 1, 1
     )
     with torch.no_grad():
-        close(model.eval().features(2 * p - 1, torch.ones(1, 1, 64, 64)).deep, classifier.eval().backbone(rgb).deep)
-        assert classifier(rgb).shape == (1, 1000)
+        close(model.eval().features(2 * p - 1, torch.ones(1, 1, 64, 64)).deep, published(rgb).deep)
 
 
 def test_published_weights_must_be_complete_and_fit() -> None:
     tensors = published_tensors("drn_d_22")
     removed = tensors.pop("layer5.1.conv2.weight")
-    with pytest.raises(WeightsIntegrityError, match=r"layer5\.1\.conv2\.weight is missing"):
-        load_published_drn(drn_classifier("drn_d_22"), tensors)
     with pytest.raises(WeightsIntegrityError, match=r"and not layer5\.1\.conv2\.weight"):
-        load_published_drn(build_model(ModelSpec(backbone="drn_d_22")), tensors)
+        initialize(build_model(ModelSpec(backbone="drn_d_22")), tensors)
     tensors["layer5.1.conv2.weight"] = removed
     with pytest.raises(WeightsIntegrityError, match="another shape"):
-        load_published_drn(build_model(ModelSpec(backbone="drn_d_22", width=0.5)), tensors)
-    with pytest.raises(ModelError, match="no DRN"):
-        load_published_drn(build_model(ModelSpec(backbone="densenet121", stages=2)), tensors)
-    with pytest.raises(WeightsNotFoundError, match="no such weight file"):
-        load_published_drn(drn_classifier("drn_d_22"), "nowhere.safetensors")
+        initialize(build_model(ModelSpec(backbone="drn_d_22", width=0.5)), tensors)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fracture.errors import ModelError
-from fracture.models import BACKBONES, ModelSpec, jones2020_members
+from fracture.models import BACKBONES, ModelSpec
 from fracture.models.spec import family_of
 
 
@@ -96,32 +96,9 @@ def test_replace_checks_again() -> None:
         ModelSpec().replace(width=-1)
 
 
-def test_the_paper_s_ten_members() -> None:
-    members = jones2020_members()
-    assert len(members) == 10
-    assert len({m.name for m in members}) == len({m.spec for m in members}) == 10
-    assert {m.channels for m in members} == {("raw",), ("lcn",), ("raw", "lcn")}
-    assert {m.spec.pooling for m in members} == {"average", "spp", "attention"}
-    assert {m.spec.map for m in members} == {True, False}
-    assert all(m.spec.backbone.startswith("drn_") for m in members)
-    for m in members:
-        attention = m.spec.pooling == "attention"
-        assert m.batch_size == (32 if attention else 48)
-        assert m.classification_weight == 1.0
-        assert m.localization_weight == ((10.0 if attention else 3.0) if m.spec.map else 0.0)
-        assert json.loads(json.dumps(m.to_dict()))["name"] == m.name
-
-
-def test_the_recipe_takes_other_backbones_and_fields() -> None:
-    members = jones2020_members("drn_c_26", regions=("hip",), width=0.5)
-    assert {(m.spec.backbone, m.spec.regions, m.spec.width) for m in members} == {("drn_c_26", ("hip",), 0.5)}
-    with pytest.raises(ModelError, match="unknown field"):
-        jones2020_members(depth=2)
-
-
-def test_specifications_and_recipes_need_no_torch() -> None:
+def test_specifications_need_no_torch() -> None:
     code = (
-        "import sys; from fracture.models import ModelSpec, jones2020_members; jones2020_members(); "
+        "import sys; from fracture.models import ModelSpec; ModelSpec(); "
         "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

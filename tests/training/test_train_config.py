@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fracture.errors import ConfigurationError, ModelError
-from fracture.models.recipes import jones2020_members
 from fracture.training import load_recipe, recipe_names
 from fracture.training.config import MemberConfig, Recipe
+from fracture.training.loss import JointLoss
 
 
 def test_defaults_are_the_paper() -> None:
@@ -115,9 +115,15 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_shipped_recipes() -> None:
     assert recipe_names() == ("jones2020", "pyramid_public", "small_public")
     paper = load_recipe("jones2020")
-    expected = jones2020_members()
-    assert [m.model for m in paper.members] == [m.spec for m in expected]
-    assert [m.batch for m in paper.members] == [m.batch_size for m in expected]
+    assert len({m.name for m in paper.members}) == len({m.model for m in paper.members}) == 10
+    assert {m.preprocess.channels for m in paper.members} == {("raw",), ("lcn",), ("raw", "lcn")}
+    assert {m.model.pooling for m in paper.members} == {"average", "spp", "attention"}
+    assert {m.model.map for m in paper.members} == {True, False}
+    assert all(m.model.backbone == "drn_d_22" for m in paper.members)
+    for m in paper.members:
+        loss = JointLoss.for_model(m.model, m.loss)
+        assert m.batch == (32 if m.attention else 48)
+        assert loss.localization == pytest.approx((10 if m.attention else 3) * loss.classification * m.model.map)
     assert {m.preprocess.size for m in paper.members} == {1024}
     assert {m.preprocess.shape for m in paper.members} == {"square"}
     assert {m.init for m in paper.members} == {"random"}
