@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fracture import regions as region_names
-from fracture.errors import ConfigurationError, PixelValueError, UnsupportedError
+from fracture.errors import PixelValueError, UnsupportedError
 from fracture.io.ahead import source_name
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import MAX_PIXELS, check_size, decode_image, plane_from_array, plane_from_pil, sniff
+from fracture.io.options import Reading
 from fracture.io.quiet import FAULTS, memory_told
 from fracture.io.radiograph import Radiograph
 from fracture.io.scaling import scale_plane
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "read"]
-
-WINDOWS = ("auto", "raw", "percentile")
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    regions: tuple[str, ...]
-    frame: int | None
-    window: str | int
-    allow: tuple[str, ...]
-    max_pixels: int
-    max_bytes: int
 
 
 def read(
@@ -88,24 +77,16 @@ def read(
         RegionError: An unknown region.
         ConfigurationError: An unknown ``window`` or a malformed limit.
     """
-    options = _Options(
-        regions=_regions(region, tree),
-        frame=_frame(frame),
-        window=_window(window),
-        allow=_allowed(allow),
-        max_pixels=_limit("max_pixels", max_pixels),
-        max_bytes=_limit("max_bytes", max_bytes),
-    )
+    options = Reading.of(region, frame, window, allow, max_pixels, max_bytes, tree)
     if isinstance(source, Radiograph):
         return replace(source, regions=options.regions, region_source="caller") if options.regions else source
     with memory_told(source_name(source)):
-        return _read(source, options, tree)
+        return _read(source, options)
 
 
-def _read(source: Source, options: _Options, tree: region_names.RegionTree) -> Radiograph:
+def _read(source: Source, options: Reading) -> Radiograph:
     if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
-        data, name = open_bytes(source, options.max_bytes)
-        return _from_bytes(data, name, options, tree)
+        return _from_bytes(*open_bytes(source, options.max_bytes), options)
     if isinstance(source, np.ndarray):
         return _from_array(source, options)
     # A data set or an image can only be given by a caller who has imported its library already.
@@ -117,33 +98,15 @@ def _read(source: Source, options: _Options, tree: region_names.RegionTree) -> R
     if (pydicom := sys.modules.get("pydicom.dataset")) is not None and isinstance(source, pydicom.Dataset):
         from fracture.io.dicom import radiograph_from_dataset
 
-        return radiograph_from_dataset(
-            source,
-            "<dataset>",
-            regions=options.regions,
-            frame=options.frame,
-            window=options.window,
-            allow=options.allow,
-            max_pixels=options.max_pixels,
-            tree=tree,
-        )
+        return radiograph_from_dataset(source, "<dataset>", options)
     if hasattr(source, "read"):
-        data, name = open_bytes(cast("IO[bytes]", source), options.max_bytes)
-        return _from_bytes(data, name, options, tree)
+        return _from_bytes(*open_bytes(cast("IO[bytes]", source), options.max_bytes), options)
     if hasattr(source, "__array__"):
         return _from_array(_array_of(source), options)
     raise UnsupportedError(
         "a source of an unknown type",
         got=type(source).__name__,
-        allowed=(
-            "a path",
-            "bytes",
-            "a file opened in mode 'rb'",
-            "numpy array",
-            "PIL image",
-            "pydicom Dataset",
-            "Radiograph",
-        ),
+        allowed="a path, bytes, a file opened in mode 'rb', a numpy array, PIL image, pydicom Dataset or Radiograph",
     )
 
 
@@ -159,33 +122,22 @@ def _array_of(source: Any) -> np.ndarray[Any, Any]:
         ) from None
 
 
-def _from_array(array: np.ndarray[Any, Any], options: _Options) -> Radiograph:
+def _from_array(array: np.ndarray[Any, Any], options: Reading) -> Radiograph:
     if array.ndim >= 2:
         check_size("<array>", array.shape[1], array.shape[0], options.max_pixels)
     return _finish(plane_from_array(array, "<array>"), "<array>", options)
 
 
-def _from_bytes(data: bytes, name: str, options: _Options, tree: region_names.RegionTree) -> Radiograph:
-    kind = sniff(data)
-    if kind in ("dicom", ""):
+def _from_bytes(data: bytes, name: str, options: Reading) -> Radiograph:
+    if sniff(data) in ("dicom", ""):
         from fracture.io.dicom import radiograph_from_bytes
 
-        return radiograph_from_bytes(
-            data,
-            name,
-            regions=options.regions,
-            frame=options.frame,
-            window=options.window,
-            allow=options.allow,
-            max_pixels=options.max_pixels,
-            max_bytes=options.max_bytes,
-            tree=tree,
-        )
+        return radiograph_from_bytes(data, name, options)
     plane = decode_image(data, name, frame=options.frame, max_pixels=options.max_pixels)
     return _finish(plane, name, options)
 
 
-def _finish(plane: Plane, name: str, options: _Options) -> Radiograph:
+def _finish(plane: Plane, name: str, options: Reading) -> Radiograph:
     pixels, bits, notes = scale_plane(plane, name, options.window)
     return Radiograph(
         pixels=np.ascontiguousarray(pixels),
@@ -195,37 +147,3 @@ def _finish(plane: Plane, name: str, options: _Options) -> Radiograph:
         bits=bits,
         warnings=tuple(notes),
     )
-
-
-def _regions(region: str | Sequence[str] | None, tree: region_names.RegionTree) -> tuple[str, ...]:
-    if region is None:
-        return ()
-    names = (region,) if isinstance(region, str) else tuple(region)
-    return tuple(dict.fromkeys(tree.normalize(name) for name in names))
-
-
-def _frame(frame: int | None) -> int | None:
-    if frame is not None and (not isinstance(frame, int | np.integer) or isinstance(frame, bool) or frame < 0):
-        raise ConfigurationError("frame must be an integer from 0", got=repr(frame))
-    return None if frame is None else int(frame)
-
-
-def _window(window: str | int) -> str | int:
-    if isinstance(window, int | np.integer) and not isinstance(window, bool) and window >= 0:
-        return int(window)
-    if isinstance(window, str) and window in WINDOWS:
-        return window
-    raise ConfigurationError("unknown window", got=repr(window), allowed=(*WINDOWS, "an integer from 0"))
-
-
-def _allowed(allow: Collection[str]) -> tuple[str, ...]:
-    names = (allow,) if isinstance(allow, str) else tuple(allow)
-    if not all(isinstance(name, str) for name in names):
-        raise ConfigurationError("allow takes DICOM modalities such as 'CT'", got=repr(allow))
-    return tuple(name.strip().upper() for name in names)
-
-
-def _limit(what: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigurationError(f"{what} must be a positive integer", got=repr(value))
-    return int(value)

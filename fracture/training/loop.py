@@ -154,8 +154,8 @@ class Loop:
             self.save(wait=False)  # the other processes, if any, know nothing of this
             raise TrainingError(
                 f"epoch {state.epoch + 1}, step {state.step + 1}: a film cannot be read any more ({error})",
-                hint="everything up to this step is saved; restore the film, or set data.on_unreadable = 'skip' where the "
-                "recipe has it, and run the same command again",
+                hint="everything up to this step is saved; restore the film, or set data.on_unreadable = 'skip' where "
+                "the recipe has it, and run the same command again",
             ) from error
 
     def _steps(self) -> Iterator[Step]:

@@ -14,10 +14,11 @@ from fracture.io.dicom.decode import checked_pixels, decode_frame, recognized
 from fracture.io.dicom.grayscale import grey_from_color, render
 from fracture.io.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
 from fracture.io.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
-from fracture.io.images import MAX_PIXELS, check_size
+from fracture.io.images import check_size
+from fracture.io.options import Reading
 from fracture.io.quiet import FAULTS, quiet
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
-from fracture.regions import DEFAULT_TREE, laterality_from_dicom, view_from_dicom
+from fracture.regions import laterality_from_dicom, view_from_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -102,59 +103,16 @@ _SOP_CLASSES = {
 NO_IMAGE = ("SR", "PR", "KO", "DOC", "REG", "RTPLAN", "RTSTRUCT", "ECG")
 
 
-def radiograph_from_bytes(
-    data: bytes,
-    name: str,
-    *,
-    regions: tuple[str, ...] = (),
-    frame: int | None = None,
-    window: str | int = "auto",
-    allow: Collection[str] = (),
-    max_pixels: int = MAX_PIXELS,
-    max_bytes: int,
-    tree: RegionTree = DEFAULT_TREE,
-) -> Radiograph:
-    """Read a DICOM file held in memory; arguments and errors as ``fracture.read``."""
-    parsed = parse(data, name, max_bytes=max_bytes)
-    found = _radiograph(
-        parsed.attributes,
-        name,
-        parsed.transfer_syntax,
-        truncated=parsed.truncated,
-        regions=regions,
-        frame=frame,
-        window=window,
-        allow=allow,
-        max_pixels=max_pixels,
-        tree=tree,
-    )
+def radiograph_from_bytes(data: bytes, name: str, options: Reading) -> Radiograph:
+    """Read a DICOM file held in memory; errors as ``fracture.read``."""
+    parsed = parse(data, name, max_bytes=options.max_bytes)
+    found = _radiograph(parsed.attributes, name, parsed.transfer_syntax, options, truncated=parsed.truncated)
     return replace(found, warnings=(*parsed.warnings, *found.warnings)) if parsed.warnings else found
 
 
-def radiograph_from_dataset(
-    dataset: Dataset,
-    name: str,
-    *,
-    regions: tuple[str, ...] = (),
-    frame: int | None = None,
-    window: str | int = "auto",
-    allow: Collection[str] = (),
-    max_pixels: int = MAX_PIXELS,
-    tree: RegionTree = DEFAULT_TREE,
-) -> Radiograph:
-    """Read a pydicom ``Dataset``; arguments and errors as ``fracture.read``."""
-    return _radiograph(
-        collect(dataset),
-        name,
-        _transfer_syntax(dataset, name),
-        truncated=False,
-        regions=regions,
-        frame=frame,
-        window=window,
-        allow=allow,
-        max_pixels=max_pixels,
-        tree=tree,
-    )
+def radiograph_from_dataset(dataset: Dataset, name: str, options: Reading) -> Radiograph:
+    """Read a pydicom ``Dataset``; errors as ``fracture.read``."""
+    return _radiograph(collect(dataset), name, _transfer_syntax(dataset, name), options, truncated=False)
 
 
 def _transfer_syntax(dataset: Dataset, name: str) -> str:
@@ -176,31 +134,26 @@ def _radiograph(
     dataset: Attributes,
     name: str,
     transfer_syntax: str,
+    options: Reading,
     *,
     truncated: bool,
-    regions: tuple[str, ...],
-    frame: int | None,
-    window: str | int,
-    allow: Collection[str],
-    max_pixels: int,
-    tree: RegionTree,
 ) -> Radiograph:
     first: list[str] = []
-    _check_modality(dataset, name, allow, first)
+    _check_modality(dataset, name, options.allow, first)
     form = layout(dataset, name, transfer_syntax, truncated=truncated)
-    check_size(name, form.columns, form.rows, max_pixels, samples=form.samples)
+    check_size(name, form.columns, form.rows, options.max_pixels, samples=form.samples)
     form = recognized(dataset, form, name, first)
     checked_pixels(dataset, form, name)
-    if form.frames > 1 and frame is None:
+    if form.frames > 1 and options.frame is None:
         raise MultiFrameError(f"{name}: the file holds {form.frames} frames", hint="choose one with frame=0, 1, ...")
-    stored, photometric = decode_frame(dataset, form, name, frame or 0)
+    stored, photometric = decode_frame(dataset, form, name, options.frame or 0)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         stored = grey_from_color(stored, photometric, dataset, form, name)
         form = replace(form, samples=1, signed=False, photometric="MONOCHROME2")
         if photometric == "PALETTE COLOR":
             form = replace(form, allocated=8, stored=8, high_bit=7)
     try:
-        pixels, notes = render(stored, dataset, form, name, window)
+        pixels, notes = render(stored, dataset, form, name, options.window)
     except FractureError:
         raise
     except FAULTS:
@@ -208,13 +161,12 @@ def _radiograph(
     notes = [*first, *notes]
     _warn_of_raw_values(dataset, notes)
     spacing, spacing_source = _spacing(dataset, notes)
-    said = _regions(dataset, tree)
-    found = regions or said
+    said = _regions(dataset, options.tree)
     return Radiograph(
         pixels=np.ascontiguousarray(pixels, dtype=np.float32),
         source=name,
-        regions=found,
-        region_source="caller" if regions else "dicom" if said else None,
+        regions=options.regions or said,
+        region_source="caller" if options.regions else "dicom" if said else None,
         view=view_from_dicom(text(dataset, "ViewPosition"), _codes(dataset, "ViewCodeSequence")),
         laterality=laterality_from_dicom(
             [text(dataset, word) for word in ("ImageLaterality", "FrameLaterality", "Laterality")],
