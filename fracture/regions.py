@@ -418,15 +418,8 @@ REGIONS: tuple[str, ...] = tuple(sorted(region.name for region in _NODES if regi
 """The sixteen regions in alphabetical order."""
 
 
-def get(name: str) -> Region:
-    """``DEFAULT_TREE.get(name)``."""
-    return DEFAULT_TREE.get(name)
-
-
-def normalize(name: str) -> str:
-    """``DEFAULT_TREE.normalize(name)``."""
-    return DEFAULT_TREE.normalize(name)
-
+ancestors, from_dicom, get = DEFAULT_TREE.ancestors, DEFAULT_TREE.from_dicom, DEFAULT_TREE.get
+lookup, normalize = DEFAULT_TREE.lookup, DEFAULT_TREE.normalize
 
 _PLAIN = {
     ROOT: "unknown",
@@ -444,21 +437,6 @@ _PLAIN = {
 def plain_name(name: str) -> str:
     """What a person calls a region: ``"fracatlas_hand"`` is "hand to elbow"; other names without underscores."""
     return _PLAIN.get(name, name.replace("_", " "))
-
-
-def ancestors(name: str) -> tuple[str, ...]:
-    """``DEFAULT_TREE.ancestors(name)``."""
-    return DEFAULT_TREE.ancestors(name)
-
-
-def lookup(name: str, available: Iterable[str]) -> Lookup:
-    """``DEFAULT_TREE.lookup(name, available)``."""
-    return DEFAULT_TREE.lookup(name, available)
-
-
-def from_dicom(body_part: str | None = None, codes: Iterable[str] = ()) -> tuple[str, ...]:
-    """``DEFAULT_TREE.from_dicom(body_part, codes)``."""
-    return DEFAULT_TREE.from_dicom(body_part, codes)
 
 
 # Jones et al. 2020, Methods: the nine raw views of the test set and the three that they are collapsed to.

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from fracture.data.targets import (
         draw_target as draw_target,
         fracture_rings as fracture_rings,
-        rasterize as rasterize,
     )
     from fracture.data.verify import Fault as Fault, VerifyReport as VerifyReport, verify_set as verify_set
 

@@ -97,7 +97,7 @@ class Augmented:
     def boxes(self, boxes: ArrayLike) -> NDArray[np.float64]:
         """The upright boxes around where boxes (n, 4) have gone: exact but for rotations, which widen them.
 
-        Targets are drawn from the turned outlines, not from these (``fracture.data.targets.rasterize``).
+        Targets are drawn from the turned outlines, not from these (``fracture.data.targets.draw_target``).
         """
         array = np.asarray(boxes, np.float64).reshape(-1, 4)
         corners = self.points(array[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))

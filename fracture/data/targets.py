@@ -17,7 +17,7 @@ from fracture.data.records import Film
 from fracture.errors import ConfigurationError
 from fracture.preprocess import Geometry
 
-__all__ = ["draw_extents", "draw_target", "fracture_outlines", "fracture_rings", "rasterize"]
+__all__ = ["draw_extents", "draw_target", "fracture_outlines", "fracture_rings"]
 
 Shape = Literal["box", "polygon", "ellipse"]
 Mode = Literal["coverage", "max"]
@@ -160,34 +160,6 @@ def draw_extents(
             plane[belongs] = np.maximum(np.broadcast_to(distance, belongs.shape)[belongs], 0.0)
         inside[belongs] = 1.0
     return extents, inside
-
-
-def rasterize(
-    film: Film,
-    geometry: Geometry,
-    *,
-    stride: int = 8,
-    mode: Mode = "coverage",
-    shape: Shape = "box",
-    matrix: NDArray[np.float64] | None = None,
-) -> NDArray[np.float32]:
-    """A film's target map: its fractures through the letterbox, and through an augmentation if there was one.
-
-    Args:
-        film: The film.
-        geometry: The letterbox that it went through.
-        stride: Network pixels per cell and side.
-        mode: See :func:`draw_target`.
-        shape: See :func:`fracture_rings`.
-        matrix: ``Augmented.matrix``: (2, 3), network pixels to augmented network pixels.
-
-    Returns:
-        float32, shape (network height / stride, network width / stride), in [0, 1].
-    """
-    rings = fracture_rings(film, geometry, shape=shape)
-    if matrix is not None:
-        rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
-    return draw_target(rings, geometry.network_size, stride=stride, mode=mode)
 
 
 def _fill(inside: NDArray[np.bool_], ring: NDArray[np.float64]) -> None:

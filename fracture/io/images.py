@@ -19,7 +19,6 @@ import numpy as np
 from fracture.errors import (
     FractureError,
     ImageSizeError,
-    MultiFrameError,
     NotARadiographError,
     PixelValueError,
     UnreadableFileError,
@@ -27,12 +26,11 @@ from fracture.errors import (
 )
 from fracture.io import tiff
 from fracture.io.jpeg import MAX_SCANS, exif_block, jpeg_header, plain, whole
+from fracture.io.options import chosen_frame
 from fracture.io.quiet import FAULTS, c_stderr_closed, quiet
 from fracture.io.scaling import Plane, by_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -169,7 +167,7 @@ def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels
 def _decode_jpeg(data: bytes, name: str, frame: int | None, max_pixels: int) -> Plane:
     from PIL.JpegImagePlugin import JpegImageFile
 
-    _only_frame(name, frame)
+    chosen_frame(name, frame, 1)
     header = jpeg_header(data)
     bare = plain(data)
     if header is not None and (header.precision != 8 or header.process not in ("baseline", "extended", "progressive")):
@@ -252,7 +250,9 @@ def _decode_png(data: bytes, name: str, frame: int | None, max_pixels: int) -> P
     data, exif = _plain_png(data, name)
     with quiet():
         image = PngImageFile(io.BytesIO(data))
-        _choose_frame(image, name, frame, lambda frames: check_size(name, width, height * frames, max_pixels))
+        if number := chosen_frame(name, frame, int(getattr(image, "n_frames", 1))):
+            check_size(name, width, height * (number + 1), max_pixels)  # all frames before it are decoded, too
+            image.seek(number)
     image.load()  # type: ignore[no-untyped-call, unused-ignore]
     orientation, notes = _orientation_of(exif)
     deep = depth == 16 and color in (2, 4, 6)
@@ -329,25 +329,6 @@ def inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     if pixels.dtype.kind == "b":
         return ~pixels
     return np.asarray(pixels.max() + pixels.min() - pixels)
-
-
-def _only_frame(name: str, frame: int | None) -> None:
-    if frame not in (None, 0):
-        raise MultiFrameError(f"{name}: the file holds one frame", got=f"frame {frame}", allowed="frame 0 or none")
-
-
-def _choose_frame(image: Any, name: str, frame: int | None, check: Callable[[int], None]) -> None:
-    count = int(getattr(image, "n_frames", 1))
-    if count > 1 and frame is None:
-        raise MultiFrameError(f"{name}: the file holds {count} frames", hint="choose one with frame=0, 1, ...")
-    if frame is None:
-        return
-    if not 0 <= frame < count:
-        raise MultiFrameError(
-            f"{name}: no such frame", got=f"frame {frame}", allowed=f"0 to {count - 1}", hint="choose another frame"
-        )
-    check(frame + 1)  # all frames before it are decoded too
-    image.seek(frame)
 
 
 def _deep_color(data: bytes, name: str) -> Plane:

@@ -7,12 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, MultiFrameError
 from fracture.regions import RegionTree
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "chosen_frame"]
 
 WINDOWS = ("auto", "raw", "percentile")
+
+
+def chosen_frame(name: str, frame: int | None, frames: int) -> int:
+    """The frame of a file that is asked for, or the only one.
+
+    Raises:
+        MultiFrameError: Several frames and none chosen, or no such frame.
+    """
+    if frame is None and frames > 1:
+        raise MultiFrameError(f"{name}: the file holds {frames} frames", hint="choose one with frame=0, 1, ...")
+    if not 0 <= (frame or 0) < frames:
+        allowed = f"0 to {frames - 1}" if frames > 1 else "0, the only one"
+        raise MultiFrameError(f"{name}: no such frame", got=f"frame {frame}", allowed=allowed)
+    return frame or 0
 
 
 @dataclass(frozen=True, slots=True)

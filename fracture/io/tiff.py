@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.errors import MultiFrameError, UnreadableFileError, UnsupportedError
+from fracture.errors import UnreadableFileError, UnsupportedError
+from fracture.io.options import chosen_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,16 +149,7 @@ def choose_page(found: list[Page], name: str, frame: int | None) -> Page:
     """
     if not found:
         raise ValueError("no page")
-    if frame is None and len(found) > 1:
-        raise MultiFrameError(f"{name}: the file holds {len(found)} frames", hint="choose one with frame=0, 1, ...")
-    if not 0 <= (frame or 0) < len(found):
-        raise MultiFrameError(
-            f"{name}: no such frame",
-            got=f"frame {frame}",
-            allowed=f"0 to {len(found) - 1}",
-            hint="choose another frame",
-        )
-    return found[frame or 0]
+    return found[chosen_frame(name, frame, len(found))]
 
 
 def exif_orientation(block: bytes) -> int:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fracture.data.records import Film
-from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings, rasterize
+from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings
 from fracture.errors import ConfigurationError
 from fracture.preprocess import Geometry
 
 SIZE = (96, 64)
+
+
+def rasterize(
+    film: Film, geometry: Geometry, *, mode: str = "coverage", shape: str = "box", matrix: Any = None
+) -> NDArray[np.float32]:
+    """A film's target map, through the letterbox and an augmentation, as training draws it."""
+    rings = fracture_rings(film, geometry, shape=shape)  # type: ignore[arg-type]
+    if matrix is not None:
+        rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
+    return draw_target(rings, geometry.network_size, mode=mode)  # type: ignore[arg-type]
 
 
 def geometry() -> Geometry:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.errors import FractureError, MultiFrameError, UnreadableFileError, UnsupportedError
+from fracture.errors import FractureError, UnreadableFileError, UnsupportedError
 from fracture.io.dicom.codestream import jpeg2000_header, jpeg2000_start
 from fracture.io.dicom.header import EXPLICIT_BE, Layout, layout
 from fracture.io.dicom.parse import parse
@@ -77,8 +77,8 @@ def decode_pixels(
     return frames[0] if form.frames == 1 else np.stack(frames)
 
 
-def decode_frame(dataset: Attributes, form: Layout, name: str, index: int = 0) -> tuple[NDArray[Any], str]:
-    """One frame of stored values.
+def decode_frame(dataset: Attributes, form: Layout, name: str, index: int) -> tuple[NDArray[Any], str]:
+    """One frame of stored values; ``index`` is one of the file's.
 
     Returns:
         The frame, shape ``form.frame_shape``, and its photometric interpretation after decoding (a decoder may
@@ -87,11 +87,8 @@ def decode_frame(dataset: Attributes, form: Layout, name: str, index: int = 0) -
     Raises:
         UnreadableFileError: Truncated or damaged pixels, or a codestream that contradicts the header.
         UnsupportedError: A transfer syntax or process that is not read.
-        MultiFrameError: No such frame.
     """
     pixel_data = checked_pixels(dataset, form, name)
-    if not 0 <= index < form.frames:
-        raise MultiFrameError(f"{name}: no such frame", got=f"frame {index}", allowed=f"0 to {form.frames - 1}")
     if form.transfer_syntax in _NATIVE:
         return _native(pixel_data, form, index), form.photometric
     frame = split_frames(pixel_data, form.frames, name)[index]

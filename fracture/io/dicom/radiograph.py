@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracture.errors import FractureError, MultiFrameError, NotARadiographError, UnreadableFileError
+from fracture.errors import FractureError, NotARadiographError, UnreadableFileError
 from fracture.io.dicom.decode import checked_pixels, decode_frame, recognized
 from fracture.io.dicom.grayscale import grey_from_color, render
 from fracture.io.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
 from fracture.io.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.io.images import check_size
-from fracture.io.options import Reading
+from fracture.io.options import Reading, chosen_frame
 from fracture.io.quiet import FAULTS, quiet
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
 from fracture.regions import laterality_from_dicom, view_from_dicom
@@ -144,9 +144,7 @@ def _radiograph(
     check_size(name, form.columns, form.rows, options.max_pixels, samples=form.samples)
     form = recognized(dataset, form, name, first)
     checked_pixels(dataset, form, name)
-    if form.frames > 1 and options.frame is None:
-        raise MultiFrameError(f"{name}: the file holds {form.frames} frames", hint="choose one with frame=0, 1, ...")
-    stored, photometric = decode_frame(dataset, form, name, options.frame or 0)
+    stored, photometric = decode_frame(dataset, form, name, chosen_frame(name, options.frame, form.frames))
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         stored = grey_from_color(stored, photometric, dataset, form, name)
         form = replace(form, samples=1, signed=False, photometric="MONOCHROME2")
