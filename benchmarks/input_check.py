@@ -44,7 +44,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".dcm")
 def shipped() -> Iterator[tuple[str, str, Any]]:
     """(kind, name, source) of pictures that other packages bring along."""
     samples = Path(matplotlib.get_data_path()) / "sample_data"
-    yield "photograph or texture", "grace_hopper", grey(samples / "grace_hopper.jpg")
+    yield "photograph or texture", "grace_hopper", gray(samples / "grace_hopper.jpg")
     raw = np.frombuffer(gzip.decompress((samples / "s1045.ima.gz").read_bytes()), np.uint16)
     yield "CT or MR slice", "matplotlib MR", windowed(raw.reshape(256, 256).astype(np.float64))
     for name in _SLICES:
@@ -63,10 +63,10 @@ def shipped() -> Iterator[tuple[str, str, Any]]:
         return
     for path in sorted((Path(found.origin).parent / "data").iterdir()):
         if path.suffix in (".png", ".jpg") and not path.stem.startswith("multipage"):
-            yield "photograph or texture", f"scikit-image {path.stem}", grey(path)
+            yield "photograph or texture", f"scikit-image {path.stem}", gray(path)
 
 
-def grey(path: Path) -> NDArray[np.uint8]:
+def gray(path: Path) -> NDArray[np.uint8]:
     return np.asarray(Image.open(path).convert("L"), np.uint8)
 
 

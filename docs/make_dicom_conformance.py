@@ -42,7 +42,7 @@ their values are ours. Where they do not:
 | no delimiter after the last fragment | refused | refused | read, as fo-dicom and dicom-rs do: all pixels are there |
 | compressed pixels without file meta information | not compared | refused | recognized from the codestream, with a warning |
 | 8-bit pixels in big endian OW | swapped | swapped | swapped |
-| uncompressed YBR_FULL_422, lossless JPEG in color | read | read | read, if the film is grey |
+| uncompressed YBR_FULL_422, lossless JPEG in color | read | read | read, if the film is gray |
 | PixelAspectRatio | stored pixels | stored pixels | stored pixels; the networks' input is made square |
 | FOR PROCESSING | as stored | as stored | as stored, with a warning |
 | PatientOrientation | as stored | as stored | as stored; hips are named by it, with a warning where the film is mirrored |
@@ -111,7 +111,7 @@ def main() -> int:
         f"{len(rows)} files, fracture {fracture.__version__}, {versions}. Slowest decoding {slowest:.1f} s.\n\n"
         f"{summary}\n\n"
         "`decode` is `fracture.io.dicom.decode_pixels`, which decodes whatever has pixels; `fracture.read` may still\n"
-        "refuse what is not a plain radiograph. Lossy JPEG is held against a second decoder, to 2 grey levels, by\n"
+        "refuse what is not a plain radiograph. Lossy JPEG is held against a second decoder, to 2 gray levels, by\n"
         "`tests/dicom/test_conformance.py`.\n\n"
         f"{JUDGES}\n"
         "| file | transfer syntax | expected | decode | against the index | `fracture.read` |\n"

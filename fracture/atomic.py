@@ -54,7 +54,7 @@ def write_atomic(path: str | Path, fill: Callable[[Path], object], *, size: int 
     try:
         _make_folder(path.parent)
         if path.exists() and not path.is_file():
-            raise OutputError(f"{path} is no file that could be replaced", got=_kind(path), allowed="a file's name")
+            raise OutputError(f"{path} is not a file that can be replaced", got=_kind(path), allowed="a file's name")
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask gives; some writers make files that only their owner reads
         fill(temporary)

@@ -1,4 +1,4 @@
-"""Pictures that are no radiographs, drawn: pages, drawings, blank films, slices of a chest, grey photographs."""
+"""Pictures that are no radiographs, drawn: pages, drawings, blank films, slices of a chest, gray photographs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def drawing(seed: int, size: tuple[int, int] = (600, 800)) -> Image:
 
 
 def blank(seed: int, size: tuple[int, int] = (454, 373)) -> Image:
-    """An exposed film with nothing on it: a grey level, a slow slope of a few levels, noise."""
+    """An exposed film with nothing on it: a gray level, a slow slope of a few levels, noise."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]))
     level = rng.uniform(40, 215)
@@ -109,15 +109,15 @@ def chest_slice(seed: int, size: int = 512, *, window: str = "soft") -> Image:
 
 
 def photograph(seed: int, longest: int = 454) -> Image:
-    """A grey part of one of scikit-learn's two photographs (a temple; a flower), as they come with it."""
+    """A gray part of one of scikit-learn's two photographs (a temple; a flower), as they come with it."""
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(seed)
     color = load_sample_images().images[seed % 2]
-    grey = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
-    height, width = (round(side * rng.uniform(0.6, 1.0)) for side in grey.shape)
-    top, left = (int(rng.integers(0, full - part + 1)) for full, part in zip(grey.shape, (height, width), strict=True))
-    part = grey[top : top + height, left : left + width]
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
+    height, width = (round(side * rng.uniform(0.6, 1.0)) for side in gray.shape)
+    top, left = (int(rng.integers(0, full - part + 1)) for full, part in zip(gray.shape, (height, width), strict=True))
+    part = gray[top : top + height, left : left + width]
     scale = longest / max(part.shape)
     return np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -168,8 +168,8 @@ def test_info_waits_for_no_deep_learning_library() -> None:
     ("hint", "told"),
     [
         ("choose one with frame=0, 1, ...", "choose one with --frame 0, 1, ..."),
-        ("allow=('CT',) reads it nevertheless", "--allow CT reads it nevertheless"),
-        ("allow=('*',) reads it nevertheless", "--allow '*' reads it nevertheless"),
+        ("allow=('CT',) reads it anyway", "--allow CT reads it anyway"),
+        ("allow=('*',) reads it anyway", "--allow '*' reads it anyway"),
         ("use device='cpu' or 'auto'", "use --device cpu or 'auto'"),
     ],
 )

@@ -26,7 +26,7 @@ from fracture.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from fracture.io.images import apply_orientation, decode_image, grey_plane, sniff
+from fracture.io.images import apply_orientation, decode_image, gray_plane, sniff
 from fracture.io.scaling import Plane, scale_plane
 
 
@@ -75,8 +75,8 @@ def test_real_16_bit_pngs_without_loss(shared_data: Path) -> None:
         radiograph = read(path, region="wrist")
         top = np.iinfo(stored.dtype).max
         deep += stored.dtype == np.uint16
-        grey = stored if stored.ndim == 2 else stored[..., 0]
-        assert np.array_equal(np.rint(radiograph.pixels.astype(np.float64) * top), grey)
+        gray = stored if stored.ndim == 2 else stored[..., 0]
+        assert np.array_equal(np.rint(radiograph.pixels.astype(np.float64) * top), gray)
         assert radiograph.regions == ("wrist",)
         assert radiograph.region_source == "caller"
     assert deep == 7
@@ -109,7 +109,7 @@ def test_shallow_pngs() -> None:
     assert np.array_equal(np.rint(read(encoded(palette, "PNG")).pixels * 255), np.asarray(palette))
 
 
-def test_grey_in_color_and_opacity() -> None:
+def test_gray_in_color_and_opacity() -> None:
     pixels = film()
     color = np.stack([pixels] * 3, axis=2)
     for image in (Image.fromarray(color), Image.fromarray(np.dstack([color, np.full_like(pixels, 255)]))):
@@ -133,7 +133,7 @@ def test_16_bit_color_keeps_its_depth() -> None:
             assert np.array_equal(np.rint(radiograph.pixels.astype(np.float64) * 65535), pixels)
 
 
-def test_chroma_noise_is_grey_and_a_photograph_is_not() -> None:
+def test_chroma_noise_is_gray_and_a_photograph_is_not() -> None:
     color = np.dstack([film(), np.roll(film(), 20, axis=1), film()[::-1]])
     with pytest.raises(NotARadiographError, match=r"photo\.png.*color"):
         decode_image(encoded(Image.fromarray(color), "PNG"), "photo.png")
@@ -147,8 +147,8 @@ def test_chroma_noise_is_grey_and_a_photograph_is_not() -> None:
 
 
 def test_cmyk_jpeg() -> None:
-    grey = Image.fromarray(np.dstack([film()] * 3)).convert("CMYK")
-    radiograph = read(encoded(grey, "JPEG", quality=95))
+    gray = Image.fromarray(np.dstack([film()] * 3)).convert("CMYK")
+    radiograph = read(encoded(gray, "JPEG", quality=95))
     assert np.abs(np.rint(radiograph.pixels * 255) - film()).max() <= 8
 
 
@@ -275,7 +275,7 @@ def test_truncated_files(kind: str) -> None:
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}], ids=str)
 @pytest.mark.parametrize("color", [False, True])
 def test_a_jpeg_without_its_last_bytes_is_read_if_no_pixel_is_missing(options: dict[str, Any], color: bool) -> None:
-    """Faults 28; decoders would fill what is missing with grey, without a word."""
+    """Faults 28; decoders would fill what is missing with gray, without a word."""
     image = Image.fromarray(film(100, 120))
     data = encoded(image.convert("RGB") if color else image, "JPEG", quality=95, **options)
     expected = read(data).pixels
@@ -375,10 +375,10 @@ def test_full_range_uint16_scales_by_its_dtype(pixels: np.ndarray) -> None:
     assert (bits, notes) == (16, [])
 
 
-def test_grey_plane_tolerates_few_colored_pixels() -> None:
+def test_gray_plane_tolerates_few_colored_pixels() -> None:
     color = np.dstack([film(100, 100)] * 3)
     color[:3, :3] = (255, 0, 0)  # nine of ten thousand: a small colored mark
-    assert grey_plane(color, "film").shape == (100, 100)
+    assert gray_plane(color, "film").shape == (100, 100)
     color[:4, :4] = (255, 0, 0)
     with pytest.raises(NotARadiographError):
-        grey_plane(color, "film")
+        gray_plane(color, "film")

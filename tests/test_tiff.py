@@ -128,7 +128,7 @@ def test_every_kind_of_sample_is_read_as_it_is(kind: str, order: str, options: d
 @pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("options", [{}, {"rows": 7}, {"tile": (16, 32)}, {"deflate": True, "predictor": 2}], ids=str)
-def test_grey_in_color_in_either_planar_configuration(kind: str, planar: bool, options: dict[str, Any]) -> None:
+def test_gray_in_color_in_either_planar_configuration(kind: str, planar: bool, options: dict[str, Any]) -> None:
     values = np.repeat(values_of(kind), 3, axis=2)
     if kind == "f4" and options.get("predictor"):
         options = {**options, "predictor": 3}
@@ -161,25 +161,25 @@ def test_white_is_zero_in_every_kind(kind: str) -> None:
 
 
 def test_opacity_and_other_extra_samples() -> None:
-    grey = values_of("u2")
-    opacity = np.full_like(grey, 65535)
+    gray = values_of("u2")
+    opacity = np.full_like(gray, 65535)
     opacity[:, :20] = 0
-    both = np.concatenate([grey, opacity], axis=2)
+    both = np.concatenate([gray, opacity], axis=2)
     laid = decode_image(page(both, t262=[1], t338=[2]), "film.tif")
-    assert np.array_equal(laid.pixels[:, 20:], grey[:, 20:, 0])
+    assert np.array_equal(laid.pixels[:, 20:], gray[:, 20:, 0])
     assert not laid.pixels[:, :20].any()
     assert "transparent" in laid.warnings[0]
     for extra in (0, 1):  # unspecified, and multiplied already
-        assert np.array_equal(decode_image(page(both, t262=[1], t338=[extra]), "film.tif").pixels, grey[..., 0])
+        assert np.array_equal(decode_image(page(both, t262=[1], t338=[extra]), "film.tif").pixels, gray[..., 0])
 
 
 def test_palette() -> None:
-    grey = values_of("u1")
+    gray = values_of("u1")
     ramp = [257 * level for level in range(256)]
-    plane = decode_image(page(grey, t262=[3], t320=ramp * 3), "film.tif")
-    assert np.array_equal(plane.pixels, grey[..., 0])
+    plane = decode_image(page(gray, t262=[3], t320=ramp * 3), "film.tif")
+    assert np.array_equal(plane.pixels, gray[..., 0])
     with pytest.raises(NotARadiographError, match="color"):
-        decode_image(page(grey, t262=[3], t320=ramp + ramp[::-1] + ramp), "film.tif")
+        decode_image(page(gray, t262=[3], t320=ramp + ramp[::-1] + ramp), "film.tif")
 
 
 @pytest.mark.parametrize("kind", ["u1", "u2", "f4"])

@@ -99,7 +99,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[list[str], typer.Option(help="Annotated hips, divided into parts; may be repeated.")],
     train_only: Annotated[
-        list[str] | None, typer.Option(help="Annotated hips that are trained on whole; may be repeated.")
+        list[str] | None, typer.Option(help="Annotated hips used for training only; may be repeated.")
     ] = None,
     stage: Annotated[
         list[str] | None, typer.Option(help="Train only this stage: localizer or classifier; may be repeated.")
@@ -118,7 +118,7 @@ def train(
     file_format: FormatOption = "auto",
     option: ReaderOption = None,
 ) -> None:
-    """Train localizer and classifier. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
+    """Train localizer and classifier. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
     from fracture.hip.training import train as run
     from fracture.hip.training_config import STAGES, load_hip_recipe
     from fracture.training.cli import changes_of, stopped
@@ -152,10 +152,10 @@ def evaluate(
     part: Annotated[str, typer.Option(help="The part of the split that is judged.")] = "validation",
     cases: Annotated[
         list[Path] | None,
-        typer.Option(help="cases.jsonl of earlier evaluations, pooled instead of judging films; may be repeated."),
+        typer.Option(help="cases.jsonl of earlier evaluations, to pool instead of judging films; may be repeated."),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Of the probability of a fracture; the card's where left out.")
+        float | None, typer.Option(help="Threshold of the probability of a fracture; default: the card's.")
     ] = None,
     bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,

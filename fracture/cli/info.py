@@ -27,7 +27,7 @@ _PACKAGES = (
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     devices: Annotated[
-        bool, typer.Option("--devices", help="Import torch too and tell what auto means here; takes seconds.")
+        bool, typer.Option("--devices", help="Also import torch and show what auto means here; takes seconds.")
     ] = False,
 ) -> None:
     """Show versions, weights and regions of this installation; with --devices what it computes on."""

@@ -41,7 +41,7 @@ Report = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run that wrote --json; films that are done are not done again.")
+    bool, typer.Option("--resume", help="Resume the run that wrote --json; films that are done are skipped.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the films that would be read, and what is left out.")]

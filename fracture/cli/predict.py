@@ -27,19 +27,24 @@ def predict(
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
-    candidates: Annotated[bool, typer.Option("--candidates", help="Add every box of the map, however weak.")] = False,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Also list every box of the map, however weak.")
+    ] = False,
     operating_point: Annotated[
         str, typer.Option(help="high_sensitivity or high_specificity: what decides 'fractured'.")
     ] = "high_sensitivity",
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Run only the members that the card names for this; it says what that loses.")
+        bool,
+        typer.Option(
+            "--fast", help="Run only the members that the card names for this; the card states what this costs."
+        ),
     ] = False,
     window: opt.Window = "auto",
     frame: opt.Frame = None,
     allow: opt.Allow = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Films looked at together.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Films per batch.")] = 8,
     workers: opt.Workers = 2,
 ) -> None:
     """Find fractures on radiographs: one JSON line per input, in input order.

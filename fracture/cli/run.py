@@ -77,10 +77,9 @@ def outputs_of(*, json_file: Path | None, report: Path | None, **others: Any) ->
 
 
 def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
-    """Read the films at some paths, write a line for each, and tell at the end what came of it.
+    """Read the films at the given paths, write one line each, and report the outcome at the end.
 
-    Everything that can be wrong with the request is found out before the first film is read and before anything is
-    written.
+    All faults of the request are found before the first film is read and before anything is written.
 
     Args:
         paths: Files, folders, patterns.
@@ -210,7 +209,7 @@ def _run(
                 shared = set(warned) if shared is None else shared.intersection(warned)
     except KeyboardInterrupt:
         if isinstance(sink, Journal):
-            _say("interrupted; what was computed is written, and the same command with --resume goes on")
+            _say("interrupted; what was computed is written, and the same command with --resume continues")
         raise
     for warning in sorted(shared or ()):
         _say(f"warning on every film: {warning}")
@@ -218,7 +217,7 @@ def _run(
 
 
 def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dict[str, Entry]:
-    """Results of before that still stand: films that were read, whose bytes and pictures are what they were."""
+    """Earlier results that are still valid: films that were read and whose bytes and pictures have not changed."""
     if not before:
         return {}
     films = dict.fromkeys(inputs.films)
@@ -239,7 +238,7 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dic
         if checksum is not None and checksum == entry.sha256 and drawing.done(film, entry.line):
             kept[film] = entry
     again = sum(film in before for film in films) - len(kept)
-    _say(f"going on: {len(kept)} of {len(films)} films are done" + f", {again} are done again" * bool(again))
+    _say(f"resuming: {len(kept)} of {len(films)} films are done" + f", {again} are done again" * bool(again))
     return kept
 
 
@@ -251,7 +250,7 @@ def _feed(films: list[str], checksums: dict[str, str | None]) -> Iterator[str]:
 
 
 class _Stream:
-    """Results to standard output, or to a pipe or device: nothing to go on with."""
+    """Results to standard output, a pipe or a device: there is nothing to resume."""
 
     before: Mapping[str, Entry] = {}
 
@@ -288,7 +287,7 @@ def _sink(outputs: Outputs, request: Mapping[str, Any]) -> Iterator[Journal | _S
 
 
 def _told(results: Iterator[Any], total: int) -> Iterator[Any]:
-    """A bar on a terminal; elsewhere a line a minute, so that a log shows where a long run is."""
+    """A bar on a terminal; elsewhere a line every half minute, so that a log shows how far a run is."""
     from tqdm import tqdm
 
     if sys.stderr.isatty():

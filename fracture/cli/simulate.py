@@ -12,7 +12,7 @@ __all__ = ["simulate"]
 
 
 def simulate(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if it is not there.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; created if missing.")],
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many films.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal films.")] = 0,
     kind: Annotated[str, typer.Option(help="films (of any region) or hips (pelvic films, six classes).")] = "films",

@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Let no name and no closed stream stop a command.
+    """Keep a command running whatever its streams cannot encode, or are closed.
 
     A character that the encoding of the stream lacks (a cp1252 pipe, a name that is no UTF-8) is written as a
     backslash escape. A stream that the caller closed (``>&-``) takes its number again, so that no file that is opened
@@ -44,7 +44,7 @@ def prepare_streams() -> None:
 
 
 def check_stdout() -> None:
-    """Find out before any work whether results can be written to standard output.
+    """Check before any work that results can be written to standard output.
 
     Raises:
         OutputError: It is closed, or full.
@@ -62,6 +62,6 @@ def check_stdout() -> None:
 
 
 def leave_stdout() -> None:
-    """Send what is left in standard output's buffer nowhere, so that the interpreter does not fail on it at the end."""
+    """Discard what is left in standard output's buffer, so that the interpreter does not fail on it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

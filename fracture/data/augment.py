@@ -311,11 +311,11 @@ def _tile(version: Augmented, rings: Sequence[NDArray[np.float64]], side: int) -
 
     height, width = version.mask.shape
     scale = (side - 4) / max(height, width)
-    grey = np.repeat((version.pixels * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-    grey[~version.mask] = (20, 30, 90)
+    gray = np.repeat((version.pixels * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    gray[~version.mask] = (20, 30, 90)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (side, side))
-    canvas.paste(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR), (2, 2))
+    canvas.paste(Image.fromarray(gray).resize(size, Image.Resampling.BILINEAR), (2, 2))
     draw = ImageDraw.Draw(canvas)
     for ring in rings:
         moved = version.points(ring)

@@ -40,8 +40,8 @@ def verify_data(
     option: ReaderOption = None,
     split: _Split = None,
     published: Annotated[bool, typer.Option("--published", help="Check the split the set was published with.")] = False,
-    files: Annotated[bool, typer.Option(help="Read every film (else the annotations alone).")] = True,
-    near: Annotated[bool, typer.Option(help="Search near duplicates.")] = True,
+    files: Annotated[bool, typer.Option(help="Read every film, not only the annotations.")] = True,
+    near: Annotated[bool, typer.Option(help="Search for near duplicates.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report there.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings shown per kind.")] = 10,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
@@ -105,11 +105,11 @@ def cohort(data: _Data, file_format: FormatOption = "auto", option: ReaderOption
 
 def sample_test(
     data: _Data,
-    output: Annotated[Path, typer.Argument(metavar="FILMS.txt", help="The list of films to write, one a line.")],
+    output: Annotated[Path, typer.Argument(metavar="FILMS.txt", help="The list of films to write, one per line.")],
     file_format: FormatOption = "auto",
     option: ReaderOption = None,
     per_region: Annotated[int, typer.Option(min=1, help="Films per region.")] = 1000,
-    fractures: Annotated[int, typer.Option(min=0, help="Fractured films per region, at the least.")] = 100,
+    fractures: Annotated[int, typer.Option(min=0, help="Minimum number of fractured films per region.")] = 100,
     seed: _Seed = 0,
 ) -> None:
     """Sample a test set as the paper did: a target per region, enriched with fractures, random within label."""

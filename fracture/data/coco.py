@@ -134,7 +134,7 @@ def _mark(entry: Entry, annotation: Mapping[str, Any], categories: Mapping[str, 
         elif rings:
             box = hull(point for ring in rings for point in ring)
         elif shape:
-            raise ValueError("outlines that are no lists of x, y")
+            raise ValueError("outlines that are not lists of x, y")
     except ValueError as error:
         problems.add("annotations with a mask or outline that cannot be read", f"{annotation.get('id')} ({error})")
         return
@@ -154,11 +154,11 @@ def _objects(content: Mapping[str, Any], key: str, problems: Problems) -> Sequen
     if listed is None:
         return []
     if not isinstance(listed, list):
-        problems.add("parts that are no list", key)
+        problems.add("parts that are not lists", key)
         return []
     for number, item in enumerate(listed):
         if not isinstance(item, dict):
-            problems.add(f"{key} that are no objects", f"entry {number}")
+            problems.add(f"{key} that are not objects", f"entry {number}")
     return [item for item in listed if isinstance(item, dict)]
 
 

@@ -56,7 +56,7 @@ def consensus(readings: Sequence[Film], *, tie: Tie = "fractured") -> Consensus:
 
     Args:
         readings: The film as each annotator described it: the same source and size.
-        tie: The label where an even number of readings is parted equally (our choice; the paper has three
+        tie: The label where an even number of readings is split equally (our choice; the paper has three
             readings).
 
     Raises:

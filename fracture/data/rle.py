@@ -30,7 +30,7 @@ def run_lengths(code: Mapping[str, Any]) -> NDArray[np.int64]:
     if isinstance(counts, list):
         values = [as_number(value) for value in counts]
         if any(value is None or value < 0 for value in values):
-            raise ValueError("counts that are no numbers")
+            raise ValueError("counts that are not numbers")
         runs = np.array(values, dtype=np.int64)
     else:
         runs = _decompress(counts.encode("latin-1", "replace") if isinstance(counts, str) else counts)
@@ -64,7 +64,7 @@ def _decompress(text: bytes) -> NDArray[np.int64]:
     for char in text:
         bits = char - 48
         if not 0 <= bits < 64 or shift > 30:
-            raise ValueError("a text that is no compressed run-length code")
+            raise ValueError("text that is not a compressed run-length code")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:

@@ -165,7 +165,7 @@ def _boxes(source: str, row: Mapping[str, str], problems: Problems) -> list[Box]
     for values in texts:
         box = four(values, corners=True)
         if box is None:
-            problems.add("boxes that are no four finite numbers", f"{source} ({', '.join(values)})")
+            problems.add("boxes that are not four finite numbers", f"{source} ({', '.join(values)})")
         else:
             found.append(box)
     return found

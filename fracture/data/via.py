@@ -61,7 +61,7 @@ def _mark(source: str, region: object, problems: Problems) -> Mark | None:
     box, rings = _outline(shape)
     if box is None:
         problems.add(
-            "regions that are no rectangle, polygon, circle or ellipse, or lack its numbers",
+            "regions that are not a rectangle, polygon, circle or ellipse, or lack its numbers",
             f"{source} {str(shape)[:80]}",
         )
         return None

@@ -109,7 +109,7 @@ def read_label_file(
 def _row(category: str, values: Sequence[float], size: tuple[int, int]) -> Mark:
     width, height = size
     if not all(math.isfinite(value) and -_BEYOND <= value <= 1 + _BEYOND for value in values):
-        raise ValueError("numbers that are no fractions of the film's sides")
+        raise ValueError("numbers that are not fractions of the film's sides")
     if len(values) in (4, 5):
         x, y, w, h = values[:4]
         return Mark(category, ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height))

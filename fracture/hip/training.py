@@ -34,7 +34,7 @@ class HipRun:
         folder: The run folder.
         stages: Stages that are finished.
         weights: Folder with the card and both networks, where both are finished.
-        finished: False where a signal ended the run early; the same call goes on from there.
+        finished: False where a signal ended the run early; the same call resumes it.
     """
 
     folder: Path

@@ -39,7 +39,7 @@ __all__ = [
     "apply_orientation",
     "check_size",
     "decode_image",
-    "grey_plane",
+    "gray_plane",
     "plane_from_array",
     "plane_from_pil",
     "sniff",
@@ -48,10 +48,10 @@ __all__ = [
 MAX_PIXELS = 100_000_000
 """Default limit of width times height, checked before decoding (our choice: five times the largest detectors)."""
 
-GREY_TOLERANCE = 8 / 255
+GRAY_TOLERANCE = 8 / 255
 """Spread of a pixel's color channels that still counts as gray (our choice: the chroma noise of JPEG)."""
 
-GREY_EXCEPTIONS = 0.001
+GRAY_EXCEPTIONS = 0.001
 """Share of the pixels that may spread further (our choice)."""
 
 
@@ -122,7 +122,7 @@ def check_size(name: str, width: int, height: int, max_pixels: int, *, samples: 
 def decode_image(data: bytes, name: str, *, frame: int | None = None, max_pixels: int = MAX_PIXELS) -> Plane:
     """Decode a PNG, JPEG or TIFF file held in memory to one gray plane.
 
-    EXIF orientation is applied. Color counts as gray where its channels agree (``grey_plane``). A TIFF whose zero is
+    EXIF orientation is applied. Color counts as gray where its channels agree (``gray_plane``). A TIFF whose zero is
     white is inverted. Transparent pixels are laid on black.
 
     Args:
@@ -294,7 +294,7 @@ def _decode_tiff(data: bytes, name: str, frame: int | None, max_pixels: int) -> 
 
 
 def _tiff_plane(stored: NDArray[Any], page: tiff.Page, name: str) -> Plane:
-    """Samples of a TIFF page to grey: white-is-zero turned round, palette, color and opacity resolved."""
+    """Samples of a TIFF page to gray: white-is-zero turned round, palette, color and opacity resolved."""
     bits, photometric = page.bits, page.one(262, 1)
     color = 3 if photometric == 2 else 1
     if stored.shape[2] < color:
@@ -305,18 +305,18 @@ def _tiff_plane(stored: NDArray[Any], page: tiff.Page, name: str) -> Plane:
             bits = 1 if bits == 1 else 8
         elif color == 3:
             stored = stored << (8 * stored.dtype.itemsize - bits)
-    grey = stored[..., :color]
+    gray = stored[..., :color]
     if photometric == 3:
         palette = np.array(page.values(320, limit=3 << 16), np.uint16).reshape(3, -1).T
         levels = palette >> 8 if int(palette.max()) > 255 else palette
-        grey = levels.astype(np.uint8)[np.minimum(grey[..., 0], len(levels) - 1)]
+        gray = levels.astype(np.uint8)[np.minimum(gray[..., 0], len(levels) - 1)]
         bits = 8
     if photometric == 0:
-        grey = inverted(grey, 8 if page.bits < 8 else bits)
+        gray = inverted(gray, 8 if page.bits < 8 else bits)
     # ExtraSamples (TIFF 6.0, section 18): 2 is opacity; 1 is opacity that the colors are multiplied with already.
     if page.values(338)[:1] == (2,) and stored.shape[2] == color + 1 and photometric != 3:
-        grey = np.concatenate([*[grey] * (3 // color), stored[..., color:]], axis=2)
-    plane = plane_from_array(grey, name)
+        gray = np.concatenate([*[gray] * (3 // color), stored[..., color:]], axis=2)
+    plane = plane_from_array(gray, name)
     return Plane(plane.pixels > 0 if bits == 1 else plane.pixels, bits, plane.warnings)
 
 
@@ -337,7 +337,7 @@ def _deep_color(data: bytes, name: str) -> Plane:
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
-        raise UnsupportedError(f"{name}: 16-bit color of a kind that is not read", hint="save it as 16-bit grey")
+        raise UnsupportedError(f"{name}: 16-bit color of a kind that is not read", hint="save it as 16-bit gray")
     return plane_from_array(pixels, name)
 
 
@@ -357,7 +357,7 @@ def _plane(image: Image, name: str) -> Plane:
 def plane_from_pil(
     image: Image, name: str, *, frame: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int
 ) -> Plane:
-    """A PIL image as one grey plane, as the file it was opened from, or, once it is decoded, as the pixels it holds.
+    """A PIL image as one gray plane, as the file it was opened from, or, once it is decoded, as the pixels it holds.
 
     Raises:
         InputError: As :func:`decode_image`.
@@ -407,7 +407,7 @@ def _white_is_zero(image: Any) -> bool:
 
 
 def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
-    """One grey plane from an array.
+    """One gray plane from an array.
 
     Args:
         pixels: (height, width), or (height, width, c) with c = 1, 3 (color) or 4 (color and opacity); color in any
@@ -433,7 +433,7 @@ def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
         return Plane(pixels, bits)
     if pixels.shape[2] == 1:
         return Plane(pixels[..., 0], bits)
-    plane = grey_plane(pixels[..., :3], name)
+    plane = gray_plane(pixels[..., :3], name)
     if pixels.shape[2] == 3:
         return Plane(plane, bits)
     top = 1.0 if pixels.dtype.kind in "fb" else float(np.iinfo(pixels.dtype).max)
@@ -441,14 +441,14 @@ def plane_from_array(pixels: NDArray[Any], name: str) -> Plane:
     if bool((opacity == top).all()):
         return Plane(plane, bits)
 
-    def laid(grey: NDArray[Any], opaque: NDArray[Any]) -> NDArray[Any]:
-        blended = grey * (opaque.astype(np.float64) / top)
+    def laid(gray: NDArray[Any], opaque: NDArray[Any]) -> NDArray[Any]:
+        blended = gray * (opaque.astype(np.float64) / top)
         return blended if pixels.dtype.kind == "f" else np.rint(blended)
 
     return Plane(by_rows(laid, plane, opacity, dtype=pixels.dtype), bits, ("transparent pixels were laid on black",))
 
 
-def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
+def gray_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
     """The common plane of color channels that agree.
 
     Args:
@@ -470,13 +470,13 @@ def grey_plane(color: NDArray[Any], name: str) -> NDArray[Any]:
     top = 1.0 if color.dtype.kind in "fb" else float(np.iinfo(color.dtype).max)
     wide = np.float64 if color.dtype.kind == "i" else np.uint8 if color.dtype.kind == "b" else color.dtype
     spread = np.subtract(high, low, dtype=wide)
-    share = float(np.count_nonzero(~(spread <= GREY_TOLERANCE * top))) / spread.size
-    if share > GREY_EXCEPTIONS:
+    share = float(np.count_nonzero(~(spread <= GRAY_TOLERANCE * top))) / spread.size
+    if share > GRAY_EXCEPTIONS:
         raise NotARadiographError(
             f"{name}: a color picture",
             got=f"{100 * share:.1f} % of the pixels are colored",
-            allowed="grey, or color channels that agree",
-            hint="if it is a radiograph with colored marks, convert it to grey first",
+            allowed="gray, or color channels that agree",
+            hint="if it is a radiograph with colored marks, convert it to gray first",
         )
     median: NDArray[Any] = np.maximum(lesser, np.minimum(greater, third))
     return median

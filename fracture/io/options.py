@@ -31,7 +31,7 @@ def chosen_frame(name: str, frame: int | None, frames: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Options of :func:`fracture.read`, which see."""
+    """Options of :func:`fracture.read`; see there."""
 
     regions: tuple[str, ...]
     frame: int | None

@@ -27,7 +27,7 @@ PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One decoded grey plane before scaling.
+    """One decoded gray plane before scaling.
 
     Attributes:
         pixels: (height, width), any real dtype, bright = dense, orientation applied.

@@ -182,7 +182,7 @@ def layout_pixels(page: Page, name: str) -> NDArray[Any] | None:
             f"{name}: TIFF samples of a kind that is not read",
             got=f"{samples} samples of {bits} bits, format {sorted(form)}",
             allowed="up to 5 samples: integers, or floating point of 16, 32 or 64 bits",
-            hint="save it as 16-bit grey",
+            hint="save it as 16-bit gray",
         )
     kind = {1: "u", 2: "i", 3: "f", 4: "u"}[form.pop()]
     planes = [_chunks(page, samples if not planar else 1, kind, k) for k in range(samples if planar else 1)]
@@ -274,7 +274,7 @@ def pillow_image(page: Page, name: str) -> Image:
         raise UnsupportedError(
             f"{name}: a kind of TIFF that is not read",
             got=f"compression {page.one(259, 1)}, photometric interpretation {page.one(262, -1)}",
-            hint="save it as 16-bit grey without compression",
+            hint="save it as 16-bit gray without compression",
         ) from None
 
 

@@ -150,7 +150,7 @@ class Card(BaseCard):
             if len(set(fast)) != len(fast) or any(checksums.get(m.file) != m.sha256 for m in self.fast.members):
                 raise ValueError("fast: made for other members than the card's; calibrate the subset again")
             if len(fast) == len(checksums):
-                raise ValueError("fast: names every member, and so is no subset")
+                raise ValueError("fast: names every member and so is not a subset")
         if (check := self.input_check) is not None:
             if checksums.get(check.member) != check.member_sha256:
                 raise ValueError("input_check: made for another member than the card's; make it again")

@@ -73,7 +73,7 @@ def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: fl
         boxes: float64 (n, 4).
         quality: float64 (n,).
         limit: In [0, 1]. Ours: 0.4; 0.3 and less found up to 0.03 less AP at IoU 0.5.
-        most: Boxes kept at the most.
+        most: Most boxes that are kept.
 
     Equal qualities keep the order they come in.
     """

@@ -149,7 +149,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         Args:
             sources: What :meth:`predict` takes, from any iterable; it is consumed as results are asked for.
             region, operating_point, candidates: As for :meth:`predict`, for all films.
-            batch_size: Films looked at together.
+            batch_size: Films per batch.
             workers: Threads that read ahead; 0 reads in the calling thread.
             keep: Keep film and map in each prediction; memory then grows with the results that the caller holds.
             **reading: Further options of :func:`fracture.read`.

@@ -41,7 +41,7 @@ def fast_card(card: Card, members: Sequence[str]) -> Card:
             "the fast subset names members of the card, each once", got=", ".join(members) or "none", allowed=known
         )
     if len(stems) == len(known):
-        raise ConfigurationError("the fast subset names every member, and so is no subset", got=", ".join(members))
+        raise ConfigurationError("the fast subset names every member and so is not a subset", got=", ".join(members))
     kept = tuple(member for stem, member in known.items() if stem in stems)
     check = card.input_check
     if check is not None and check.member not in {member.file for member in kept}:

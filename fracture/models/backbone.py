@@ -75,7 +75,7 @@ class Backbone(nn.Module):
                 four stages, 489 MB with all; the peaks of the step were 1232, 1089 and 792 MB.
 
         Raises:
-            ModelError: A name that is no stage.
+            ModelError: A name that is not a stage.
         """
         if isinstance(stages, bool):
             stages = self.stage_names if stages else ()

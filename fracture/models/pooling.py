@@ -1,7 +1,7 @@
 """Masked pooling: features on a grid, and how valid each cell is, to one vector per film.
 
-A film is padded to the network's size; padding is no image and must not vote. All three ways of pooling take,
-beside the features, the share of valid pixels in each cell. A film with no valid pixel at all gives a finite
+A film is padded to the network's size; padding is not part of the image and must not count. All three ways of pooling
+take, beside the features, the share of valid pixels in each cell. A film with no valid pixel at all gives a finite
 vector, but upstream such a film is an error.
 """
 

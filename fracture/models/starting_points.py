@@ -131,7 +131,7 @@ def initialize(
         ModelError: A random start for ``norm="frozen"``, an unknown ``stem``, or a backbone without
             pretrained weights.
         WeightsNotFoundError: No such file, or the hub cannot be reached.
-        WeightsIntegrityError: The file is no safetensors file, matches nothing, or holds tensors of other
+        WeightsIntegrityError: The file is not a safetensors file, matches nothing, or holds tensors of other
             shapes.
     """
     if stem not in _STEMS:
@@ -184,7 +184,7 @@ def pretrained_tensors(
     Raises:
         ModelError: timm has no such weights, or of another geometry.
         WeightsNotFoundError: They are not in the cache and could not be fetched.
-        WeightsIntegrityError: What was fetched is no safetensors file.
+        WeightsIntegrityError: What was fetched is not a safetensors file.
     """
     import timm
     from huggingface_hub import hf_hub_download
@@ -238,7 +238,7 @@ def check_start(norm: str, init: object, *, frozen_stages: int = 0) -> None:
             )
         if frozen_stages:
             raise ModelError(
-                f"a random start with optimizer.freeze_stages = {frozen_stages} would keep random numbers for good",
+                f"a random start with optimizer.freeze_stages = {frozen_stages} would keep those stages random forever",
                 hint="load weights (--init), or --set optimizer.freeze_stages=0",
             )
     elif isinstance(init, str | Path) and init != "pretrained" and not Path(init).is_file():
@@ -419,7 +419,7 @@ def _adapt_stem(
         return (
             torch.cat(kernels, dim=1),
             None,
-            f"first convolution: one grey channel shared by {planes} plane(s)",
+            f"first convolution: one gray channel shared by {planes} plane(s)",
         )
     raise WeightsIntegrityError(
         "the first convolution has a number of channels that cannot be adapted",

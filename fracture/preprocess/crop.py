@@ -33,7 +33,7 @@ _SMALLEST_CONTENT = 0.002  # a film with less content than this part of its area
 _CLEAR = 0.08  # clearly brighter than the dark: by this part of the film's contrast ...
 _CLEAR_AT_MOST = 0.04  # ... but never more than this (10 of 255 gray levels)
 _DARK_RANGE = 0.06  # how uneven a dark background may be (15 of 255 gray levels)
-_BRIGHTEST_PADDING = 0.3  # a background brighter than this is no dark padding
+_BRIGHTEST_PADDING = 0.3  # a background brighter than this is not dark padding
 _RIM = 0.04  # how far (of the longer side) a faint rim may reach from what is clear
 _FAINTEST = 0.012  # brightness above the dark level that counts as content, at the least (3 of 255 gray levels)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retrain"]
 
-EXIT_INTERRUPTED = 143  # as `fracture train`: saved and left; the same command goes on
+EXIT_INTERRUPTED = 143  # as `fracture train`: saved and left; the same command resumes
 
 
 def retrain(
@@ -76,7 +76,7 @@ def retrain(
         say=lambda line: typer.echo(f"fracture: {line}", err=True),
     )
     if not result.finished:
-        typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
+        typer.echo("stopped as asked; everything is saved, and the same command resumes", err=True)
         sys.exit(EXIT_INTERRUPTED)
     typer.echo(str(result.weights))
     typer.echo(str(result.page))

@@ -79,7 +79,7 @@ class Journal:
     """The two files of a run: results, and the record beside them. Made by :func:`journaled`.
 
     Attributes:
-        before: Results of the run that is gone on with, by source; empty for a new run.
+        before: Results of the run that is resumed, by source; empty for a new run.
     """
 
     def __init__(self, results: IO[bytes], record: IO[bytes], before: dict[str, Entry]) -> None:
@@ -88,14 +88,14 @@ class Journal:
         self.before = before
 
     def begin(self, lines: list[dict[str, Any]]) -> None:
-        """Let the results begin with these lines of before, and hold nothing after them."""
+        """Start the results file with these earlier lines, and drop what follows them."""
         with writing():
             self._results.seek(0)
             _write(self._results, b"".join(encode(line) for line in lines))  # mostly the bytes that are there already
             self._results.truncate()
 
     def add(self, entry: Entry) -> None:
-        """Write one result; one of before stands in the record already."""
+        """Write one result; a resumed one is already in the record."""
         with writing():
             if self.before.get(entry.line["source"]) is not entry:
                 _write(self._record, encode({"sha256": entry.sha256, "line": entry.line}))
@@ -104,13 +104,13 @@ class Journal:
             self.sync()
 
     def end(self, summary: Mapping[str, Any]) -> None:
-        """Write what came of the run."""
+        """Write the summary of the run."""
         with writing():
             _write(self._record, encode({"summary": summary}))
         self.sync()
 
     def sync(self) -> None:
-        """Have the disk write what was written."""
+        """Flush what was written to the disk."""
         with writing():
             for stream in (self._record, self._results):
                 os.fsync(stream.fileno())
@@ -124,7 +124,7 @@ def journaled(path: Path, request: Mapping[str, Any], *, resume: bool, overwrite
     Args:
         path: The results, ``OUT.jsonl``.
         request: What decides the results: weights, options.
-        resume: Go on with the run that wrote ``path``; a new one where there is none.
+        resume: Continue the run that wrote ``path``; where there is none, start a new one.
         overwrite: Drop what is there.
 
     Raises:
@@ -140,7 +140,7 @@ def journaled(path: Path, request: Mapping[str, Any], *, resume: bool, overwrite
             raise ConfigurationError(
                 "there are results of an earlier run",
                 got=path,
-                hint="--resume goes on with that run, --overwrite replaces its results",
+                hint="--resume continues that run, --overwrite replaces its results",
             )
         before, keep = _read(record, path, request, there) if resume else ({}, 0)
         with contextlib.ExitStack() as stack:

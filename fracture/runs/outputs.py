@@ -142,9 +142,9 @@ def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str,
         ConfigurationError: As ``check_output``; a folder for a file, or options that exclude each other.
     """
     if outputs.resume and outputs.regular is None:
-        raise ConfigurationError("--resume goes on with a file of results", hint="give --json OUT.jsonl, a plain file")
+        raise ConfigurationError("--resume continues a file of results", hint="give --json OUT.jsonl, a plain file")
     if outputs.resume and outputs.overwrite:
-        raise ConfigurationError("--resume keeps the results of before, --overwrite drops them", hint="give one")
+        raise ConfigurationError("--resume keeps the earlier results, --overwrite drops them", hint="give one")
     inputs = Protected.of(films)
     if outputs.json_file is not None:
         if outputs.json_file.is_dir():

@@ -15,7 +15,7 @@ from fracture.errors import ConfigurationError
 
 __all__ = ["changes_of", "stopped", "train"]
 
-EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command goes on
+EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command resumes
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train the networks of a recipe. Exit code 0: done; 143: asked to stop, saved, the same command goes on."""
+    """Train the networks of a recipe. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
     from fracture.training import Recipe, load_recipe
     from fracture.training import train as run
 
@@ -71,7 +71,7 @@ def changes_of(
 
 def stopped() -> NoReturn:
     """Say that a signal ended the training, and leave."""
-    typer.echo("stopped as asked; everything is saved, and the same command goes on", err=True)
+    typer.echo("stopped as asked; everything is saved, and the same command resumes", err=True)
     sys.exit(EXIT_INTERRUPTED)
 
 
@@ -109,5 +109,5 @@ def _put(changes: dict[str, dict[str, Any]], text: str) -> None:
         for key in keys[:-1]:
             table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigurationError("--set goes below a setting that is no section", got=text)
+            raise ConfigurationError("--set names a key below a setting that is not a section", got=text)
         table[keys[-1]] = parsed

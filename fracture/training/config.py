@@ -86,7 +86,7 @@ class DataConfig(CacheConfig):
         default="uint16", description="uint16 keeps 1/65535 (a tenth of float16's worst error); uint8 halves the disk"
     )
     on_unreadable: Literal["stop", "skip"] = Field(
-        default="stop", description="a film that cannot be read is a fault of the set until somebody says otherwise"
+        default="stop", description="an unreadable film is a fault of the set unless you say otherwise"
     )
 
 

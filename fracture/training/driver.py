@@ -249,7 +249,9 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} cannot be read", got=error, hint="give another run folder") from error
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} is no record of a run", got=type(content).__name__, allowed="a JSON object")
+        raise ConfigurationError(
+            f"{path} is not the record of a run", got=type(content).__name__, allowed="a JSON object"
+        )
     return content
 
 

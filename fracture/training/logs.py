@@ -1,4 +1,4 @@
-"""What any training writes for people: progress, a CSV row and curves per epoch, TensorBoard."""
+"""What any training writes for people: progress, a CSV row and curves per epoch, TensorBoard events."""
 
 from __future__ import annotations
 

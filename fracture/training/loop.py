@@ -269,7 +269,7 @@ class Loop:
                 self.ema.swap(self.model)
 
     def save(self, *, wait: bool = True) -> None:
-        """Write the checkpoint that the run goes on from; with ``wait``, until all processes are here.
+        """Write the checkpoint that the run is resumed from; with ``wait``, until all processes are here.
 
         Raises:
             OutputError: It cannot be written; the one before is whole.
@@ -321,7 +321,7 @@ class Loop:
             raise WeightsIntegrityError(f"{path}: the checkpoint does not say which run it is of")
         if threads != torch.get_num_threads() and self.world.leads:
             _LOG.warning(
-                "%s was written with %d threads and goes on with %d: the weights will not be the same to the last bit",
+                "%s was written with %d threads and is resumed with %d: the weights will differ in their last bits",
                 path,
                 threads,
                 torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""What a run leaves to be understood by: pure functions of the run and of this machine's versions."""
+"""The record of a run: pure functions of the run and of this machine's versions."""
 
 from __future__ import annotations
 

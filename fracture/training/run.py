@@ -41,7 +41,7 @@ class TrainingRun:
     Attributes:
         folder: The run folder.
         members: The networks that are finished.
-        finished: False where a signal ended the run early; the same call goes on from there.
+        finished: False where a signal ended the run early; the same call resumes it.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ def train(
     device: str = "auto",
     progress: bool = True,
 ) -> TrainingRun:
-    """Train the networks of a recipe, one after the other; a call on a folder with an unfinished run goes on with it.
+    """Train the networks of a recipe, one after the other; an unfinished run in the folder is resumed.
 
     The folder then holds, per member, ``<name>.safetensors`` and ``<name>.json`` (the network, its preprocessing, the
     training facts) and a folder ``<name>`` with the configuration, the manifest, the split, the checkpoint, the log and

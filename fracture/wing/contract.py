@@ -155,7 +155,7 @@ def registered() -> tuple[tuple[Wing[Any], ...], tuple[Broken, ...]]:
     for entry in [*ours, *others]:
         try:
             wings.append(_opened(entry, wings))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - another package's; whatever it is, we go on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - another package's; whatever it raises, we continue
             reason = str(error) if isinstance(error, FractureError) else f"{type(error).__name__}: {error}"
             broken.append(Broken(entry.name, entry.value, reason))
     return tuple(wings), tuple(broken)

@@ -178,10 +178,10 @@ class ReaderBase(ABC, Generic[S, P, E]):
         return self._many(sources, last, batch_size=batch_size, workers=workers, **reading)
 
     def _one(self, source: Any, conclude: Callable[[E], R], **reading: Any) -> R:
-        """One film all the way.
+        """Take one film through all steps.
 
         Raises:
-            FractureError: Whatever is wrong with it.
+            FractureError: Anything that is wrong with the film.
         """
         start = time.perf_counter()
         with unforeseen(source_name(source)):
@@ -197,7 +197,7 @@ class ReaderBase(ABC, Generic[S, P, E]):
         workers: int,
         **reading: Any,
     ) -> Iterator[R | Failure]:
-        """Many films, lazily, in order, in constant memory; the request is checked at the call.
+        """Take many films through all steps, lazily, in order, in constant memory; the request is checked at the call.
 
         Args:
             sources: Any iterable of what :meth:`take` takes.
@@ -239,7 +239,7 @@ class ReaderBase(ABC, Generic[S, P, E]):
         def source_by_source() -> Iterator[Any]:
             try:
                 yield from sources
-            except Exception as error:  # noqa: BLE001 - the caller's own; it is raised below
+            except Exception as error:  # noqa: BLE001 - the caller's own; raised again below
                 raised.append(error)
 
         prepare = functools.partial(_tried, self._taken, **reading)

@@ -87,7 +87,7 @@ def _warning(text: str) -> tuple[str, ...]:
 
 
 def blank_contrast(pixels: NDArray[np.float32]) -> float:
-    """Range of grey (1st to 99th percentile) of a cropped film, small and without its smooth slope.
+    """Range of gray (1st to 99th percentile) of a cropped film, shrunk and without its smooth slope.
 
     The slope is the best polynomial of second order: an exposure without an object is uneven by the heel effect and
     by the distance to the tube, and that is no anatomy.

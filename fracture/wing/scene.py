@@ -33,11 +33,11 @@ __all__ = [
     "suspicion",
 ]
 
-NOTE = "Research use, no medical device."
+NOTE = "Research use only; not a medical device."
 
 Look: TypeAlias = Literal["sure", "doubt", "weak", "calm"]
 """``sure``: a solid frame in the color of alarm; ``doubt``: the same, dotted (Guermazi et al. 2022); ``weak``: thin and
-dotted; ``calm``: a solid frame around something that is no finding. Form tells them apart as well as color."""
+dotted; ``calm``: a solid frame around something that is not a finding. Form tells them apart as well as color."""
 
 
 @dataclass(frozen=True, slots=True)

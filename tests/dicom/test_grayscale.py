@@ -206,20 +206,20 @@ def rgb(red: np.ndarray, green: np.ndarray, blue: np.ndarray, **attributes: Any)
     return dataset(red.astype(np.uint8), PixelData=stack.tobytes(), **values)
 
 
-def test_color_that_is_grey() -> None:
-    grey = gradient(top=255).astype(np.uint8)
-    expected = pixels_of(grey, window="raw")
-    assert np.array_equal(read(rgb(grey, grey, grey), window="raw").pixels, expected)
-    planar = rgb(grey, grey, grey, PlanarConfiguration=1)
-    planar.PixelData = grey.tobytes() * 3
+def test_color_that_is_gray() -> None:
+    gray = gradient(top=255).astype(np.uint8)
+    expected = pixels_of(gray, window="raw")
+    assert np.array_equal(read(rgb(gray, gray, gray), window="raw").pixels, expected)
+    planar = rgb(gray, gray, gray, PlanarConfiguration=1)
+    planar.PixelData = gray.tobytes() * 3
     assert np.array_equal(read(planar, window="raw").pixels, expected)
-    neutral = np.full_like(grey, 128)
-    ybr = rgb(grey, neutral, neutral, PhotometricInterpretation="YBR_FULL")
+    neutral = np.full_like(gray, 128)
+    ybr = rgb(gray, neutral, neutral, PhotometricInterpretation="YBR_FULL")
     assert np.allclose(read(ybr, window="raw").pixels, expected, atol=1 / 255)
     with pytest.raises(NotARadiographError, match="color"):
-        read(rgb(grey, 255 - grey, grey))
+        read(rgb(gray, 255 - gray, gray))
     with pytest.raises(NotARadiographError, match="color"):
-        read(rgb(grey, grey, grey, PhotometricInterpretation="YBR_FULL"))
+        read(rgb(gray, gray, gray, PhotometricInterpretation="YBR_FULL"))
 
 
 def test_palette() -> None:

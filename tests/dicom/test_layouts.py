@@ -105,12 +105,12 @@ def test_8_bit_pixels_in_big_endian_words(vr: str) -> None:
 
 def test_jfif_goes_before_a_header_that_says_rgb() -> None:
     """Faults 03: JFIF knows YCbCr alone; pydicom reads it so, DCMTK goes by the header."""
-    grey = gradient(64, 64, top=255).astype(np.uint8)
-    color = np.dstack([grey] * 3)
+    gray = gradient(64, 64, top=255).astype(np.uint8)
+    color = np.dstack([gray] * 3)
     made = compressed(
-        baseline(color), grey, JPEG, SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="RGB"
+        baseline(color), gray, JPEG, SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="RGB"
     )
-    assert np.abs(read(file_bytes(made), window="raw").pixels * 255 - grey).max() < 4
+    assert np.abs(read(file_bytes(made), window="raw").pixels * 255 - gray).max() < 4
 
 
 @pytest.mark.parametrize(("vr", "value"), [("SS", -2000), ("US", 63536), ("US", 2096)])
@@ -182,12 +182,12 @@ def test_a_missing_end_marker_is_forgiven_and_missing_pixels_are_not() -> None:
     for cut in (6, 60):
         with pytest.raises(UnreadableFileError, match="truncated"):
             decode_pixels(file_bytes(compressed(full[:-cut], values, LOSSLESS)))
-    grey = gradient(64, 64, top=255).astype(np.uint8)
-    whole = baseline(grey)
-    expected = decode_pixels(file_bytes(compressed(whole, grey, JPEG)))
-    assert np.array_equal(decode_pixels(file_bytes(compressed(whole[:-2], grey, JPEG))), expected)
+    gray = gradient(64, 64, top=255).astype(np.uint8)
+    whole = baseline(gray)
+    expected = decode_pixels(file_bytes(compressed(whole, gray, JPEG)))
+    assert np.array_equal(decode_pixels(file_bytes(compressed(whole[:-2], gray, JPEG))), expected)
     with pytest.raises(UnreadableFileError, match="truncated"):
-        decode_pixels(file_bytes(compressed(whole[:-40], grey, JPEG)))
+        decode_pixels(file_bytes(compressed(whole[:-40], gray, JPEG)))
 
 
 def test_jpeg_ls_without_its_end_ends_nevertheless() -> None:
@@ -222,27 +222,27 @@ def test_a_missing_delimiter_of_another_sequence() -> None:
 
 def test_native_ybr_full_422() -> None:
     """Faults 27: two luminances, then the colors that both pixels share."""
-    grey = gradient(16, 32, top=255).astype(np.uint8)
+    gray = gradient(16, 32, top=255).astype(np.uint8)
     raw = np.full((16, 16, 4), 128, np.uint8)
-    raw[..., :2] = grey.reshape(16, 16, 2)
-    made = dataset(grey, SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="YBR_FULL_422")
+    raw[..., :2] = gray.reshape(16, 16, 2)
+    made = dataset(gray, SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="YBR_FULL_422")
     made.PixelData = raw.tobytes()
     found = decode_pixels(file_bytes(made))
     assert found.shape == (16, 32, 3)
-    assert np.array_equal(found[..., 0], grey)
-    assert np.abs(read(file_bytes(made), window="raw").pixels * 255 - grey).max() < 1
+    assert np.array_equal(found[..., 0], gray)
+    assert np.abs(read(file_bytes(made), window="raw").pixels * 255 - gray).max() < 1
     made.PixelData = raw.tobytes()[:-4]
     with pytest.raises(UnreadableFileError, match="truncated"):
         read(file_bytes(made))
 
 
 def test_lossless_jpeg_in_color() -> None:
-    grey = gradient(16, 32, top=255).astype(np.uint8)
-    color = np.dstack([grey, grey, np.minimum(grey, 254)])
+    gray = gradient(16, 32, top=255).astype(np.uint8)
+    color = np.dstack([gray, gray, np.minimum(gray, 254)])
     options = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "RGB"}
-    made = compressed(lossless_jpeg(color, 8), grey, LOSSLESS, **options)
+    made = compressed(lossless_jpeg(color, 8), gray, LOSSLESS, **options)
     assert np.array_equal(decode_pixels(file_bytes(made)), color)
-    assert np.array_equal(np.rint(read(file_bytes(made), window="raw").pixels * 255), grey)
+    assert np.array_equal(np.rint(read(file_bytes(made), window="raw").pixels * 255), gray)
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, J2K, RLE])

@@ -250,7 +250,7 @@ def test_frames() -> None:
         ({"PixelRepresentation": None}, "PixelRepresentation"),
         ({"SamplesPerPixel": 2}, "SamplesPerPixel"),
         ({"PhotometricInterpretation": None}, "PhotometricInterpretation is missing"),
-        ({"PhotometricInterpretation": "GREYISH"}, "PhotometricInterpretation is unknown"),
+        ({"PhotometricInterpretation": "GRAYISH"}, "PhotometricInterpretation is unknown"),
         ({"NumberOfFrames": 0}, "NumberOfFrames"),
     ],
 )

@@ -262,7 +262,7 @@ def test_the_command_line(hip_weights: Path, toy_set: Path, tmp_path: Path) -> N
     assert (overlays / "0.png.png").is_file()
     assert "2 films, " in done.stderr.splitlines()[-1]
     again = run.invoke(app, ["predict", film, "missing.png", *options, "--resume"])
-    assert "going on: 1 of 2 films are done" in again.stderr
+    assert "resuming: 1 of 2 films are done" in again.stderr
     assert [json.loads(line)["source"] for line in out.read_text().splitlines()] == [film, "missing.png"]
     assert json.loads(out.read_text().splitlines()[0]) == lines[0]
     asked = run.invoke(app, ["predict", film, "--heatmap", "--weights", str(hip_weights)])

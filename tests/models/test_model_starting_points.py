@@ -21,7 +21,7 @@ SPEC = ModelSpec(backbone="resnet18", stages=3, output_stride=16)
 
 
 def rgb(p: Tensor) -> Tensor:
-    """Grey in [0, 1] as ImageNet networks take it."""
+    """Gray in [0, 1] as ImageNet networks take it."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (p - mean) / std
 
@@ -36,7 +36,7 @@ def timm_state(name: str = "resnet18", seed: int = 0) -> tuple[Any, dict[str, Te
     return net.eval(), net.state_dict()
 
 
-def grey(height: int = 96, width: int = 64) -> Tensor:
+def gray(height: int = 96, width: int = 64) -> Tensor:
     return torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(2))
 
 
@@ -45,7 +45,7 @@ def test_an_rgb_network_is_folded_exactly_into_planes_and_mask(inputs: tuple[str
     net, state = timm_state()
     model = build_model(SPEC.replace(inputs=inputs, stages=4, output_stride=32, stem_rgb=True)).eval()
     report = initialize(model, state)
-    p = grey()
+    p = gray()
     mask = torch.ones_like(p)
     with torch.no_grad():
         got = model.features((2 * p - 1).expand(-1, len(inputs), -1, -1), mask).deep
@@ -60,7 +60,7 @@ def test_padding_is_what_the_rgb_network_saw_outside_its_image() -> None:
     net, state = timm_state()
     model = build_model(SPEC.replace(stem_rgb=True)).eval()
     initialize(model, state)
-    p = grey()
+    p = gray()
     mask = torch.ones_like(p)
     mask[..., 40:] = 0
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_without_the_mask_plane_folding_is_exact_away_from_borders() -> None:
     model = build_model(SPEC).eval()
     report = initialize(model, state)
     assert any("running mean took the constant" in note for note in report.adapted)
-    p = grey()
+    p = gray()
     stem = model.backbone
     with torch.no_grad():
         got = stem.get_submodule("bn1")(stem.get_submodule("conv1")(2 * p - 1))
@@ -126,7 +126,7 @@ def test_our_own_weights_start_a_model_with_heads_and_planes_as_they_are() -> No
     assert set(report.missing) == {"heads.region.weight", "heads.region.bias"} <= set(report.unexpected)
 
 
-def test_a_grey_stem_is_shared_between_planes() -> None:
+def test_a_gray_stem_is_shared_between_planes() -> None:
     _, state = timm_state()
     state["conv1.weight"] = state["conv1.weight"].sum(dim=1, keepdim=True)
     one, two = build_model(SPEC), build_model(SPEC.replace(inputs=("raw", "lcn"), stem_rgb=True))
@@ -149,7 +149,7 @@ def test_torchvision_s_old_densenet_names_load() -> None:
     assert any(".norm.1.weight" in key for key in old)
     model = build_model(ModelSpec(backbone="densenet121", output_stride=32, stem_rgb=True)).eval()
     assert initialize(model, old).backbone_fraction == 1.0
-    p = grey()
+    p = gray()
     with torch.no_grad():
         got = model.features(2 * p - 1, torch.ones_like(p)).deep
         torch.testing.assert_close(got, net.forward_features(rgb(p)), rtol=1e-3, atol=1e-4)
@@ -200,7 +200,7 @@ def test_a_trunk_is_filled_whole_or_not_at_all() -> None:
 def test_what_can_be_said_before_a_film_is_read(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"--set model\.norm=group --set optimizer\.freeze_stages=0"):
         check_start("frozen", "random", frozen_stages=2)
-    with pytest.raises(ModelError, match="random numbers for good"):
+    with pytest.raises(ModelError, match="random forever"):
         check_start("batch", "random", frozen_stages=2)
     with pytest.raises(WeightsNotFoundError, match="no such weight file"):
         check_start("batch", str(tmp_path / "none.safetensors"))
@@ -222,7 +222,7 @@ def test_pretrained_goes_through_the_hub_and_reads_safetensors(tmp_path: Path, m
     report = initialize(model, "pretrained")
     assert asked == [("timm/resnet18.tv_in1k", "model.safetensors")]
     assert report.source == "resnet18.tv_in1k"
-    p = grey()
+    p = gray()
     with torch.no_grad():
         got = model.features(2 * p - 1, torch.ones_like(p)).deep
     torch.testing.assert_close(got, net.forward_features(rgb(p)).detach(), rtol=1e-4, atol=1e-4)
@@ -266,7 +266,7 @@ def test_the_real_starting_points(file: str, loader: str, changes: dict[str, Any
     module = importlib.util.module_from_spec(location)
     location.loader.exec_module(module)
     net = getattr(module, loader)().eval()
-    p = grey(128, 96)
+    p = gray(128, 96)
     for output_stride in (16, 8):
         model = build_model(SPEC.replace(**changes, stem_rgb=True, output_stride=output_stride)).eval()
         report = initialize(model, shared_pretrained / f"{file}.safetensors")

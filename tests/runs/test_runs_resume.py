@@ -89,7 +89,7 @@ def test_ctrl_c_leaves_all_that_was_computed(films: Path, tmp_path: Path, capsys
     with pytest.raises(KeyboardInterrupt):
         finish(films, out, Looker(stop_after=4))
     assert len(out.read_bytes().splitlines()) == 4
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume continues" in capsys.readouterr().err
     assert names(finish(films, out, resume=True)) == ["2.png", "4.png", "5.png"]
 
 
@@ -112,7 +112,7 @@ def test_results_of_before_are_refused_or_replaced(
     capsys.readouterr()
     finish(films, out, resume=True)
     told = capsys.readouterr().err
-    assert "going on: 5 of 6 films are done, 1 are done again" in told
+    assert "resuming: 5 of 6 films are done, 1 are done again" in told
     assert "6 films, " in told.splitlines()[-1]
 
 

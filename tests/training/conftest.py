@@ -22,7 +22,7 @@ FILMS = 40
 
 
 def draw_film(path: Path, number: int) -> Film:
-    """A grey rod on a dark plate; in every second film it is broken, and a box is around the gap."""
+    """A gray rod on a dark plate; in every second film it is broken, and a box is around the gap."""
     rng = np.random.default_rng(number)
     height, width = ((96, 64), (64, 96))[number % 4 // 2]
     image = rng.normal(40, 4, (height, width))

@@ -153,7 +153,7 @@ def _check_native(pixel_data: memoryview, form: Layout, name: str) -> None:
             f"{name}: uncompressed YBR_FULL_422 of this layout is not read",
             got=f"{form.columns} columns, {form.allocated} bits",
             allowed="an even number of columns, 8 bits",
-            hint="export it as grey",
+            hint="export it as gray",
         )
     expected = form.frame_bytes * form.frames
     if len(pixel_data) < expected:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fracture.errors import NotARadiographError, UnsupportedError
 from fracture.io.dicom.header import EXPLICIT_BE, floats, integers, items, text
-from fracture.io.images import grey_plane
+from fracture.io.images import gray_plane
 from fracture.io.scaling import by_rows, percentile_limits
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-__all__ = ["grey_from_color", "render"]
+__all__ = ["gray_from_color", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Table:
 def render(
     stored: NDArray[Any], dataset: Attributes, form: Layout, name: str, window: str | int
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Display values of one grey frame.
+    """Display values of one gray frame.
 
     The steps: modality LUT or rescale; then, with ``window="auto"``, the first valid VOI LUT, else the first valid
     window (``VOILUTFunction`` LINEAR, LINEAR_EXACT or SIGMOID), else the 0.5 % to 99.5 % percentile window over
@@ -263,10 +263,10 @@ def _window(center: float, width: float, function: str, span: tuple[float, float
     return lambda values: (values - (center - 0.5)) / (width - 1) + 0.5
 
 
-def grey_from_color(
+def gray_from_color(
     stored: NDArray[Any], photometric: str, dataset: Attributes, form: Layout, name: str
 ) -> NDArray[Any]:
-    """The one grey plane of a color frame whose channels agree.
+    """The one gray plane of a color frame whose channels agree.
 
     Args:
         stored: (rows, columns, 3), or (rows, columns) of palette indices.
@@ -283,7 +283,7 @@ def grey_from_color(
         UnsupportedError: A palette that is not read.
     """
     if photometric == "PALETTE COLOR":
-        return grey_plane(_palette(stored, dataset, form, name), name)
+        return gray_plane(_palette(stored, dataset, form, name), name)
     full = float((1 << form.stored) - 1)
     color = stored.astype(np.float32) / np.float32(full)
     if photometric.startswith("YBR"):
@@ -291,8 +291,8 @@ def grey_from_color(
         color = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=2)
     if form.signed:
         raise NotARadiographError(f"{name}: a color picture with signed samples")
-    grey = grey_plane(color, name)
-    rounded: NDArray[Any] = np.rint(np.clip(grey, 0, 1) * full).astype(stored.dtype)
+    gray = gray_plane(color, name)
+    rounded: NDArray[Any] = np.rint(np.clip(gray, 0, 1) * full).astype(stored.dtype)
     return rounded
 
 

@@ -303,10 +303,10 @@ def layout(dataset: Attributes, name: str, transfer_syntax: str, *, truncated: b
         )
     if representation not in (0, 1):
         raise UnreadableFileError(f"{name}: PixelRepresentation is invalid", got=representation, allowed=(0, 1))
-    grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
-    if samples != (1 if grey else 3):
+    gray = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if samples != (1 if gray else 3):
         raise UnreadableFileError(
-            f"{name}: SamplesPerPixel contradicts {photometric}", got=samples, allowed=1 if grey else 3
+            f"{name}: SamplesPerPixel contradicts {photometric}", got=samples, allowed=1 if gray else 3
         )
     if frames < 1:
         raise UnreadableFileError(f"{name}: NumberOfFrames is invalid", got=frames, allowed="1 or more")

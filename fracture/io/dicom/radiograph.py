@@ -11,7 +11,7 @@ import numpy as np
 
 from fracture.errors import FractureError, NotARadiographError, UnreadableFileError
 from fracture.io.dicom.decode import checked_pixels, decode_frame, recognized
-from fracture.io.dicom.grayscale import grey_from_color, render
+from fracture.io.dicom.grayscale import gray_from_color, render
 from fracture.io.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
 from fracture.io.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.io.images import check_size
@@ -146,7 +146,7 @@ def _radiograph(
     checked_pixels(dataset, form, name)
     stored, photometric = decode_frame(dataset, form, name, chosen_frame(name, options.frame, form.frames))
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        stored = grey_from_color(stored, photometric, dataset, form, name)
+        stored = gray_from_color(stored, photometric, dataset, form, name)
         form = replace(form, samples=1, signed=False, photometric="MONOCHROME2")
         if photometric == "PALETTE COLOR":
             form = replace(form, allocated=8, stored=8, high_bit=7)
@@ -209,12 +209,12 @@ def _check_modality(dataset: Attributes, name: str, allow: Collection[str], note
             f"{name}: {_MODALITIES[kind]}, not a plain radiograph",
             got=f"modality {kind}",
             allowed=[word for word in ACCEPTED if word],
-            hint=f"allow=({kind!r},) reads it nevertheless",
+            hint=f"allow=({kind!r},) reads it anyway",
         )
     raise NotARadiographError(
         f"{name}: a DICOM modality that is not a plain radiograph's",
         allowed=[word for word in ACCEPTED if word],
-        hint="allow=('*',) reads it nevertheless",
+        hint="allow=('*',) reads it anyway",
     )
 
 
