@@ -21,6 +21,7 @@ from fracture.calibration.cases import examine_films
 from fracture.calibration.folds import read_fold
 from fracture.calibration.sweep import Sweep
 from fracture.cli import app
+from fracture.data.coco_writer import write_coco
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds, split_parts
 from fracture.errors import DataError
@@ -29,7 +30,6 @@ from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import find_threshold
-from fracture.retraining.reference import write_reference
 from fracture.wing.verification import verify_weights
 from tests.test_detector import film
 from tests.weights import write_weights
@@ -172,7 +172,7 @@ def test_a_film_that_fails_ends_no_calibration(weights: Path, annotated: Annotat
     lines = [json.loads(line) for line in (tmp_path / "oof" / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 60
     assert [line["source"] for line in lines if line.get("error")] == ["03.png", "07.png"]
-    write_reference(broken, tmp_path / "reference.json")
+    write_coco(broken, tmp_path / "reference.json")
     reference = read_reference(tmp_path / "reference.json")
     told = read_predictions(tmp_path / "oof" / "predictions.jsonl", reference=reference)
     assert [name for name, _ in told.failures] == ["03.png", "07.png"]

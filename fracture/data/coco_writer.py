@@ -8,12 +8,12 @@ from typing import Any
 from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
 
-__all__ = ["write_reference"]
+__all__ = ["write_coco"]
 
 _PASSED_ON = ("age", "sex", "patient", "study")  # of Film.extra, where they are plain values
 
 
-def write_reference(annotated: AnnotatedSet, path: Path) -> None:
+def write_coco(annotated: AnnotatedSet, path: Path) -> None:
     """Write the films' annotations as COCO; names are relative to the set's root."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -269,6 +269,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
                 *examined.warnings,
                 *self._distance_warning(output),
             ),
+            input_distance=output.input_distance,
             radiograph=radiograph,
         )
 

@@ -71,6 +71,8 @@ class Prediction(ResultBase):
         spacing: Millimeters per source pixel, (row, column), or ``None`` where unknown.
         seconds: Wall time from file to prediction.
         warnings: Findings that a user should see.
+        input_distance: How far the film's features lie from the training films', about 1 for a typical film; ``None``
+            where the weights have no input check.
         radiograph: The film itself, kept by ``predict``, dropped by ``predict_many`` unless asked to keep it.
 
     Raises:
@@ -108,6 +110,7 @@ class Prediction(ResultBase):
     spacing: tuple[float, float] | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    input_distance: float | None = None
     radiograph: Radiograph | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -154,6 +157,7 @@ class Prediction(ResultBase):
             "model_version": self.model_version,
             "spacing": None if self.spacing is None else [plain_number(value) for value in self.spacing],
             "warnings": list(self.warnings),
+            "input_distance": plain_number(self.input_distance),
         }
         if self.candidates is not None:
             line["candidates"] = [box.to_dict() for box in self.candidates]

@@ -10,13 +10,13 @@ from typing import Any
 from fracture._version import __version__
 from fracture.calibration import CalibrationResult, assemble, calibrate, calibrate_out_of_fold
 from fracture.calibration.fast import calibrate_fast
+from fracture.data.coco_writer import write_coco
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.input_check.fit import make_input_check
 from fracture.limb.card import Card
 from fracture.retraining.job import Job
-from fracture.retraining.reference import write_reference
 from fracture.retraining.stages import checksum
 from fracture.training.config import MemberConfig
 from fracture.training.run import make_split
@@ -80,7 +80,7 @@ def make_weights(job: Job) -> list[Path]:
     if job.input_check:
         _measure_inputs(job, draft)
     judged = job.annotated.subset([p.source for p in result.predictions])  # films that failed are told in the lines
-    write_reference(judged, held_out / "reference.json")
+    write_coco(judged, held_out / "reference.json")
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
     made = sorted(path for path in place.iterdir() if path.is_file())

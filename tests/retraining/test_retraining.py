@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 import fracture
 from fracture.cli import app
+from fracture.data.coco_writer import write_coco
 from fracture.data.readers import read_annotations
 from fracture.errors import ConfigurationError
 from fracture.evaluation.tables import read_reference
 from fracture.input_check.fit import make_input_check
 from fracture.limb.card import Card
 from fracture.retraining import CardTexts, Retrained, retrain
-from fracture.retraining.reference import write_reference
 from fracture.retraining.stages import Stages
 from fracture.simulate import write_dataset
 from fracture.training.stop import StopRequest
@@ -269,7 +269,7 @@ def test_records(tmp_path: Path) -> None:
 
 def test_reference(films: Path, tmp_path: Path) -> None:
     annotated = read_annotations(films)
-    write_reference(annotated, tmp_path / "reference.json")
+    write_coco(annotated, tmp_path / "reference.json")
     read = read_reference(tmp_path / "reference.json", groups="group")
     assert read.names == tuple(film.source for film in annotated)
     assert read.labels.tolist() == [bool(film.fractured) for film in annotated]
