@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 from fracture.errors import EvaluationError
 
-__all__ = ["wilson"]
+__all__ = ["share_of", "wilson"]
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -44,3 +45,10 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     low = 0.0 if successes == 0 else max(0.0, center - half)
     high = 1.0 if successes == n else min(1.0, center + half)
     return low, high
+
+
+def share_of(count: int, n: int) -> dict[str, Any]:
+    """A share with its Wilson interval, as cards keep it: value, count, n, interval; or why there is none."""
+    if n == 0:
+        return {"value": None, "reason": "no such film"}
+    return {"value": count / n, "count": count, "n": n, "interval": list(wilson(count, n))}

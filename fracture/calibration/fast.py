@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture.calibration.cases import box_tables
+from fracture.calibration.metrics import number_of
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.detection import FrocSensitivity
@@ -152,19 +153,12 @@ def _paired(
 def _froc(
     annotated: AnnotatedSet, sides: Sequence[Sequence[Prediction]], groups: Sequence[str], seed: int
 ) -> tuple[Estimate, float | None, float | None]:
-    curves = []
-    for side in sides:
+    def statistic(side: Sequence[Prediction]) -> Callable[[FloatArray], FloatArray]:
         predicted, reference = box_tables(annotated.films, [p.candidates or () for p in side])
-        curves.append(FrocSensitivity(match(predicted, reference, _FOUND)))
+        curve = FrocSensitivity(match(predicted, reference, _FOUND))
+        return lambda weights: np.asarray(curve.at((_FALSE_POSITIVES,), weights)[:, 0])
 
-    def statistic(curve: FrocSensitivity) -> Callable[[FloatArray], FloatArray]:
-        def sensitivity(weights: FloatArray) -> FloatArray:
-            values: FloatArray = curve.at((_FALSE_POSITIVES,), weights)[:, 0]
-            return values
-
-        return sensitivity
-
-    statistics = {"fast": statistic(curves[0]), "whole": statistic(curves[1])}
+    statistics = {"fast": statistic(sides[0]), "whole": statistic(sides[1])}
     resampler = Bootstrap(seed=seed, groups=groups).over(len(annotated))
     drawn = replicates(statistics, resampler)
     fast, whole = (point_of(statistics[name], len(annotated)) for name in ("fast", "whole"))
@@ -174,9 +168,4 @@ def _froc(
 
 
 def _row(difference: Estimate, fast: float | None, whole: float | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"value": difference.value, "whole": whole, "fast": fast, "method": difference.method}
-    if difference.has_interval:
-        row["interval"] = [difference.low, difference.high]
-    if difference.reason is not None:
-        row["reason"] = difference.reason
-    return row
+    return {"whole": whole, "fast": fast, **number_of(difference)}

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from fracture.calibration.cases import Case, box_tables
+from fracture.data.records import Film
 from fracture.evaluation.detection import average_precision_boxes, froc
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import auc, brier, calibration_error
-from fracture.intervals import wilson
+from fracture.intervals import share_of
 from fracture.limb.prediction import Prediction
 
-__all__ = ["measure_all"]
+__all__ = ["cohorts_of", "measure_all", "number_of"]
 
 
 def measure_all(
@@ -34,11 +35,11 @@ def measure_all(
         calibration error and the Brier score of the scores without any calibrator (``before``) and, where members have
         one, of those that decided (``after``); these are probabilities at ``prevalence``, the share of fractured films.
     """
-    cohorts: dict[str, list[int]] = {"all": list(range(len(cases)))}
-    if any(case.film.hardware for case in cases):
-        cohorts["without hardware"] = [i for i, case in enumerate(cases) if not case.film.hardware]
-    for region in sorted({region for case in cases for region in case.film.regions}):
-        cohorts[region] = [i for i, case in enumerate(cases) if region in case.film.regions]
+    films = [case.film for case in cases]
+    cohorts = cohorts_of(films)
+    if any(film.hardware for film in films):
+        bare = [i for i, film in enumerate(films) if not film.hardware]
+        cohorts = {"all": cohorts.pop("all"), "without hardware": bare, **cohorts}
     return {
         "film": {name: _film_level(cases, sensitive, specific, keep, seed) for name, keep in cohorts.items()},
         "boxes": _box_level(cases, sensitive, seed),
@@ -47,6 +48,15 @@ def measure_all(
         "prevalence": _share([bool(case.film.fractured) for case in cases]),
         "calibration": _calibration(cases, sensitive, seed),
         "cross_fitted": True,
+    }
+
+
+def cohorts_of(films: Sequence[Film]) -> dict[str, list[int]]:
+    """Numbers of all films, and of those of each region."""
+    regions = sorted({region for film in films for region in film.regions})
+    return {
+        "all": list(range(len(films))),
+        **{region: [i for i, film in enumerate(films) if region in film.regions] for region in regions},
     }
 
 
@@ -59,7 +69,7 @@ def _film_level(
 ) -> dict[str, Any]:
     labels = [cases[i].film.fractured for i in keep]
     area = auc(labels, [sensitive[i].probability for i in keep], bootstrap=_draws([cases[i] for i in keep], seed))
-    row: dict[str, Any] = {"films": len(keep), "fractured": sum(labels), "auc": _number(area)}
+    row: dict[str, Any] = {"films": len(keep), "fractured": sum(labels), "auc": number_of(area)}
     for name, predictions in (("high_sensitivity", sensitive), ("high_specificity", specific)):
         calls = [predictions[i].fractured for i in keep]
         row[name] = {
@@ -78,8 +88,8 @@ def _calibration(cases: Sequence[Case], predictions: Sequence[Prediction], seed:
 
     def errors(scores: Sequence[float]) -> dict[str, Any]:
         return {
-            "ece": _number(calibration_error(labels, scores, bootstrap=draws)),
-            "brier": _number(brier(labels, scores, bootstrap=draws)),
+            "ece": number_of(calibration_error(labels, scores, bootstrap=draws)),
+            "brier": number_of(brier(labels, scores, bootstrap=draws)),
         }
 
     before = [p.probability if p.raw_probability is None else p.raw_probability for p in predictions]
@@ -97,7 +107,7 @@ def _box_level(cases: Sequence[Case], predictions: Sequence[Prediction], seed: i
         "fractures": int((~reference.crowd).sum()),
         "ap50": half,
         f"ap ({criterion.text()})": loose,
-        f"froc sensitivity at 0.5 false positives per film ({criterion.text()})": _number(curve.at(0.5)),
+        f"froc sensitivity at 0.5 false positives per film ({criterion.text()})": number_of(curve.at(0.5)),
     }
 
 
@@ -107,13 +117,14 @@ def _regions_right(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def _share(hits: Sequence[bool]) -> dict[str, Any]:
-    if not hits:
-        return {"value": None, "reason": "no such film"}
-    low, high = wilson(sum(hits), len(hits))
-    return {"value": sum(hits) / len(hits), "count": sum(hits), "n": len(hits), "interval": [low, high]}
+    return share_of(sum(hits), len(hits))
 
 
-def _number(estimate: Estimate) -> dict[str, Any]:
-    if estimate.value is None:
-        return {"value": None, "reason": estimate.reason}
-    return {"value": estimate.value, "interval": [estimate.low, estimate.high], "method": estimate.method}
+def number_of(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as cards keep it: the value, its interval and method, and what must be said of it."""
+    row: dict[str, Any] = {"value": estimate.value}
+    if estimate.has_interval:
+        row["interval"] = [estimate.low, estimate.high]
+    if estimate.defined:
+        row["method"] = estimate.method
+    return row if estimate.reason is None else {**row, "reason": estimate.reason}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fracture.calibration.cases import Case
+from fracture.calibration.metrics import cohorts_of, number_of
 from fracture.calibration.sweep import Sweep
 from fracture.evaluation.stats.comparison import paired_bootstrap
-from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.limb.boxes import BoxParameters
@@ -69,9 +69,7 @@ def compare(after: Sequence[Case], before: Sequence[Case], *, seed: int = 0) -> 
         By cohort (``"all"`` and each region): films, fractured, ``before``, ``after`` and ``change`` (after minus
         before), or the reason why they are not defined.
     """
-    cohorts: dict[str, list[int]] = {"all": list(range(len(after)))}
-    for region in sorted({region for case in after for region in case.film.regions}):
-        cohorts[region] = [i for i, case in enumerate(after) if region in case.film.regions]
+    cohorts = cohorts_of([case.film for case in after])
     return {name: _cohort(after, before, keep, seed) for name, keep in cohorts.items()}
 
 
@@ -87,11 +85,6 @@ def _cohort(after: Sequence[Case], before: Sequence[Case], keep: Sequence[int], 
         "auc",
         bootstrap=Bootstrap(seed=seed, groups=[after[i].film.group for i in keep]),
     )
-    row |= {"before": _number(found.second), "after": _number(found.first), "change": _number(found.difference)}
+    row |= {"before": number_of(found.second), "after": number_of(found.first), "change": number_of(found.difference)}
     row["told right"] = sum(set(after[i].told) == set(after[i].film.regions) for i in keep) / len(keep)
     return row
-
-
-def _number(estimate: Estimate) -> dict[str, Any]:
-    row = {"value": estimate.value, "interval": [estimate.low, estimate.high], "method": estimate.method}
-    return row if estimate.reason is None else {**row, "reason": estimate.reason}

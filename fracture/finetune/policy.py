@@ -5,10 +5,13 @@ Jones et al. 2020 fine-tune nothing; everything here is ours.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from fracture.errors import ConfigurationError
+from fracture.schema import Record, Share
 from fracture.training.config import MemberConfig
 
 __all__ = ["PHASES", "FineTunePolicy"]
@@ -19,8 +22,12 @@ PHASES = ("heads", "thaw")
 _EPOCH = 100  # presentations that count as an epoch: for the log, the checkpoints and the order of the films
 
 
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+
 @dataclass(frozen=True, slots=True)
-class FineTunePolicy:
+class FineTunePolicy(Record):
     """The policy: heads alone first, then the last stages too, then a step back towards the old weights.
 
     Attributes:
@@ -43,44 +50,20 @@ class FineTunePolicy:
         batch: Films per optimizer step.
     """
 
-    head_films: int = 300
-    thaw_films: int = 1200
-    passes: int = 20
-    thaw_stages: int = 1
-    crop_share: float = 0.5
-    lr: float = 1e-4
-    head_lr: float = 5e-4
-    keep: float = 0.5
-    validation: float = 0.5
-    batch: int = 8
+    head_films: Count = 300
+    thaw_films: Count = 1200
+    passes: Annotated[int, Field(ge=1)] = 20
+    thaw_stages: Count = 1
+    crop_share: Share = 0.5
+    lr: Rate = 1e-4
+    head_lr: Rate = 5e-4
+    keep: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    batch: Annotated[int, Field(ge=1)] = 8
 
-    def __post_init__(self) -> None:
-        for name in ("head_films", "thaw_films", "thaw_stages"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _require(self.head_films + self.thaw_films > 0, "head_films", 0, "above 0 where thaw_films is 0")
-        for name in ("batch", "passes"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("lr", "head_lr"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        _require(0 <= self.crop_share <= 1, "crop_share", self.crop_share, "0 .. 1")
-        _require(0 <= self.keep < 1, "keep", self.keep, "0 up to, not including, 1")
-        _require(0 < self.validation < 1, "validation", self.validation, "between 0 and 1")
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FineTunePolicy:
-        """A policy from settings by name.
-
-        Raises:
-            ConfigurationError: An unknown setting or an illegal value.
-        """
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(data) - set(known)):
-            raise ConfigurationError("unknown fine-tuning settings", got=", ".join(unknown), allowed=known)
-        return cls(**data)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings, JSON-able."""
-        return asdict(self)
+    def _check(self) -> None:
+        if not self.phases():
+            raise ConfigurationError("fine-tuning needs films in one phase", got="head_films = 0 and thaw_films = 0")
 
     def phases(self) -> tuple[str, ...]:
         """The phases that are not left out."""
@@ -128,8 +111,3 @@ class FineTunePolicy:
             old = tables.get(section)
             tables[section] = {**old, **values} if isinstance(old, dict) and isinstance(values, dict) else values
         return base.replace(tables)
-
-
-def _require(condition: bool, name: str, got: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigurationError(f"fine-tuning setting {name}", got=got, allowed=allowed)

@@ -24,7 +24,7 @@ from fracture.atomic import write_atomic
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError, FractureError, unforeseen
-from fracture.intervals import wilson
+from fracture.intervals import share_of
 from fracture.io.reading import read
 from fracture.limb.card import Card, InputCheckCard
 from fracture.limb.ensemble import Ensemble, PreparedFilm
@@ -240,8 +240,7 @@ def _rates(
 
 
 def _share(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    count, n = int(hits.sum()), int(hits.size)
-    return {"value": count / n, "count": count, "n": n, "interval": list(wilson(count, n))}
+    return share_of(int(hits.sum()), int(hits.size))
 
 
 def _write(path: Path, distribution: FeatureDistribution) -> str:

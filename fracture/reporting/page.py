@@ -6,16 +6,19 @@ no path of the machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fracture.data.splits import Split
 from fracture.errors import ConfigurationError
 from fracture.limb.card import Card
+from fracture.limb.store import Weights
 from fracture.reporting import card_sections, result_sections
-from fracture.reporting.aims import Aim
+from fracture.reporting.aims import Aim, read_aims
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "page_of_files"]
 
 
 def model_card(
@@ -75,6 +78,58 @@ def model_card(
         _foot(command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def page_of_files(
+    weights: Weights,
+    *,
+    report: Path | None = None,
+    extras: Sequence[Path] = (),
+    aims: Path | None = None,
+    misses: Path | None = None,
+    command: str = "",
+) -> str:
+    """:func:`model_card` of weights, of their split and sizes, and of files.
+
+    Args:
+        weights: The opened weights.
+        report: Folder of ``fracture evaluate``, or its ``report.json``.
+        extras: JSON files.
+        aims: TOML or JSON.
+        misses: Markdown.
+        command: As for :func:`model_card`.
+
+    Raises:
+        ConfigurationError: A file that cannot be read, or as for :func:`model_card`.
+    """
+    split = weights.folder / "split.json"
+    return model_card(
+        weights.card,
+        report=None if report is None else _read_json(report / "report.json" if report.is_dir() else report),
+        extras=tuple(_read_json(path) for path in extras),
+        aims=() if aims is None else read_aims(aims),
+        misses="" if misses is None else _read_text(misses),
+        split=Split.read(split) if split.is_file() else None,
+        sizes={path.name: path.stat().st_size for path in sorted(weights.folder.glob("*.safetensors"))},
+        command=command,
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read", got=type(error).__name__) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path} is not JSON", got=error.msg) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} does not hold a JSON object", got=type(content).__name__)
+    return content
 
 
 def _same_weights(card: Card, report: Mapping[str, Any] | None, extras: Sequence[Mapping[str, Any]]) -> None:

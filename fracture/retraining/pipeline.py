@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from fracture._version import __version__
 from fracture.atomic import hold, write_text
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
-from fracture.data.splits import Split
-from fracture.errors import ConfigurationError
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.report import Settings, evaluate
 from fracture.evaluation.tables import join, read_predictions, read_reference
-from fracture.limb.card import CARD_FILE, Card
-from fracture.reporting import model_card, read_aims
+from fracture.limb.card import CARD_FILE
+from fracture.limb.store import open_weights
+from fracture.reporting.aims import read_aims
+from fracture.reporting.page import page_of_files
 from fracture.retraining.job import Job, check_fast, training_inputs, with_starts
 from fracture.retraining.stages import Stage, Stages, checksum
 from fracture.retraining.texts import CardTexts
@@ -205,28 +204,14 @@ def _card_inputs(job: Job, given: Mapping[str, str]) -> dict[str, Any]:
 def _make_page(
     job: Job, aims: str | Path | None, misses: str | Path | None, extras: Sequence[str | Path]
 ) -> list[Path]:
-    weights = job.folder / "weights"
-    split = weights / "split.json"
-    page = model_card(
-        Card.read(weights),
-        report=_json(job.folder / "report" / "report.json"),
-        extras=tuple(_json(Path(path)) for path in extras),
-        aims=() if aims is None else read_aims(aims),
-        misses="" if misses is None else Path(misses).read_text(encoding="utf-8"),
-        split=Split.read(split) if split.is_file() else None,
-        sizes={path.name: path.stat().st_size for path in sorted(weights.glob("*.safetensors"))},
+    page = page_of_files(
+        open_weights(job.folder / "weights"),
+        report=job.folder / "report",
+        extras=[Path(path) for path in extras],
+        aims=None if aims is None else Path(aims),
+        misses=None if misses is None else Path(misses),
         command=shlex.join(["fracture", "retrain", job.recipe.name, "--data", job.annotated.name, "--out", "OUT"]),
     )
     path = job.folder / "model_card.md"
     write_text(path, page)
     return [path]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read as JSON", got=type(error).__name__) from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds no JSON object", got=type(content).__name__)
-    return cast("dict[str, Any]", content)
