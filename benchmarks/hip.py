@@ -24,12 +24,13 @@ import torch
 import fracture
 from fracture.hip.card import ClassifierCard, HipCard, LocalizerCard, Threshold
 from fracture.hip.classifier import build_classifier
-from fracture.hip.crops import crop_hip, rgb_input
+from fracture.hip.crops import crop_hip
 from fracture.hip.localizer import build_localizer
 from fracture.hip.pipeline import HipReader, load
 from fracture.hip.spec import Rules
 from fracture.hip.training_config import load_hip_recipe
 from fracture.models.devices import resolve_device, resolve_precision
+from fracture.preprocess.rgb import rgb_input
 
 
 def random_reader() -> HipReader:

@@ -18,16 +18,17 @@ import numpy as np
 import torch
 
 import fracture
+from fracture.data.merged import part_of_split
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.hip import HipReader, load
 from fracture.hip.augment import FilmAugmentation, augment_film
 from fracture.hip.classes import SIDES
-from fracture.hip.crops import rgb_input
 from fracture.hip.localizer import locate
-from fracture.hip.records import hips_of, part_of_split, read_hips
+from fracture.hip.records import hips_of, read_hips
 from fracture.iou import iou
 from fracture.preprocess import letterbox
+from fracture.preprocess.rgb import rgb_input
 
 PLAIN = {"crop": 0.0, "flip": 0.0, "rotation": 0.0, "stretch": 1.0, "zoom": 1.0, "gamma": 1.0, "contrast": 1.0}
 CHANGES: Mapping[str, Mapping[str, float]] = {

@@ -253,8 +253,8 @@ def _hips(path: str, file_format: str, option: list[str] | None) -> AnnotatedSet
 
 
 def _films(data: list[AnnotatedSet], split: Path | None, part: str) -> AnnotatedSet:
+    from fracture.data.merged import merge_sets, part_of_split
     from fracture.data.splits import Split
-    from fracture.hip.records import merge_sets, part_of_split
 
     if not data:
         raise ConfigurationError("no annotated hips", hint="give folders with annotations.json, or --cases")

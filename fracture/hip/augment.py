@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from fracture.data.augment import AugmentSpec, Factor, augment
+from fracture.data.masking import contrast_curve, cutout, gaussian_mask
 from fracture.errors import ConfigurationError
 from fracture.hip.crops import Crop, CropSpec, crop_hip
 from fracture.hip.geometry import Box
@@ -33,9 +34,6 @@ __all__ = [
     "HipAugmentation",
     "augment_film",
     "augment_hip",
-    "contrast_curve",
-    "cutout",
-    "gaussian_mask",
     "wiggle",
 ]
 
@@ -116,57 +114,6 @@ class FilmAugmentation(Record):
     invert: Share = 0.0
 
 
-def contrast_curve(
-    pixels: NDArray[np.float32], kind: str, magnitudes: HipAugmentation, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """One of the three contrast changes: ``"gamma"``, ``"contrast"`` about the mean, or ``"equalized"`` (CLAHE).
-
-    Args:
-        pixels: float32 (h, w) in [0, 1].
-        kind: Which.
-        magnitudes: How strongly at most.
-        rng: Draws the strength.
-    """
-    if kind == "gamma":
-        return np.asarray(np.power(pixels, np.float32(_log_uniform(magnitudes.gamma, rng))), np.float32)
-    if kind == "contrast":
-        mean = np.float32(pixels.mean())
-        toned = mean + np.float32(_log_uniform(magnitudes.contrast, rng)) * (pixels - mean)
-        return np.asarray(np.clip(toned, 0, 1), np.float32)
-    limit = float(rng.uniform(1.0, max(1.0, magnitudes.clip)))
-    # 256 levels: with 65,536 bins a tile has fewer pixels than bins, and OpenCV's clip limit clips nothing.
-    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    equalized = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(levels)
-    return (equalized.astype(np.float32) / np.float32(255)).astype(np.float32)
-
-
-def cutout(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A square of ``share`` of the side set to 0, its middle anywhere (DeVries and Taylor 2017)."""
-    height, width = pixels.shape
-    half = share * max(height, width) / 2
-    x, y = rng.uniform(0, width), rng.uniform(0, height)
-    cut = pixels.copy()
-    cut[max(0, round(y - half)) : max(0, round(y + half)), max(0, round(x - half)) : max(0, round(x + half))] = 0
-    return cut
-
-
-def gaussian_mask(pixels: NDArray[np.float32], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A soft cutout by a mixture of 1 to ``most`` Gaussians, filled with the picture's mean (our interpretation)."""
-    height, width = pixels.shape
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) + np.float32(0.5)
-    weight = np.zeros_like(pixels)
-    for _ in range(int(rng.integers(1, most + 1))):
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
-        angle, amplitude = rng.uniform(0, math.pi), rng.uniform(0.5, 1.0)
-        a, b = rng.uniform(0.05, 0.2, 2) * max(height, width)
-        along = (columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)
-        across = (rows - y) * math.cos(angle) - (columns - x) * math.sin(angle)
-        bump = amplitude * np.exp(-0.5 * ((along / a) ** 2 + (across / b) ** 2))
-        np.maximum(weight, bump.astype(np.float32), out=weight)
-    masked: NDArray[np.float32] = pixels + weight * (np.float32(pixels.mean()) - pixels)
-    return masked
-
-
 def wiggle(box: Box, share: float, rng: np.random.Generator) -> Box:
     """Each edge of the box moved on its own by up to ``share`` of the box's side (our interpretation)."""
     dx0, dy0, dx1, dy1 = rng.uniform(-share, share, 4)
@@ -212,7 +159,8 @@ def augment_hip(
     crop = crop_hip(pixels, box, side, dataclasses.replace(spec, margin=magnitudes.margins[size]))
     changed, mask = crop.pixels, crop.mask
     if variant in ("gamma", "contrast", "equalized"):
-        changed = contrast_curve(changed, variant, magnitudes, rng)
+        most = {"gamma": magnitudes.gamma, "contrast": magnitudes.contrast, "equalized": magnitudes.clip}[variant]
+        changed = contrast_curve(changed, variant, most, rng)
     elif variant == "cutout":
         changed = cutout(changed, magnitudes.cutout, rng)
     elif variant == "mixture":
@@ -314,10 +262,6 @@ def _moved_boxes(
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     reach = np.sqrt((half**2) @ (linear.T**2))
     return np.concatenate([middle - reach, middle + reach], axis=1)
-
-
-def _log_uniform(most: float, rng: np.random.Generator) -> float:
-    return math.exp(math.log(most) * float(rng.uniform(-1, 1)))
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from fracture.atomic import write_text
-from fracture.errors import DataError
+from fracture.errors import DataError, FractureError
 from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.hip.geometry import Box
 from fracture.iou import iou
+from fracture.schema import Record
 
 __all__ = ["ExtraBox", "HipCase", "read_cases", "write_cases"]
 
-Probabilities = tuple[float, ...]
+Probabilities = Annotated[tuple[float, ...], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
 
 
 @dataclass(frozen=True, slots=True)
-class ExtraBox:
+class ExtraBox(Record):
     """A box on a side without a labeled hip.
 
     Attributes:
@@ -30,6 +33,8 @@ class ExtraBox:
         score: Of the box.
     """
 
+    ERROR: ClassVar[type[FractureError]] = DataError
+
     source: str
     side: str
     box: Box
@@ -37,7 +42,7 @@ class ExtraBox:
 
 
 @dataclass(frozen=True, slots=True)
-class HipCase:
+class HipCase(Record):
     """One labeled hip.
 
     Attributes:
@@ -57,6 +62,8 @@ class HipCase:
         DataError: Probabilities that are not six.
     """
 
+    ERROR: ClassVar[type[FractureError]] = DataError
+
     source: str
     group: str
     side: str
@@ -68,11 +75,6 @@ class HipCase:
     wrong_side: float = 0.0
     manual: Probabilities | None = None
     automatic: Probabilities | None = None
-
-    def __post_init__(self) -> None:
-        for values in (self.manual, self.automatic):
-            if values is not None and len(values) != len(CLASSES):
-                raise DataError(f"{self.source}: probabilities of a hip", got=len(values), allowed=len(CLASSES))
 
     @property
     def iou(self) -> float:
@@ -97,8 +99,8 @@ def write_cases(path: str | Path, cases: Iterable[HipCase], extra: Iterable[Extr
     Raises:
         DataError: The file cannot be written.
     """
-    lines = [{"kind": "hip", **asdict(case)} for case in cases]
-    lines += [{"kind": "extra", **asdict(box)} for box in extra]
+    lines = [{"kind": "hip", **case.to_dict()} for case in cases]
+    lines += [{"kind": "extra", **box.to_dict()} for box in extra]
     try:
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     except OSError as error:
@@ -119,9 +121,9 @@ def read_cases(paths: Sequence[str | Path]) -> tuple[tuple[HipCase, ...], tuple[
             for line in lines:
                 row = json.loads(line)
                 if row.pop("kind") == "hip":
-                    cases.append(_made(HipCase, row))
+                    cases.append(HipCase.from_dict(row))
                 else:
-                    extra.append(_made(ExtraBox, row))
+                    extra.append(ExtraBox.from_dict(row))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a file of judged hips", got=error) from error
     keys = [(case.source, case.side) for case in cases]
@@ -129,10 +131,3 @@ def read_cases(paths: Sequence[str | Path]) -> tuple[tuple[HipCase, ...], tuple[
         double = sorted({key for key in keys if keys.count(key) > 1})[:5]
         raise DataError("a hip is in two files", got=double, hint="give every fold's held-out part once")
     return tuple(cases), tuple(extra)
-
-
-def _made(kind: Any, row: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(row) - known):
-        raise DataError("unknown keys of a judged hip", got=", ".join(unknown), allowed=sorted(known))
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})

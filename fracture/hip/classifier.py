@@ -32,7 +32,7 @@ __all__ = [
 
 
 class ClassifierModel(nn.Module):
-    """The network; get one from :func:`build_classifier`. Its input is :func:`fracture.hip.crops.rgb_input`'s.
+    """The network; get one from :func:`build_classifier`. Its input is :func:`fracture.preprocess.rgb.rgb_input`'s.
 
     Args:
         spec: What it is.

@@ -19,14 +19,13 @@ from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.hip.geometry import Box, CropGeometry
 from fracture.iou import grow
-from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.preprocess.pipeline import square_scale
 from fracture.schema import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_box", "crop_hip", "rgb_input", "window_of"]
+__all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_box", "crop_hip", "window_of"]
 
 CROP_VERSION: Final = 1
 Fit = Literal["stretch", "square", "native", "top"]
@@ -175,23 +174,3 @@ def _stretched(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[
     if high - low < 1e-3:
         return pixels
     return np.where(mask, np.clip((pixels - low) / (high - low), 0, 1), 0).astype(np.float32)
-
-
-def rgb_input(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The networks' input: the plane three times, normalized as ImageNet's photographs, 0 outside the mask.
-
-    Both stages take it, in training and in use; it is always the last step.
-
-    Args:
-        pixels: float32, shape (height, width), in [0, 1].
-        mask: bool, the same shape.
-
-    Returns:
-        float32, shape (3, height, width).
-    """
-    planes = np.empty((3, *pixels.shape), np.float32)
-    for plane, mean, std in zip(planes, IMAGENET_MEAN, IMAGENET_STD, strict=True):
-        np.subtract(pixels, np.float32(mean), out=plane)
-        plane *= np.float32(1 / std)
-        plane *= mask
-    return planes

@@ -70,7 +70,7 @@ class HeadOutput(NamedTuple):
 
 
 class LocalizerModel(nn.Module):
-    """The network; get one from :func:`build_localizer`. Its input is :func:`fracture.hip.crops.rgb_input`'s.
+    """The network; get one from :func:`build_localizer`. Its input is :func:`fracture.preprocess.rgb.rgb_input`'s.
 
     torchvision's own resizing is not used: films come letterboxed, with their exact geometry.
 
@@ -161,11 +161,7 @@ def _suppressed(
     scores = scores[order]
     boxes = coder.decode_single(deltas[order], anchors[order])
     kept = nms(boxes, scores, iou)
-    rows: list[tuple[int, float, Box]] = []
-    for score, box in zip(scores[kept].tolist(), boxes[kept].tolist(), strict=True):
-        x0, y0, x1, y1 = box
-        rows.append((side, score, (x0, y0, x1, y1)))
-    return rows
+    return [(side, score, tuple(box)) for score, box in zip(scores[kept].tolist(), boxes[kept].tolist(), strict=True)]
 
 
 def build_localizer(spec: LocalizerSpec, *, seed: int | None = None) -> LocalizerModel:
@@ -235,7 +231,7 @@ def locate(
 
     Args:
         model: In evaluation mode.
-        planes: (1, 3, H, W), on the model's device and in its precision; see :func:`fracture.hip.crops.rgb_input`.
+        planes: (1, 3, H, W), on the model's device and in its precision; see :func:`fracture.preprocess.rgb.rgb_input`.
         geometry: From the film to the planes.
         rules: Which candidates are hips.
         runner: Runs the model, torch where left out.

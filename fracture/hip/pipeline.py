@@ -1,4 +1,4 @@
-"""From a film to its hips: the one place that walks the whole way. File, Radiograph, localizer, crop, classifier, Hip.
+"""From a film to its hips: what happens between :class:`fracture.wing.reader.ReaderBase`'s reading and its results.
 
 1. ``fracture.read``: the film at its native resolution.
 2. ``letterbox`` and ``rgb_input``: the localizer's input, with exact geometry.
@@ -24,7 +24,7 @@ from torch import nn
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
-from fracture.hip.crops import Crop, crop_hip, rgb_input
+from fracture.hip.crops import Crop, crop_hip
 from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import Fusion, fuse
 from fracture.hip.geometry import Box, touched_edges
@@ -34,6 +34,7 @@ from fracture.hip.store import HipWeights, open_weights
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
+from fracture.preprocess.rgb import rgb_input
 from fracture.wing.reader import FilmReader, Taken, check_options
 from fracture.wing.result import Box as ScoredBox
 from fracture.wing.result import Failure
@@ -111,7 +112,19 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         device: str = "auto",
         precision: Precision = "auto",
     ) -> HipReader:
-        """Load by name or folder; see :func:`load`."""
+        """Load a hip reader from shipped networks or a folder; nothing is fetched from the network.
+
+        Args:
+            name_or_path: Name of a shipped pair, or a folder with ``hip_card.json`` and its two safetensors files.
+            device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+            precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+
+        Raises:
+            WeightsNotFoundError: No such pair.
+            CardError: The card does not follow the schema.
+            WeightsIntegrityError: A weight file is not what its card describes.
+            ConfigurationError: An unknown device or precision.
+        """
         weights = open_weights(name_or_path)
         where = resolve_device(device)
         return cls(*load_networks(weights), weights.card, device=where, dtype=resolve_precision(precision, where))
@@ -214,26 +227,25 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
 
     def examine(self, films: Sequence[Taken[Radiograph, LocalizerInput]]) -> list[HipFilm]:
         """Find and read the hips of each film."""
-        return [self._examined_film(film) for film in films]
-
-    def _examined_film(self, film: Taken[Radiograph, LocalizerInput]) -> HipFilm:
-        radiograph = film.record
-        hips = tuple(hip for hip, _ in self._hips(radiograph, film.inputs))
-        return HipFilm(
-            source=radiograph.source,
-            width=radiograph.width,
-            height=radiograph.height,
-            hips=hips,
-            model=self.card.name,
-            model_version=self.card.version,
-            seconds=film.seconds,
-            warnings=(*self._untuned, *radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
-            radiograph=radiograph,
-        )
-
-    @property
-    def _untuned(self) -> tuple[str, ...]:
-        return (_UNTUNED,) if self.card.fracture.placeholder else ()
+        untuned = (_UNTUNED,) if self.card.fracture.placeholder else ()
+        found = []
+        for film in films:
+            radiograph = film.record
+            hips = tuple(hip for hip, _ in self._hips(radiograph, film.inputs))
+            found.append(
+                HipFilm(
+                    source=radiograph.source,
+                    width=radiograph.width,
+                    height=radiograph.height,
+                    hips=hips,
+                    model=self.card.name,
+                    model_version=self.card.version,
+                    seconds=film.seconds,
+                    warnings=(*untuned, *radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
+                    radiograph=radiograph,
+                )
+            )
+        return found
 
     def _localize(self, inputs: LocalizerInput) -> tuple[Found, ...]:
         planes = place(inputs.planes[None], self.device, self.dtype)
@@ -329,32 +341,16 @@ def _in_the_mirror(side: str, radiograph: Radiograph) -> str:
     return SIDES[1 - SIDES.index(side)] if radiograph.mirrored and side in SIDES else side
 
 
+load = HipReader.load
+
+
 @functools.lru_cache(maxsize=2)
-def _shared(name_or_path: str | None, device: str, precision: Precision) -> HipReader:
-    return HipReader.load(name_or_path, device=device, precision=precision)
-
-
-def load(
-    name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
-) -> HipReader:
-    """Load a hip reader from shipped networks or a folder; nothing is fetched from the network.
-
-    Args:
-        name_or_path: Name of a shipped pair, or a folder with ``hip_card.json`` and its two safetensors files.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-        precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
-
-    Raises:
-        WeightsNotFoundError: No such pair.
-        CardError: The card does not follow the schema.
-        WeightsIntegrityError: A weight file is not what its card describes.
-        ConfigurationError: An unknown device or precision.
-    """
-    return HipReader.load(name_or_path, device=device, precision=precision)
+def _kept(name_or_path: str | None, device: str, precision: Precision) -> HipReader:
+    return load(name_or_path, device=device, precision=precision)
 
 
 def _reader(weights: str | os.PathLike[str] | None, device: str, precision: Precision) -> HipReader:
-    return _shared(None if weights is None else os.fspath(weights), device, precision)
+    return _kept(None if weights is None else os.fspath(weights), device, precision)
 
 
 def predict(

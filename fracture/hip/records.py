@@ -25,8 +25,6 @@ __all__ = [
     "exclude_cross_table",
     "hips_of",
     "is_cross_table",
-    "merge_sets",
-    "part_of_split",
     "read_hips",
     "read_via",
     "split_hips",
@@ -223,23 +221,6 @@ def _region(hip: HipLabel) -> tuple[Box, dict[str, str]]:
     return hip.box, {"side": hip.side, "hip_class": hip.hip_class or "", "findings": "|".join(words)}
 
 
-def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
-    """One set as it is, several as one; groups get their set's name in front. A name that comes again gets a number.
-
-    Raises:
-        DataError: No set, or one film in two sets.
-    """
-    if len(sets) == 1:
-        return sets[0]
-    seen: Counter[str] = Counter()
-    named = []
-    for part in sets:
-        seen[part.name] += 1
-        again = seen[part.name] > 1
-        named.append(replace(part, name=f"{part.name}-{seen[part.name]}") if again else part)
-    return AnnotatedSet.merge(named, name="+".join(part.name for part in named))
-
-
 def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *, seed: int = 0) -> Split:
     """Divide a set by accession (group), stratified by the hips' classes, 60:25:15 by default.
 
@@ -247,31 +228,6 @@ def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *,
         DataError: Shares that do not sum to 1, or fewer groups than parts.
     """
     return split_parts(annotated, shares, seed=seed)
-
-
-def part_of_split(annotated: AnnotatedSet, split: Split, part: str) -> AnnotatedSet:
-    """The films of one part of a split that was made for this set alone or merged with others.
-
-    A merged set's films carry more of their path in front, so a film belongs to a part that lists its name, or one
-    that ends with it.
-
-    Raises:
-        DataError: No such part, a film that several parts could mean, or a part without any film of the set.
-    """
-    if part not in split.parts:
-        raise DataError(f"the split of {split.name} has no such part", got=part, allowed=split.parts)
-    listed = split.part_of()
-    kept = []
-    for film in annotated:
-        tail = f"/{film.source}"
-        parts = {place for source, place in listed.items() if source == film.source or source.endswith(tail)}
-        if len(parts) > 1:
-            raise DataError(f"{film.source}: several parts of the split could mean this film", got=sorted(parts))
-        if parts == {part}:
-            kept.append(film.source)
-    if not kept:
-        raise DataError(f"the part {part} of the split holds no film of {annotated.name}")
-    return annotated.subset(kept, name=f"{annotated.name}/{part}")
 
 
 def balance(annotated: AnnotatedSet, split: Split) -> dict[str, ChiSquare]:

@@ -10,15 +10,15 @@ from pydantic import Field
 from fracture.errors import FractureError, ModelError
 from fracture.schema import WHOLE, Record, Share
 
-__all__ = ["BODIES", "NMS_IOU", "TRUNKS", "ClassifierSpec", "LocalizerSpec", "Rules"]
+__all__ = ["NMS_IOU", "Body", "ClassifierSpec", "LocalizerSpec", "Rules", "Trunk"]
 
 NMS_IOU: Final = 0.3
 """Krogue et al. 2020."""
 
-BODIES: Final = ("resnet18", "resnet34", "resnet50", "mobilenetv2_100")
+Body = Literal["resnet18", "resnet34", "resnet50", "mobilenetv2_100"]
 """Bodies of the localizer, by timm's names. The paper's is ResNet-50."""
 
-TRUNKS: Final = (
+Trunk = Literal[
     "densenet121",
     "densenet169",
     "inception_resnet_v2",
@@ -28,7 +28,7 @@ TRUNKS: Final = (
     "resnet34",
     "resnet50",
     "vgg19",
-)
+]
 """Trunks of the classifier, by timm's names. The paper's is DenseNet-169; it compares VGG-19, Inception-v3 and
 Inception-ResNet-v2."""
 
@@ -42,12 +42,16 @@ def _require(condition: bool, what: str, got: object, allowed: object) -> None:
         raise ModelError(what, got=got, allowed=allowed)
 
 
+def _require_caffe(geometry: str, network: str) -> None:
+    _require(geometry == "torchvision" or network == "resnet50", "the caffe geometry", network, "resnet50 alone")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalizerSpec(Record):
     """A RetinaNet with the classes left and right hip.
 
     Attributes:
-        body: One of :data:`BODIES`.
+        body: One of :data:`Body`.
         levels: Stages of the body that the pyramid is built on, 2 to 4 (strides 8, 16, 32); consecutive. torchvision
             takes 2, 3, 4; without 4 the last stage is not built, without 2 the finest level is not computed.
         channels: Of the pyramid and the heads; 256 in torchvision.
@@ -68,7 +72,7 @@ class LocalizerSpec(Record):
 
     ERROR: ClassVar[type[FractureError]] = ModelError
 
-    body: str = "resnet50"
+    body: Body = "resnet50"
     levels: Annotated[tuple[Annotated[int, Field(ge=2, le=4)], ...], Field(min_length=1, max_length=3)] = (2, 3, 4)
     channels: Annotated[int, Field(ge=16, le=512, multiple_of=8)] = 256
     anchors: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (32, 64, 128, 256, 512)
@@ -82,22 +86,10 @@ class LocalizerSpec(Record):
     box_loss: BoxLoss = "l1"
 
     def _check(self) -> None:
-        _require(self.body in BODIES, "the localizer's body", self.body, BODIES)
-        _require(
-            self.levels == tuple(range(self.levels[0], self.levels[-1] + 1)),
-            "the stages of the pyramid",
-            self.levels,
-            "consecutive numbers from 2 to 4",
-        )
-        _require(
-            len(self.anchors) == len(self.levels) + 2,
-            "the anchors",
-            self.anchors,
-            f"{len(self.levels) + 2} positive sizes",
-        )
-        _require(
-            self.geometry == "torchvision" or self.body == "resnet50", "the caffe geometry", self.body, "resnet50 alone"
-        )
+        run, count = tuple(range(self.levels[0], self.levels[-1] + 1)), len(self.levels) + 2
+        _require(self.levels == run, "the stages of the pyramid", self.levels, "consecutive numbers from 2 to 4")
+        _require(len(self.anchors) == count, "the anchors", self.anchors, f"{count} positive sizes")
+        _require_caffe(self.geometry, self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +97,7 @@ class ClassifierSpec(Record):
     """Trunk, squeeze-and-excitation block, average pooling, softmax over the six classes.
 
     Attributes:
-        trunk: One of :data:`TRUNKS`.
+        trunk: One of :data:`Trunk`.
         stages: Residual stages kept of a ResNet, 2 to 4; other trunks are kept whole.
         se_reduction: Reduction of the squeeze-and-excitation block before the pooling, 16 as in Hu et al. 2018;
             0 leaves it out (the paper's ablation).
@@ -121,7 +113,7 @@ class ClassifierSpec(Record):
 
     ERROR: ClassVar[type[FractureError]] = ModelError
 
-    trunk: str = "densenet169"
+    trunk: Trunk = "densenet169"
     stages: Annotated[Literal[2, 3, 4], WHOLE] = 4
     se_reduction: Annotated[Literal[0, 4, 8, 16, 32], WHOLE] = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -130,14 +122,8 @@ class ClassifierSpec(Record):
     geometry: HeadGeometry = "torchvision"
 
     def _check(self) -> None:
-        _require(self.trunk in TRUNKS, "the classifier's trunk", self.trunk, TRUNKS)
         _require(self.stages == 4 or self.is_resnet, "stages below 4", self.trunk, "a ResNet")
-        _require(
-            self.geometry == "torchvision" or self.trunk == "resnet50",
-            "the caffe geometry",
-            self.trunk,
-            "resnet50 alone",
-        )
+        _require_caffe(self.geometry, self.trunk)
 
     @property
     def is_resnet(self) -> bool:

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fracture.data.merged import merge_sets
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError, EvaluationError
 from fracture.hip.assembly import assemble
-from fracture.hip.records import balance, exclude_cross_table, merge_sets, read_hips
+from fracture.hip.records import balance, exclude_cross_table, read_hips
 from fracture.hip.training_config import STAGES, HipRecipe, load_hip_recipe
 from fracture.hip.training_stages import build_stage
 from fracture.models.starting_points import check_start

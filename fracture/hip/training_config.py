@@ -20,10 +20,9 @@ from fracture.hip.crops import CropSpec
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 from fracture.training.config import Section, SplitConfig, StageConfig, StageLoop
-from fracture.training.config import recipe_names as shipped_names
 from fracture.training.tables import merge_tables, read_recipe
 
-__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe", "recipe_names"]
+__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe"]
 
 RECIPES = Path(__file__).parent / "recipes"
 STAGES = ("localizer", "classifier")
@@ -171,9 +170,9 @@ class HipRecipe:
             return cls(
                 title, LocalizerConfig.from_dict(tables["localizer"]), ClassifierConfig.from_dict(tables["classifier"])
             )
-        except ConfigurationError:
-            raise
         except FractureError as error:
+            if isinstance(error, ConfigurationError):
+                raise
             raise ConfigurationError(f"the recipe {title} cannot be used: {error}") from error
 
     def replace(self, changes: Mapping[str, Any]) -> HipRecipe:
@@ -199,8 +198,3 @@ def load_hip_recipe(source: HipRecipe | str | Path | Mapping[str, Any]) -> HipRe
         return HipRecipe.from_dict(source)
     values, name = read_recipe(source, RECIPES)
     return HipRecipe.from_dict(values, name=name)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes that are shipped."""
-    return shipped_names(RECIPES)

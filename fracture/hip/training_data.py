@@ -16,9 +16,10 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
 from fracture.hip.augment import VARIANTS, augment_film, augment_hip
 from fracture.hip.classes import CLASSES, SIDES, stratum
-from fracture.hip.crops import crop_box, crop_hip, rgb_input
+from fracture.hip.crops import crop_box, crop_hip
 from fracture.hip.geometry import Box
 from fracture.hip.records import HipLabel, hips_of
+from fracture.preprocess.rgb import rgb_input
 from fracture.training.cache import FilmCache
 from fracture.training.patches import PatchCache
 

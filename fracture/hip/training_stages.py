@@ -27,12 +27,12 @@ from fracture.hip.classifier import (
     hip_loss,
     initialize_classifier,
 )
-from fracture.hip.crops import rgb_input
 from fracture.hip.localizer import Found, Rules, build_localizer, initialize_localizer, locate
 from fracture.hip.records import counts, hips_of
 from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 from fracture.hip.training_data import FilmPictures, HipPictures
 from fracture.iou import iou
+from fracture.preprocess.rgb import rgb_input
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.driver import Running, prepare_films
 from fracture.training.patches import PatchCache

@@ -268,12 +268,11 @@ class Recipes(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        from fracture.hip.training_config import load_hip_recipe, recipe_names
-        from fracture.training.config import load_recipe
-        from fracture.training.config import recipe_names as limb_names
+        from fracture.hip.training_config import RECIPES, load_hip_recipe
+        from fracture.training.config import load_recipe, recipe_names
 
         self.load = (load_recipe, load_hip_recipe)
-        homes = (("training", limb_names()), ("hip", recipe_names()))
+        homes = (("training", recipe_names()), ("hip", recipe_names(RECIPES)))
         self.texts = [
             (door, (REPOSITORY / "fracture" / home / "recipes" / f"{name}.toml").read_text())
             for door, (home, names) in enumerate(homes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fracture.data.masking import contrast_curve, cutout, gaussian_mask
 from fracture.errors import ConfigurationError
 from fracture.hip.augment import (
     VARIANTS,
@@ -12,9 +13,6 @@ from fracture.hip.augment import (
     HipAugmentation,
     augment_film,
     augment_hip,
-    contrast_curve,
-    cutout,
-    gaussian_mask,
     wiggle,
 )
 from fracture.hip.crops import CropSpec, crop_hip
@@ -164,7 +162,7 @@ def test_the_three_contrast_changes_keep_the_picture() -> None:
     hip = (0.2 + 0.4 * np.exp(-(((columns - 0.5) / 0.2) ** 2)) + 0.1 * rows).astype(np.float32)
     for kind in ("gamma", "contrast", "equalized"):
         for seed in range(10):
-            toned = contrast_curve(hip, kind, HipAugmentation(), np.random.default_rng(seed))
+            toned = contrast_curve(hip, kind, 3.0 if kind == "equalized" else 1.5, np.random.default_rng(seed))
             assert np.corrcoef(toned.ravel(), hip.ravel())[0, 1] > 0.8
             assert toned.min() >= 0
             assert toned.max() <= 1

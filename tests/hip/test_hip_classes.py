@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fracture.data.merged import merge_sets, part_of_split
 from fracture.errors import DataError
 from fracture.hip.classes import CLASSES, FINDINGS, OPERATIONS, REGIONS, allowed_classes, fracture_probability
 from fracture.hip.records import (
@@ -16,8 +17,6 @@ from fracture.hip.records import (
     exclude_cross_table,
     hips_of,
     is_cross_table,
-    merge_sets,
-    part_of_split,
     read_hips,
     split_hips,
 )

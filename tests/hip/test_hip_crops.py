@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import ConfigurationError, PixelValueError
-from fracture.hip.crops import CropSpec, crop_box, crop_hip, rgb_input, window_of
+from fracture.hip.crops import CropSpec, crop_box, crop_hip, window_of
 from fracture.hip.geometry import CropGeometry, touched_edges
 from fracture.iou import clip_box, grow, iou
+from fracture.preprocess.rgb import rgb_input
 
 rng = np.random.default_rng(5)
 FILM = rng.random((200, 300)).astype(np.float32)

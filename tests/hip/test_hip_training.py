@@ -22,9 +22,9 @@ from fracture.hip.assembly import assemble
 from fracture.hip.crops import CropSpec, crop_box, crop_hip
 from fracture.hip.records import read_hips
 from fracture.hip.training import train
-from fracture.hip.training_config import HipRecipe, HipSampling, load_hip_recipe, recipe_names
+from fracture.hip.training_config import RECIPES, HipRecipe, HipSampling, load_hip_recipe
 from fracture.hip.training_data import HipPictures, presentations
-from fracture.training import patches
+from fracture.training import patches, recipe_names
 from fracture.training.loop import Loop
 from fracture.training.patches import PatchCache
 from fracture.wing.verification import verify_weights
@@ -49,7 +49,7 @@ def recipe(cache: Path, **changes: Any) -> HipRecipe:
 
 
 def test_the_shipped_recipes_say_what_the_paper_says() -> None:
-    assert recipe_names() == ("krogue2020", "small")
+    assert recipe_names(RECIPES) == ("krogue2020", "small")
     paper = load_hip_recipe("krogue2020")
     one, two = paper.localizer, paper.classifier
     assert one.model.body == "resnet50"
@@ -150,7 +150,7 @@ def test_training_squares_pixels_that_are_not_as_inference_does(
 
 
 def test_training_and_inference_make_the_same_input(toy_set: Path, tmp_path: Path) -> None:
-    from fracture.hip.crops import rgb_input
+    from fracture.preprocess.rgb import rgb_input
 
     config = recipe(tmp_path).classifier
     pictures = HipPictures(read_hips(toy_set), PatchCache(tmp_path), config)

@@ -1,0 +1,68 @@
+"""Crops toned or partly hidden: three contrast changes, cutout, a mask of Gaussians (Krogue et al. 2020 name them).
+
+Only cutout has a published recipe; the others are our interpretations. All draws come from the generator given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["contrast_curve", "cutout", "gaussian_mask"]
+
+
+def contrast_curve(
+    pixels: NDArray[np.float32], kind: str, most: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """``"gamma"``, ``"contrast"`` about the mean, or ``"equalized"`` (CLAHE on an 8 x 8 grid).
+
+    Args:
+        pixels: float32 (h, w) in [0, 1].
+        kind: Which.
+        most: Largest exponent or factor, log-uniform in [1/most, most]; for CLAHE the largest clip limit.
+        rng: Draws the strength.
+    """
+    if kind == "equalized":
+        limit = float(rng.uniform(1.0, max(1.0, most)))
+        # 256 levels: with 65,536 bins a tile has fewer pixels than bins, and OpenCV's clip limit clips nothing.
+        levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        equalized = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(levels)
+        return (equalized.astype(np.float32) / np.float32(255)).astype(np.float32)
+    strength = np.float32(math.exp(math.log(most) * float(rng.uniform(-1, 1))))
+    if kind == "gamma":
+        return np.asarray(np.power(pixels, strength), np.float32)
+    mean = np.float32(pixels.mean())
+    return np.asarray(np.clip(mean + strength * (pixels - mean), 0, 1), np.float32)
+
+
+def cutout(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A square of ``share`` of the side set to 0, its middle anywhere (DeVries and Taylor 2017)."""
+    height, width = pixels.shape
+    half = share * max(height, width) / 2
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    cut = pixels.copy()
+    cut[max(0, round(y - half)) : max(0, round(y + half)), max(0, round(x - half)) : max(0, round(x + half))] = 0
+    return cut
+
+
+def gaussian_mask(pixels: NDArray[np.float32], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A soft cutout by a mixture of 1 to ``most`` Gaussians, filled with the picture's mean (our interpretation)."""
+    height, width = pixels.shape
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) + np.float32(0.5)
+    weight = np.zeros_like(pixels)
+    for _ in range(int(rng.integers(1, most + 1))):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        angle, amplitude = rng.uniform(0, math.pi), rng.uniform(0.5, 1.0)
+        a, b = rng.uniform(0.05, 0.2, 2) * max(height, width)
+        along = (columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)
+        across = (rows - y) * math.cos(angle) - (columns - x) * math.sin(angle)
+        bump = amplitude * np.exp(-0.5 * ((along / a) ** 2 + (across / b) ** 2))
+        np.maximum(weight, bump.astype(np.float32), out=weight)
+    masked: NDArray[np.float32] = pixels + weight * (np.float32(pixels.mean()) - pixels)
+    return masked
