@@ -27,6 +27,7 @@ MOVED = {
     **{f"fracture.{name}": f"fracture.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
     "fracture.verification": "fracture.wing.verification",
     "fracture.hip.verification": "fracture.wing.verification",
+    "fracture.hip.geometry": "fracture.hip.crops",
     "fracture.hip.networks": "fracture.models.trunks",
     "fracture.hip.readers": "fracture.evaluation.stats.reader_study",
     "fracture.hip.via": "fracture.hip.records",

@@ -23,9 +23,10 @@ from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, au
 from fracture.hip.classifier import allowed_mask, class_weights
 from fracture.hip.crops import CropSpec, window_of
 from fracture.hip.training_config import ClassifierConfig, HipSampling
-from fracture.hip.training_data import HipPictures, Picture, presentations
+from fracture.hip.training_data import HipPictures
 from fracture.hip.training_stages import ClassifierStage
 from fracture.training.loop import Loop
+from fracture.training.presentations import Picture, presentations
 from fracture.training.stage import Stage, Tuned
 
 

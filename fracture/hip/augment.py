@@ -20,9 +20,9 @@ from pydantic import Field
 
 from fracture.data.augment import AugmentSpec, Factor, augment
 from fracture.data.masking import contrast_curve, cutout, gaussian_mask
+from fracture.data.records import Box
 from fracture.errors import ConfigurationError
 from fracture.hip.crops import Crop, CropSpec, crop_hip
-from fracture.hip.geometry import Box
 from fracture.schema import Record, Share
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from fracture.atomic import write_text
+from fracture.data.records import Box
 from fracture.errors import DataError, FractureError
 from fracture.hip.classes import CLASSES, FRACTURES
-from fracture.hip.geometry import Box
 from fracture.iou import iou
 from fracture.schema import Record
 

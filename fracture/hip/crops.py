@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field
 
+from fracture.data.records import Box
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
-from fracture.hip.geometry import Box, CropGeometry
 from fracture.iou import grow
 from fracture.preprocess.pipeline import square_scale
 from fracture.schema import Record
+from fracture.wing.result import GridToSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_VERSION", "Crop", "CropSpec", "crop_box", "crop_hip", "window_of"]
+__all__ = ["CROP_VERSION", "Crop", "CropGeometry", "CropSpec", "crop_box", "crop_hip", "touched_edges", "window_of"]
 
 CROP_VERSION: Final = 1
 Fit = Literal["stretch", "square", "native", "top"]
@@ -65,6 +66,46 @@ class CropSpec(Record):
     fit: Fit = "stretch"
     tone: Tone = "film"
     ratio: Annotated[float, Field(ge=0.5, le=4)] = 1.45
+
+
+@dataclass(frozen=True, slots=True)
+class CropGeometry:
+    """Where a crop's pixels lie on the film: a window of whole source pixels, resized, perhaps mirrored.
+
+    Attributes:
+        window: (x0, y0, x1, y1) in whole source pixels; it may reach beyond the film.
+        size: Side of the crop in pixels.
+        flipped: Whether the crop is mirrored left to right.
+    """
+
+    window: tuple[int, int, int, int]
+    size: int
+    flipped: bool
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Crop pixels per source pixel, (x, y)."""
+        x0, y0, x1, y1 = self.window
+        return self.size / (x1 - x0), self.size / (y1 - y0)
+
+    def to_crop(self, points: Any) -> NDArray[np.float64]:
+        """Source coordinates (..., 2), order (x, y), to crop coordinates."""
+        mapped = (np.asarray(points, np.float64) - self.window[:2]) * self.scale
+        if self.flipped:
+            mapped[..., 0] = self.size - mapped[..., 0]
+        return mapped
+
+    def to_source(self, points: Any) -> NDArray[np.float64]:
+        """Crop coordinates to source coordinates; the inverse of :meth:`to_crop`."""
+        mapped = np.array(points, np.float64)
+        if self.flipped:
+            mapped[..., 0] = self.size - mapped[..., 0]
+        return np.asarray(mapped / self.scale + self.window[:2], np.float64)
+
+    def grid_to_source(self, cells: int) -> GridToSource:
+        """Where the cells of a ``cells`` x ``cells`` map of the crop lie, once the map is mirrored back."""
+        x0, y0, x1, y1 = self.window
+        return GridToSource((x1 - x0) / cells, (y1 - y0) / cells, float(x0), float(y0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,3 +215,18 @@ def _stretched(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[
     if high - low < 1e-3:
         return pixels
     return np.where(mask, np.clip((pixels - low) / (high - low), 0, 1), 0).astype(np.float32)
+
+
+def touched_edges(box: Box, size: tuple[int, int], *, within: float = 0.005) -> tuple[str, ...]:
+    """The film's edges that a box reaches to ``within`` a share of the film's side: the hip may go on beyond.
+
+    The bottom edge is no finding on an AP pelvis, where the femoral shafts always leave the film.
+    """
+    width, height = size
+    reached = {
+        "left": box[0] <= within * width,
+        "top": box[1] <= within * height,
+        "right": box[2] >= (1 - within) * width,
+        "bottom": box[3] >= (1 - within) * height,
+    }
+    return tuple(edge for edge, touches in reached.items() if touches)

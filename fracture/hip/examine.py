@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fracture.data.records import AnnotatedSet, Film
+from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.errors import FractureError, unforeseen
 from fracture.hip.cases import ExtraBox, HipCase
-from fracture.hip.geometry import Box
 from fracture.hip.pipeline import HipReader
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.records import HipLabel, hips_of

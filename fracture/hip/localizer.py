@@ -22,9 +22,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from fracture.data.records import Box
 from fracture.errors import ModelError
 from fracture.hip.classes import SIDES
-from fracture.hip.geometry import Box
 from fracture.hip.spec import NMS_IOU, LocalizerSpec, Rules
 from fracture.iou import clip_box, iou
 from fracture.models.backbone import seeded

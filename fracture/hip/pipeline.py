@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from fracture.data.records import Box
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
-from fracture.hip.crops import Crop, crop_hip
+from fracture.hip.crops import Crop, crop_hip, touched_edges
 from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import Fusion, fuse
-from fracture.hip.geometry import Box, touched_edges
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights

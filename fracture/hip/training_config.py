@@ -19,7 +19,8 @@ from fracture.hip.augment import FilmAugmentation, HipAugmentation
 from fracture.hip.crops import CropSpec
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
-from fracture.training.config import Section, SplitConfig, StageConfig, StageLoop
+from fracture.training.config import SplitConfig, StageConfig, StageLoop
+from fracture.training.presentations import Sampling
 from fracture.training.tables import merge_tables, read_recipe
 
 __all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe"]
@@ -28,30 +29,10 @@ RECIPES = Path(__file__).parent / "recipes"
 STAGES = ("localizer", "classifier")
 
 
-class HipSampling(Section):
-    """Which pictures an epoch presents."""
+class HipSampling(Sampling):
+    """Which pictures an epoch presents; of each hip there are 14."""
 
-    balanced: bool = Field(
-        default=False, description="ours: what is known of each hip equally often; paper: natural, by weighted loss"
-    )
-    variants: int | None = Field(
-        default=None,
-        ge=1,
-        description="classifier: pictures of each hip in an epoch, drawn from its 14; None: all of them, as the paper",
-    )
-    fresh: bool = Field(
-        default=False, description="new draws in every epoch (ours); the paper's additional images are made once"
-    )
-    shares: dict[str, float] = Field(
-        default={}, description="set name -> share of the presentations; sets left out share the rest by their size"
-    )
     views: int = Field(default=1, ge=1, description="classifier: pictures of one hip fused by attention in training")
-
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        if any(share <= 0 for share in self.shares.values()) or sum(self.shares.values()) > 1 + 1e-6:
-            raise ConfigurationError("sampling.shares", got=self.shares, allowed="positive numbers, at most 1 in all")
-        return self
 
 
 class HipLoop(StageLoop):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,94 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fracture.data.records import AnnotatedSet, Film
-from fracture.data.seeds import derive_seed, generator
-from fracture.errors import DataError
+from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.hip.augment import VARIANTS, augment_film, augment_hip
 from fracture.hip.classes import CLASSES, SIDES, stratum
 from fracture.hip.crops import crop_box, crop_hip
-from fracture.hip.geometry import Box
 from fracture.hip.records import HipLabel, hips_of
 from fracture.preprocess.rgb import rgb_input
 from fracture.training.cache import FilmCache
 from fracture.training.patches import PatchCache
+from fracture.training.presentations import Picture, presentations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.hip.training_config import ClassifierConfig, HipSampling, LocalizerConfig
+    from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 
 __all__ = ["FilmPictures", "HipPictures", "set_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One presentation: which item, in which form.
-
-    Attributes:
-        item: Place in the part's items.
-        form: Which of the forms of the item; 0 where there is one.
-        seed: Of its augmentation.
-    """
-
-    item: int
-    form: int
-    seed: int
 
 
 def set_of(film: Film) -> str:
     """The set that a film of a merged set came from, by the front of its group."""
     return film.group.partition("/")[0] if "/" in film.group else ""
-
-
-def presentations(
-    keys: Sequence[tuple[str, str]], sampling: HipSampling, forms: int, *, seed: int, epoch: int
-) -> list[Picture]:
-    """The pictures of one epoch in their order.
-
-    Without balance or shares every item is presented ``variants`` times (in all its forms where None), shuffled. With
-    them as many pictures are drawn, with the wanted share for each set and, where balanced, equal shares for the
-    strata within a set.
-
-    Args:
-        keys: (set, stratum) of each item.
-        sampling: Of the recipe.
-        forms: Forms of an item.
-        seed: Of the run.
-        epoch: From 0.
-    """
-    rng = generator(derive_seed(seed, epoch, 0, stream="hip-order"))
-    each = forms if sampling.variants is None else sampling.variants
-    count = len(keys)
-    if not (sampling.balanced or sampling.shares):
-        items = np.repeat(np.arange(count), each)
-    else:
-        items = rng.choice(count, size=count * each, p=_odds(keys, sampling))
-    if sampling.variants is None and not (sampling.balanced or sampling.shares):
-        chosen = np.tile(np.arange(forms), count)
-    else:
-        chosen = rng.integers(0, forms, size=items.size)
-    order = rng.permutation(items.size)
-    drawn = epoch if sampling.fresh else 0
-    return [
-        Picture(item, form, derive_seed(seed, drawn, (place if sampling.fresh else item * forms + form), stream="hip"))
-        for place, (item, form) in enumerate(zip(items[order].tolist(), chosen[order].tolist(), strict=True))
-    ]
-
-
-def _odds(keys: Sequence[tuple[str, str]], sampling: HipSampling) -> NDArray[np.float64]:
-    sizes = Counter(name for name, _ in keys)
-    if unknown := sorted(set(sampling.shares) - set(sizes)):
-        raise DataError("sampling.shares names sets without training items", got=unknown, allowed=sorted(sizes))
-    rest = max(0.0, 1 - sum(sampling.shares.values()))
-    free = sum(size for name, size in sizes.items() if name not in sampling.shares)
-    share = {name: sampling.shares.get(name, rest * size / max(1, free)) for name, size in sizes.items()}
-    cells = Counter(keys)
-    strata = Counter(name for name, _ in cells)
-    odds = np.array(
-        [share[key[0]] / (strata[key[0]] * cells[key] if sampling.balanced else sizes[key[0]]) for key in keys]
-    )
-    return np.asarray(odds / odds.sum())
 
 
 class _Pictures:

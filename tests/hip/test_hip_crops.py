@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracture.errors import ConfigurationError, PixelValueError
-from fracture.hip.crops import CropSpec, crop_box, crop_hip, window_of
-from fracture.hip.geometry import CropGeometry, touched_edges
+from fracture.hip.crops import CropGeometry, CropSpec, crop_box, crop_hip, touched_edges, window_of
 from fracture.iou import clip_box, grow, iou
 from fracture.preprocess.rgb import rgb_input
 

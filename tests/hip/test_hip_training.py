@@ -23,10 +23,11 @@ from fracture.hip.crops import CropSpec, crop_box, crop_hip
 from fracture.hip.records import read_hips
 from fracture.hip.training import train
 from fracture.hip.training_config import RECIPES, HipRecipe, HipSampling, load_hip_recipe
-from fracture.hip.training_data import HipPictures, presentations
+from fracture.hip.training_data import HipPictures
 from fracture.training import patches, recipe_names
 from fracture.training.loop import Loop
 from fracture.training.patches import PatchCache
+from fracture.training.presentations import presentations
 from fracture.wing.verification import verify_weights
 from tests.hip.conftest import write_set
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import huggingface_hub
 import pytest
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
-from fracture.hip.spec import TRUNKS
+from fracture.hip.spec import Trunk
 from fracture.models import BACKBONES, ModelSpec, build_model, initialize, state_for_saving
 from fracture.models.starting_points import _TIMM_NAMES, IMAGENET_MEAN, IMAGENET_STD, check_start, read_tensors
 
@@ -289,7 +289,7 @@ def test_reading_keeps_every_tensor(tmp_path: Path) -> None:
 
 def test_timm_knows_every_name_that_pretrained_asks_for() -> None:
     for backbone, name in _TIMM_NAMES.items():
-        assert backbone in (*BACKBONES, *TRUNKS)
+        assert backbone in (*BACKBONES, *get_args(Trunk))
         config = timm.models.get_pretrained_cfg(name)
         assert config is not None
         assert config.hf_hub_id == f"timm/{name}"
