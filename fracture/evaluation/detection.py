@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from fracture.errors import EvaluationError
-from fracture.evaluation.matching import BoxTable, Criterion, Matches, match
+from fracture.evaluation.matching import HIT, BoxTable, Criterion, Matches, match
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.intervals import proportion
@@ -243,7 +243,7 @@ def froc(
     Raises:
         EvaluationError: Bad input. Without any fracture the estimates are "not defined".
     """
-    matches = match(predicted, reference, criterion or Criterion())
+    matches = match(predicted, reference, criterion or HIT)
     return _froc(matches, rates, films, bootstrap.over(predicted.films))
 
 
@@ -331,7 +331,7 @@ def box_level(
     averages = bootstrap_columns(
         ("0.1", "0.3", "0.5", "0.5:0.95"), columns, resampler, reason="there is no fracture to find"
     )
-    matches = match(predicted, reference, criterion or Criterion())
+    matches = match(predicted, reference, criterion or HIT)
     return BoxLevel(
         predicted.films,
         len(matches.reference),

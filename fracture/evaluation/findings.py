@@ -8,17 +8,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, InstanceOf
 
-from fracture.errors import ConfigurationError, EvaluationError
+from fracture.errors import EvaluationError
 from fracture.evaluation.cohorts import Balanced, CohortRow
-from fracture.evaluation.detection import FROC_RATES, BoxLevel, SizeRow, fracture_table
+from fracture.evaluation.detection import FROC_RATES, BoxLevel, FilmsCounted, SizeRow, fracture_table
 from fracture.evaluation.film import FilmLevel
 from fracture.evaluation.manifest import Manifest
-from fracture.evaluation.matching import Criterion
+from fracture.evaluation.matching import HIT, Criterion
 from fracture.evaluation.opponents import Opponent
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.record import Record, plain
@@ -26,6 +27,7 @@ from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.roc import OperatingRow, PrCurve, RocBand, RocCurve
 from fracture.evaluation.stats.scores import ReliabilityBin
 from fracture.evaluation.tables import Cases
+from fracture.schema import Record as Checked
 
 __all__ = ["FORMAT", "Findings", "Settings", "Shown", "Worst", "threshold_summary"]
 
@@ -46,8 +48,11 @@ _KEYS: Mapping[str, str | None] = {
 }
 
 
+Prevalence = Annotated[float, Field(gt=0, lt=1)]
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Checked):
     """How to evaluate.
 
     Attributes:
@@ -64,28 +69,14 @@ class Settings:
         ConfigurationError: A value that makes no sense.
     """
 
-    resamples: int = 1000
+    resamples: Annotated[int, Field(ge=100)] = 1000
     seed: int = 0
-    level: float = 0.95
-    criterion: Criterion = field(default_factory=Criterion)
-    froc_films: str = "all"
+    level: Prevalence = 0.95
+    criterion: InstanceOf[Criterion] = HIT
+    froc_films: FilmsCounted = "all"
     rates: tuple[float, ...] = FROC_RATES
-    prevalences: tuple[float, ...] = (0.02, 0.05, 0.15, 0.3)
-    worst: int = 8
-
-    def __post_init__(self) -> None:
-        if self.resamples < 100:
-            raise ConfigurationError(
-                "too few bootstrap resamples for an interval", got=self.resamples, allowed="100 or more"
-            )
-        if not 0.0 < self.level < 1.0:
-            raise ConfigurationError("a confidence level lies between 0 and 1", got=self.level)
-        if self.froc_films not in ("all", "normal"):
-            raise ConfigurationError(
-                "unknown films for false positives", got=self.froc_films, allowed=("all", "normal")
-            )
-        if self.worst < 0 or any(not 0.0 < p < 1.0 for p in self.prevalences):
-            raise ConfigurationError("worst is not negative and prevalences lie between 0 and 1")
+    prevalences: tuple[Prevalence, ...] = (0.02, 0.05, 0.15, 0.3)
+    worst: Annotated[int, Field(ge=0)] = 8
 
     def bootstrap(self, groups: Sequence[str] | None) -> Bootstrap:
         """How intervals are drawn, by ``groups`` where given."""

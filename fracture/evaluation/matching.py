@@ -13,22 +13,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
-from fracture.errors import EvaluationError
+from fracture.errors import EvaluationError, FractureError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 from fracture.iou import iou
+from fracture.schema import Record
 
-__all__ = ["BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
+__all__ = ["HIT", "BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
 
 CriterionName = Literal["iou", "center", "overlap", "iou_or_center"]
 
 
 @dataclass(frozen=True, slots=True)
-class Criterion:
+class Criterion(Record):
     """When a predicted box counts as a hit of a fracture.
 
     Attributes:
@@ -41,14 +43,10 @@ class Criterion:
         EvaluationError: An unknown name, or a threshold outside (0, 1].
     """
 
-    name: CriterionName = "iou"
-    threshold: float = 0.3
+    ERROR: ClassVar[type[FractureError]] = EvaluationError
 
-    def __post_init__(self) -> None:
-        if self.name not in get_args(CriterionName):
-            raise EvaluationError("unknown hit criterion", got=self.name, allowed=get_args(CriterionName))
-        if not 0.0 < self.threshold <= 1.0:
-            raise EvaluationError("a hit threshold lies in (0, 1]", got=self.threshold)
+    name: CriterionName = "iou"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     def text(self) -> str:
         """The criterion in words."""
@@ -58,6 +56,10 @@ class Criterion:
             "overlap": f"prediction covers ≥ {self.threshold:g} of the fracture's box",
             "iou_or_center": f"IoU ≥ {self.threshold:g}, or center inside the fracture's box",
         }[self.name]
+
+
+HIT = Criterion()
+"""IoU >= 0.3, our choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from fracture.evaluation.cohorts import (
     subgroups,
     without_indicators,
 )
-from fracture.evaluation.detection import BoxLevel, SizeRow, box_level, by_size
+from fracture.evaluation.detection import BoxLevel, FrocSensitivity, SizeRow, box_level, by_size
 from fracture.evaluation.film import film_level
 from fracture.evaluation.findings import Findings, Settings, Shown, Worst
 from fracture.evaluation.manifest import make_manifest
@@ -167,8 +167,6 @@ def _balanced(cases: Cases, shared: dict[str, Any]) -> Balanced | None:
 
 
 def _boxes(cases: Cases, how: Settings) -> tuple[BoxLevel | None, Shown | None, tuple[SizeRow, ...], float | None]:
-    from fracture.evaluation.detection import FrocSensitivity
-
     if cases.predicted is None or cases.fractures is None:
         return None, None, (), None
     keep = ~cases.unboxed
@@ -176,10 +174,8 @@ def _boxes(cases: Cases, how: Settings) -> tuple[BoxLevel | None, Shown | None, 
         return None, None, (), None
     draws = how.bootstrap(cases.groups).of(keep)
     fractures = select_films(cases.fractures, keep)
-    films: Any = how.froc_films
-    level = box_level(
-        select_films(cases.predicted, keep), fractures, how.criterion, rates=how.rates, films=films, bootstrap=draws
-    )
+    predicted, films = select_films(cases.predicted, keep), how.froc_films
+    level = box_level(predicted, fractures, how.criterion, rates=how.rates, films=films, bootstrap=draws)
     threshold = FrocSensitivity(level.matches, 0, films).threshold_at(_SIZE_RATE)
     sizes = by_size(level.matches, threshold=threshold, level=how.level) if threshold is not None else ()
     shown = None

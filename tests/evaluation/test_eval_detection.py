@@ -272,8 +272,8 @@ def test_select_films_renumbers() -> None:
         (lambda: box_table([0], [[0, 0, float("nan"), 5]], films=1), "NaN"),
         (lambda: box_table([1], [[0, 0, 1, 5]], films=1), "does not exist"),
         (lambda: box_table([0, 0], [[0, 0, 1, 5]], films=1), "score each"),
-        (lambda: Criterion("dice"), "unknown hit"),  # type: ignore[arg-type]
-        (lambda: Criterion("iou", 0.0), "hit threshold"),
+        (lambda: Criterion("dice"), "name: must be"),  # type: ignore[arg-type]
+        (lambda: Criterion("iou", 0.0), "threshold: must be greater than 0"),
     ],
 )
 def test_bad_boxes_are_refused(call: Callable[[], object], text: str) -> None:

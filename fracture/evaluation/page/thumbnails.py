@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fracture.data.files import Problems
 from fracture.errors import FractureError, UnreadableFileError, unforeseen
+from fracture.evaluation.tables import match_names
+from fracture.io.reading import read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,46 +61,20 @@ def thumbnails(report: Findings, images: Path) -> dict[int, str]:
     return result
 
 
-def find_images(folder: Path, names: list[str]) -> dict[str, Path]:
-    """Film name to file: below the folder by its whole name, else by base name, else by name without extension."""
-    found: dict[str, Path] = {}
-    left = []
-    for name in names:
-        direct = folder / name
-        if not Path(name).is_absolute() and direct.is_file():
-            found[name] = direct
-        else:
-            left.append(name)
-    if left:
-        by_base: dict[str, Path] = {}
-        by_stem: dict[str, Path] = {}
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix.lower() in _ENDINGS:
-                by_base.setdefault(path.name, path)
-                by_stem.setdefault(path.stem, path)
-        for name in left:
-            other = by_base.get(Path(name).name) or by_stem.get(Path(name).stem)
-            if other is not None:
-                found[name] = other
-    return found
+def find_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Film name to file below a folder, matched as predictions are; a name that could mean two films has none."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _ENDINGS and path.is_file()]
+    files = [path.relative_to(folder).as_posix() for path in paths]
+    found = match_names(names, files, None, None, Problems(str(folder)))
+    return {name: paths[place] for name, place in zip(names, found.tolist(), strict=True) if place >= 0}
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
-    """A film as gray values 0 .. 255, bright bone; DICOM through the library's own reader."""
-    if path.suffix.lower() in (".dcm", ".dicom", ""):
-        from fracture.io.reading import read
-
-        film = read(path)
-        gray: NDArray[np.uint8] = np.round(255.0 * film.pixels).astype(np.uint8)
-        return gray
-    with Image.open(path) as picture:
-        if picture.mode.startswith(("I", "F")):
-            values = np.asarray(picture, dtype=np.float64)
-            low, high = np.percentile(values, (0.5, 99.5))
-            scaled = np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)
-            wide: NDArray[np.uint8] = np.round(255.0 * scaled).astype(np.uint8)
-            return wide
-        return np.asarray(picture.convert("L"))
+    """A film as gray values 0 .. 255, bright bone, its darkest and brightest 0.5 % clipped."""
+    pixels = read(path).pixels
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    gray: NDArray[np.uint8] = np.round(255.0 * np.clip((pixels - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)
+    return gray
 
 
 def _draw(report: Findings, film: int, pixels: NDArray[np.uint8]) -> str:
