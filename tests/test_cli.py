@@ -222,7 +222,7 @@ def test_an_overlay_that_cannot_be_written_loses_no_line(folder: Path, tiny_weig
     result = run("predict", str(folder), "--weights", str(tiny_weights), "--overlay", str(tmp_path / "overlays"))
     assert result.exit_code == 1
     assert [row["error"] for row in lines(result.stdout)] == [None] * 3
-    assert "1.png: no overlay" in result.stderr
+    assert "1.png: no picture" in result.stderr
     assert (tmp_path / "overlays" / "2.png.png").is_file()
 
 

@@ -27,3 +27,11 @@ def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
     ]
     assert not dilated
     assert "ensemble of dilated" not in text
+
+
+def test_links_between_documents_lead_somewhere(repository: Path) -> None:
+    pages = [*repository.glob("*.md"), *(repository / "docs").glob("**/*.md"), *repository.glob("weights/**/*.md")]
+    assert len(pages) > 15
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(repository)}: {target}"
