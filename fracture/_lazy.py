@@ -6,8 +6,6 @@ import ast
 from importlib import import_module
 from typing import Any
 
-__all__ = ["homes_of", "lazy_names"]
-
 
 def homes_of(source: str, package: str) -> dict[str, str]:
     """Public name to the module that has it, as a package's source says under ``if TYPE_CHECKING:``."""

@@ -9,8 +9,6 @@ from types import ModuleType
 from typing import Any
 from warnings import warn
 
-__all__ = ["MOVED", "forward"]
-
 _EVALUATION = {
     "stats": "agreement auc_variance checks comparison estimate hypothesis_tests intervals resampling roc scores "
     "statistics",

@@ -31,8 +31,6 @@ if sys.platform == "win32":  # pragma: no cover - exercised on Windows alone
 else:
     import fcntl
 
-__all__ = ["hold", "sweep", "write_atomic", "write_json", "write_text"]
-
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

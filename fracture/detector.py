@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from fracture.limb.prediction import Prediction
     from fracture.models.devices import Precision
 
-__all__ = ["Detector", "load", "predict"]
-
 
 class Detector(Reader):
     """Finds fractures on radiographs. Get one from :func:`fracture.load`."""

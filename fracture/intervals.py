@@ -8,8 +8,6 @@ from typing import Any
 
 from fracture.errors import EvaluationError
 
-__all__ = ["share_of", "wilson"]
-
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a binomial proportion.

@@ -12,8 +12,6 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["clip_box", "grow", "iou"]
-
 Box = tuple[float, float, float, float]
 
 

@@ -11,8 +11,6 @@ from urllib.request import url2pathname
 
 from fracture.errors import MissingFileError, UnreadableFileError
 
-__all__ = ["read_regular", "sha256_of", "too_large"]
-
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """The bytes of a regular file within the limit; pipes, devices and folders are refused without waiting for them.

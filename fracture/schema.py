@@ -20,8 +20,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fracture.errors import ConfigurationError, FractureError, UnreadableFileError
 from fracture.regular import read_regular
 
-__all__ = ["STRICT", "WHOLE", "JsonObject", "Line", "Name", "Record", "Share", "faults_of", "read_json", "spec_of"]
-
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Unknown keys are errors, and so are text for a number, a number for true, NaN and infinity."""
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
     from fracture.models.devices import Precision
 
-__all__ = ["hip"]
-
 hip = typer.Typer(
     name="hip",
     help="Find hips, then read them in six classes (Krogue et al. 2020). Research use only.",

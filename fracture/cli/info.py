@@ -16,8 +16,6 @@ from fracture.cli.streams import printable
 if TYPE_CHECKING:
     from fracture.wing.store import Store
 
-__all__ = ["collect", "info"]
-
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "opencv-python-headless", "albumentations",
     "pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm", "safetensors", "pillow",

@@ -27,8 +27,6 @@ from fracture.reporting.cli import model_card
 from fracture.retraining.cli import retrain
 from fracture.training.cli import train
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="fracture",
     help="Find fractures on radiographs. Research use only; this is not a medical device.",

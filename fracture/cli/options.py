@@ -7,23 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = [
-    "Allow",
-    "Device",
-    "DryRun",
-    "Frame",
-    "Json",
-    "Overlay",
-    "Overwrite",
-    "Paths",
-    "PrecisionName",
-    "Report",
-    "Resume",
-    "Window",
-    "Workers",
-    "window_of",
-]
-
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="OUT.jsonl", help="Write JSON lines here instead of stdout.")

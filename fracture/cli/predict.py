@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from fracture.cli.run import Task
     from fracture.models.devices import Precision
 
-__all__ = ["predict"]
-
 
 def predict(
     paths: opt.Paths,

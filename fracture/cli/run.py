@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
-__all__ = ["Task", "outputs_of", "request_of", "run"]
-
 _EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 _HASHING = 2  # threads that find out whether films changed
 

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["simulate"]
-
 
 def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; created if missing.")],

@@ -10,8 +10,6 @@ import sys
 
 from fracture.errors import OutputError
 
-__all__ = ["check_stdout", "leave_stdout", "prepare_streams", "printable"]
-
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

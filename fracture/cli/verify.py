@@ -8,8 +8,6 @@ import typer
 
 from fracture.cli.streams import printable
 
-__all__ = ["verify"]
-
 
 def verify(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped weights, or a folder.")],

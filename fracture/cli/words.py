@@ -6,8 +6,6 @@ import re
 
 from fracture.errors import FractureError
 
-__all__ = ["in_options"]
-
 _ALLOW = re.compile(r"\ballow=\((['\"])(.+?)\1,?\)")
 _OPTION = re.compile(r"\b(data|device|format|frame|fusion|precision|region|window)=(?:'([^']*)'|\"([^\"]*)\"|([\w.]+))")
 

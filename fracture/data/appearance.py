@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from fracture.data.augment import albumentations_layer
 from fracture.schema import Record, Share
 
-__all__ = ["AppearanceSpec", "change_appearance"]
-
 _LARGEST_GAMMA, _LARGEST_CONTRAST = 3.0, 2.0
 
 

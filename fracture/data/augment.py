@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fracture.data.records import Film
     from fracture.preprocess import Letterboxed
 
-__all__ = ["AugmentSpec", "Augmented", "albumentations_layer", "augment", "augmented_sheet"]
-
 _DRAWS = 12  # numbers drawn per film, always all of them: one magnitude never changes another's draw
 Factor = Annotated[float, Field(ge=1, le=4)]
 

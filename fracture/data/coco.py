@@ -13,8 +13,6 @@ from fracture.data.rle import mask_box, run_lengths
 from fracture.data.words import as_flag
 from fracture.errors import UnreadableDataError
 
-__all__ = ["list_coco", "read_coco"]
-
 COCO_NAMES = ("annotations.json", "_annotations.coco.json", "annotations/instances_default.json", "result.json")
 FRACATLAS_DOI = "figshare.22363012"
 

@@ -15,8 +15,6 @@ from fracture.data.splits import Split
 from fracture.data.views import VIEWS
 from fracture.errors import DataError
 
-__all__ = ["Cohort", "CohortTable", "TestSample", "cohort_table", "sample_test_set"]
-
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

@@ -18,8 +18,6 @@ from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.data.targets import draw_target, fracture_rings
 from fracture.errors import DataError
 
-__all__ = ["Consensus", "consensus", "consensus_set"]
-
 Tie = Literal["fractured", "normal"]
 
 

@@ -27,8 +27,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fingerprint", "NearPair", "exact_groups", "fingerprint", "near_pairs"]
-
 MARGIN = 0.06
 STEP_1, STEP_2, STEP_3 = 0.75, 0.80, 0.68
 PARTNERS = 8  # of each film and orientation that step 2 looks at

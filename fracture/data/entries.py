@@ -22,8 +22,6 @@ from fracture.data.views import collapse_views
 from fracture.data.words import as_flag, as_label, is_unknown, says_fracture, stem_of_copies
 from fracture.errors import ConfigurationError, DataError, UnreadableFileError
 
-__all__ = ["GROUP_FIELDS", "INDICATORS", "LABELS", "NAMES", "Entry", "Listing", "Mark", "Options", "film_set"]
-
 NAMES = ("image", "file_name", "filename", "source", "path", "name", "id", "image_id")
 """Columns that name a film, the first one present."""
 LABELS = ("fractured", "label", "fracture", "y_true")

@@ -9,8 +9,6 @@ from fracture.data.images import ImageHeader, read_header
 from fracture.data.records import AnnotatedSet, Box, Film, Point
 from fracture.errors import DataError, UnreadableFileError
 
-__all__ = ["orient_film", "repair_exif_frames"]
-
 Frame = Literal["stored", "shown"]
 
 _TURNED = (5, 6, 7, 8)

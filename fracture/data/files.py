@@ -12,19 +12,6 @@ from typing import Any, NamedTuple
 
 from fracture.errors import DataError, UnreadableDataError, UnreadableFileError
 
-__all__ = [
-    "MAX_SIDE",
-    "Problems",
-    "Table",
-    "as_number",
-    "first_of",
-    "four",
-    "load_csv",
-    "load_json",
-    "plain_name",
-    "read_text",
-]
-
 MAX_SIDE = 1_000_000
 """Largest side of a film and coordinate of a box, in pixels (our choice)."""
 _SHOWN = 8

@@ -18,8 +18,6 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.views import VIEWS
 from fracture.data.words import as_flag
 
-__all__ = ["read_fracatlas"]
-
 REGION_COLUMNS = ("hand", "leg", "hip", "shoulder")
 _COLUMNS = ("image_id", *REGION_COLUMNS, "hardware", "multiscan", "fractured", "fracture_count", *VIEWS)
 _COCO = "Annotations/COCO JSON/COCO_fracture_masks.json"

@@ -19,8 +19,6 @@ from fracture.data.words import as_flag
 from fracture.data.yolo import class_names, read_label_file
 from fracture.errors import DataError
 
-__all__ = ["read_grazpedwri"]
-
 CLASSES = (
     "boneanomaly",
     "bonelesion",

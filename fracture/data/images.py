@@ -9,8 +9,6 @@ from fracture.errors import UnreadableFileError
 from fracture.io.quiet import FAULTS
 from fracture.io.tiff import pages
 
-__all__ = ["IMAGE_SUFFIXES", "ImageHeader", "image_files", "read_header"]
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 _EXIF_ORIENTATION = 0x0112

@@ -18,8 +18,6 @@ from fracture.data.via import read_via
 from fracture.data.yolo import read_yolo
 from fracture.errors import ConfigurationError, DataError, UnreadableDataError
 
-__all__ = ["FORMATS", "detect_format", "options_of", "read_annotations"]
-
 FORMATS: MappingProxyType[str, Callable[..., AnnotatedSet]] = MappingProxyType(
     {
         "coco": read_coco,

@@ -13,8 +13,6 @@ from typing import TypeAlias
 
 from fracture.errors import DataError
 
-__all__ = ["AnnotatedSet", "Box", "Film", "Point", "Ring"]
-
 Point: TypeAlias = tuple[float, float]
 """(x, y) in source pixels, continuous pixel-edge convention."""
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from fracture.data.files import as_number
 
-__all__ = ["mask_box", "run_lengths"]
-
 _LONGEST = 4_000_000
 
 

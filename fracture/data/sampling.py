@@ -20,8 +20,6 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
 from fracture.schema import Record
 
-__all__ = ["SamplingSpec", "epoch_order"]
-
 Mode = Literal["natural", "region_label", "label"]
 
 

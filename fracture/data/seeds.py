@@ -6,8 +6,6 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["derive_seed", "generator"]
-
 
 def derive_seed(seed: int, epoch: int, index: int, *, stream: str = "augment") -> int:
     """A 64-bit seed for one draw, from the run's seed, the epoch and the position of the film in its set.

@@ -24,8 +24,6 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError, FractureError
 from fracture.schema import Record, read_json
 
-__all__ = ["PARTS", "Split", "published_split", "rotate_folds", "split_folds", "split_parts"]
-
 PARTS: Mapping[str, float] = {"train": 0.8, "tune": 0.1, "validation": 0.1}
 """The paper's parts and their shares of the films."""
 

@@ -14,8 +14,6 @@ from fracture.data.records import AnnotatedSet, Box
 from fracture.data.words import as_label, is_unknown, says_fracture
 from fracture.errors import DataError, UnreadableDataError
 
-__all__ = ["read_csv", "read_folders"]
-
 _CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
 _LISTS = ("regions", "region", "views", "view", "projection")
 

@@ -17,8 +17,6 @@ from fracture.data.records import Film
 from fracture.errors import ConfigurationError
 from fracture.preprocess import Geometry
 
-__all__ = ["draw_extents", "draw_target", "fracture_outlines", "fracture_rings"]
-
 Shape = Literal["box", "polygon", "ellipse"]
 Mode = Literal["coverage", "max"]
 _ELLIPSE_POINTS = 32

@@ -21,8 +21,6 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split
 from fracture.errors import InputError
 
-__all__ = ["CODES", "Fault", "VerifyReport", "verify_set"]
-
 Severity = Literal["error", "warning"]
 
 CODES: Mapping[str, tuple[Severity, str]] = {

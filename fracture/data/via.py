@@ -12,8 +12,6 @@ from fracture.data.files import Problems, as_number, four, load_csv, load_json, 
 from fracture.data.records import AnnotatedSet, Box, Ring
 from fracture.errors import UnreadableDataError
 
-__all__ = ["read_via"]
-
 _CATEGORY = ("category", "class", "label", "type", "name", "finding", "fracture")
 _LARGEST = 1e6
 

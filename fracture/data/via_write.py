@@ -16,8 +16,6 @@ from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Box, Film
 from fracture.errors import DataError
 
-__all__ = ["write_via"]
-
 _COLUMNS: Final = (
     "filename", "file_size", "file_attributes", "region_count", "region_id", "region_shape_attributes",
     "region_attributes",

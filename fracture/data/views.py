@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from fracture import regions
 
-__all__ = ["VIEWS", "collapse_view", "collapse_views"]
-
 VIEWS = ("frontal", "lateral", "oblique")
 
 

@@ -7,8 +7,6 @@ import unicodedata
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-__all__ = ["as_flag", "as_label", "is_unknown", "says_fracture", "stem_of_copies"]
-
 _YES = frozenset(["1", "1.0", "true", "t", "yes", "y", "ja", "j", "oui", "si", "positive", "pos", "+", "present"])
 _NO = frozenset(["0", "0.0", "false", "f", "no", "n", "nein", "non", "none", "negative", "neg", "absent"])
 _UNKNOWN = frozenset(

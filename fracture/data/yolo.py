@@ -15,8 +15,6 @@ from fracture.data.images import IMAGE_SUFFIXES, image_files
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError, UnreadableDataError
 
-__all__ = ["class_names", "read_label_file", "read_yolo"]
-
 _YAML_NAMES = ("data.yaml", "dataset.yaml", "meta.yaml", "data.yml", "dataset.yml")
 _PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "validation"}
 _LISTS = ("classes.txt", "obj.names", "predefined_classes.txt", "_darknet.labels")

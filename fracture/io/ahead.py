@@ -10,8 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
 
-__all__ = ["ahead", "groups_ahead", "source_name"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 

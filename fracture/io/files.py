@@ -11,8 +11,6 @@ from fracture.io.ahead import source_name
 from fracture.io.images import sniff
 from fracture.regular import read_regular, too_large
 
-__all__ = ["MAX_BYTES", "inflated_limit", "open_bytes"]
-
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
 

@@ -34,17 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = [
-    "MAX_PIXELS",
-    "apply_orientation",
-    "check_size",
-    "decode_image",
-    "gray_plane",
-    "plane_from_array",
-    "plane_from_pil",
-    "sniff",
-]
-
 MAX_PIXELS = 100_000_000
 """Default limit of width times height, checked before decoding (our choice: five times the largest detectors)."""
 

@@ -17,19 +17,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "END_OF_IMAGE",
-    "MAX_SCANS",
-    "Codestream",
-    "exif_block",
-    "is_frame_header",
-    "jpeg_header",
-    "jpeg_segments",
-    "plain",
-    "sound_jpeg",
-    "whole",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Codestream:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["is_own_picture", "is_results", "png_mark", "shows_other", "subject_of"]
-
 _CHUNK = b"fxMk"  # ancillary, private, safe to copy (PNG specification, 5.4); readers that do not know it pass over it
 _OURS = _CHUNK + b"fracture "
 

@@ -10,8 +10,6 @@ import numpy as np
 from fracture.errors import ConfigurationError, MultiFrameError
 from fracture.regions import RegionTree
 
-__all__ = ["Reading", "chosen_frame"]
-
 WINDOWS = ("auto", "raw", "percentile")
 
 

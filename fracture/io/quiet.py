@@ -17,8 +17,6 @@ import numpy as np
 
 from fracture.errors import ImageSizeError
 
-__all__ = ["FAULTS", "c_stderr_closed", "memory_told", "quiet"]
-
 # What decoders raise on damaged data; every one of them becomes one of our errors with our own words. A lack of memory
 # is none of them: see `memory_told`.
 FAULTS = (

@@ -14,8 +14,6 @@ from fracture.errors import PixelValueError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ASPECT_LIMITS", "SPACING_LIMITS", "Radiograph", "plausible_aspect", "plausible_spacing"]
-
 SPACING_LIMITS = (0.01, 10.0)
 """Plausible millimeters per pixel (our choice: from a tenth of the finest detectors to a thumbnail's)."""
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["PERCENTILES", "Plane", "by_rows", "percentile_limits", "scale_plane"]
-
 PERCENTILES = (0.5, 99.5)
 """Percentiles that become 0 and 1 where a file has no window (our choice)."""
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["Page", "choose_page", "exif_orientation", "layout_pixels", "pages", "pillow_image"]
-
 MAX_PAGES = 4096
 """Limit of the pages of a file (our choice)."""
 

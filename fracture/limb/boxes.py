@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BoxParameters", "find_boxes", "find_candidates", "merge_boxes"]
-
 _Positive = Annotated[float, Field(gt=0, le=1)]
 _NEW, _TAKEN = 2, 4  # marks in the mask of floodFill, which uses 1 for its border
 _RETRY = 0.75  # a region below the minimum area is tried again as if its peak were this much lower

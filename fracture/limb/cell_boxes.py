@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fracture.models.pyramid import Cells
     from fracture.preprocess import Geometry
 
-__all__ = ["CellBoxes", "best_cells", "fuse", "suppress"]
-
 _MOST: Final = 300  # cells of a film that are looked at: ours, twenty times what is ever shown
 
 

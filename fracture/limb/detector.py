@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
 
-__all__ = ["UNCALIBRATED", "Detector", "Examined", "measured_self_test"]
-
 UNCALIBRATED: Final = (
     "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
     "run fracture calibrate"

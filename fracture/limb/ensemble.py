@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["Ensemble", "EnsembleOutput", "Member", "PreparedFilm"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:

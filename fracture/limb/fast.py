@@ -14,8 +14,6 @@ from typing import Any
 from fracture.errors import ConfigurationError
 from fracture.limb.card import Card, FastCard, FastMember, MemberCard
 
-__all__ = ["FAST_SUFFIX", "fast_card", "fast_view", "with_fast"]
-
 FAST_SUFFIX = " (fast)"
 """What the name of the weights ends in where a prediction comes from their fast subset."""
 

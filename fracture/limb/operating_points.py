@@ -41,19 +41,6 @@ from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import Line, Name, Record, Share
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = [
-    "DEFAULT_TARGETS",
-    "AppliedPoint",
-    "FilmThresholds",
-    "OperatingPoint",
-    "OperatingPoints",
-    "RegionThresholds",
-    "fewest_films",
-    "find_threshold",
-    "fit_operating_points",
-    "measure",
-]
-
 TargetKind: TypeAlias = Literal["sensitivity", "specificity"]
 Method: TypeAlias = Literal["empirical", "conformal"]
 

@@ -8,8 +8,6 @@ from fracture.limb.card import Card
 from fracture.wing.store import Store
 from fracture.wing.store import Weights as AnyWeights
 
-__all__ = ["DEFAULT_WEIGHTS", "STORE", "Weights", "available", "find", "open_weights"]
-
 DEFAULT_WEIGHTS = "fracatlas-small"
 STORE = Store(Card, DEFAULT_WEIGHTS, "weights", "`fracture assemble`")
 Weights: TypeAlias = AnyWeights[Card]

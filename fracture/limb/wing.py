@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fracture.limb.detector import Detector
     from fracture.models.devices import Precision
 
-__all__ = ["WING"]
-
 
 def _reader(weights: Weights, *, device: str, precision: Precision) -> Detector:
     from fracture.limb.detector import Detector

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["SqueezeExcitation", "ViewAttention"]
-
 
 class SqueezeExcitation(nn.Module):
     """Channel weights in (0, 1) from the pooled map: two layers without bias (Hu et al. 2018, in its code's form).

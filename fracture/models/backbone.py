@@ -14,8 +14,6 @@ from torch.utils.checkpoint import checkpoint
 from fracture.errors import ModelError
 from fracture.models.spec import Norm
 
-__all__ = ["Backbone", "BackboneOutput", "FixedBatchNorm2d", "convert_norm", "group_count", "seeded"]
-
 S = TypeVar("S")
 M = TypeVar("M", bound=nn.Module)
 

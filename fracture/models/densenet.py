@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from fracture.models.backbone import Backbone
 
-__all__ = ["DenseNetBackbone", "DilatedAverage"]
-
 _BLOCKS: Final = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32)}
 _GROWTH: Final = 32
 _BOTTLENECK: Final = 4

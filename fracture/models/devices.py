@@ -10,8 +10,6 @@ import torch
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["Precision", "resolve_device", "resolve_precision"]
-
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

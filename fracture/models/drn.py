@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from fracture.errors import ModelError
 from fracture.models.backbone import Backbone
 
-__all__ = ["DRN_LAYOUTS", "BasicBlock", "Bottleneck", "DrnBackbone"]
-
 
 class DrnLayout(NamedTuple):
     """Form (A, C or D), kind of block and blocks per level."""

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from fracture.models.pooling import AttentionPool, AveragePool, build_pool
 from fracture.models.spec import MAP_STRIDE, ModelSpec
 
-__all__ = ["ExtentHead", "Heads", "MapHead"]
-
 _DECODER_CHANNELS: Final = 64  # our choice: about 3 % of the operations of a ResNet-18 cut at stride 16
 _MAP_PRIOR: Final = 0.1  # our choice: training starts from a rare fracture, not from one half everywhere
 _EXTENT_PRIOR: Final = 2.0  # cells to each side of a box: a fracture of four cells, seen from its middle

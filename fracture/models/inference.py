@@ -12,8 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fracture.models.multitask import FractureModel
 
-__all__ = ["fuse_for_inference", "in_precision"]
-
 # Attributes of one module where the normalization takes the convolution's output and nothing else does.
 _PAIRS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "resnet": (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")),

@@ -9,8 +9,6 @@ from torch import nn
 
 from fracture.models.backbone import Backbone
 
-__all__ = ["MobileNetBackbone"]
-
 
 class MobileNetBackbone(Backbone):
     """MobileNetV2 1.0 with its 1280-channel head convolution and timm's parameter names; padding as in

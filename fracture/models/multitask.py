@@ -14,8 +14,6 @@ from fracture.models.pooling import AttentionPool, cell_validity
 from fracture.models.pyramid import Cells, PyramidHeads
 from fracture.models.spec import ModelSpec
 
-__all__ = ["Features", "FractureModel", "ModelOutput", "build_backbone", "build_model"]
-
 
 class ModelOutput(NamedTuple):
     """What a model says about a batch of films, float32; scores, maps and regions are logits, before any sigmoid.

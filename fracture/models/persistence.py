@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from fracture.errors import ModelError, WeightsIntegrityError
 
-__all__ = ["load_state", "state_for_saving"]
-
 _COUNTER: Final = "num_batches_tracked"
 _FLOAT32: Final = ("running_mean", "running_var")
 _SHOWN: Final = 5

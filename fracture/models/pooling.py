@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from fracture.models.spec import ModelSpec
 
-__all__ = ["AttentionPool", "AveragePool", "PyramidPool", "build_pool", "cell_validity"]
-
 
 def cell_validity(mask: Tensor, stride: int) -> Tensor:
     """Share of valid pixels per cell: (B, 1, H, W) bool or float to (B, 1, h, w) float32."""

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from fracture.models.pooling import AveragePool, build_pool
 from fracture.models.spec import ModelSpec
 
-__all__ = ["STRIDES", "Cells", "PyramidHeads"]
-
 STRIDES: Final = (8, 16, 32)
 """Input pixels per cell of the pyramid's levels."""
 

@@ -10,8 +10,6 @@ from torch import nn
 from fracture.models.backbone import Backbone
 from fracture.models.spec import Geometry
 
-__all__ = ["ResNetBackbone", "to_caffe"]
-
 
 class ResNetBackbone(Backbone):
     """ResNet-18, -34, -50 or -101 with the parameter names of torchvision and timm.

@@ -16,8 +16,6 @@ from pydantic import Field
 from fracture.errors import FractureError, ModelError
 from fracture.schema import Name, Record
 
-__all__ = ["BACKBONES", "MAP_STRIDE", "Family", "Geometry", "ModelSpec", "Norm", "Pooling", "family_of"]
-
 Family = Literal["drn", "resnet", "densenet", "mobilenet"]
 Pooling = Literal["average", "spp", "attention"]
 Norm = Literal["batch", "group", "frozen"]

@@ -14,8 +14,6 @@ from fracture.models.resnet import to_caffe
 from fracture.models.spec import Norm
 from fracture.models.starting_points import InitReport, check_start, fill, pretrained_tensors, read_tensors
 
-__all__ = ["bare_trunk", "feature_trunk", "parameter_groups", "start"]
-
 
 def feature_trunk(name: str, stages: tuple[int, ...], *, geometry: str = "torchvision", norm: Norm = "batch") -> Any:
     """A network of timm that gives the maps of some stages, with timm's parameter names; nothing is downloaded."""

@@ -22,8 +22,6 @@ from fracture.errors import PixelValueError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["find_crop"]
-
 _SMALL_SIDE = 192  # longest side of the copy that is searched
 _MARGIN = 0.02  # kept around the content, as a fraction of the longer side
 _STRIP = 0.05  # a bright part along an edge that is at most this deep (of that side) is a collimation edge

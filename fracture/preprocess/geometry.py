@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Geometry"]
-
 
 @dataclass(frozen=True, slots=True)
 class Geometry:

@@ -29,8 +29,6 @@ from fracture.errors import PixelValueError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["gaussian_window", "local_contrast_normalization"]
-
 # Contrast below this is rounding of float32, not image: a constant film normalizes to zero, not to noise.
 _SMALLEST_CONTRAST = 1e-6
 _CLIP_PERCENTILE = 99.5

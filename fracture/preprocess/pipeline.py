@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["Letterboxed", "Prepared", "letterbox", "normalize", "prepare", "prepare_all"]
-
 _REDACTION_AREA = 0.003  # a rectangle of exact zeros at least this part of the film is redaction, not image
 
 

@@ -10,8 +10,6 @@ from pydantic import Field
 from fracture.errors import ConfigurationError
 from fracture.schema import Record
 
-__all__ = ["PREPROCESS_VERSION", "PreprocessSpec"]
-
 # Raised whenever the same specification would give other pixels; a card of another version is refused,
 # because a model that is fed differently than it was trained is silently worse.
 PREPROCESS_VERSION = 1

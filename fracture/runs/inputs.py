@@ -14,8 +14,6 @@ from pathlib import Path
 from fracture.errors import ConfigurationError
 from fracture.runs.kinds import ARCHIVES, FILM, kind_of
 
-__all__ = ["Inputs", "collect"]
-
 _EXAMPLES = 3  # names given for each kind that is left out
 
 

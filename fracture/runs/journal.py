@@ -20,8 +20,6 @@ from fracture.atomic import hold
 from fracture.errors import ConfigurationError, OutputError
 from fracture.regular import sha256_of
 
-__all__ = ["Entry", "Journal", "encode", "film_sha256", "journaled", "record_files", "writing"]
-
 FORMAT = "fracture-run"
 _SYNC = 1.0  # seconds between two flushes to the disk: what a power cut, not a kill, may cost
 

@@ -19,8 +19,6 @@ from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.io.marks import is_own_picture, is_results
 
-__all__ = ["ARCHIVES", "FILM", "kind_of", "read_head"]
-
 FILM = "film"
 ARCHIVES = frozenset({"ZIP archive", "tar archive", "7z archive", "RAR archive", "xz archive", "bzip2 archive"})
 _FILMS = ("jpeg", "png", "tiff")

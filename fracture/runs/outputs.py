@@ -14,8 +14,6 @@ from fracture.io.marks import is_own_picture, is_results, shows_other, subject_o
 from fracture.runs.journal import record_files
 from fracture.runs.kinds import read_head
 
-__all__ = ["Outputs", "Protected", "check_folder", "check_output", "check_outputs", "overlay_paths"]
-
 _LONGEST = 255  # bytes of a file's name
 
 

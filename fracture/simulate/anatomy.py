@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
     Place = Sequence[float] | NDArray[np.float64]
 
-__all__ = [
-    "Anatomy",
-    "Build",
-    "FlatBones",
-    "Point",
-    "SoftPart",
-    "camera_pose",
-    "moved",
-    "moved_bone",
-    "profile",
-    "whole",
-    "widened",
-]
-
 Point = tuple[float, float, float]
 
 

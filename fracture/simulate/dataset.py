@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.record import SimulatedFilm, SimulatedPelvis
 
-__all__ = [
-    "FORMATS",
-    "Summary",
-    "class_shares",
-    "coco_annotations",
-    "coco_header",
-    "coco_image",
-    "film_seed",
-    "hip_annotations",
-    "png_bytes",
-    "write_dataset",
-    "write_hips",
-]
-
 FORMATS = ("dicom", "png", "both")
 
 _HIP_CATEGORIES = {"left": 1, "right": 2}

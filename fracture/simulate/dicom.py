@@ -19,8 +19,6 @@ from fracture._version import __version__
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["to_dataset"]
-
 _DX_FOR_PRESENTATION = UID("1.2.840.10008.5.1.4.1.1.1.1")
 
 # Region -> Body Part Examined (PS3.16 annex L), SNOMED CT code and meaning (PS3.16 CID 4031).
@@ -50,7 +48,7 @@ _VIEWS = {
 }
 
 
-class Film(Protocol):
+class _Film(Protocol):
     """What is written of a film; see ``fracture.simulate.SimulatedFilm``."""
 
     @property
@@ -83,7 +81,7 @@ def _uid(*parts: str) -> UID:
     return UID(f"2.25.{int.from_bytes(digest, 'big')}")
 
 
-def to_dataset(film: Film, *, inverted: bool) -> Dataset:
+def to_dataset(film: _Film, *, inverted: bool) -> Dataset:
     """The film as a data set with File Meta Information (Explicit VR Little Endian), ready for ``save_as``.
 
     Args:
@@ -111,7 +109,7 @@ def to_dataset(film: Film, *, inverted: bool) -> Dataset:
     return data
 
 
-def _general(data: Dataset, film: Film, key: str) -> None:
+def _general(data: Dataset, film: _Film, key: str) -> None:
     data.SpecificCharacterSet = "ISO_IR 100"
     data.SOPClassUID = _DX_FOR_PRESENTATION
     data.SOPInstanceUID = _uid("instance", key)
@@ -135,7 +133,7 @@ def _general(data: Dataset, film: Film, key: str) -> None:
     data.ImageComments = "Simulated by fracture.simulate: not a patient, not for diagnosis"
 
 
-def _anatomy(data: Dataset, film: Film) -> None:
+def _anatomy(data: Dataset, film: _Film) -> None:
     part, code, meaning = _BODY_PARTS[film.region]
     side = "L" if film.laterality == "left" else "R"
     paired = film.region != "pelvis"
@@ -156,7 +154,7 @@ def _anatomy(data: Dataset, film: Film) -> None:
     data.AcquisitionContextSequence = Sequence([])
 
 
-def _equipment(data: Dataset, film: Film) -> None:
+def _equipment(data: Dataset, film: _Film) -> None:
     data.Manufacturer = "fracture.simulate"
     data.ManufacturerModelName = "simulated detector"
     data.DeviceSerialNumber = "SIMULATED"
@@ -170,7 +168,7 @@ def _equipment(data: Dataset, film: Film) -> None:
     data.PixelSpacingCalibrationDescription = "Simulated with parallel rays: no magnification"
 
 
-def _image(data: Dataset, film: Film, pixels: np.ndarray, inverted: bool) -> None:
+def _image(data: Dataset, film: _Film, pixels: np.ndarray, inverted: bool) -> None:
     data.ImageType = ["ORIGINAL", "PRIMARY", ""]
     data.SamplesPerPixel = 1
     data.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"

@@ -13,8 +13,6 @@ from fracture.simulate.materials import attenuation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAXIMUM", "Exposure", "Paths", "draw_exposure", "expose", "field_of_view", "line_integral"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 MAXIMUM = 4095

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.shapes import Bone
 
-__all__ = ["KINDS", "CellCut", "Plan", "Site", "SurfaceCut", "break_bones", "draw_plan", "site"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 Point = tuple[float, float, float]

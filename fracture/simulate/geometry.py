@@ -13,8 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["about", "compose", "inverse", "pose_along", "rotation", "transform", "translation", "unit"]
-
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 

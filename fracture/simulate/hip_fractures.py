@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.pelvis_shapes import Femur
 
-__all__ = [
-    "HIP_CLASSES",
-    "VARIANTS",
-    "Broken",
-    "Wedge",
-    "break_hip",
-    "hip_class",
-    "neck_surface",
-    "surface_across",
-    "trochanteric_surface",
-]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 HIP_CLASSES = (

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.pelvis_shapes import Femur
 
-__all__ = ["Hardware", "fit"]
-
 _SOLID = 99.0  # mm of "cortex": an implant is metal all through
 
 Vector = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.shapes import Bone
 
-__all__ = ["distal_femur", "leg", "patella", "shank"]
-
 
 def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:
     """A lower leg with the ends of the thigh and of the foot that a film of it shows."""

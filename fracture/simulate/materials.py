@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["METALS", "Attenuation", "attenuation", "metal"]
-
 _ENERGY = np.array([30.0, 40.0, 50.0, 60.0, 80.0, 100.0])
 _CORTICAL = 1.92 * np.array([1.331, 0.6655, 0.4242, 0.3148, 0.2229, 0.1855])
 _SOFT = 1.06 * np.array([0.3790, 0.2688, 0.2264, 0.2048, 0.1823, 0.1693])

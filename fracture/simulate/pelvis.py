@@ -29,8 +29,6 @@ from fracture.simulate.volume import trace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HIP_MIX", "PELVIS_VIEWS", "pelvis"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 PELVIS_VIEWS = ("ap", "frog_leg")

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Points = Sequence[Sequence[float]]
 
-__all__ = ["Warp", "hemipelvis", "sacrum_and_spine"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 

@@ -21,8 +21,6 @@ from fracture.simulate.shapes import Bone, Cap, Part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Femur", "Person", "draw_person", "femur", "trabeculae"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 HEAD = 24.0

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from fracture.simulate.pelvis_shapes import Person
     from fracture.simulate.projection import Camera
 
-__all__ = ["bowel", "envelope", "folds"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 

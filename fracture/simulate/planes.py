@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.projection import Body, Camera
 
-__all__ = ["Plane", "bone_noise", "curve", "noise_patch", "sheet"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _FINE = 2  # outlines are drawn at twice the resolution

@@ -21,8 +21,6 @@ from fracture.simulate.shapes import Blob, Bone, Field, Part, Tube, carve, merge
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Body", "Camera", "Cut", "Materials", "project"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _CHUNK = 2048  # rays per block: a block of (2048, 16) float32 stays in a core's second-level cache

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-__all__ = ["SimulatedFilm", "SimulatedFracture", "SimulatedHip", "SimulatedPelvis"]
-
 _FINDINGS = {
     "normal": ("normal",),
     "displaced_neck": ("neck",),

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Blob", "Bone", "Cap", "Field", "Part", "Tube", "tube"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _TABLE_STEP = 0.2  # mm between rows of a tube's profile table: below a third of the finest pixel used here

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fracture.simulate.anatomy import SoftPart
     from fracture.simulate.projection import Camera
 
-__all__ = ["Bend", "soft_paths"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _STRIDE_MM = 1.6  # soft tissue is smooth: it is traced on every n-th ray and interpolated

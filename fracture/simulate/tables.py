@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["table"]
-
 
 @lru_cache
 def table(name: str) -> dict[str, Any]:

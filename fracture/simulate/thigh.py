@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from fracture.simulate.projection import Body, Camera
 
-__all__ = ["Pelvis", "thigh"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _KNEE, _LEG_KNEE = 420.0, -365.0  # y of the knee joint here and in the leg's frame, mm

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-__all__ = ["arm"]
-
 _RAYS = (
     # name, carpometacarpal joint, direction in degrees toward the thumb, metacarpal length, phalanges, width
     ("1", (22.5, 32.1, 5.0), 38.0, 44.0, (31.0, 23.0), 1.06),

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fracture.simulate.projection import Body, Camera, Cut
     from fracture.simulate.shapes import Bone
 
-__all__ = ["Layer", "inside_share", "opening_share", "trace"]
-
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _FAR = np.float32(30.0)  # mm, the distance where no part of the bone is near

@@ -37,8 +37,6 @@ from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
 from fracture.regular import sha256_of
 
-__all__ = ["Fault", "FilmCache", "content_checksum", "default_cache_folder"]
-
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 CACHE_VERSION = 2  # 2: with a checksum of the content

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from fracture.models.pyramid import STRIDES, Cells
 
-__all__ = ["BoxTargets", "CellLoss", "assign", "cell_loss", "generalized_iou"]
-
 _NEAREST: Final = 9  # ATSS, k
 _ANCHOR: Final = 5.0  # sides of an anchor in strides: 40, 80 and 160 pixels (ours; ATSS has 8)
 _LEAST: Final = 0.1  # least weight of a cell's box, so that bad boxes learn too

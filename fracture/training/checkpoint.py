@@ -19,8 +19,6 @@ from fracture.atomic import write_atomic
 from fracture.errors import WeightsIntegrityError
 from fracture.training.optim import Ema
 
-__all__ = ["gather", "read_checkpoint", "restore", "write_checkpoint"]
-
 FORMAT = "fracture-checkpoint/1"
 
 

@@ -13,8 +13,6 @@ import typer
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["changes_of", "stopped", "train"]
-
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: saved and left; the same command resumes
 
 

@@ -40,25 +40,6 @@ from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
 from fracture.training.tables import flat_table, merge_tables, read_recipe
 
-__all__ = [
-    "AugmentationConfig",
-    "CacheConfig",
-    "CropsConfig",
-    "DataConfig",
-    "LoopConfig",
-    "LossConfig",
-    "MemberConfig",
-    "OptimizerConfig",
-    "Recipe",
-    "Section",
-    "SplitConfig",
-    "StageConfig",
-    "StageLoop",
-    "WindowsConfig",
-    "load_recipe",
-    "recipe_names",
-]
-
 RECIPES = Path(__file__).parent / "recipes"
 
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from fracture.models.spec import MAP_STRIDE
 from fracture.training.config import CropsConfig
 
-__all__ = ["Window", "choose_window"]
-
 _BONE = 75.0  # percentile of the valid pixels: bone is the brighter part of a film
 _TRIES = 16  # draws for a window away from every fracture
 

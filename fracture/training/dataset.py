@@ -27,8 +27,6 @@ from fracture.training.crops import choose_window
 from fracture.training.loss import Targets
 from fracture.training.windows import cut_window
 
-__all__ = ["Batch", "Example", "Films", "Place", "collate", "evaluation_batches"]
-
 _NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 
 

@@ -22,8 +22,6 @@ from fracture.preprocess import Geometry
 from fracture.training.dataset import Films, evaluation_batches
 from fracture.training.world import World
 
-__all__ = ["FilmOutput", "judge", "pooled_auc", "write_maps", "write_predictions"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilmOutput:

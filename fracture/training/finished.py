@@ -11,8 +11,6 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.regular import sha256_of
 from fracture.training.driver import read_record
 
-__all__ = ["copy_weights", "for_card", "read_finished"]
-
 
 def read_finished(run: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What ``<name>.json`` says of each finished network of a run.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from fracture.training.stage import Stage
 
-__all__ = ["EpochLog", "ProgressBar", "counting", "write_csv", "write_figure"]
-
 _INTERVAL = 2.0  # seconds between two drawings of a bar
 
 

@@ -27,8 +27,6 @@ from fracture.training.optim import Ema, build_optimizer, rate_at
 from fracture.training.stage import Stage, Step, Tuned, training_steps
 from fracture.training.stop import StopRequest
 
-__all__ = ["Interrupted", "Loop", "Progress", "State"]
-
 LATEST, BEST = "latest.safetensors", "best.safetensors"
 _LOG = logging.getLogger(__name__)
 

@@ -31,8 +31,6 @@ from fracture.models import ModelOutput, ModelSpec
 from fracture.training.cell_loss import BoxTargets, cell_loss
 from fracture.training.config import LossConfig
 
-__all__ = ["Counts", "JointLoss", "LossTerms", "Targets", "extent_loss"]
-
 _SMOOTH = 1.0  # cells added to both sides of the Dice quotient (our choice): tiny boxes give no wild gradients
 
 

@@ -16,8 +16,6 @@ from fracture.training.cache import Fault
 from fracture.training.config import StageConfig
 from fracture.training.loop import State
 
-__all__ = ["before", "results", "versions"]
-
 
 def before(
     config: StageConfig,

@@ -29,8 +29,6 @@ from fracture.training.stage import Stage, Step, Tuned
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MemberStage", "build_member"]
-
 
 def build_member(config: MemberConfig, parts: Mapping[str, AnnotatedSet], run: Running) -> MemberStage:
     """A member's network at its start, with its films in the cache.

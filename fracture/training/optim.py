@@ -12,8 +12,6 @@ from fracture.errors import ConfigurationError
 from fracture.models import FractureModel
 from fracture.training.config import OptimizerConfig
 
-__all__ = ["Ema", "build_optimizer", "freeze", "learn_extents", "rate_at"]
-
 
 def freeze(model: FractureModel, stages: int) -> None:
     """Stop the first ``stages`` stages of the backbone from learning.

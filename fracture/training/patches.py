@@ -23,8 +23,6 @@ from fracture.training.cache import content_checksum
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PatchCache"]
-
 Box = tuple[float, float, float, float]
 
 

@@ -43,8 +43,6 @@ from fracture.training.cache import Fault
 from fracture.training.config import StageConfig
 from fracture.training.world import World
 
-__all__ = ["Pictures", "PlainPictures", "Stage", "Step", "Tuned", "training_steps"]
-
 
 class Pictures(Protocol):
     """The training part as pictures. All draws derive from the seed, the epoch and the place in the epoch."""

@@ -9,8 +9,6 @@ from typing import Any
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["flat_table", "merge_tables", "read_recipe"]
-
 _LARGEST_RECIPE = 2**20  # bytes; a recipe is text that people write
 
 

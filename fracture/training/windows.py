@@ -21,8 +21,6 @@ from fracture.data.targets import fracture_outlines
 from fracture.preprocess import Letterboxed
 from fracture.training.config import WindowsConfig
 
-__all__ = ["FilmWindow", "cut_window"]
-
 _LEAST_SIDE = 6.0  # network pixels: a smaller rest of a box teaches nothing
 
 

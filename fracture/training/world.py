@@ -17,8 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-__all__ = ["World", "joined", "local_device"]
-
 T = TypeVar("T")
 
 

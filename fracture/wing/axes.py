@@ -12,8 +12,6 @@ from fracture.wing.scene import Page, grid_on
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_page"]
-
 
 def plot_page(page: Page, ax: Axes | None = None) -> Axes:
     """Draw a page; new axes where none are given."""

@@ -18,8 +18,6 @@ from fracture.atomic import write_text
 from fracture.errors import CardError
 from fracture.schema import STRICT, WHOLE, Line, Name, Share, faults_of, read_json
 
-__all__ = ["BaseCard", "FileName", "Lines", "Section", "SelfTest", "Sha256", "Tolerance", "WeightFile"]
-
 _VERSION = 1
 _LARGEST = 4 * 2**20  # bytes; a card is text that people read
 

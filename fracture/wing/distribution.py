@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FeatureDistribution"]
-
 DIRECTIONS = 32
 """How many leading directions have a variance of their own (our choice: 16, 32 and 64 did nearly alike)."""
 

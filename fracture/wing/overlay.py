@@ -21,8 +21,6 @@ from fracture.wing.scene import NOTE, Look, Page, Scene, SceneBox, ScenePoint, g
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BLUE", "COLORS", "GREEN", "HEAT", "ORANGE", "draw_page", "draw_scene", "write_picture"]
-
 ORANGE = (255, 159, 28)
 BLUE = (86, 180, 233)
 GREEN = (0, 158, 115)

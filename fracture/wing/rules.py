@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["WARNING_START", "blank_contrast", "check_pixels", "distance_warning", "page_strokes"]
-
 WARNING_START: Final = "no musculoskeletal radiograph?"
 """How every warning of the input check begins."""
 

@@ -15,8 +15,6 @@ from fracture.wing.contract import Wing, registered
 from fracture.wing.reader import ReaderBase
 from fracture.wing.store import C, Weights
 
-__all__ = ["compare", "self_test", "self_test_film", "verify_weights"]
-
 
 def verify_weights(folder: Path) -> Iterator[str]:
     """Check the weights in a folder by the card that it holds, one line for each thing found in order.

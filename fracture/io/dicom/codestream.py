@@ -10,8 +10,6 @@ import struct
 
 from fracture.io.jpeg import MAX_SEGMENTS, Codestream
 
-__all__ = ["jpeg2000_header", "jpeg2000_start"]
-
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _MAX_TILES = 65535  # ISO/IEC 15444-1 A.4.2: the tile index has 16 bits
 

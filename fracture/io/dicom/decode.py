@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from fracture.io.dicom.header import Attributes
 
-__all__ = ["checked_pixels", "decode_frame", "decode_pixels", "recognized", "split_frames"]
-
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", EXPLICIT_BE)
 _RLE = ("1.2.840.10008.1.2.5",)
 _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-__all__ = ["gray_from_color", "render"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Table:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Attributes = Mapping[str, Any]
 
-__all__ = ["WANTED", "Attributes", "Layout", "collect", "floats", "integers", "items", "layout", "text", "texts"]
-
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 
 # The attributes that are read. No patient, study, physician, institution, date or comment is among them.

@@ -23,8 +23,6 @@ from fracture.io.quiet import quiet
 if TYPE_CHECKING:
     from fracture.io.dicom.header import Attributes
 
-__all__ = ["Parsed", "parse"]
-
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"

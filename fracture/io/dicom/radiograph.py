@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fracture.io.dicom.header import Attributes
     from fracture.regions import RegionTree
 
-__all__ = ["ACCEPTED", "radiograph_from_bytes", "radiograph_from_dataset"]
-
 ACCEPTED = ("CR", "DX", "RG", "RF", "IO", "PX", "HC", "OT", "SC", "")
 """Modalities taken as plain radiographs without ``allow`` (our choice): computed and digital radiography, digitized
 film, single fluoroscopy shots, dental films, hard copies, secondary captures, and files that do not say."""

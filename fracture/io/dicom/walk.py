@@ -12,8 +12,6 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LONG_VRS", "MAX_DEPTH", "MAX_STEPS", "VRS", "Element", "Found", "TooMuch", "element_at", "walk"]
-
 MAX_STEPS = 200_000
 """Limit of the elements, items and delimiters looked at (our choice: some 0.3 s; a radiograph has a few hundred)."""
 
