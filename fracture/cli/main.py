@@ -23,6 +23,7 @@ from fracture.evaluation.cli import evaluate
 from fracture.finetune.cli import finetune
 from fracture.input_check.cli import input_check
 from fracture.label.cli import label
+from fracture.node.cli import node
 from fracture.reporting.cli import model_card
 from fracture.retraining.cli import retrain
 from fracture.training.cli import train
@@ -55,6 +56,7 @@ app.command("model-card")(model_card)
 app.command("retrain")(retrain)
 app.add_typer(hip)
 app.add_typer(label)
+app.add_typer(node)
 
 
 def _version(value: bool) -> None:

@@ -95,8 +95,12 @@ def _make_table(engine: Engine) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that waits for no writer."""
-    with engine.connect().execution_options(reading=True) as connection:
+    """A connection that waits for no writer.
+
+    Raises:
+        OutputError: The database is gone.
+    """
+    with _told("read"), engine.connect().execution_options(reading=True) as connection:
         yield connection
 
 
@@ -107,12 +111,17 @@ def at_once(engine: Engine) -> Iterator[Connection]:
     Raises:
         OutputError: It cannot be written: the disk is full, or the database is gone.
     """
+    with _told("written"), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _told(done: str) -> Iterator[None]:
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except OperationalError as error:
         raise OutputError(
-            "the table of jobs cannot be written",
+            f"the table of jobs cannot be {done}",
             got=str(error.orig).strip().splitlines()[0],
             hint="nothing was changed",
         ) from error

@@ -1,0 +1,32 @@
+"""Which weights read a film, and which objects are not films at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fracture.node.config import Config
+
+__all__ = ["OWN", "route"]
+
+OWN = "fracture (open source)"
+"""The Manufacturer of our own results: reading these would go round for ever."""
+
+_NO_FILMS = {"SR", "PR", "SEG", "KO", "DOC", "PLAN", "AU"}
+
+
+def route(config: Config, payload: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The weights for a film by its head, and where there are none the reason."""
+    if payload["Manufacturer"] == OWN:
+        return [], "it is a result of fracture"
+    if payload["Modality"].upper() in _NO_FILMS:
+        return [], f"modality {payload['Modality']} is no film"
+    for number, rule in enumerate(config.rules, 1):
+        wanted = {"Modality": rule.modality, "BodyPartExamined": rule.body_part, "caller": rule.caller}
+        if all(not values or _among(payload[key], values) for key, values in wanted.items()):
+            return rule.weights, "" if rule.weights else f"rule {number} says that it is not read"
+    return config.weights, "" if config.weights else "no rule fits it, and no weights are named"
+
+
+def _among(value: str, values: list[str]) -> bool:
+    return value.strip().upper() in {one.strip().upper() for one in values}

@@ -1,0 +1,49 @@
+"""A study as a whole, once it has been quiet: the most suspicious of its films, and who is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fracture.jobs import DEAD, DONE, Job, Jobs, NewJob
+from fracture.node.kinds import READ, event_kind
+from fracture.node.logs import Audit, log
+
+if TYPE_CHECKING:
+    from fracture.node.config import Config
+
+__all__ = ["judge"]
+
+_MOST = 2000  # films of a study that are looked at
+
+
+def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
+    """Fuse what the views of a study say, and tell of it where a film has become positive.
+
+    The study is positive where a film is, and as suspicious as its most suspicious film (ours: a fracture that one
+    view shows is a fracture, whatever the others hide).
+    """
+    films = jobs.listing(kinds=[READ], batch=job.batch, limit=_MOST, newest=False)
+    if any(film.state not in (DONE, DEAD) for film in films):
+        jobs.release(job, max(1.0, config.quiet_seconds), "a film of it is not read yet")
+        return
+    readings = [(film, one) for film in films for one in (film.result or {}).get("readings", ())]
+    positive = sorted({film.key for film, one in readings if one["positive"]})
+    result: dict[str, Any] = {
+        "positive": positive,
+        "suspicion": max((one["suspicion"] for _, one in readings), default=None),
+        "films": len(films),
+        "failed": sum(film.state == DEAD for film in films),
+        "weights": sorted({f"{one['weights']} {one['version']}" for _, one in readings}),
+    }
+    news = sorted(set(positive) - set((job.result or {}).get("positive", ())))
+    told = {
+        "event": "positive study",
+        "study": job.key,
+        "films": positive,
+        **{key: result[key] for key in ("suspicion", "weights")},
+        "note": "Research use, no medical device.",
+    }
+    events = [NewJob(event_kind(hook.name), f"{job.key}+{len(positive)}", told, job.batch) for hook in config.webhook]
+    if jobs.finish(job, result, events if news else ()) and news:
+        audit.write("positive study", study=job.key, films=positive, suspicion=result["suspicion"])
+        log("positive study", job=job.id, films=len(positive), suspicion=round(result["suspicion"], 3))

@@ -1,0 +1,174 @@
+"""A process that reads films, one at a time, and judges studies."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fracture.errors import (
+    FractureError,
+    MissingDependencyError,
+    OutputError,
+    UnexpectedError,
+    WeightsError,
+    needing,
+)
+from fracture.jobs import Job, Jobs, Keep, NewJob
+from fracture.node.films import Films
+from fracture.node.heart import Heart
+from fracture.node.kinds import READ, STUDY, send_kind
+from fracture.node.logs import Audit, log
+from fracture.node.routing import route
+from fracture.node.study import judge
+from fracture.wing.contract import find_wing, load_reader
+from fracture.wing.scene import suspicion
+
+with needing("node"):
+    from pydicom.filewriter import dcmwrite
+
+if TYPE_CHECKING:
+    from fracture.node.config import Config
+    from fracture.wing.contract import Reader
+
+__all__ = ["Worker"]
+
+_PATIENCE = 60.0  # seconds until films are tried again whose weights cannot be opened, or whose disk is full
+
+
+@dataclass(frozen=True)
+class _Opened:
+    stamp: object
+    version: str
+    reader: Reader[Any]
+
+
+@dataclass
+class Worker:
+    """Claims films and studies. ``load`` opens weights of any wing; readers stay open until their files change."""
+
+    config: Config
+    jobs: Jobs
+    films: Films
+    results: Keep
+    audit: Audit
+    owner: str
+    load: Callable[..., Reader[Any]] = load_reader
+    _readers: dict[str, _Opened] = field(default_factory=dict, init=False)
+
+    def prepare(self) -> None:
+        """Open the weights that will be needed, so that the first film does not wait for them."""
+        names = {name for rule in self.config.rules for name in rule.weights} | set(self.config.weights)
+        for name in sorted(names):
+            try:
+                self._reader(name)
+            except FractureError as error:
+                log("weights cannot be opened", level=logging.ERROR, weights=name, error=str(error))
+
+    def step(self) -> bool:
+        """Do one job; False where nothing is due."""
+        lease = self.config.lease_seconds
+        found = self.jobs.claim([READ, STUDY], self.owner, lease=lease)
+        for job in found:
+            with Heart(self.jobs, lease, self.config.film_seconds).holding(found):
+                self._do(job)
+        return bool(found)
+
+    def _do(self, job: Job) -> None:
+        try:
+            if job.kind == STUDY:
+                judge(self.config, self.jobs, self.audit, job)
+            else:
+                self._read(job)
+        except (WeightsError, OutputError, MissingDependencyError, OSError) as error:
+            # Weights, the disk, the database: no film's fault. It waits.
+            self.jobs.release(job, _PATIENCE, str(error))
+            log("a film has to wait", level=logging.ERROR, job=job.id, error=str(error))
+        except FractureError as error:
+            # A film that cannot be read will not be read later either; what nobody foresaw may be.
+            state = self.jobs.fail(
+                job, str(error), for_good=not isinstance(error, UnexpectedError), then=[self._study(job)]
+            )
+            self.audit.write("failed", uid=job.key, error=type(error).__name__, state=state)
+            log("a film failed", level=logging.WARNING, job=job.id, error=type(error).__name__, state=state)
+
+    def _read(self, job: Job) -> None:
+        names, why_not = route(self.config, job.payload)
+        if not names:
+            self.jobs.finish(job, {"skipped": why_not})
+            self.audit.write("not read", uid=job.key, reason=why_not)
+            return
+        path = self.films.path(job.key)
+        readings: list[dict[str, Any]] = []
+        made: list[NewJob] = []
+        for name in names:
+            opened = self._reader(name)
+            (result,) = opened.reader.predict_many([path], workers=0, keep=True)
+            if not result.ok:
+                raise result.error
+            line = {**result.to_dict(), "source": job.key}
+            readings.append({"weights": name, "version": opened.version, **_judged(line), "line": line})
+            made += self._objects(result, job)
+        if self.jobs.finish(job, {"readings": readings}, [*made, self._study(job)]):
+            told = [{key: reading[key] for key in ("weights", "version", "positive")} for reading in readings]
+            self.audit.write("read", uid=job.key, readings=told, objects=[one.key for one in made])
+            log("a film was read", job=job.id, weights=names, objects=len(made))
+
+    def _objects(self, result: Any, job: Job) -> Iterator[NewJob]:
+        """Keep a result's DICOM objects; what sends them is added when the film's job is done."""
+        for made in result.to_dicom(self.config.objects):
+            stream = io.BytesIO()
+            dcmwrite(stream, made, enforce_file_format=True)
+            uid = str(made.SOPInstanceUID)
+            self.results.write(f"{uid}.dcm", stream.getvalue())
+            payload = {"sop_class": str(made.SOPClassUID), "syntax": str(made.file_meta.TransferSyntaxUID)}
+            for target in self.config.targets:
+                yield NewJob(send_kind(target.name), uid, payload, job.batch)
+
+    def _study(self, job: Job) -> NewJob:
+        """Judge the film's study once it has been quiet; another film lets it wait anew."""
+        return NewJob(STUDY, job.batch, {}, job.batch, delay=self.config.quiet_seconds, again=True)
+
+    def _reader(self, name: str) -> _Opened:
+        """These weights as they are now. Where their files have changed and cannot be opened (half copied, say), it
+        goes on with those that are open."""
+        opened = self._readers.get(name)
+        try:
+            wing, folder = find_wing(name)
+            if opened is not None and opened.stamp == _stamp(folder):
+                return opened
+            stamp, card = _stamp(folder), wing.store.card.read(folder)
+            reader = self.load(folder, device=self.config.device, precision=self.config.precision)
+            if _stamp(folder) != stamp:
+                raise WeightsError("the weights changed while they were opened", got=name)
+        except WeightsError as error:
+            if opened is None:
+                raise
+            log("weights changed and cannot be opened; the former go on", level=logging.ERROR, error=str(error))
+            return opened
+        self._readers[name] = _Opened(stamp, card.label, reader)
+        self.audit.write("weights", name=name, version=card.label, files={one.file: one.sha256 for one in card.files})
+        log("weights opened", weights=name, version=card.label)
+        return self._readers[name]
+
+
+def _stamp(folder: Path) -> object:
+    """What changes when a file in the folder does."""
+    return sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in folder.iterdir())
+
+
+def _judged(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether a result reports a finding, and the suspicion of its most suspicious part, 0.5 being the threshold."""
+    parts = [line, *(part for value in line.values() if isinstance(value, list) for part in value)]
+    found = [part for part in parts if isinstance(part, Mapping)]
+    positive = any(part.get("fractured") is True for part in found)
+    scores = [
+        suspicion(score, part["threshold"])
+        for part in found
+        for score in (part.get("probability", part.get("fracture_probability")),)
+        if isinstance(score, float) and isinstance(part.get("threshold"), float)
+    ]
+    return {"positive": positive, "suspicion": max(scores, default=float(positive))}
