@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         simulate as simulate,
         training as training,
     )
+    from fracture.deidentification.film import deidentify as deidentify
     from fracture.detector import Detector as Detector, load as load, predict as predict
     from fracture.gallery.table import to_frame as to_frame
     from fracture.errors import FractureError as FractureError, InputError as InputError

@@ -10,6 +10,7 @@ import typer
 from fracture._version import __version__
 from fracture.adapt.cli import adapt
 from fracture.calibration.cli import assemble, calibrate
+from fracture.cli.deidentify import deidentify
 from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.predict import predict
@@ -45,6 +46,7 @@ app.command("split-data")(split_data)
 app.command("cohort")(cohort)
 app.command("sample-test")(sample_test)
 app.command("augment-sheet")(augment_sheet)
+app.command("deidentify")(deidentify)
 app.command("train")(train)
 app.command("adapt")(adapt)
 app.command("finetune")(finetune)

@@ -7,7 +7,7 @@ augmented; :func:`normalize` is always last; :func:`prepare` is both.
 
 from __future__ import annotations
 
-from fracture.preprocess.crop import find_crop
+from fracture.preprocess.crop import find_crop, find_field
 from fracture.preprocess.geometry import Geometry
 from fracture.preprocess.lcn import local_contrast_normalization
 from fracture.preprocess.pipeline import Letterboxed, Prepared, letterbox, normalize, prepare, prepare_all
@@ -20,6 +20,7 @@ __all__ = [
     "Prepared",
     "PreprocessSpec",
     "find_crop",
+    "find_field",
     "letterbox",
     "local_contrast_normalization",
     "normalize",

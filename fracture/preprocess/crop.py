@@ -33,6 +33,8 @@ _CLEAR_AT_MOST = 0.04  # ... but never more than this (10 of 255 gray levels)
 _DARK_RANGE = 0.06  # how uneven a dark background may be (15 of 255 gray levels)
 _BRIGHTEST_PADDING = 0.3  # a background brighter than this is not dark padding
 _RIM = 0.04  # how far (of the longer side) a faint rim may reach from what is clear
+_STROKE = 5  # pixels of the small copy; what is thinner (letters) is no part of a field
+_LARGE_PART = 0.1  # a part of the field has at least this share of the largest part's area
 _FAINTEST = 0.012  # brightness above the dark level that counts as content, at the least (3 of 255 gray levels)
 
 
@@ -50,16 +52,8 @@ def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple
         PixelValueError: The film is all padding: nothing stands out from the dark.
     """
     height, width = pixels.shape
-    scale = min(1.0, _SMALL_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    small = np.ascontiguousarray(resized, np.float32)
-    if min(size) >= 3:
-        small = np.asarray(cv2.medianBlur(small, 3), np.float32)
-
-    flat = float(small.max()) - float(small.min()) < _FAINTEST
-    content = _content(small) & (not flat)
-    kept = _anatomy(content, small)
+    small = _small_copy(pixels)
+    kept = _anatomy(_content(small), small)
     if kept.sum() < max(1.0, _SMALLEST_CONTENT * kept.size):
         raise PixelValueError(
             f"{source} is all padding: nothing stands out from the dark",
@@ -77,12 +71,23 @@ def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple
     )
 
 
+def _small_copy(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = pixels.shape
+    scale = min(1.0, _SMALL_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = np.ascontiguousarray(resized, np.float32)
+    return np.asarray(cv2.medianBlur(small, 3), np.float32) if min(size) >= 3 else small
+
+
 def _content(small: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the film is brighter than its dark background.
 
     Two levels, as in edge detection: what is clearly brighter than the dark (bone always is), and what is a little
     brighter and near it (a soft-tissue rim). Slow gradients of the background far from anything are neither.
     """
+    if float(small.max()) - float(small.min()) < _FAINTEST:
+        return np.zeros(small.shape, np.bool_)
     low = _dark_level(small)
     contrast = float(np.percentile(small, 99)) - low
     clear = small > low + min(max(_CLEAR * contrast, 0.0), _CLEAR_AT_MOST)
@@ -164,3 +169,39 @@ def _strips(content: NDArray[np.bool_]) -> NDArray[np.bool_]:
         view = np.rot90(strips, turns)
         view[: depth + 1] |= run & ends[None, :]
     return strips
+
+
+def find_field(pixels: NDArray[np.float32], *, source: str = "the film") -> NDArray[np.bool_]:
+    """Where the exposed field is: the convex hulls of the large bright parts, with a margin. The method is ours.
+
+    Letters, name plates and collimation strips beside it are outside. For showing the film to others, where
+    :func:`find_crop`, which keeps all that is in doubt, would keep a line of text.
+
+    Args:
+        pixels: float32, shape (height, width), in [0, 1], bright = dense.
+        source: The name that an error message gives to the film.
+
+    Returns:
+        bool, shape (height, width); all True where no dark surrounding stands out.
+
+    Raises:
+        PixelValueError: The film is all padding.
+    """
+    height, width = pixels.shape
+    small = _small_copy(pixels)
+    content = _content(small)
+    content &= ~_strips(content)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_STROKE, _STROKE))
+    solid = cv2.morphologyEx(content.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    count, labels = cv2.connectedComponents(content.astype(np.uint8), connectivity=8)
+    areas = np.bincount(labels[solid > 0], minlength=count)
+    areas[0] = 0
+    if areas.max() < max(1.0, _SMALLEST_CONTENT * content.size):
+        raise PixelValueError(f"{source} is all padding: nothing stands out from the dark")
+    field = np.zeros(content.shape, np.uint8)
+    for label in np.flatnonzero(areas >= _LARGE_PART * areas.max()):
+        points = np.argwhere(labels == label)[:, ::-1].astype(np.int32)
+        cv2.fillConvexPoly(field, cv2.convexHull(points), 1)
+    margin = 2 * max(1, round(_MARGIN * max(content.shape))) + 1
+    wide = cv2.dilate(field, np.ones((margin, margin), np.uint8))
+    return np.asarray(cv2.resize(wide, (width, height), interpolation=cv2.INTER_NEAREST) > 0)

@@ -164,12 +164,15 @@ def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str,
             )
 
 
-def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, str]:
+def overlay_paths(
+    folder: Path, films: Iterable[str], root: str, *, rename: Callable[[str], str] = lambda name: f"{name}.png"
+) -> dict[str, str]:
     """Where each film's overlay goes: the films' own folders below ``folder``, each name with ``.png`` added.
 
     Args:
         folder: For all overlays.
         films: Paths of films.
+        rename: From the name of a film to that of what is written.
         root: The folder that the films' folders are mirrored from; see :class:`fracture.runs.inputs.Inputs`.
 
     Returns:
@@ -183,14 +186,19 @@ def overlay_paths(folder: Path, films: Iterable[str], root: str) -> dict[str, st
         if Path(below).parts[:1] == (os.pardir,):  # outside: mirrored from the drive's root, never above `folder`
             below = os.path.splitdrive(place)[1].lstrip(os.sep)
         places[film] = below
-    alike = Counter(below.casefold() for below in set(places.values()))
+    alike = Counter(_renamed(below, rename).casefold() for below in set(places.values()))
     made = {}
     for film, below in places.items():
         parent, name = os.path.split(below)
-        if len(os.fsencode(name)) > _LONGEST - 4 or alike[below.casefold()] > 1:
+        if len(os.fsencode(rename(name))) > _LONGEST or alike[_renamed(below, rename).casefold()] > 1:
             name = name[:40] + "-" + hashlib.sha256(os.fsencode(below)).hexdigest()[:16]
-        made[film] = os.path.join(folder, parent, f"{name}.png")  # noqa: PTH118
+        made[film] = os.path.join(folder, parent, rename(name))  # noqa: PTH118
     return made
+
+
+def _renamed(below: str, rename: Callable[[str], str]) -> str:
+    parent, name = os.path.split(below)
+    return os.path.join(parent, rename(name))  # noqa: PTH118
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:

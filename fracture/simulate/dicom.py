@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from fracture._version import __version__
+from fracture.io.dicom.uid import derived_uid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +76,6 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _uid(*parts: str) -> UID:
-    """A UUID-derived UID (PS3.5 B.2) that depends on its parts only."""
-    digest = hashlib.sha256("/".join(parts).encode()).digest()[:16]
-    return UID(f"2.25.{int.from_bytes(digest, 'big')}")
-
-
 def to_dataset(film: _Film, *, inverted: bool) -> Dataset:
     """The film as a data set with File Meta Information (Explicit VR Little Endian), ready for ``save_as``.
 
@@ -97,9 +92,9 @@ def to_dataset(film: _Film, *, inverted: bool) -> Dataset:
     data = Dataset()
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = _DX_FOR_PRESENTATION
-    meta.MediaStorageSOPInstanceUID = _uid("instance", key)
+    meta.MediaStorageSOPInstanceUID = derived_uid("instance", key)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _uid("fracture.simulate")
+    meta.ImplementationClassUID = derived_uid("fracture.simulate")
     meta.ImplementationVersionName = f"FRACTURE_{__version__}"[:16]
     data.file_meta = meta
     _general(data, film, key)
@@ -112,7 +107,7 @@ def to_dataset(film: _Film, *, inverted: bool) -> Dataset:
 def _general(data: Dataset, film: _Film, key: str) -> None:
     data.SpecificCharacterSet = "ISO_IR 100"
     data.SOPClassUID = _DX_FOR_PRESENTATION
-    data.SOPInstanceUID = _uid("instance", key)
+    data.SOPInstanceUID = derived_uid("instance", key)
     data.InstanceCreationDate, data.InstanceCreationTime = "20000101", "120000"
     data.StudyDate = data.SeriesDate = data.AcquisitionDate = data.ContentDate = "20000101"
     data.StudyTime = data.SeriesTime = data.AcquisitionTime = data.ContentTime = "120000"
@@ -125,8 +120,8 @@ def _general(data: Dataset, film: _Film, key: str) -> None:
     data.PatientID = f"SIMULATED-{film.seed}"
     data.PatientBirthDate = ""
     data.PatientSex = ""
-    data.StudyInstanceUID = _uid("study", key)
-    data.SeriesInstanceUID = _uid("series", key)
+    data.StudyInstanceUID = derived_uid("study", key)
+    data.SeriesInstanceUID = derived_uid("series", key)
     data.StudyID = "1"
     data.SeriesNumber = 1
     data.InstanceNumber = 1

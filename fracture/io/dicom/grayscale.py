@@ -76,7 +76,7 @@ def render(
         voi = _voi(dataset, form, name, window, (float(ends.min()), float(ends.max())), bottom, notes)
     if voi is None:
         voi = _percentile(stored, padding, modality, notes)
-    inverse = form.photometric == "MONOCHROME1" or text(dataset, "PresentationLUTShape") == "INVERSE"
+    inverse = _inverse(dataset, form)
 
     def steps(values: NDArray[np.float64]) -> NDArray[np.float32]:
         unit = np.clip(voi(modality(values)), 0.0, 1.0)
@@ -159,16 +159,37 @@ def _lut(item: Attributes, form: Layout, signed: bool) -> _Table | None:
 
 def _padding(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray[np.bool_] | None:
     """Where pixels are padding (PS3.3 C.7.5.1.1.2); ``None`` where none or all are."""
-    found = integers(dataset, "PixelPaddingValue", signed=form.signed, little_endian=_little(form))
-    if len(found) != 1:
+    padding = sorted(padding_values(dataset, form))
+    if not padding:
         return None
-    limit = integers(dataset, "PixelPaddingRangeLimit", signed=form.signed, little_endian=_little(form))
-    low, high = sorted(_as_stored(one, form) for one in (found[0], limit[0] if len(limit) == 1 else found[0]))
+    low, high = padding[0], padding[-1]
     span = np.iinfo(stored.dtype)
     if low > span.max or high < span.min:
         return None
     mask: NDArray[np.bool_] = (stored >= max(low, span.min)) & (stored <= min(high, span.max))
     return mask if mask.any() and not mask.all() else None
+
+
+def padding_values(dataset: Attributes, form: Layout) -> tuple[int, ...]:
+    """Pixel Padding Value, and Pixel Padding Range Limit where there is one, in the sign of the pixels; else empty."""
+    found = integers(dataset, "PixelPaddingValue", signed=form.signed, little_endian=_little(form))
+    limit = integers(dataset, "PixelPaddingRangeLimit", signed=form.signed, little_endian=_little(form))
+    if len(found) != 1:
+        return ()
+    return tuple(_as_stored(value, form) for value in (*found, *(limit if len(limit) == 1 else ())))
+
+
+def black_value(dataset: Attributes, form: Layout) -> int:
+    """The stored value for what shall be no image: the file's padding value, else what is shown darkest."""
+    low, high = _possible(form)
+    if (padding := padding_values(dataset, form)) and low <= padding[0] <= high:
+        return padding[0]
+    falling = any(slope < 0 for slope in floats(dataset, "RescaleSlope"))
+    return high if _inverse(dataset, form) != falling else low
+
+
+def _inverse(dataset: Attributes, form: Layout) -> bool:
+    return form.photometric == "MONOCHROME1" or text(dataset, "PresentationLUTShape") == "INVERSE"
 
 
 def _as_stored(value: int, form: Layout) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,13 +101,14 @@ _IN_ITEMS = ("CodeValue", "LUTDescriptor", "LUTData", "AnatomicRegionModifierSeq
 _TABLES = ("LUTData", *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")))
 
 
-def _tags(keywords: tuple[str, ...]) -> frozenset[int]:
+def tags(keywords: Iterable[str]) -> frozenset[int]:
+    """The tags of some keywords."""
     return frozenset(tag for word in keywords if (tag := tag_for_keyword(word)) is not None)
 
 
-WANTED_TAGS = _tags(WANTED)
-TABLES = _tags(_TABLES)
-NESTED = dict.fromkeys(_tags(tuple(word for word in WANTED if word.endswith("Sequence"))), _tags(_IN_ITEMS))
+WANTED_TAGS = tags(WANTED)
+TABLES = tags(_TABLES)
+NESTED = dict.fromkeys(tags(tuple(word for word in WANTED if word.endswith("Sequence"))), tags(_IN_ITEMS))
 LARGEST, SMALLEST = 1e30, 1e-30
 """Magnitudes beyond which a number is malformed (our choice: no quantity here comes near, and products stay finite)."""
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import keyword_for_tag
 
 from fracture.errors import UnreadableFileError
-from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults
+from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults, tags
 from fracture.io.dicom.walk import VRS, Found, TooMuch, element_at, walk
 from fracture.io.files import inflated_limit
 from fracture.io.quiet import quiet
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from fracture.io.dicom.header import Attributes
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
@@ -57,6 +60,39 @@ def parse(data: bytes, name: str, *, max_bytes: int) -> Parsed:
     Raises:
         UnreadableFileError: Not DICOM, or damaged so far that no data set can be found.
     """
+    data, body, declared, notes = _data_set(data, name, max_bytes)
+    dataset, found = _walked(data, body, name, declared, WANTED_TAGS, NESTED)
+    attributes: dict[str, Any] = dict(collect(dataset))
+    attributes.update((keyword_for_tag(tag), b"") for tag in found.present)
+    if found.pixels is not None:
+        attributes["PixelData"] = memoryview(data)[slice(*found.pixels)]
+        attributes["PixelDataVR"] = found.pixel_vr.decode("ascii")
+    notes += [f"{keyword_for_tag(tag)} is longer than any legal value; it was left out" for tag in found.oversized]
+    return Parsed(attributes, declared, found.truncated, tuple(notes))
+
+
+def parse_header(
+    data: bytes, name: str, keywords: Iterable[str], nested: Mapping[str, Iterable[str]], *, max_bytes: int
+) -> Dataset:
+    """Some attributes of a DICOM file as pydicom holds them, not converted yet; within the same bounds as ``parse``.
+
+    Args:
+        data: The file's bytes.
+        name: How errors call the file.
+        keywords: What to take at top level; never the pixels.
+        nested: Of which sequences, and what of their items.
+        max_bytes: Cap for a deflated data set once inflated.
+
+    Raises:
+        UnreadableFileError: As ``parse``.
+    """
+    data, body, declared, _ = _data_set(data, name, max_bytes)
+    inside = {next(iter(tags((word,)))): tags(words) for word, words in nested.items()}
+    return _walked(data, body, name, declared, tags((*keywords, *nested)), inside)[0]
+
+
+def _data_set(data: bytes, name: str, max_bytes: int) -> tuple[bytes, int, str, list[str]]:
+    """The data, inflated; where its data set begins; its transfer syntax; what a user should know."""
     start = 132 if data[128:132] == b"DICM" else 4 if data[:4] == b"DICM" else 0
     declared, body = _file_meta(data, start)
     if declared is None and start == 0 and body == 0 and not _plausible(data):
@@ -78,9 +114,7 @@ def parse(data: bytes, name: str, *, max_bytes: int) -> Parsed:
         data, body = _inflate(data[body:], name, max_bytes), 0
     if body >= len(data):
         raise UnreadableFileError(f"{name}: the DICOM file ends after its header", hint="copy the file again")
-    attributes, walked = _read(data, body, name, declared)
-    notes += [f"{keyword_for_tag(tag)} is longer than any legal value; it was left out" for tag in walked.oversized]
-    return Parsed(attributes, declared, walked.truncated, tuple(notes))
+    return data, body, declared, notes
 
 
 def _file_meta(data: bytes, start: int) -> tuple[str | None, int]:
@@ -140,14 +174,21 @@ def _inflate(data: bytes, name: str, max_bytes: int) -> bytes:
     return body
 
 
-def _read(data: bytes, start: int, name: str, transfer_syntax: str) -> tuple[Attributes, Found]:
+def _walked(
+    data: bytes,
+    start: int,
+    name: str,
+    transfer_syntax: str,
+    wanted: Collection[int],
+    nested: Mapping[int, Collection[int]],
+) -> tuple[Dataset, Found]:
     from pydicom.filereader import read_dataset
 
     # Some files declare implicit VRs and have explicit ones; the other way is seen element by element.
     implicit = transfer_syntax == IMPLICIT_LE and data[start + 4 : start + 6] not in VRS
     big = transfer_syntax == EXPLICIT_BE
     try:
-        found = walk(data, start, WANTED_TAGS, NESTED, TABLES, implicit=implicit, big=big)
+        found = walk(data, start, wanted, nested, TABLES, implicit=implicit, big=big)
         with quiet():
             dataset = read_dataset(io.BytesIO(found.kept), is_implicit_VR=implicit, is_little_endian=not big)
     except TooMuch as limit:
@@ -158,9 +199,4 @@ def _read(data: bytes, start: int, name: str, transfer_syntax: str) -> tuple[Att
         raise UnreadableFileError(
             f"{name}: the DICOM data set is truncated or damaged", hint="export or copy the file again"
         ) from None
-    attributes: dict[str, Any] = dict(collect(dataset))
-    attributes.update((keyword_for_tag(tag), b"") for tag in found.present)
-    if found.pixels is not None:
-        attributes["PixelData"] = memoryview(data)[slice(*found.pixels)]
-        attributes["PixelDataVR"] = found.pixel_vr.decode("ascii")
-    return attributes, found
+    return dataset, found

@@ -137,7 +137,7 @@ def _radiograph(
     truncated: bool,
 ) -> Radiograph:
     first: list[str] = []
-    _check_modality(dataset, name, options.allow, first)
+    check_modality(dataset, name, options.allow, first)
     form = layout(dataset, name, transfer_syntax, truncated=truncated)
     check_size(name, form.columns, form.rows, options.max_pixels, samples=form.samples)
     form = recognized(dataset, form, name, first)
@@ -187,7 +187,7 @@ def modality_of_class(uid: str) -> str:
     return _SOP_CLASSES.get(tail, "SR" if tail.startswith("88.") else "PR" if tail.startswith("11.") else "")
 
 
-def _check_modality(dataset: Attributes, name: str, allow: Collection[str], notes: list[str]) -> None:
+def check_modality(dataset: Attributes, name: str, allow: Collection[str], notes: list[str]) -> None:
     """Refuse what is not a plain radiograph; the message says what it is, in our words.
 
     A Modality that the standard does not know (XR, DR) is passed over where the SOP class names a radiograph.
