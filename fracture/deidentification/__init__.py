@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.deidentification.film import deidentify as deidentify
+    from fracture.deidentification.film import deidentify as deidentify, save as save
     from fracture.deidentification.header import deidentify_header as deidentify_header
     from fracture.deidentification.rules import Rules as Rules, read_key as read_key
 

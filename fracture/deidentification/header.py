@@ -80,7 +80,7 @@ def _made(source: Dataset, rules: Rules) -> Dataset:
         setattr(made, keyword, "")
     made.SOPClassUID = _class(source)
     for keyword in _UIDS:
-        if uid := valid(source, keyword):
+        if uid := str(next(iter(values(source, keyword)), "")).strip("\x00 "):  # malformed ones too
             setattr(made, keyword, rules.uid(uid))
     for keyword in NUMBERS:
         if (number := valid(source, keyword)) is not None:

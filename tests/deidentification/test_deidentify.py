@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID
 
 import fracture
-from fracture.deidentification import Rules, deidentify_header, read_key
-from fracture.deidentification.film import save
+from fracture.deidentification import Rules, deidentify_header, read_key, save
 from fracture.errors import ConfigurationError, FractureError, InputError, NotARadiographError, UnsupportedError
 from fracture.io.dicom import decode_pixels
 from tests.deidentification.planting import MARKS, planted, without_pixels
@@ -96,6 +95,8 @@ def test_films_of_a_patient_and_a_study_stay_together() -> None:
         assert one[keyword].value == two[keyword].value != ""
     assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID != two.SOPInstanceUID
     assert {stranger.PatientID, stranger.StudyInstanceUID}.isdisjoint({one.PatientID, one.StudyInstanceUID})
+    malformed = [deidentified(film(StudyInstanceUID="1.02.3", PatientID=name)) for name in "ab"]
+    assert malformed[0].StudyInstanceUID == malformed[1].StudyInstanceUID
     assert one.PatientIdentityRemoved == "YES"
     assert one.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
     assert UID(one.StudyInstanceUID).is_valid

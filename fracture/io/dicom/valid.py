@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from fracture.io.dicom.header import integers, pydicom_faults
 
 _CS = re.compile(r"[A-Z0-9 _]{1,16}\Z")
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*\Z")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?\Z")
 _AGE = re.compile(r"\d{3}[DWMY]\Z")
 _ALLOWED = {"PatientSex": ("M", "F", "O"), "PatientIdentityRemoved": ("YES", "NO"), "BurnedInAnnotation": ("YES", "NO")}
