@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import time
@@ -28,7 +27,8 @@ from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
 
 if TYPE_CHECKING:
     import torch
-    from pydantic import BaseModel
+
+    from fracture.wing.card import BaseCard
 
 _EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 _HASHING = 2  # threads that find out whether films changed
@@ -53,14 +53,13 @@ class Task:
 
 
 def request_of(
-    command: str, card: BaseModel, device: torch.device, dtype: torch.dtype, options: Mapping[str, Any]
+    command: str, card: BaseCard, device: torch.device, dtype: torch.dtype, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What decides the results of a command: the library, the weights (the card holds their checksums), the options."""
-    checksum = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
     return {
         "command": command,
         "fracture": __version__,
-        "weights": f"{getattr(card, 'label', '')} (card {checksum})",
+        "weights": f"{card.label} (card {card.checksum})",
         "device": device.type,
         "precision": str(dtype).removeprefix("torch."),
         **options,

@@ -240,6 +240,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
                     hips=hips,
                     model=self.card.name,
                     model_version=self.card.version,
+                    weights_checksum=self.card.checksum,
                     seconds=film.seconds,
                     warnings=(*untuned, *radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
                     radiograph=radiograph,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
 from fracture.io.marks import subject_of
+from fracture.results.base import DicomResult
 from fracture.wing.result import Box, GridToSource, ResultBase
 from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
@@ -212,7 +213,7 @@ class Hip(ResultBase):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class HipFilm(ResultBase):
+class HipFilm(DicomResult):
     """One film with the hips found on it; an empty film is a real object.
 
     Attributes:
@@ -222,6 +223,7 @@ class HipFilm(ResultBase):
         width, height: Its size in pixels.
         hips: Patient's right first, as it stands on an AP film; ``()`` where there is none.
         model, model_version: The weights.
+        weights_checksum: SHA-256 of their card, which holds those of their files.
         seconds: Wall time from file to answer.
         warnings: Findings that a user should see.
         radiograph: The film itself, where it was kept.
@@ -237,6 +239,7 @@ class HipFilm(ResultBase):
     hips: tuple[Hip, ...] = ()
     model: str = ""
     model_version: str | None = None
+    weights_checksum: str | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     radiograph: Radiograph | None = field(default=None, repr=False)
@@ -257,6 +260,7 @@ class HipFilm(ResultBase):
             "error": None,
             "model_version": self.model_version,
             "warnings": list(self.warnings),
+            "weights_checksum": self.weights_checksum,
         }
 
     def scene(self, *, show_heatmap: bool = False) -> Scene:

@@ -56,6 +56,7 @@ class Radiograph:
             is a frontal film as usual, its rows to the patient's left and its columns to the feet. ``None`` where
             unknown.
         bits: Significant bits of the stored pixels.
+        frame: Which frame of a DICOM file of several, from 0; ``None`` where the file has one.
         warnings: Findings of the reader that a user should see (an illegal window, a spacing of zero, ...).
 
     Raises:
@@ -74,6 +75,7 @@ class Radiograph:
     aspect: float = 1.0
     orientation: tuple[str, str] | None = None
     bits: int = 8
+    frame: int | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

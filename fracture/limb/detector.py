@@ -259,6 +259,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
             map_to_source=grid,
             model=self.name,
             model_version=self.card.version,
+            weights_checksum=self.card.checksum,
             spacing=radiograph.spacing,
             seconds=examined.seconds,
             warnings=(

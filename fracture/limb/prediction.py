@@ -17,13 +17,13 @@ from fracture.errors import ConfigurationError, unforeseen
 from fracture.io.marks import subject_of
 from fracture.io.radiograph import Radiograph
 from fracture.regions import plain_name
+from fracture.results.base import DicomResult
 from fracture.wing.result import (
     HIGH_SENSITIVITY,
     HIGH_SPECIFICITY,
     Box,
     Failure,
     GridToSource,
-    ResultBase,
     plain_number,
     plain_numbers,
 )
@@ -39,7 +39,7 @@ __all__ = ["HIGH_SENSITIVITY", "HIGH_SPECIFICITY", "Box", "Failure", "GridToSour
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Prediction(ResultBase):
+class Prediction(DicomResult):
     """What the detector says about one radiograph.
 
     Attributes:
@@ -68,6 +68,7 @@ class Prediction(ResultBase):
         map_to_source: From cells of ``probability_map`` to source pixels.
         model: Name of the weights.
         model_version: Version of the weights, from their card.
+        weights_checksum: SHA-256 of the card, which holds those of the weights' files.
         spacing: Millimeters per source pixel, (row, column), or ``None`` where unknown.
         seconds: Wall time from file to prediction.
         warnings: Findings that a user should see.
@@ -107,6 +108,7 @@ class Prediction(ResultBase):
     map_to_source: GridToSource | None = field(default=None, repr=False)
     model: str = ""
     model_version: str | None = None
+    weights_checksum: str | None = None
     spacing: tuple[float, float] | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -158,6 +160,7 @@ class Prediction(ResultBase):
             "spacing": None if self.spacing is None else [plain_number(value) for value in self.spacing],
             "warnings": list(self.warnings),
             "input_distance": plain_number(self.input_distance),
+            "weights_checksum": self.weights_checksum,
         }
         if self.candidates is not None:
             line["candidates"] = [box.to_dict() for box in self.candidates]

@@ -7,6 +7,7 @@ silently ignored. Only what is for people (``data``, ``metrics``, a network's ``
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -81,6 +82,11 @@ class BaseCard(Section):
     def files(self) -> Sequence[WeightFile]:
         """Every file that the card describes."""
         raise NotImplementedError
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of all that the card says, the checksums of its files among it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @classmethod
     def parse(cls, document: object, source: str) -> Self:

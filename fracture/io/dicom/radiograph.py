@@ -177,6 +177,7 @@ def _radiograph(
         aspect=_aspect(dataset, notes),
         orientation=_orientation(dataset),
         bits=form.stored,
+        frame=frame if form.frames > 1 else None,
         warnings=tuple(dict.fromkeys(notes)),
     )
 
