@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         models as models,
         preprocess as preprocess,
         regions as regions,
+        results as results,
         simulate as simulate,
         training as training,
     )

@@ -72,6 +72,8 @@ def make_segmentation(making: Making, heat: Heat) -> Dataset:
     )
     made.Rows, made.Columns = steps.shape
     made.PatientOrientation = making.header.image.get("PatientOrientation") or ""
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = making.uid("dimensions")
     compress(made, steps)
     return making.finish(made)
 

@@ -177,7 +177,7 @@ def _radiograph(
         aspect=_aspect(dataset, notes),
         orientation=_orientation(dataset),
         bits=form.stored,
-        frame=frame if form.frames > 1 else None,
+        frame=options.frame if form.frames > 1 else None,
         warnings=tuple(dict.fromkeys(notes)),
     )
 
