@@ -11,8 +11,6 @@ from fracture.wing.result import ResultBase
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["DicomResult"]
-
 
 class DicomResult(ResultBase):
     """A result with :meth:`to_dicom`; a wing gives ``to_dict``, ``scene`` and the film as ``radiograph``."""

@@ -24,8 +24,6 @@ from fracture.wing.scene import Page
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["capture", "make_capture"]
-
 
 def make_capture(making: Making, page: Page) -> Dataset:
     """The overlay with its caption, in color and RLE."""

@@ -10,8 +10,6 @@ from pydicom.sr.coding import Code
 
 from fracture.regions import DEFAULT_TREE, plain_name
 
-__all__ = ["SCHEME", "coded", "key_of", "private", "site_of", "words"]
-
 SCHEME = "99FRACTURE"
 
 FRACTURE = Code("125605004", "SCT", "Fracture of bone")

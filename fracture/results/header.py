@@ -25,8 +25,6 @@ from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.io.quiet import quiet
 
-__all__ = ["HeaderSource", "SourceHeader", "normalized", "read_source"]
-
 HeaderSource = str | os.PathLike[str] | bytes | IO[bytes] | Dataset
 
 # Patient and study, with the type that General Study and Patient give them: type 2 is there even if empty.

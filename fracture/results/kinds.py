@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from fracture.errors import ConfigurationError, MissingDependencyError
 
-__all__ = ["DEFAULT", "KINDS", "OBJECTS", "RESEARCH", "checked_objects", "require_highdicom"]
-
 RESEARCH = "research use only"
 
 OBJECTS = ("sr", "sc", "gsps", "seg", "ko")

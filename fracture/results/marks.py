@@ -22,8 +22,6 @@ from fracture.results.header import SourceHeader
 from fracture.results.kinds import KINDS, RESEARCH
 from fracture.results.statement import Statement
 
-__all__ = ["MANUFACTURER", "Making"]
-
 MANUFACTURER = "fracture (open source)"
 
 _COPIED = (

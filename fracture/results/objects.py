@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["to_dicom"]
-
 
 def to_dicom(
     result: Any,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["study_of"]
-
 
 def study_of(film: Radiograph) -> tuple[SourceHeader, NDArray[np.uint8] | NDArray[np.uint16]]:
     """The header of a new study, and the picture as it is stored in it: 8 bits, or 16 where the film has more.

@@ -21,8 +21,6 @@ from fracture.results.marks import Making
 from fracture.results.report import outline
 from fracture.wing.scene import NOTE, Page, SceneBox
 
-__all__ = ["make_presentation"]
-
 _LAYER = "FRACTURE"
 _LOOKS = {"sure": "suspected", "doubt": "a doubt", "weak": "weak candidate", "calm": ""}
 _SHOWN = (

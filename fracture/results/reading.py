@@ -12,8 +12,6 @@ from fracture.errors import DataError
 from fracture.results.codes import key_of
 from fracture.wing.result import Box
 
-__all__ = ["ReadPlace", "ReadReport", "read_sr"]
-
 _LATERALITY, _SITE = ("272741003", "SCT"), ("363698007", "SCT")
 _YES, _NO = ("52101004", "373066001"), ("272519000", "373067005")
 

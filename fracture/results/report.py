@@ -19,8 +19,6 @@ from fracture.results.kinds import RESEARCH
 from fracture.results.marks import MANUFACTURER, Making
 from fracture.results.statement import Place, Value
 
-__all__ = ["make_report", "outline"]
-
 
 def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensive_3d: bool = True) -> Dataset:
     """The report: preliminary, unverified.

@@ -23,8 +23,6 @@ from fracture.wing.scene import Heat, grid_on
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["make_segmentation", "steps_of"]
-
 _STEPS = 255
 
 

@@ -9,8 +9,6 @@ from pydicom.sr.codedict import codes
 from fracture.results.kinds import RESEARCH
 from fracture.results.marks import Making
 
-__all__ = ["make_selection"]
-
 
 def make_selection(making: Making, verdict: str) -> Dataset:
     """The selection of the film, with the verdict as its text."""

@@ -16,8 +16,6 @@ from typing import Any, TypeAlias
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["Place", "Statement", "Value", "statement_of"]
-
 Value: TypeAlias = float | bool | str
 
 _SETTINGS = (

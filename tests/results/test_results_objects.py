@@ -95,7 +95,7 @@ def test_the_presentation_state_draws_the_boxes_and_says_what_they_mean(tmp_path
         assert np.allclose([*data[:2], *data[4:6]], _edges(box), rtol=0, atol=0.01)
         assert graphic.GraphicAnnotationUnits == "PIXEL"
     words = " | ".join(text.UnformattedTextValue for text in annotation.TextObjectSequence)
-    for wanted in ("Fracture suspected", "1: suspected", "2: a doubt", "no medical device"):
+    for wanted in ("Fracture suspected", "1: suspected", "2: a doubt", "Research use only"):
         assert wanted in words
     for text in annotation.TextObjectSequence:
         assert min([*text.BoundingBoxTopLeftHandCorner, *text.BoundingBoxBottomRightHandCorner]) >= 0
