@@ -16,8 +16,6 @@ with needing("node", "serve"):
     from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
     from sqlalchemy.pool import QueuePool
 
-__all__ = ["at_once", "open_engine", "reading"]
-
 _WAIT = 30  # seconds that a writer waits for another (ours; a commit takes milliseconds)
 
 

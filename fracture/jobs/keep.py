@@ -12,8 +12,6 @@ from pathlib import Path
 from fracture.atomic import sweep, write_atomic
 from fracture.errors import ConfigurationError, OutputError
 
-__all__ = ["Keep"]
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

@@ -12,8 +12,6 @@ with needing("node", "serve"):
     from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
     from sqlalchemy.engine import RowMapping
 
-__all__ = ["DEAD", "DONE", "RUNNING", "TABLE", "WAITING", "Job", "NewJob", "job_of"]
-
 WAITING, RUNNING, DONE, DEAD = "waiting", "running", "done", "dead"
 
 TABLE = Table(

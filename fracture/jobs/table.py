@@ -15,8 +15,6 @@ with needing("node", "serve"):
     from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
     from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["Jobs"]
-
 _LONGEST_ERROR = 2000  # characters
 _MANY = 500  # values of one IN list (SQLite takes 999 variables in old releases)
 _COLUMNS = TABLE.c

@@ -24,8 +24,6 @@ with needing("node"):
         StudyRootQueryRetrieveInformationModelMove,
     )
 
-__all__ = ["DicomArchive", "query", "retrieve", "trusted"]
-
 _CONNECT, _ANSWER = 10, 60  # seconds for a connection, and for an answer (ours)
 _CONTEXTS = 127  # of an association; the standard allows 128
 

@@ -10,8 +10,6 @@ from fracture.node.dicomweb import secret
 from fracture.node.receiver import server_tls
 from fracture.wing.contract import find_wing
 
-__all__ = ["examine"]
-
 
 def examine(config: Config) -> Iterator[str]:
     """One line for each thing that was found well. Nothing is called, written or listened to.

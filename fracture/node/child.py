@@ -5,6 +5,7 @@ It ends when it is told to (SIGTERM, after the job in hand), and when its parent
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,8 +22,6 @@ from fracture.node.config import Config
 from fracture.node.films import Films
 from fracture.node.logs import Audit, log, start_log
 
-__all__ = ["main"]
-
 _IDLE = 0.25  # seconds between two looks at the table where nothing was due
 _TROUBLE = 5.0  # seconds of rest where the table could not be reached
 
@@ -34,7 +33,9 @@ class _Role(Protocol):
 
 def main() -> int:
     """Read what to be from standard input, and be it."""
-    told = json.loads(sys.stdin.readline())
+    if not (line := sys.stdin.readline()):
+        return 0  # the parent died before it could say anything
+    told = json.loads(line)
     start_log(told["role"])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -43,7 +44,8 @@ def main() -> int:
     try:
         role = _role(told)
         role.prepare()
-        print("ready", flush=True)  # noqa: T201 - the parent reads it
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone, which is noticed elsewhere
+            os.write(1, b"ready\n")
         _work(role, stop)
     except Exception as error:  # noqa: BLE001 - the process ends, its parent starts another, and the job counts a failure
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -14,8 +14,6 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from fracture.node.config import Config
 
-__all__ = ["node"]
-
 node = typer.Typer(
     name="node",
     help="A DICOM node: receives films, reads them, sends the results on.",

@@ -21,8 +21,6 @@ with needing("node"):
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-__all__ = ["ask", "commitment_told"]
-
 _REQUEST = 1  # Action Type ID
 
 

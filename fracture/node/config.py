@@ -13,8 +13,6 @@ from fracture.errors import ConfigurationError, UnreadableFileError
 from fracture.regular import read_regular
 from fracture.schema import STRICT, Name, faults_of
 
-__all__ = ["SOP_CLASSES", "Config", "Keeping", "Rule", "Target", "Web", "Webhook", "read_values"]
-
 _LARGEST = 2**20  # bytes of a node.toml
 
 SOP_CLASSES = {

@@ -18,8 +18,6 @@ with needing("node"):
     from requests import RequestException
     from requests.exceptions import HTTPError
 
-__all__ = ["WebArchive", "films_of", "secret"]
-
 _ANSWER = 60  # seconds
 _LATER = {401, 403, 408, 429}  # not the object's fault: credentials, time
 

@@ -16,8 +16,6 @@ from typing import IO
 from fracture.node.config import Config
 from fracture.node.logs import log
 
-__all__ = ["COMMAND", "Child"]
-
 COMMAND = (sys.executable, "-m", "fracture.node.child")
 
 _LONGEST_PAUSE = 60.0  # seconds until a process that dies again and again is started anew

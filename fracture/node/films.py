@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.uid import UID
 
 from fracture.io.quiet import FAULTS, quiet
 from fracture.jobs import Jobs, Keep, NewJob
 from fracture.node.kinds import READ
-
-__all__ = ["Films", "head_of"]
 
 _HEAD = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "Manufacturer", "BodyPartExamined")
 _TAGS = [tag for word in _HEAD if (tag := tag_for_keyword(word)) is not None]
@@ -40,10 +39,14 @@ def head_of(content: bytes) -> dict[str, str]:
                     specific_tags=_TAGS,
                     force=True,
                 )
-                head |= {word: str(found.get(word) or "").strip()[:64] for word in _HEAD}
+                head |= {word: _plain(word, str(found.get(word) or "").strip()[:64]) for word in _HEAD}
         except FAULTS:  # a damaged film is refused, with its reason, by the worker
             pass
     return head
+
+
+def _plain(word: str, value: str) -> str:
+    return value if not word.endswith("UID") or UID(value).is_valid else ""
 
 
 class Films:

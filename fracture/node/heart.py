@@ -13,8 +13,6 @@ from fracture.errors import OutputError
 from fracture.jobs import Job, Jobs
 from fracture.node.logs import log
 
-__all__ = ["HUNG", "Heart"]
-
 HUNG = 75
 """Exit code of a process that gave itself up."""
 

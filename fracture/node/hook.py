@@ -17,8 +17,6 @@ from fracture.node.config import Webhook
 from fracture.node.dicomweb import secret
 from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
-__all__ = ["Hook", "signature"]
-
 _ANSWER = 10  # seconds
 _LATER = {401, 403, 408, 429}
 

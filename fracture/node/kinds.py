@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMIT", "READ", "STUDY", "commit_kind", "event_kind", "send_kind"]
-
 READ = "read"
 """Reads a film; its key is the film's SOP Instance UID."""
 

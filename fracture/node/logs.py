@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Audit", "log", "start_log"]
-
 _LOG = logging.getLogger("fracture.node")
 
 

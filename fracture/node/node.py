@@ -22,8 +22,6 @@ from fracture.node.receiver import Receiver
 from fracture.node.retention import prune
 from fracture.node.web import Page
 
-__all__ = ["Node", "Rooms", "open_rooms"]
-
 _LOOK = 0.25  # seconds between two looks at the processes
 _PRUNE = 3600.0  # seconds between two prunings
 _PATIENCE = 60.0  # seconds that work in hand has to come to its end when the node stops

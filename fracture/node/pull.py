@@ -15,8 +15,6 @@ from fracture.node.dicomweb import films_of
 from fracture.node.films import Films, head_of
 from fracture.node.logs import Audit
 
-__all__ = ["pull", "wanted_of"]
-
 
 def wanted_of(queries: Sequence[str]) -> dict[str, str]:
     """``["PatientID=123,StudyDate=20260101-"]`` as values by DICOM keyword.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from fracture.node.config import Config
 
-__all__ = ["Receiver", "server_tls"]
-
 SUCCESS, FULL, BAD, UNREADABLE = 0x0000, 0xA700, 0xA900, 0xC000
 
 _IDLE = 60  # seconds after which a silent association is closed (ours)
@@ -79,7 +77,7 @@ class Receiver:
         """Let nobody in any more, let those who are in go on for a while, then leave."""
         if self._server is None:
             return
-        self._ae.maximum_associations = 0  # whoever calls now is told to call later
+        self._server.shutdown()  # the port alone
         until = time.monotonic() + patience
         while self._ae.active_associations and time.monotonic() < until:
             time.sleep(0.05)

@@ -12,8 +12,6 @@ from fracture.node.films import Films
 from fracture.node.kinds import READ, commit_kind, send_kind
 from fracture.node.logs import Audit
 
-__all__ = ["prune"]
-
 _CHUNK = 500
 _DAY = 86400.0
 
@@ -35,12 +33,12 @@ def prune(config: Config, jobs: Jobs, films: Films, results: Keep, audit: Audit,
     gone = 0
     for chunk in _old(jobs, states, time.time() - config.keep.days * _DAY):
         gone += _forget(config, jobs, films, results, chunk)
-    most = config.keep.gigabytes * 2**30
-    while films.size() + results.size() > most:
-        chunk = jobs.listing(states=[DONE], newest=False, limit=_CHUNK)
-        if not (forgotten := _forget(config, jobs, films, results, chunk)):
-            break
-        gone += forgotten
+    excess = films.size() + results.size() - config.keep.gigabytes * 2**30
+    oldest = (job for chunk in _old(jobs, [DONE], time.time() + 1) for job in chunk)
+    while excess > 0 and (job := next(oldest, None)) is not None:
+        size = _size(films, results, job)
+        if size and _forget(config, jobs, films, results, [job]):
+            gone, excess = gone + 1, excess - size
     _orphans(config, jobs, results)
     if gone:
         audit.write("pruned", jobs=gone)
@@ -54,6 +52,13 @@ def _old(jobs: Jobs, states: list[str], before: float) -> Iterator[list[Job]]:
             return
         seen |= {job.id for job in fresh}
         yield fresh
+
+
+def _size(films: Films, results: Keep, job: Job) -> int:
+    if job.kind != READ and not job.kind.startswith("send:"):
+        return 0
+    path = films.path(job.key) if job.kind == READ else results.path(f"{job.key}.dcm")
+    return path.stat().st_size if path.exists() else 0
 
 
 def _forget(config: Config, jobs: Jobs, films: Films, results: Keep, chunk: list[Job]) -> int:

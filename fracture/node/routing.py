@@ -7,8 +7,6 @@ from typing import Any
 
 from fracture.node.config import Config
 
-__all__ = ["OWN", "route"]
-
 OWN = "fracture (open source)"
 """The Manufacturer of our own results: reading these would go round for ever."""
 

@@ -21,8 +21,6 @@ from fracture.node.kinds import commit_kind, event_kind, send_kind
 from fracture.node.logs import Audit, log
 from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
-__all__ = ["Sender"]
-
 _AT_ONCE = 50  # jobs of one association (ours)
 _LONGEST_PAUSE = 60.0  # seconds between two calls at a target that cannot be reached
 _WORD = 3600.0  # seconds until an archive that has not committed itself is asked again

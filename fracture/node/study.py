@@ -11,8 +11,6 @@ from fracture.node.logs import Audit, log
 if TYPE_CHECKING:
     from fracture.node.config import Config
 
-__all__ = ["judge"]
-
 _MOST = 2000  # films of a study that are looked at
 
 

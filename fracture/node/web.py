@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from fracture.node.config import Config
     from fracture.node.family import Child
 
-__all__ = ["Page"]
-
 _MOST = 500  # studies of the worklist
 _HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),

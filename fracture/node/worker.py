@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from fracture.node.kinds import READ, STUDY, send_kind
 from fracture.node.logs import Audit, log
 from fracture.node.routing import route
 from fracture.node.study import judge
-from fracture.wing.contract import find_wing, load_reader
+from fracture.wing.contract import find_wing
 from fracture.wing.scene import suspicion
 
 with needing("node"):
@@ -33,8 +33,6 @@ with needing("node"):
 if TYPE_CHECKING:
     from fracture.node.config import Config
     from fracture.wing.contract import Reader
-
-__all__ = ["Worker"]
 
 _PATIENCE = 60.0  # seconds until films are tried again whose weights cannot be opened, or whose disk is full
 
@@ -48,7 +46,7 @@ class _Opened:
 
 @dataclass
 class Worker:
-    """Claims films and studies. ``load`` opens weights of any wing; readers stay open until their files change."""
+    """Claims films and studies. Readers of any wing stay open until the files of their weights change."""
 
     config: Config
     jobs: Jobs
@@ -56,7 +54,6 @@ class Worker:
     results: Keep
     audit: Audit
     owner: str
-    load: Callable[..., Reader[Any]] = load_reader
     _readers: dict[str, _Opened] = field(default_factory=dict, init=False)
 
     def prepare(self) -> None:
@@ -140,8 +137,9 @@ class Worker:
             wing, folder = find_wing(name)
             if opened is not None and opened.stamp == _stamp(folder):
                 return opened
-            stamp, card = _stamp(folder), wing.store.card.read(folder)
-            reader = self.load(folder, device=self.config.device, precision=self.config.precision)
+            stamp, weights = _stamp(folder), wing.store.open(folder)
+            card, config = weights.card, self.config
+            reader = wing.reader(weights, device=config.device, precision=config.precision)
             if _stamp(folder) != stamp:
                 raise WeightsError("the weights changed while they were opened", got=name)
         except WeightsError as error:

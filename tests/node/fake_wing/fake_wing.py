@@ -20,7 +20,7 @@ from fracture.errors import UnreadableFileError
 from fracture.wing.card import BaseCard
 from fracture.wing.contract import Wing
 from fracture.wing.result import Failure
-from fracture.wing.store import Store
+from fracture.wing.store import Store, Weights
 
 
 class Card(BaseCard):
@@ -91,8 +91,8 @@ class FakeReader:
                 yield Result(str(source), film, self.card)
 
 
-def load(name: Any, **_: Any) -> FakeReader:
-    return FakeReader(Card.read(Path(name)))
+def reader(weights: Weights[Card], **_: Any) -> FakeReader:
+    return FakeReader(weights.card)
 
 
-WING = Wing[Card]("fake", Store(Card, "fake", "fake weights", "nothing"), load, lambda weights: iter(()))
+WING = Wing[Card]("fake", Store(Card, "fake", "fake weights", "nothing"), reader, lambda weights: iter(()))
