@@ -1,7 +1,8 @@
-"""Regular files: read within a limit, and told apart by their SHA-256."""
+"""Regular files: read within a limit, and told apart by their SHA-256 or by their place on the disk."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -72,3 +73,11 @@ def _local(name: str) -> str:
     raise UnreadableFileError(
         f"{name}: an address on the network is not fetched", hint="download the file and give its path"
     )
+
+
+def identity_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Device and inode of a file or folder, links followed; None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.stat(path)  # noqa: PTH116
+        return status.st_dev, status.st_ino
+    return None

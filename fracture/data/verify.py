@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fracture.data import duplicates
 from fracture.data.exif import frame_of
+from fracture.data.files import listed
 from fracture.data.images import ImageHeader, read_header
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split
@@ -367,18 +368,17 @@ def _unlisted(annotated: AnnotatedSet) -> list[Fault]:
     """Image files beside the annotated ones that nobody annotated."""
     from fracture.data.images import IMAGE_SUFFIXES
 
-    listed = {annotated.image_path(film).resolve() for film in annotated}
+    known = {annotated.image_path(film).resolve() for film in annotated}
     unlisted = sorted(
         path.name
-        for folder in sorted({path.parent for path in listed})
+        for folder in sorted({path.parent for path in known})
         if folder.is_dir()
         for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() not in listed
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() not in known
     )
     if not unlisted:
         return []
-    shown = ", ".join(unlisted[:5]) + (" ..." if len(unlisted) > 5 else "")
-    return [Fault("file_unlisted", f"{len(unlisted)} files: {shown}")]
+    return [Fault("file_unlisted", f"{len(unlisted)} files: {listed(unlisted)}")]
 
 
 def _duplicates(
@@ -423,12 +423,10 @@ def _split(annotated: AnnotatedSet, split: Split) -> list[Fault]:
     found: list[Fault] = []
     gone = sorted(source for source in parts if source not in annotated)
     if gone:
-        shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
-        found.append(Fault("split_unknown_film", f"{len(gone)} films: {shown}", tuple(gone)))
+        found.append(Fault("split_unknown_film", f"{len(gone)} films: {listed(gone)}", tuple(gone)))
     left = tuple(film.source for film in annotated if film.source not in parts)
     if left:
-        shown = ", ".join(left[:5]) + (" ..." if len(left) > 5 else "")
-        found.append(Fault("split_left_out", f"{len(left)} films: {shown}", left))
+        found.append(Fault("split_left_out", f"{len(left)} films: {listed(left)}", left))
     if split.fingerprint != annotated.fingerprint():
         found.append(Fault("split_stale", "its fingerprint differs from the set's"))
     groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

@@ -14,6 +14,7 @@ from typing import Any
 from fracture.errors import ConfigurationError
 from fracture.limb.card import Card, FastCard, FastMember, MemberCard
 
+_OWN = ("operating_points", "boxes", "region_cutoff", "metrics", "self_test")  # what a subset has of its own
 FAST_SUFFIX = " (fast)"
 """What the name of the weights ends in where a prediction comes from their fast subset."""
 
@@ -73,12 +74,8 @@ def with_fast(card: Card, calibrated: Card, *, loses: Mapping[str, Any] | None =
             FastMember(file=member.file, sha256=member.sha256, calibration=member.calibration)
             for member in calibrated.members
         ),
-        operating_points=calibrated.operating_points,
-        boxes=calibrated.boxes,
-        region_cutoff=calibrated.region_cutoff,
-        metrics=calibrated.metrics,
         loses=dict(loses or {}),
-        self_test=calibrated.self_test,
+        **{name: getattr(calibrated, name) for name in _OWN},
     )
     return card.model_copy(update={"fast": section})
 
@@ -106,11 +103,7 @@ def fast_view(card: Card) -> Card:
     return card.model_copy(
         update={
             "members": members,
-            "operating_points": section.operating_points,
-            "boxes": section.boxes,
-            "region_cutoff": section.region_cutoff,
-            "metrics": section.metrics,
-            "self_test": section.self_test,
+            **{name: getattr(section, name) for name in _OWN},
             "fast": None,
         }
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import re
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fracture.errors import ConfigurationError
+from fracture.regular import identity_of
 from fracture.runs.kinds import ARCHIVES, FILM, kind_of
 
 _EXAMPLES = 3  # names given for each kind that is left out
@@ -103,10 +103,10 @@ def _walk(folder: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     root = str(Path(folder))
     real, linked = deque([root]), deque[str]()
-    seen = {_identity(str(parent)) for parent in Path(os.path.realpath(root)).parents}
+    seen = {identity_of(str(parent)) for parent in Path(os.path.realpath(root)).parents}
     while real or linked:
         here = real.popleft() if real else linked.popleft()
-        identity = _identity(here)
+        identity = identity_of(here)
         if identity in seen:
             found.append((here, "link to a folder that is read already or holds this one"))
             continue
@@ -126,13 +126,6 @@ def _walk(folder: str) -> list[tuple[str, str]]:
             else:
                 found.append((path, kind_of(path)))
     return _sorted(found)
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    with contextlib.suppress(OSError):
-        status = os.stat(folder)  # noqa: PTH116
-        return status.st_dev, status.st_ino
-    return None
 
 
 def _common(roots: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fracture.errors import ConfigurationError
 from fracture.io.marks import is_own_picture, is_results, shows_other, subject_of
+from fracture.regular import identity_of
 from fracture.runs.journal import record_files
 from fracture.runs.kinds import read_head
 
@@ -62,11 +63,11 @@ class Protected:
     def of(cls, paths: Iterable[str | os.PathLike[str]]) -> Protected:
         """Of some paths, which need not exist."""
         names = [os.path.abspath(path) for path in paths]  # noqa: PTH100
-        return cls(frozenset(names), frozenset(one for name in names if (one := _identity(name)) is not None))
+        return cls(frozenset(names), frozenset(one for name in names if (one := identity_of(name)) is not None))
 
     def holds(self, path: str | os.PathLike[str]) -> bool:
         """Whether a path is one of them, by its own name or by another."""
-        return os.path.abspath(path) in self.names or _identity(path) in self.identities  # noqa: PTH100
+        return os.path.abspath(path) in self.names or identity_of(path) in self.identities  # noqa: PTH100
 
 
 def check_output(
@@ -199,11 +200,3 @@ def overlay_paths(
 def _renamed(below: str, rename: Callable[[str], str]) -> str:
     parent, name = os.path.split(below)
     return os.path.join(parent, rename(name))  # noqa: PTH118
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino

@@ -143,9 +143,7 @@ def _lut(item: Attributes, form: Layout, signed: bool) -> _Table | None:
     count, first, bits = descriptor[0] & 0xFFFF or 1 << 16, descriptor[1], descriptor[2]
     if signed and first >= 1 << 15:
         first -= 1 << 16  # written as unsigned, as in implicit VR, but meant for values that may be negative
-    entries = np.array(data, np.int64) & 0xFFFF
-    if len(entries) * 2 in (count, count + 1) and bits <= 8:  # two 8-bit entries in each word
-        entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()[:count]
+    entries = _entries(data, count, bits)
     if len(entries) < count or not 1 <= bits <= 16:
         return None
     entries = entries[:count]
@@ -155,6 +153,14 @@ def _lut(item: Attributes, form: Layout, signed: bool) -> _Table | None:
         return None
     top = (1 << (bits if used == bits else used)) - 1
     return _Table(entries.astype(np.float64), first, float(top))
+
+
+def _entries(data: tuple[int, ...], count: int, bits: int) -> NDArray[np.int64]:
+    """The entries of a table; of up to 8 bits there may be two in each word."""
+    words = np.array(data, np.int64) & 0xFFFF
+    if bits <= 8 and len(words) * 2 in (count, count + 1):
+        return np.stack([words & 0xFF, words >> 8], axis=1).ravel()[:count]
+    return words
 
 
 def _padding(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray[np.bool_] | None:
@@ -324,9 +330,7 @@ def _palette(stored: NDArray[Any], dataset: Attributes, form: Layout, name: str)
         if len(descriptor) != 3 or not data or descriptor[2] not in (8, 16):
             raise UnsupportedError(f"{name}: the color palette is missing or of a kind that is not read")
         count, first, bits = descriptor[0] or 1 << 16, descriptor[1], descriptor[2]
-        entries = np.array(data, np.int64) & 0xFFFF
-        if bits == 8 and len(entries) * 2 in (count, count + 1):
-            entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()[:count]
+        entries = _entries(data, count, bits)
         if bits == 16 or int(entries.max()) > 255:
             entries = entries >> 8
         index = np.clip(stored.astype(np.int64) - first, 0, len(entries) - 1)
