@@ -58,7 +58,8 @@ def test_no_two_kept_boxes_overlap_too_much_and_each_dropped_one_has_a_better(
     assert (between[~np.eye(len(kept), dtype=bool)] <= limit).all()
     for box, q in zip(found, quality, strict=True):
         if not (kept.boxes == box).all(axis=1).any():
-            better = kept.taken(np.flatnonzero(kept.quality >= q))
+            index = np.flatnonzero(kept.quality >= q)
+            better = CellBoxes(kept.boxes[index], kept.quality[index])
             assert (iou(box, better.boxes) > limit).any()
     assert len(suppress(found, quality, limit, most=2)) <= 2
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
 from fracture.io.marks import subject_of
 from fracture.results.base import DicomResult
-from fracture.wing.result import Box, GridToSource, ResultBase
+from fracture.wing.result import Box, GridToSource, ResultBase, html_table
 from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
@@ -208,8 +207,7 @@ class Hip(ResultBase):
             ("box score", f"{self.box_score:.3f}"),
             *(("warning", warning) for warning in self.warnings),
         ]
-        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-        return f"<table>{cells}</table>"
+        return html_table(rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

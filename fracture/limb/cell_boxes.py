@@ -40,10 +40,6 @@ class CellBoxes:
     def __len__(self) -> int:
         return len(self.quality)
 
-    def taken(self, index: NDArray[np.int64]) -> CellBoxes:
-        """Some of the boxes, in the given order."""
-        return CellBoxes(self.boxes[index], self.quality[index])
-
 
 def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
     """What the surest cells of each film of a batch tell, in source pixels, clipped to the film.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from fracture.wing.result import (
     Box,
     Failure,
     GridToSource,
+    html_table,
     plain_number,
     plain_numbers,
 )
@@ -294,5 +294,4 @@ class Prediction(DicomResult):
             ("model", f"{self.model} {self.model_version or ''}".strip()),
             *(("warning", warning) for warning in self.warnings),
         ]
-        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-        return f"<table>{cells}</table>"
+        return html_table(rows)

@@ -13,8 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-
 
 def unit(vector: ArrayLike) -> NDArray[np.float64]:
     """The vector scaled to length 1; shape is kept, a zero vector stays zero."""

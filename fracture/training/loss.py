@@ -86,10 +86,6 @@ class Counts(NamedTuple):
             float(sum(t.known.sum().item() for t in targets)),
         )
 
-    def added(self, other: Counts) -> Counts:
-        """The counts of both."""
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
-
 
 class LossTerms(NamedTuple):
     """A micro-batch's share of the step's loss; shares add up over micro-batches and processes.
