@@ -9,14 +9,13 @@ last levels to plain convolutions.
 
 from __future__ import annotations
 
-import math
 from typing import Final, Literal, NamedTuple
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from fracture.errors import ModelError
 from fracture.models.backbone import Backbone
+from fracture.models.residual import BasicBlock, Bottleneck, conv3, drawn
 
 
 class DrnLayout(NamedTuple):
@@ -52,71 +51,6 @@ DRN_LAYOUTS: Final[dict[str, DrnLayout]] = {
 _CHANNELS: Final = {"a": (64, 64, 128, 256, 512), "c": (16, 32, 64, 128, 256, 512, 512, 512)}
 
 
-class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions, with the input added before the last ReLU unless ``residual`` is false.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        stride: Stride of the first convolution.
-        dilation: Dilations of the first and the second convolution.
-        residual: Whether the input is added, through a 1 x 1 projection where the shape changes.
-    """
-
-    expansion: Final = 1
-
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, dilation: tuple[int, int], residual: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv1 = _conv3(inputs, outputs, stride, dilation[0])
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = _conv3(outputs, outputs, 1, dilation[1])
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.residual = residual
-        self.downsample = _shortcut(inputs, outputs, stride) if residual else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        if self.residual:
-            y = y + (x if self.downsample is None else self.downsample(x))
-        return F.relu(y, inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 and 1 x 1 convolutions; the last has four times the channels. Arguments as in BasicBlock.
-
-    ``outputs`` is the number of channels after the expansion. Only the second dilation is used.
-    """
-
-    expansion: Final = 4
-
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, dilation: tuple[int, int], residual: bool = True
-    ) -> None:
-        super().__init__()
-        width = outputs // self.expansion
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3(width, width, stride, dilation[1])
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.residual = residual
-        self.downsample = _shortcut(inputs, outputs, stride) if residual else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        if self.residual:
-            y = y + (x if self.downsample is None else self.downsample(x))
-        return F.relu(y, inplace=True)
-
-
 class DrnBackbone(Backbone):
     """One of the published DRNs without its classifier, or a narrower or wider one of the same form.
 
@@ -142,10 +76,7 @@ class DrnBackbone(Backbone):
             self._build_a(planes, channels, layout.blocks)
         else:
             self._build_cd(layout.form, planes, channels, layout.blocks)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+        drawn(self)
 
     def _build_a(self, planes: int, channels: list[int], blocks: tuple[int, ...]) -> None:
         self.stem_conv, self.stem_norm, self.skip_stage = "conv1", "bn1", "level2"
@@ -195,7 +126,7 @@ class DrnBackbone(Backbone):
             for i in range(n):
                 step = stride if i == 0 else 1
                 if outer and form == "d":
-                    parts += [_conv3(inputs, outputs, step, dilation), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+                    parts += [conv3(inputs, outputs, step, dilation), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
                 else:
                     parts.append(kind(inputs, outputs, step, (dilation, dilation), residual=level < 7))
                 inputs = outputs
@@ -203,16 +134,6 @@ class DrnBackbone(Backbone):
             outs.append(outputs)
         self.skip_channels, self.channels = outs[3], outs[7]
         self.plan = (("stem", stem), *((f"level{n}", (f"layer{n}",)) for n in range(1, 9)))
-
-
-def _conv3(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -1,14 +1,26 @@
-"""Residual networks (He et al. 2015) from timm, dilated to the wanted stride and cut after a chosen stage."""
+"""Residual networks (He et al. 2015), dilated to the wanted stride and cut after a chosen stage.
+
+Ours, of the blocks that DRN has too, with timm's outputs for timm's tensors (a test compares them): importing timm
+takes longer than judging a film.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final
 
-import timm
 from torch import nn
 
 from fracture.models.backbone import Backbone
+from fracture.models.residual import BasicBlock, Bottleneck, drawn
 from fracture.models.spec import Geometry
+
+_STEM: Final = 64
+_LAYOUTS: Final[dict[str, tuple[bool, tuple[int, ...]]]] = {
+    "resnet18": (False, (2, 2, 2, 2)),
+    "resnet34": (False, (3, 4, 6, 3)),
+    "resnet50": (True, (3, 4, 6, 3)),
+    "resnet101": (True, (3, 4, 23, 3)),
+}
 
 
 class ResNetBackbone(Backbone):
@@ -41,27 +53,30 @@ class ResNetBackbone(Backbone):
         geometry: Geometry = "torchvision",
     ) -> None:
         super().__init__()
-        # Last batch-norm scales start at one, as in DRN, not at timm's zero: an untrained block then carries
-        # signal.
-        net: Any = timm.create_model(
-            name,
-            pretrained=False,
-            in_chans=planes,
-            num_classes=0,
-            output_stride=output_stride,
-            zero_init_last=False,
-        )
-        if geometry == "caffe":
-            to_caffe(net)
-        self.conv1 = cast(nn.Module, net.conv1)
-        self.bn1 = cast(nn.Module, net.bn1)
-        self.act1 = cast(nn.Module, net.act1)
-        self.maxpool = cast(nn.Module, net.maxpool)
+        bottleneck, blocks = _LAYOUTS[name]
+        kind: type[BasicBlock | Bottleneck] = Bottleneck if bottleneck else BasicBlock
+        self.conv1 = nn.Conv2d(planes, _STEM, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(_STEM)
+        self.act1 = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        inputs, reached, dilation, channels = _STEM, 4, 1, []
         for number in range(1, stages + 1):
-            self.add_module(f"layer{number}", getattr(net, f"layer{number}"))
-        channels = [int(info["num_chs"]) for info in net.feature_info]
-        self.channels = channels[stages]
-        self.skip_channels = channels[2]
+            outputs = _STEM * 2 ** (number - 1) * kind.expansion
+            step = 1 if number == 1 else 2
+            before = dilation  # the first block still sees the grid of the stage before
+            if reached >= output_stride:
+                dilation, step = dilation * step, 1
+            reached *= step
+            first = kind(inputs, outputs, step, (before, before if bottleneck else dilation))
+            rest = [kind(outputs, outputs, 1, (dilation, dilation)) for _ in range(blocks[number - 1] - 1)]
+            self.add_module(f"layer{number}", nn.Sequential(first, *rest))
+            inputs = outputs
+            channels.append(outputs)
+        if geometry == "caffe":
+            to_caffe(self)
+        # The last scales of a block start at one, as in DRN, not at timm's zero: an untrained block carries signal.
+        drawn(self)
+        self.channels, self.skip_channels = channels[-1], channels[1]
         self.stride = output_stride
         self.plan = (
             ("stem", ("conv1", "bn1", "act1")),
