@@ -1,4 +1,4 @@
-"""The input check on pictures that are no musculoskeletal radiographs, and on films that are.
+"""The input check on pictures that are not musculoskeletal radiographs, and on films that are.
 
     python -m benchmarks.input_check WEIGHTS [--films NAME=FOLDER ...] [--split SPLIT --part validation --data DATA]
                                      [--most 300] [--each 12] [--pictures FOLDER] [--fast]

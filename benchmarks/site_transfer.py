@@ -6,7 +6,7 @@ r"""Sites and hardware: what a detector owes to them.
 
 ``report`` takes the predictions of ``fracture calibrate --out`` and gives the AUC within each site, with and without
 hardware, and balanced for both. ``train`` trains the recipe on each site alone, judges it on the others and on held-out
-groups of its own, and writes RUN/transfer.json; the same command goes on where it was stopped. Both files go to
+groups of its own, and writes RUN/transfer.json; the same command resumes a stopped run. Both files go to
 ``fracture model-card --extra``.
 
 For the recipe of the shipped weights, whose starting points must not have seen the films (ImageNet, not a first stage):
@@ -67,7 +67,7 @@ def train(options: argparse.Namespace) -> int:
         say=lambda line: sys.stderr.write(line + "\n"),
     )
     if result is None:
-        sys.stderr.write("stopped as asked; the same command goes on\n")
+        sys.stderr.write("stopped as asked; the same command resumes\n")
         return 143
     print(section(result))
     return 0

@@ -184,9 +184,9 @@ def test_two_judges_for_a_film_are_refused(root: Path, films: AnnotatedSet) -> N
     twin = read_fold(root / "fold1")
     with pytest.raises(DataError, match="films are in the part validation of several folders"):
         share_out([first, replace(twin, held=first.held, train=first.train)], films)
-    with pytest.raises(DataError, match=r"names of their own; got fold0, fold0"):
+    with pytest.raises(DataError, match=r"distinct names; got fold0, fold0"):
         share_out([first, first], films)
-    with pytest.raises(DataError, match="names of their own"):
+    with pytest.raises(DataError, match="distinct names"):
         share_out([], films)
     with pytest.raises(DataError, match=r"no split .* has such a part; got test; allowed: tune, validation"):
         share_out([first], films, ("validation", "test"))

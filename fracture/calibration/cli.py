@@ -17,11 +17,13 @@ __all__ = ["assemble", "calibrate"]
 def assemble(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `fracture train`.")],
     out: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="The folder of weights to write.")],
-    name: Annotated[str, typer.Option(help="Name of the weights; the folder's name where left out.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the weights; the folder's name if left out.")] = "",
     version: Annotated[str, typer.Option(help="Their version.")] = "1",
     description: Annotated[str, typer.Option(help="One line for people.")] = "",
     card_license: Annotated[str, typer.Option("--license", help="License of the weights.")] = "Apache-2.0",
-    attribution: Annotated[list[str] | None, typer.Option(help="What must be quoted; may be repeated.")] = None,
+    attribution: Annotated[
+        list[str] | None, typer.Option(help="Attribution that must be quoted; may be repeated.")
+    ] = None,
     limitation: Annotated[list[str] | None, typer.Option(help="A known limit; may be repeated.")] = None,
     member: Annotated[list[str] | None, typer.Option(help="Take only this member; may be repeated.")] = None,
 ) -> None:
@@ -69,7 +71,7 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,
     method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-fitting.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the parts and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the parts and of the intervals.")] = 0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     file_format: FormatOption = "auto",

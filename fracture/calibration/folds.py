@@ -99,14 +99,14 @@ def share_out(
     names = [fold.name for fold in folds]
     if not folds or len(set(names)) < len(names):
         raise DataError(
-            "fold weights need names of their own",
+            "fold weights need distinct names",
             got=", ".join(names) or "no folder",
             hint="assemble each fold under another name",
         )
     if unknown := [part for part in parts if not any(part in fold.held for fold in folds)]:
         known = sorted({name for fold in folds for name in fold.held} - {"train"})
         if tuple(parts) != HELD_OUT or len(unknown) == len(parts):
-            raise DataError("no split beside the fold weights has such a part", got=", ".join(unknown), allowed=known)
+            raise DataError("no split of the fold weights has such a part", got=", ".join(unknown), allowed=known)
     judge: dict[str, int] = {}
     for part in parts:
         fresh: dict[str, int] = {}

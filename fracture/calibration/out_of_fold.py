@@ -153,7 +153,7 @@ def _kinship(card: Card, judges: Sequence[FoldWeights], *, by_name: bool) -> _Ki
     for judge in judges:
         if by_name and sorted(member_name(member) for member in judge.weights.card.members) != wanted:
             raise DataError(
-                f"members of sisters are calibrated by their names, and {judge.name} has others than {card.name}",
+                f"members of sisters are calibrated by name, and {judge.name} has other members than {card.name}",
                 got=", ".join(member_name(member) for member in judge.weights.card.members),
                 allowed=wanted,
                 hint="do without the members' calibration, or train and assemble them under the same names",

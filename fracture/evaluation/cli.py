@@ -73,7 +73,9 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Judge only the films that have a prediction.")
     ] = False,
-    allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Ignore predictions without a reference.")] = False,
+    allow_extra: Annotated[
+        bool, typer.Option("--allow-extra", help="Ignore predictions of films that the reference lacks.")
+    ] = False,
     any_score: Annotated[
         bool, typer.Option("--any-score", help="Accept scores outside [0, 1], such as logits.")
     ] = False,

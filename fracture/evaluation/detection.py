@@ -180,10 +180,10 @@ class Froc:
         """The sensitivity at one of ``rates``.
 
         Raises:
-            EvaluationError: It is none of them.
+            EvaluationError: It is not one of them.
         """
         if rate not in self.rates:
-            raise EvaluationError("the FROC was not read at this rate", got=rate, allowed=self.rates)
+            raise EvaluationError("the FROC was not evaluated at this rate", got=rate, allowed=self.rates)
         return self.sensitivities[self.rates.index(rate)]
 
     def to_dict(self) -> dict[str, Any]:

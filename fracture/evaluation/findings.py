@@ -145,7 +145,7 @@ class Findings(Record, keys=_KEYS):
         band: Vertical-averaging band, likewise.
         simultaneous: Fixed-width band, likewise.
         pr: Precision-recall curve, likewise.
-        reliability: Reliability bins, empty where scores are no probabilities.
+        reliability: Reliability bins, empty where scores are not probabilities.
         thresholds: Threshold table, empty without fractured films.
         youden: Youden's point on these films, ``None`` where not defined.
         nearest: Point nearest the corner, likewise.

@@ -1,4 +1,4 @@
-"""What a report was made from: versions, files with checksums, date."""
+"""What a report was made from: versions, files with checksums, and the date."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def box_table(
     empty = np.flatnonzero((corners[:, 2] <= corners[:, 0]) | (corners[:, 3] <= corners[:, 1]))
     if empty.size:
         raise EvaluationError(
-            f"{name} must have a positive width and height: {empty.size} have not",
+            f"{name} must have a positive width and height: {empty.size} do not",
             got=corners[empty[0]].tolist(),
             allowed="x1 > x0 and y1 > y0",
             hint="are these (x, y, width, height)?",

@@ -142,7 +142,7 @@ def join(
         if target < 0:
             extra.append(predictions.names[index])
         elif target in source_of:
-            problems.add("two predictions of one film", reference.names[target])
+            problems.add("two predictions for one film", reference.names[target])
         else:
             source_of[int(target)] = index
     absent = [i for i in range(len(reference.names)) if i not in source_of]

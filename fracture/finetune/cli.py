@@ -23,12 +23,15 @@ def finetune(
     region: Annotated[str, typer.Option(help="Name of the region.")],
     out: Annotated[Path, typer.Option(help="Folder of the new weights.")],
     weights: Annotated[
-        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones where left out.")
+        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones if left out.")
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(help="Region that the new one is a part of; knee for patella, any for a new name.")
+        str | None,
+        typer.Option(help="Region that the new one is part of; if left out, knee for patella, 'any' for a new name."),
     ] = None,
-    old: Annotated[Path | None, typer.Option(help="Films of the old regions, to keep and to measure them.")] = None,
+    old: Annotated[
+        Path | None, typer.Option(help="Films of the old regions, so that they are kept and measured.")
+    ] = None,
     old_format: Annotated[str, typer.Option(help="Format of --old, as --format.")] = "auto",
     old_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the reader for --old; may be repeated.")
@@ -44,7 +47,7 @@ def finetune(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder for checkpoints; OUT-training if left out.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for prepared films.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split and the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and the training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     file_format: FormatOption = "auto",
@@ -52,7 +55,7 @@ def finetune(
 ) -> None:
     """Teach weights a new region from a few films of it. Prints what it gained and cost as JSON on stdout.
 
-    A command that was cut off goes on where it was when it is repeated.
+    A command that was interrupted resumes when it is repeated.
     """
     from fracture.data.splits import Split
     from fracture.finetune import FineTunePolicy
@@ -100,5 +103,5 @@ def _settings(texts: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             equals = ""
         if not equals:
-            raise ConfigurationError("--set takes a setting of the policy and a number", got=text, allowed="keep=0.5")
+            raise ConfigurationError("--set takes a policy setting and a number", got=text, allowed="keep=0.5")
     return found

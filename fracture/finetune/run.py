@@ -76,7 +76,7 @@ def finetune(
     precision: Precision = "auto",
     progress: bool = True,
 ) -> FineTuned:
-    """Teach weights a new region; a call that was cut off goes on where it was when it is repeated.
+    """Teach weights a new region; a call that was interrupted resumes when it is repeated.
 
     The films are divided by group; one part trains, the other finds the region's operating points and measures.
     Every member learns by the policy: its heads, then its last stages too, then a step back towards its old weights.
@@ -319,7 +319,7 @@ def checked_names(
     except ValidationError as error:
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         raise ConfigurationError(
-            "the new weights cannot be called so", got=f"name {named!r}, version {version!r} ({faults})"
+            "the new weights cannot have this name or version", got=f"name {named!r}, version {version!r} ({faults})"
         ) from None
     if method not in get_args(Method):
         raise ConfigurationError("how thresholds are found", got=repr(method), allowed=get_args(Method))
@@ -401,7 +401,7 @@ def _old_films(
 def _both(new: Detector, old: Detector, annotated: AnnotatedSet) -> tuple[list[Case], list[Case], list[Failure]]:
     """The films under the new weights and under the old, and those that one of them could not judge.
 
-    Regions that the old weights do not know are left away for them.
+    Regions that the old weights do not know are left out for them.
     """
 
     def known(film: Film) -> Film:

@@ -199,7 +199,7 @@ def augment_film(
 
     One affine map holds mirror image, rotation, stretch, shrinking and crop. Boxes are the upright ones around an
     ellipse inscribed in the true box, which a turn widens less than the corners would (ours); they are cut at the
-    film's new edges, and a hip of which less than ``least_visible`` is left is no target.
+    film's new edges, and a hip with less than ``least_visible`` of it left is not a target.
 
     Args:
         pixels: float32 (height, width) in [0, 1], letterboxed.

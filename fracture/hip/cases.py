@@ -129,5 +129,5 @@ def read_cases(paths: Sequence[str | Path]) -> tuple[tuple[HipCase, ...], tuple[
     keys = [(case.source, case.side) for case in cases]
     if len(set(keys)) != len(keys):
         double = sorted({key for key in keys if keys.count(key) > 1})[:5]
-        raise DataError("a hip is in two files", got=double, hint="give every fold's held-out part once")
+        raise DataError("the same hip is in two files", got=double, hint="give every fold's held-out part once")
     return tuple(cases), tuple(extra)

@@ -124,7 +124,7 @@ class Crop:
 
 
 def crop_box(box: Box, spec: CropSpec, aspect: float = 1.0) -> Box:
-    """What a box comes to before its margin: for ``"top"`` its own lower edge counts for nothing, else it stays.
+    """The box before its margin: for ``"top"`` its own lower edge is ignored, else the box stays as it is.
 
     Args:
         box: In source pixels.
@@ -220,7 +220,7 @@ def _stretched(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[
 def touched_edges(box: Box, size: tuple[int, int], *, within: float = 0.005) -> tuple[str, ...]:
     """The film's edges that a box reaches to ``within`` a share of the film's side: the hip may go on beyond.
 
-    The bottom edge is no finding on an AP pelvis, where the femoral shafts always leave the film.
+    The bottom edge means nothing on an AP pelvis, where the femoral shafts always leave the film.
     """
     width, height = size
     reached = {

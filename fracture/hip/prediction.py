@@ -115,7 +115,7 @@ class Hip(ResultBase):
 
     @property
     def advise_imaging(self) -> bool:
-        """Whether CT or MRI is advised: P(nondisplaced neck) reaches its ideal point though the label is no fracture.
+        """Whether CT or MRI is advised: the label is not a fracture, but P(nondisplaced neck) reaches its ideal point.
 
         The suggestion of Krogue et al. 2020, Discussion. False where the card states no such threshold.
         """
@@ -297,7 +297,7 @@ def hip_page(
     Args:
         source: What to call the film in an error.
         film: The film; None where it was dropped.
-        hips: The hips to show, in the order in which they are told of.
+        hips: The hips to show, in the order in which the caption describes them.
         show_heatmap: Lay each hip's heatmap over the film.
         of: The class whose heatmaps are shown; each label's where left out.
 

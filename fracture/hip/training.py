@@ -1,4 +1,4 @@
-"""``train``: a recipe and annotated hips to a pair of networks with a card, in a folder that can be gone on with."""
+"""``train``: from a recipe and annotated hips to a pair of networks with a card, in a folder that can be resumed."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class _HipStage(Stage):
         return {**self.known, "hips": {name: counts(part) for name, part in self.parts.items()}}
 
     def judge(self, folder: Path) -> dict[str, Any]:
-        """Rows of the hips that were not trained on, and what they come to."""
+        """Rows for the hips that were not trained on, and their summary."""
         results = {}
         for name in ("tune", "validation"):
             if name in self.by_part and self.world.leads:
@@ -130,7 +130,7 @@ class _HipStage(Stage):
     @staticmethod
     @abstractmethod
     def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
-        """What rows come to."""
+        """A summary of the rows."""
 
 
 class LocalizerStage(_HipStage):

@@ -1,4 +1,4 @@
-"""Is this a musculoskeletal radiograph at all? Warnings, never a refusal: a score for a photograph means nothing.
+"""Is this a musculoskeletal radiograph at all? It warns and never refuses: a score for a photograph means nothing.
 
 Two tests, one after the other:
 

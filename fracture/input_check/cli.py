@@ -1,4 +1,4 @@
-"""``fracture input-check``: measure where real films lie, so that weights can tell what is none."""
+"""``fracture input-check``: measure where real films lie, so that weights can recognize other pictures."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ def input_check(
     split: Annotated[Path, typer.Option(help="The split file that the members were trained by.")],
     seen: Annotated[list[str] | None, typer.Option(help="Part for the distribution; may be repeated.")] = None,
     unseen: Annotated[list[str] | None, typer.Option(help="Part for the limit; may be repeated.")] = None,
-    films: Annotated[int, typer.Option(min=0, help="At most so many films of each, evenly spaced; 0: all.")] = 0,
-    member: Annotated[str | None, typer.Option(help="Whose features; the fast subset's first where left out.")] = None,
-    false_alarms: Annotated[float, typer.Option(help="Share of films of the same kind that may be warned of.")] = 0.01,
+    films: Annotated[int, typer.Option(min=0, help="At most this many films of each part, evenly spaced; 0: all.")] = 0,
+    member: Annotated[
+        str | None, typer.Option(help="Member whose features are used; the fast subset's first if left out.")
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of films of the same kind that may raise a warning.")
+    ] = 0.01,
     margin: Annotated[float, typer.Option(help="Factor on the limit, for films of other places.")] = 1.5,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     file_format: FormatOption = "auto",
     option: ReaderOption = None,
 ) -> None:
-    """Measure the features of real films, so that predictions warn of what is no musculoskeletal radiograph.
+    """Measure the features of real films, so that predictions warn of other pictures than musculoskeletal radiographs.
 
     The distribution comes from the split's "train", the limit from "tune" and "validation" unless said otherwise.
     Prints the card's new section as JSON on stdout.

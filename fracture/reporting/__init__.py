@@ -1,4 +1,4 @@
-"""What is said about weights: the model card, made from the weights' card and from results in JSON.
+"""Documents about weights: the model card, made from the weights' card and from results in JSON.
 
 >>> model_card(card, report=..., extras=(...), aims=...)     # Markdown, the same bytes from the same inputs
 

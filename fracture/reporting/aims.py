@@ -109,7 +109,7 @@ def read_aims(path: str | Path) -> tuple[Aim, ...]:
         raise ConfigurationError(f"{file}: the aims cannot be read", got=f"{type(error).__name__}: {error}") from error
     listed = content.get("aim") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not listed or set(content) != {"aim"}:
-        raise ConfigurationError(f"{file}: a file of aims holds a list named aim and nothing else")
+        raise ConfigurationError(f"{file}: a file of aims must hold a list named aim and nothing else")
     aims, faults = [], []
     for number, row in enumerate(listed):
         try:
@@ -149,7 +149,7 @@ def verdict(aim: Aim, sources: Mapping[str, Any]) -> Verdict:
         sources: Documents by kind: ``card``, ``report``, and further results.
 
     Raises:
-        ConfigurationError: A path that leads to something that is no number.
+        ConfigurationError: A path that leads to something other than a number.
     """
     if aim.source not in sources:
         return Verdict(aim, None, None, f"not measured (no {aim.source} given)")
@@ -159,7 +159,9 @@ def verdict(aim: Aim, sources: Mapping[str, Any]) -> Verdict:
     measured = as_estimate(found)
     if measured is None:
         raise ConfigurationError(
-            f"aim {aim.name!r}: its path leads to no number", got=list(aim.path), allowed="a number or an estimate"
+            f"aim {aim.name!r}: its path does not lead to a number",
+            got=list(aim.path),
+            allowed="a number or an estimate",
         )
     if measured.value is None:
         return Verdict(aim, measured, None, f"not defined: {measured.reason or 'the files do not say why'}")

@@ -78,7 +78,7 @@ def fast_subset(card: Card) -> str:
 
 
 def input_check(card: Card) -> str:
-    """How pictures that are no radiographs are told apart, and what that costs."""
+    """How pictures that are not radiographs are detected, and what that costs."""
     check = card.input_check
     if check is None:
         return ""

@@ -22,9 +22,9 @@ def model_card(
     extra: Annotated[
         list[Path] | None, typer.Option(help="Results in JSON (robustness, sites, cost, ...); may be repeated.")
     ] = None,
-    aims: Annotated[Path | None, typer.Option(help="TOML or JSON with what was aimed at.")] = None,
+    aims: Annotated[Path | None, typer.Option(help="TOML or JSON file of the aims.")] = None,
     misses: Annotated[Path | None, typer.Option(help="Markdown about the worst misses.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; to stdout where left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; stdout if left out.")] = None,
 ) -> None:
     """Write a model card in Markdown from the weights' card and results in JSON: equal inputs, equal bytes."""
     from fracture.limb.store import open_weights

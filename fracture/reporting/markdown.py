@@ -37,7 +37,7 @@ def as_estimate(found: object) -> Estimate | None:
     """A number, or what cards and reports write of one (``value`` with ``interval`` or ``low`` and ``high``).
 
     Returns:
-        The estimate; without a value where the file says that it is not defined. ``None`` where it is no number.
+        The estimate; without a value where the file says that it is not defined. ``None`` where it is not a number.
     """
     if isinstance(found, bool):
         return None

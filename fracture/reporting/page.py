@@ -1,7 +1,7 @@
 """The model card: one page of Markdown from the weights' card, results in JSON, aims and a text about misses.
 
-Nothing in it is typed by hand but the text about misses, and the same inputs give the same bytes: no date of the day,
-no path of the machine.
+Nothing in it is typed by hand except the text about misses, and the same inputs give the same bytes: it holds neither
+the current date nor a path of the machine.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def model_card(
         extras: Results in JSON, in the order of their sections, each with one of the formats of
             :data:`fracture.reporting.result_sections.KINDS`.
         aims: What was aimed at; see :func:`fracture.reporting.aims.read_aims`.
-        misses: Markdown about the worst misses, as somebody who looked at them wrote it.
+        misses: Markdown about the worst misses, as written by somebody who looked at them.
         split: The split file beside the weights; its checksum is held against the one that every member names.
         sizes: Bytes of each file of the weights but the card; aims find their sum at ``["megabytes"]`` of ``files``.
         command: The command that makes this page, quoted at its end.
 
     Raises:
         ConfigurationError: A result of an unknown format or with keys missing, two results of one kind that aims could
-            mean, an aim whose path leads to no number, or a report or result of other weights.
+            mean, an aim whose path does not lead to a number, or a report or result of other weights.
     """
     _same_weights(card, report, extras)
     sources: dict[str, Any] = {"card": card.model_dump(mode="json")}
@@ -58,7 +58,7 @@ def model_card(
     for extra in extras:
         kind = result_sections.kind_of(extra)
         if kind in sources and any(aim.source == kind for aim in aims):
-            raise ConfigurationError("two results of one kind, and an aim asks for it", got=kind)
+            raise ConfigurationError("two results of the same kind, and an aim refers to that kind", got=kind)
         sources.setdefault(kind, extra)
     parts = [
         card_sections.head(card, sources.get("files", {}).get("megabytes")),

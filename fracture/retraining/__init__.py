@@ -1,4 +1,4 @@
-"""Everything again: from a folder of annotated films to a finished card, in stages that are not done twice.
+"""The whole way again: from annotated films to a finished card, in stages that are not repeated.
 
 >>> retrain("weights/mine/recipe.toml", "fracatlas", out="runs/mine", texts=CardTexts.read("weights/mine/card.toml"))
 

@@ -34,17 +34,17 @@ def retrain(
     extra: Annotated[list[Path] | None, typer.Option(help="Results in JSON for the model card.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for prepared films.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of calibration: auto, float32 or bfloat16.")] = "auto",
-    method: Annotated[str, typer.Option(help="Of the thresholds: empirical or conformal.")] = "empirical",
+    precision: Annotated[str, typer.Option(help="Precision of calibration: auto, float32 or bfloat16.")] = "auto",
+    method: Annotated[str, typer.Option(help="How thresholds are found: empirical or conformal.")] = "empirical",
     calibrate_members: Annotated[
         bool | None, typer.Option(help="Give each member a calibrator; default: as `fracture calibrate` decides.")
     ] = None,
     fast: Annotated[list[str] | None, typer.Option(help="Member that `--fast` runs; may be repeated.")] = None,
     input_check: Annotated[
-        bool, typer.Option("--input-check", help="Learn to warn of what is no musculoskeletal radiograph.")
+        bool, typer.Option("--input-check", help="Learn to warn of pictures that are not musculoskeletal radiographs.")
     ] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the report's bootstrap.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of cross-fitting and bootstrap; training has its recipe's.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Resamples of the report's bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of cross-fitting and bootstrap; training uses its recipe's.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train, assemble, calibrate, evaluate and describe weights. What is done already is not done again.

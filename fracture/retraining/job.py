@@ -100,7 +100,7 @@ def check_fast(job: Job) -> None:
         )
     if len({config.split.fold for config in job.recipe.members}) > 1:
         raise ConfigurationError(
-            "a fast subset of members of several folds has no film to be measured on together with all members",
+            "a fast subset with members of several folds cannot be measured: no film was held out by all of them",
             got=", ".join(job.fast),
             hint="train the members on one split, or leave the subset out",
         )

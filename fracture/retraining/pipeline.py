@@ -86,7 +86,7 @@ def retrain(
     progress: bool = True,
     say: Callable[[str], object] = lambda _: None,
 ) -> Retrained:
-    """Train, assemble, calibrate, evaluate, describe; a call on a folder goes on where the last one ended.
+    """Train, assemble, calibrate, evaluate, describe; a call on a folder resumes where the last one ended.
 
     Members that were trained on different folds of one split (``split.folds`` and ``split.fold`` of the recipe) are
     calibrated out of fold, each by the films that its own fold held out; else all members must share one split, whose
@@ -105,7 +105,7 @@ def retrain(
         method: Of the thresholds, ``"empirical"`` or ``"conformal"``.
         calibrate_members: Whether each member's score gets a calibrator; ``None``: as calibration itself decides.
         fast: Members that ``fast=True`` runs; they are calibrated as weights of their own.
-        input_check: Measure where the features of the training films lie, to warn of what is no radiograph.
+        input_check: Measure where the features of the training films lie, to warn of pictures that are not radiographs.
         resamples: Of the report's bootstrap.
         seed: Of the cross-fitting and of the bootstrap; the training's seeds are the recipe's.
         progress: Whether training shows a progress bar.

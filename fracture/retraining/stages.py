@@ -72,7 +72,7 @@ class Stages:
         if record is None:
             if taken := sorted(path.name for path in self.folder.glob("*") if path.name in _MADE):
                 raise ConfigurationError(
-                    f"{self.folder} holds what this command would replace, and did not make",
+                    f"{self.folder} holds files that this command would replace but did not make",
                     got=", ".join(taken),
                     hint="give another folder; nothing was written",
                 )

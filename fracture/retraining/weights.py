@@ -97,7 +97,7 @@ def _turns(job: Job) -> dict[int, list[str]]:
     """Members by the fold that they held out; one entry where all share a split.
 
     Raises:
-        DataError: Members of different splits that are no turns of one.
+        DataError: Members of different splits that are not turns of one split.
     """
     splits = {name: Split.read(job.run / name / "split.json").checksum for name in job.members}
     if len(set(splits.values())) > 1:
@@ -122,7 +122,9 @@ def _held_out(job: Job, config: MemberConfig) -> tuple[AnnotatedSet, str]:
     base, split = make_split(job.annotated, config)
     parts = [name for name in _HELD_OUT if split.parts.get(name)]
     if not parts:
-        raise DataError("the split holds no film out", got=list(split.parts), allowed="a part validation or tune")
+        raise DataError(
+            "the split does not hold out any film", got=list(split.parts), allowed="a part validation or tune"
+        )
     judged = split.part(job.annotated, *parts)
     words = f"{'+'.join(parts)} of {job.annotated.name}, split {base.checksum[:12]} ({split.method})"
     return judged, f"{len(judged)} films, {judged.positives} fractured: {words}"

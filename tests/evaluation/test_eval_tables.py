@@ -158,7 +158,7 @@ def test_two_predictions_of_one_film(tmp_path: Path) -> None:
     def edit(lines: list[dict[str, Any]]) -> None:
         lines.append({**lines[0], "source": "case_000"})
 
-    with pytest.raises(DataError, match="two predictions of one film"):
+    with pytest.raises(DataError, match="two predictions for one film"):
         cases_of(tmp_path, edit)
 
 

@@ -193,7 +193,7 @@ def test_verdicts() -> None:
     assert judged(0.95, at_least=0.95) == "reached"
     assert judged(None, at_least=0.95) == "not measured (not in the card)"
     assert judged({"value": None, "reason": "no film"}, at_least=0.95) == "not defined: no film"
-    with pytest.raises(ConfigurationError, match="leads to no number"):
+    with pytest.raises(ConfigurationError, match="does not lead to a number"):
         judged("text", at_least=0.95)
 
 

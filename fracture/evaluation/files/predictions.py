@@ -119,7 +119,7 @@ class _Rows:
     def score(self, value: object, name: str) -> float | None:
         number = as_number(value)
         if number is None:
-            self.problems.add("scores that are missing, NaN or no number", f"{name} {value!r}")
+            self.problems.add("scores that are missing, NaN or not a number", f"{name} {value!r}")
         elif not self.any_score and not 0.0 <= number <= 1.0:
             self.problems.add("scores outside [0, 1]", f"{name} {number:g}")
             return None
@@ -141,7 +141,7 @@ class _Rows:
             for name, call in zip(self.names, self.calls, strict=True):
                 if call is None:
                     self.problems.add("films without a call while others have one", name)
-        self.problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
+        self.problems.raise_if_any("scores that are not probabilities need any_score=True (--any-score)")
         if not self.names:
             raise DataError(
                 f"{file}: no film has a prediction", got=f"{len(self.failures)} films that could not be read"
@@ -173,7 +173,7 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
         where = f"line {number}"
         record = load_json(file, line, where=where)
         if not isinstance(record, dict):
-            raise UnreadableDataError(f"{file}: {where} is no JSON object")
+            raise UnreadableDataError(f"{file}: {where} is not a JSON object")
         name = rows.name(record.get("source") if record.get("id") in (None, "") else record["id"], where)
         if name is None:
             continue
@@ -196,7 +196,7 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
             candidates += _corner_boxes(record["candidates"], place, name, rows.problems)
         if record.get("model"):
             models.append(f"{record['model']} {record.get('model_version') or ''}".strip())
-    rows.problems.raise_if_any("scores that are no probabilities need any_score=True (--any-score)")
+    rows.problems.raise_if_any("scores that are not probabilities need any_score=True (--any-score)")
     films = len(rows.names)
     return rows.finish(
         file, _table(boxes, films) if has_boxes else None, _table(candidates, films) if has_candidates else None, models
@@ -274,7 +274,7 @@ def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: b
     if others and not boxes and not film_scores:
         problems.add("boxes of other categories than a fracture, and none of one", others)
     problems.raise_if_any(
-        "images and categories go by the reference's ids (some tools count categories from 0); scores that are no "
+        "images and categories go by the reference's ids (some tools count categories from 0); scores that are not "
         "probabilities need any_score=True (--any-score)"
     )
     table = _table(boxes, len(reference.names)) if boxes or not film_scores else None

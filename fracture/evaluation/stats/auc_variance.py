@@ -108,7 +108,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike | None = N
         return Estimate(value, level=level, method=method, n=truth.size, reason=f"no interval: {error.what}")
     value, variance = float(areas[0]), float(covariance[0, 0])
     if variance <= 0.0:
-        why = "no interval: the classes are parted perfectly, the variance is 0"
+        why = "no interval: the classes are separated perfectly, so the variance is 0"
         return Estimate(value, level=level, method=method, n=truth.size, reason=why)
     half = z * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), min(1.0, value + half), level, method, truth.size)

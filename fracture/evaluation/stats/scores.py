@@ -1,7 +1,7 @@
 """Film-level scores with their intervals: AUC, average precision, Brier score, calibration error.
 
-The paper's choices (Jones et al. 2020, Statistics): percentile bootstrap with m = 1000 for all that is no plain
-proportion. Groups, where given, are resampled as wholes.
+The paper's choices (Jones et al. 2020, Statistics): percentile bootstrap with m = 1000 for everything that is not
+a plain proportion. Groups, where given, are resampled as wholes.
 """
 
 from __future__ import annotations
