@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 import torchvision
+from studies.sections import told
 
 import fracture
 
@@ -108,20 +109,22 @@ def measure(weights: str | None, film: Path, repeats: int, *, warm: int = 3) -> 
                 "words": f"processor time {processor['value']:.2f} times",
             }
         )
-    picture = fracture.read(film)
-    return {
-        "format": "fracture-cost/1",
-        "weights": detector.card.label,
-        "film": f"{film.suffix.removeprefix('.').upper()} of {picture.width} x {picture.height} pixels, file to boxes",
-        "precision": str(dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "processor": processor_name(),
-        "torch": torch.__version__,
-        "repeats": repeats,
-        "aim": AIM,
-        "baseline": {"name": f"{best}, {SIDE} x {SIDE}", "milliseconds": float(1e3 * np.median(found[best][:, 0]))},
-        "rows": rows,
-    }
+    picture, kind = fracture.read(film), film.suffix.removeprefix(".").upper()
+    return told(
+        {
+            "format": "fracture-cost/1",
+            "weights": detector.card.label,
+            "film": f"{kind} of {picture.width} x {picture.height} pixels, file to boxes",
+            "precision": str(dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "processor": processor_name(),
+            "torch": torch.__version__,
+            "repeats": repeats,
+            "aim": AIM,
+            "baseline": {"name": f"{best}, {SIDE} x {SIDE}", "milliseconds": float(1e3 * np.median(found[best][:, 0]))},
+            "rows": rows,
+        }
+    )
 
 
 def main() -> None:

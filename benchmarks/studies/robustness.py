@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from studies.corruptions import CORRUPTIONS, Corruption, gray_levels, remaining_center
+from studies.sections import told
 
 from fracture._version import __version__
 from fracture.calibration.folds import read_fold, share_out
@@ -195,21 +196,23 @@ def measure_robustness(
         rows.append(row)
     area = auc(labels, clean, bootstrap=draws)
     detector, annotated = judges[0]
-    return {
-        "format": FORMAT,
-        "weights": detector.card.label,
-        "precision": str(detector.ensemble.dtype).removeprefix("torch."),
-        "fracture": __version__,
-        "set": annotated.name
-        if len(judges) == 1
-        else f"the held-out films of {len(judges)} folds, each judged by its own",
-        "films": len(films),
-        "fractured": sum(labels),
-        "groups": len(set(groups)),
-        "seed": seed,
-        "clean": {"auc": area.to_dict(), **clean_shares},
-        "rows": rows,
-    }
+    return told(
+        {
+            "format": FORMAT,
+            "weights": detector.card.label,
+            "precision": str(detector.ensemble.dtype).removeprefix("torch."),
+            "fracture": __version__,
+            "set": annotated.name
+            if len(judges) == 1
+            else f"the held-out films of {len(judges)} folds, each judged by its own",
+            "films": len(films),
+            "fractured": sum(labels),
+            "groups": len(set(groups)),
+            "seed": seed,
+            "clean": {"auc": area.to_dict(), **clean_shares},
+            "rows": rows,
+        }
+    )
 
 
 def _planes(

@@ -12,6 +12,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from studies.sections import told
 
 from fracture.errors import DataError
 from fracture.evaluation.cohorts import balanced_auc, subgroups
@@ -103,16 +104,18 @@ def site_analysis(
     if any(cases.regions):
         confounders["region"] = ["+".join(sorted(parts)) for parts in cases.regions]
         balanced.append({"confounders": list(confounders), **_balanced(cases, confounders, draws)})
-    return {
-        "format": FORMAT,
-        "models": list(cases.models),
-        "films": len(cases),
-        "fractured": int(cases.labels.sum()),
-        "groups": None if cases.groups is None else len(set(cases.groups)),
-        "cells": _cells(cases, facts),
-        "rows": rows,
-        "balanced": balanced,
-    }
+    return told(
+        {
+            "format": FORMAT,
+            "models": list(cases.models),
+            "films": len(cases),
+            "fractured": int(cases.labels.sum()),
+            "groups": None if cases.groups is None else len(set(cases.groups)),
+            "cells": _cells(cases, facts),
+            "rows": rows,
+            "balanced": balanced,
+        }
+    )
 
 
 def _facts(cases: Cases, names: Mapping[str, str]) -> dict[str, list[str]]:

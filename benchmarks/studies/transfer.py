@@ -7,6 +7,8 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from studies.sections import told
+
 from fracture._version import __version__
 from fracture.atomic import write_json
 from fracture.calibration import assemble
@@ -95,18 +97,20 @@ def site_transfer(
                 rows += _rows(detector, fresh, other, seed, resamples)
         directions.append({"train": name, "films": _counts(learned), "left_out": left_out, "rows": rows})
         say(f"trained on {name}: " + "; ".join(f"{row['words']} {row['auc']['value']}" for row in rows))
-    result = {
-        "format": FORMAT,
-        "fracture": __version__,
-        "recipe": loaded.name,
-        "members": len(loaded.members),
-        "set": annotated.name,
-        "sites": {name: list(parts) for name, parts in sites.items()},
-        "seed": seed,
-        "remark": f"AUC with bootstrap by group; {held_out:.0%} of each site's films, by group, were held out. The two "
-        "training sets differ in size, too.",
-        "directions": directions,
-    }
+    result = told(
+        {
+            "format": FORMAT,
+            "fracture": __version__,
+            "recipe": loaded.name,
+            "members": len(loaded.members),
+            "set": annotated.name,
+            "sites": {name: list(parts) for name, parts in sites.items()},
+            "seed": seed,
+            "remark": f"AUC with bootstrap by group; {held_out:.0%} of each site's films, by group, were held out. "
+            "The two training sets differ in size, too.",
+            "directions": directions,
+        }
+    )
     write_json(folder / "transfer.json", result)
     return result
 

@@ -37,8 +37,8 @@ def model_card(
     Args:
         card: The weights' card.
         report: The content of a ``report.json`` of ``fracture evaluate``.
-        extras: Results in JSON, in the order of their sections, each with one of the formats of
-            :data:`fracture.reporting.result_sections.KINDS`.
+        extras: Results in JSON, in the order of their sections, each a ``fracture-table/1`` or one with
+            its own ``markdown``, as ``benchmarks/`` write them.
         aims: What was aimed at; see :func:`fracture.reporting.aims.read_aims`.
         misses: Markdown about the worst misses, as written by somebody who looked at them.
         split: The split file beside the weights; its checksum is held against the one that every member names.

@@ -1,20 +1,18 @@
-"""What a model card says from results in JSON: the evaluation report, robustness, sites, cost, tables of any kind."""
+"""What a model card says from results in JSON: the evaluation report, tables, and results that bring their own text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fracture.errors import ConfigurationError
 from fracture.reporting.aims import Aim, verdict
 from fracture.reporting.markdown import shown, table
 
-__all__ = ["KINDS", "aims", "kind_of", "report", "section"]
+__all__ = ["TABLE", "aims", "kind_of", "report", "section"]
 
-_BALANCED = (
-    "Balanced: in every combination of what is named, fractured and normal films weigh the same; combinations of one "
-    "class are left out."
-)
+TABLE = "fracture-table/1"
 
 
 def aims(wanted: Sequence[Aim], sources: Mapping[str, Any]) -> str:
@@ -63,129 +61,30 @@ def kind_of(content: Mapping[str, Any]) -> str:
     """The kind of a result: ``"robustness"`` for ``"fracture-robustness/1"``; what aims call it by.
 
     Raises:
-        ConfigurationError: No ``format``, or one that is not known here.
+        ConfigurationError: No ``format`` of this form.
     """
-    name = str(content.get("format", ""))
-    if name not in KINDS:
+    found = re.fullmatch(r"fracture-([a-z]+)/1", str(content.get("format", "")))
+    if found is None or not ("markdown" in content or content["format"] == TABLE):
         raise ConfigurationError(
-            "a result of an unknown format", got=name or "no format", allowed=KINDS, hint="see fracture.reporting"
+            "a result needs a format, and its own markdown unless it is a table",
+            got=str(content.get("format") or "no format"),
+            allowed=f"{TABLE}, or fracture-KIND/1 with markdown",
+            hint="measure it again with this version, or see docs/model_card/README.md",
         )
-    return name.removeprefix("fracture-").partition("/")[0]
+    return found.group(1)
 
 
 def section(content: Mapping[str, Any]) -> str:
-    """The section of one result.
+    """The section of one result: the Markdown that it brings, or its table.
 
     Raises:
-        ConfigurationError: An unknown format, or a key that its format promises is missing.
+        ConfigurationError: Another format, or a key that its format promises is missing.
     """
     kind_of(content)
     try:
-        return KINDS[str(content["format"])](content)
+        return str(content["markdown"]) if "markdown" in content else _table(content)
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"a result of format {content['format']} is incomplete", got=repr(error)) from error
-
-
-def _robustness(content: Mapping[str, Any]) -> str:
-    clean = content["clean"]
-    header = ("films", "AUC", "against the clean films", "p", "sensitivity %", "specificity %", "films warned of %")
-    rows = [("as they are", shown(clean["auc"]), "", "", *_shares(clean, "warned"))]
-    for row in content["rows"]:
-        p = "" if row.get("p_value") is None else f"{row['p_value']:.3f}"
-        rows.append((row["words"], shown(row["auc"]), shown(row["difference"]), p, *_shares(row, "warned")))
-    cut = [
-        f"Cutting the border took every fracture's center from {row['fractures_cut_away']} films; they are counted as "
-        "fractured all the same."
-        for row in content["rows"]
-        if row.get("fractures_cut_away")
-    ]
-    films = (
-        f"{content['films']} films of {content['set']} ({content['fractured']} fractured, {content['groups']} groups)"
-    )
-    how = (
-        f"{films}, {content['precision']}, {content['weights']}. Differences are paired, bootstrap by group; "
-        "sensitivity and specificity are those of the high-sensitivity thresholds with the annotated regions."
-    )
-    lines = [
-        "## Robustness",
-        how,
-        table(header, rows),
-        *cut,
-    ]
-    return "\n\n".join(lines)
-
-
-def _sites(content: Mapping[str, Any]) -> str:
-    cells = content["cells"]
-    names = [key for key in cells[0] if key not in ("films", "fractured")] if cells else []
-    rows = [
-        (row["field"], row["name"], row["films"], row["fractured"], shown(row.get("auc")), *_shares(row), row["remark"])
-        for row in content["rows"]
-    ]
-    balanced = [
-        (
-            " x ".join(row["confounders"]),
-            f"{row['films']} ({row['pairs']})",
-            shown(row["unbalanced_auc"]),
-            shown(row["auc"]),
-        )
-        for row in content["balanced"]
-    ]
-    lines = [
-        "## Sites and hardware",
-        f"{content['films']} films, {content['fractured']} fractured.",
-        table(("by", "", "films", "fractured", "AUC", "sensitivity %", "specificity %", "remark"), rows),
-        _BALANCED,
-        table(("balanced for", "films (pairs)", "AUC of these films", "balanced AUC"), balanced),
-        table(
-            (*names, "films", "fractured", "share fractured"),
-            [
-                (*(c[n] for n in names), c["films"], c["fractured"], f"{100 * c['fractured'] / c['films']:.1f} %")
-                for c in cells
-            ],
-        ),
-    ]
-    return "\n\n".join(line for line in lines if line)
-
-
-def _transfer(content: Mapping[str, Any]) -> str:
-    rows = [
-        (
-            direction["train"],
-            f"{direction['films']['films']} ({direction['films']['fractured']})",
-            row["words"],
-            f"{row['films']} ({row['fractured']})",
-            shown(row["auc"]),
-        )
-        for direction in content["directions"]
-        for row in direction["rows"]
-    ]
-    lines = [
-        "## Trained on one site, tested on the other",
-        f"Recipe {content['recipe']}, {content['members']} members. {content['remark']}",
-        table(("trained on", "films (fractured)", "tested on", "films (fractured)", "AUC"), rows),
-    ]
-    return "\n\n".join(lines)
-
-
-def _cost(content: Mapping[str, Any]) -> str:
-    base = content["baseline"]
-    rows = [(base["name"], f"{base['milliseconds']:.1f}", "1", "")]
-    rows += [
-        (row["name"], f"{row['milliseconds']:.1f}", shown(row["ratio"], digits=2), row.get("words", ""))
-        for row in content["rows"]
-    ]
-    where = f"{content['precision']}, {content['threads']} threads of {content['processor']}, torch {content['torch']}"
-    how = (
-        f"{content['weights']}, {content['film']}; {where}; medians of {content['repeats']} rounds in which all rows "
-        f"take turns. The aim is at most {content['aim']:g} times the first row."
-    )
-    lines = [
-        "## Cost of a prediction",
-        how,
-        table(("", "ms", "ratio (95 % interval)", ""), rows),
-    ]
-    return "\n\n".join(lines)
 
 
 def _table(content: Mapping[str, Any]) -> str:
@@ -200,20 +99,6 @@ def _table(content: Mapping[str, Any]) -> str:
         content.get("note", ""),
     ]
     return "\n\n".join(line for line in lines if line)
-
-
-KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "fracture-robustness/1": _robustness,
-    "fracture-sites/1": _sites,
-    "fracture-transfer/1": _transfer,
-    "fracture-cost/1": _cost,
-    "fracture-table/1": _table,
-}
-"""Format of a result to its section."""
-
-
-def _shares(row: Mapping[str, Any], *more: str) -> tuple[str, ...]:
-    return tuple(shown(row.get(name), percent=True) for name in ("sensitivity", "specificity", *more))
 
 
 def _film_rows(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from studies.sections import told
 from typer.testing import CliRunner
 
 from fracture.cli import app
@@ -118,9 +119,11 @@ def test_results_of_other_weights_are_refused(card: Card) -> None:
     cost = {"format": "fracture-cost/1", "weights": "another 1"}
     with pytest.raises(ConfigurationError, match="measured on other weights; got another 1"):
         model_card(card, extras=[cost])
-    with pytest.raises(ConfigurationError, match="unknown format"):
+    with pytest.raises(ConfigurationError, match="needs a format"):
         model_card(card, extras=[{"format": "mine"}])
     with pytest.raises(ConfigurationError, match="incomplete"):
+        model_card(card, extras=[{"format": "fracture-table/1"}])
+    with pytest.raises(ConfigurationError, match="its own markdown"):
         model_card(card, extras=[{**cost, "weights": card.label}])
     with pytest.raises(ConfigurationError, match="not one of fracture evaluate"):
         model_card(card, report={"format": "x"})
@@ -131,7 +134,7 @@ def test_weights_of_folds_may_have_judged(card: Card) -> None:
     told = {"folders": [{**folder, "split_sha256": "1" * 64}], "carried_over": "It has not been measured."}
     folded = card.model_copy(update={"metrics": {**card.metrics, "out_of_fold": told}})
     result = {"format": "fracture-sites/1", "models": ["f0 1"], "films": 9, "fractured": 4}
-    page = model_card(folded, extras=[{**result, "cells": [], "rows": [], "balanced": []}])
+    page = model_card(folded, extras=[{**result, "markdown": "## Sites"}])
     assert "| f0 1 | a | 9 | 4 | 3 | 111111111111 |" in page
     assert "out of fold: carried over: It has not been measured." in page
     with pytest.raises(ConfigurationError, match="measured on other weights; got f0 1"):
@@ -158,6 +161,7 @@ def test_extras_in_their_order(card: Card) -> None:
         Aim(name="size", at_most=50, digits=1, source="files", path=("megabytes",)),
         Aim(name="ECE", at_most=0.03, source="report", path=("headline", "All films", "result", "ece")),
     )
+    cost = told(cost)
     page = model_card(card, extras=[own, cost], aims=aims, misses="- a foot\n", sizes={"a": 30_000_000, "b": 250_000})
     assert page.index("## Tried") < page.index("## Cost") < page.index("looked at\n\n- a foot")
     assert "| predict | 150.0 | 3.00 (2.90–3.10) |" in page
@@ -170,7 +174,7 @@ def test_extras_in_their_order(card: Card) -> None:
     assert "| ECE | at most 0.03 |  | not measured (no report given) |" in page
     assert re.search(r"\| FROC \| at least 0.80? \| 0\.\d{3} \(.*\) \| missed by 0\.\d", page)
     twice = [cost, {**cost, "rows": []}]
-    with pytest.raises(ConfigurationError, match="two results of one kind"):
+    with pytest.raises(ConfigurationError, match="two results of the same kind"):
         model_card(card, extras=twice, aims=aims)
 
 
