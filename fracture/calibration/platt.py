@@ -14,9 +14,7 @@ from fracture.limb.card import Calibration, Card, MemberCard
 
 __all__ = ["fit_members", "fit_platt", "member_name", "with_calibrators"]
 
-_STEPS = 100  # Newton needs about ten
-_TOLERANCE = 1e-12  # of the decrease that a further step promises, per film
-_RIDGE = 1e-12  # on the diagonal of the Hessian, for the solver only (Lin, Lin and Weng 2007)
+_TOLERANCE = 1e-12  # of the gradient
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike, *, name: str = "the member") -> Calibration:
@@ -24,8 +22,8 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, *, name: str = "the member")
 
     Platt 1999, "Probabilistic outputs for support vector machines", section 2.2: a fractured film's target is
     (N+ + 1) / (N+ + 2) and a normal one's 1 / (N- + 2), so that the optimum is finite even where the logits part the
-    classes. Found by Newton's method with backtracking (Lin, Lin and Weng 2007) on standardized logits: the
-    likelihood is strictly concave, so the scale of the logits and the order of the films make no difference.
+    classes. Found by scikit-learn's Newton method on standardized logits: the likelihood is strictly concave, so the
+    scale of the logits and the order of the films make no difference.
 
     The calibrated score is a probability at the prevalence of the films it was fitted on.
 
@@ -55,8 +53,14 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike, *, name: str = "the member")
         raise DataError(f"{name} gives all {z.size} films the same score", got=float(z[0]), hint="leave it out")
     center = float(z.mean())
     target = np.where(present, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = _newton((z - center) / spread, target)
-    slope, intercept = slope / spread, intercept - slope / spread * center
+    from sklearn.linear_model import LogisticRegression
+
+    # A target between 0 and 1 is a film that counts for both classes, by its shares.
+    both, weights = np.tile((z - center) / spread, 2)[:, None], np.concatenate([target, 1 - target])
+    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=_TOLERANCE)
+    fitted.fit(both, np.repeat([1, 0], z.size), sample_weight=weights)
+    slope = float(fitted.coef_[0, 0]) / spread
+    intercept = float(fitted.intercept_[0]) - slope * center
     if not slope > 0:
         raise DataError(
             f"{name} cannot be calibrated: its scores are not higher on fractured films",
@@ -94,30 +98,3 @@ def with_calibrators(card: Card, calibrators: Mapping[str, Calibration | None]) 
         for member in card.members
     )
     return card.model_copy(update={"members": members})
-
-
-def _newton(z: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept that minimize the mean cross-entropy against targets strictly inside (0, 1)."""
-    design = np.stack([z, np.ones_like(z)])
-    mean = float(target.mean())
-    theta = np.array([0.0, np.log(mean / (1 - mean))])
-
-    def loss(at: NDArray[np.float64]) -> float:
-        s = at @ design
-        return float(np.mean(np.logaddexp(0.0, s) - target * s))
-
-    value = loss(theta)
-    for _ in range(_STEPS):
-        p = 0.5 * (1.0 + np.tanh(0.5 * (theta @ design)))
-        gradient = design @ (p - target) / z.size
-        hessian = (design * (p * (1 - p))) @ design.T / z.size + _RIDGE * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        decrease = float(gradient @ step)
-        if decrease < _TOLERANCE:
-            theta = theta - step
-            break
-        size = 1.0
-        while (found := loss(theta - size * step)) > value - 1e-4 * size * decrease and size > 1e-6:
-            size *= 0.5
-        theta, value = theta - size * step, found
-    return float(theta[0]), float(theta[1])
