@@ -18,9 +18,9 @@ from fracture.limb.operating_points import DEFAULT_TARGETS, Method, OperatingPoi
 from fracture.limb.prediction import Prediction
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["Fitted", "Fitting", "cross_fit"]
+__all__ = ["FEWEST_BOXES", "Fitted", "Fitting", "cross_fit"]
 
-_FEWEST_BOXES = 40  # a node with fewer annotated fractures takes its parent's map threshold (our choice)
+FEWEST_BOXES = 40  # a node with fewer annotated fractures takes its parent's map threshold (our choice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class Fitting:
         tree, thresholds = self.card.region_tree, {}
         for region in sorted({region for i in keep for region in sweep.cases[i].film.regions}):
             own = [i for i in keep if region in sweep.cases[i].film.regions]
-            if sum(len(sweep.cases[i].film.boxes) for i in own) >= _FEWEST_BOXES:
+            if sum(len(sweep.cases[i].film.boxes) for i in own) >= FEWEST_BOXES:
                 thresholds[tree.normalize(region)] = sweep.best(own, start=rules).threshold
         return thresholds
 

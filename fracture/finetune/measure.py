@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fracture.calibration.cases import Case
+from fracture.calibration.fitting import FEWEST_BOXES
 from fracture.calibration.metrics import cohorts_of, number_of
 from fracture.calibration.sweep import Sweep
 from fracture.evaluation.stats.comparison import paired_bootstrap
@@ -18,8 +19,6 @@ from fracture.limb.operating_points import Method, OperatingPoints, fit_operatin
 from fracture.regions import RegionTree
 
 __all__ = ["compare", "thresholds_for"]
-
-_FEWEST_BOXES = 40  # as in calibration: with fewer fractures a node takes its ancestor's map threshold
 
 
 def thresholds_for(
@@ -42,7 +41,7 @@ def thresholds_for(
         data: Which films, in words.
     """
     maps = {}
-    if sum(len(case.film.boxes) for case in cases) >= _FEWEST_BOXES:
+    if sum(len(case.film.boxes) for case in cases) >= FEWEST_BOXES:
         maps[region] = Sweep.over(cases).best(range(len(cases)), start=rules).threshold
     return fit_operating_points(
         [case.score for case in cases],

@@ -11,28 +11,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from fracture.atomic import write_atomic
-from fracture.data.records import AnnotatedSet, Film
+from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
-from fracture.errors import ConfigurationError, DataError, FractureError, unforeseen
+from fracture.errors import ConfigurationError, DataError
 from fracture.intervals import share_of
-from fracture.io.reading import read
+from fracture.io.radiograph import Radiograph
 from fracture.limb.card import Card, InputCheckCard
 from fracture.limb.ensemble import Ensemble, PreparedFilm
 from fracture.limb.store import Weights, open_weights
 from fracture.models.devices import Precision
 from fracture.wing.distribution import FeatureDistribution
-from fracture.wing.reader import shape_groups
-from fracture.wing.rules import check_pixels
+from fracture.wing.reader import FilmReader, Taken
+from fracture.wing.result import Failure
 
 __all__ = ["FILE", "InputCheckResult", "make_input_check"]
 
@@ -49,7 +49,6 @@ it and 2 % with it, a ResNet-18's 13 and 3 %; of 68 photographs and slices it le
 ``benchmarks/input_check.py`` measures both again.
 """
 
-_BATCH = 8
 _FOLDS = 5
 
 
@@ -165,41 +164,50 @@ def _chosen(card: Card, member: str | None) -> str:
     return file
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Features of one film, float64 (D,), and whether the pixels' rules flag it."""
+
+    source: str
+    features: NDArray[np.float64]
+    flagged: bool
+    seconds: float = 0.0
+
+
+class _FeatureReader(FilmReader[PreparedFilm, _Seen]):
+    """Films on the detector's own way, as far as one member's features."""
+
+    def __init__(self, ensemble: Ensemble, member: str) -> None:
+        self.ensemble, self.member = ensemble, member
+
+    def prepare(self, radiograph: Radiograph) -> PreparedFilm:
+        return self.ensemble.prepare(radiograph)
+
+    def examine(self, films: Sequence[Taken[Radiograph, PreparedFilm]]) -> list[_Seen]:
+        rows = self.ensemble.features([film.inputs for film in films], self.member)
+        return [_Seen(film.record.source, row, bool(film.warnings)) for film, row in zip(films, rows, strict=True)]
+
+
 def _features(
     ensemble: Ensemble, member: str, annotated: AnnotatedSet, progress: Callable[[int], object] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Features (n, D) of every film, and whether the pixels' rules flag it."""
-
-    def opened(film: Film) -> tuple[PreparedFilm, bool] | str:
-        try:
-            with unforeseen(film.source, quote=False):
-                radiograph = read(annotated.image_path(film))
-                prepared = ensemble.prepare(radiograph)
-                return prepared, bool(check_pixels(radiograph, prepared.crop))
-        except FractureError as error:
-            return f"{film.source}: {error}"
-
-    rows: list[NDArray[np.float64]] = []
-    flags: list[bool] = []
+    seen: list[_Seen] = []
     faults: list[str] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="fracture-read") as pool:
-        for batch in _batches(annotated.films, _BATCH):
-            results = list(pool.map(opened, batch))
-            faults += [one for one in results if isinstance(one, str)]
-            films = [one for one in results if not isinstance(one, str)]
-            found: dict[int, NDArray[np.float64]] = {}
-            for group in shape_groups([film for film, _ in films]):
-                features = ensemble.features([films[i][0] for i in group], member)
-                found.update(zip(group, features, strict=True))
-            rows.extend(found[i] for i in range(len(films)))
-            flags.extend(flag for _, flag in films)
-            if progress is not None:
-                progress(len(batch))
+    paths = [annotated.image_path(film) for film in annotated]
+    found = _FeatureReader(ensemble, member).predict_many(paths, keep=True)
+    for film, one in zip(annotated, found, strict=True):
+        if isinstance(one, Failure):
+            faults.append(f"{film.source}: {one.error}")
+        else:
+            seen.append(one)
+        if progress is not None:
+            progress(1)
     if faults:
         raise DataError(
             f"{len(faults)} films of {annotated.name} cannot be read", got="; ".join(faults[:5]), hint="see verify-data"
         )
-    return np.stack(rows), np.array(flags, bool)
+    return np.stack([one.features for one in seen]), np.array([one.flagged for one in seen], bool)
 
 
 def _limit(distances: NDArray[np.float64], share: float) -> float:
@@ -244,14 +252,6 @@ def _share(hits: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _write(path: Path, distribution: FeatureDistribution) -> str:
-    from safetensors.numpy import save
-
     content: bytes = save(distribution.tensors())
     write_atomic(path, lambda draft: draft.write_bytes(content), size=len(content))
     return hashlib.sha256(content).hexdigest()
-
-
-def _batches(films: Iterable[Film], size: int) -> Iterator[list[Film]]:
-    rows = list(films)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

@@ -7,7 +7,7 @@ from typing import Any
 
 from fracture.limb.card import Card
 from fracture.limb.operating_points import OperatingPoint, OperatingPoints
-from fracture.reporting.markdown import as_estimate, shown, table
+from fracture.reporting.markdown import as_estimate, blocks, shown, table
 
 __all__ = [
     "data",
@@ -32,7 +32,7 @@ _OWN_TABLES = frozenset(("film",))
 
 def head(card: Card, megabytes: float | None = None) -> str:
     """Name, description, and what the weights are for; their size where it is known."""
-    lines = [
+    return blocks(
         f"# {card.label}",
         card.description,
         f"**Intended use.** {card.intended_use}",
@@ -47,8 +47,7 @@ def head(card: Card, megabytes: float | None = None) -> str:
                 *([("came from", _flat_text(card.parent))] if card.parent else []),
             ],
         ),
-    ]
-    return "\n\n".join(line for line in lines if line)
+    )
 
 
 def known_failures(card: Card) -> str:
@@ -74,7 +73,7 @@ def fast_subset(card: Card) -> str:
     rows = [(name, shown(value, counts=True) or _text(value)) for name, value in _leaves(card.fast.loses)]
     lines.append(table(("against all members, on the same films", "difference"), rows))
     lines += _metrics(card.fast.metrics)
-    return "\n\n".join(line for line in lines if line)
+    return blocks(*lines)
 
 
 def input_check(card: Card) -> str:
@@ -108,7 +107,7 @@ def operating_points(card: Card) -> str:
             sources.setdefault(f"map thresholds: {thresholds.map_threshold_source}", None)
     header = ("region", "point", "threshold", "fractured / normal films", "sensitivity %", "specificity %")
     maps = [(node, f"{t.map_threshold:g}") for node, t in points.nodes.items() if t.map_threshold is not None]
-    lines = [
+    return blocks(
         "## Operating points",
         _SAME_FILMS,
         table(header, rows),
@@ -117,8 +116,7 @@ def operating_points(card: Card) -> str:
         "Found on: " + "; ".join(sources) + "." if sources else "",
         "\n".join(f"- {name}: none, {why}" for name, why in sorted(points.omitted.items())),
         "Box rules: " + ", ".join(f"{k} {v}" for k, v in card.boxes.items()) + ".",
-    ]
-    return "\n\n".join(line for line in lines if line)
+    )
 
 
 def data(card: Card) -> str:
@@ -144,7 +142,7 @@ def data(card: Card) -> str:
     if card.data:
         lines.append(table(("data", ""), [(name, _text(value)) for name, value in _leaves(card.data)]))
     lines.append("\n".join(f"- {text}" for text in card.attribution))
-    return "\n\n".join(line for line in lines if line)
+    return blocks(*lines)
 
 
 def members(card: Card) -> str:
@@ -212,7 +210,7 @@ def training(card: Card) -> str:
     for member in card.members:
         text = ", ".join(f"{k} {v}" for k, v in _mapping(member.training.get("versions")).items())
         versions.setdefault(text, []).append(member.file.removesuffix(".safetensors"))
-    lines = [
+    return blocks(
         "## Training",
         table(header, rows),
         f"Training time of the members, together: {seconds / 3600:.2f} hours (starting points not counted)."
@@ -227,8 +225,7 @@ def training(card: Card) -> str:
             for text, names in versions.items()
             if text
         ),
-    ]
-    return "\n\n".join(line for line in lines if line)
+    )
 
 
 def _metrics(metrics: Mapping[str, Any]) -> list[str]:

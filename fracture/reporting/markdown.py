@@ -8,7 +8,7 @@ from typing import Any
 from fracture.errors import ConfigurationError
 from fracture.evaluation.stats.estimate import Estimate
 
-__all__ = ["as_estimate", "cell", "shown", "table"]
+__all__ = ["as_estimate", "blocks", "cell", "shown", "table"]
 
 
 def cell(value: object) -> str:
@@ -17,6 +17,11 @@ def cell(value: object) -> str:
         return ""
     text = ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def blocks(*parts: str) -> str:
+    """The parts that are not empty, with blank lines between them."""
+    return "\n\n".join(part for part in parts if part)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

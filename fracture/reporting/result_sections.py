@@ -8,7 +8,7 @@ from typing import Any
 
 from fracture.errors import ConfigurationError
 from fracture.reporting.aims import Aim, verdict
-from fracture.reporting.markdown import shown, table
+from fracture.reporting.markdown import blocks, shown, table
 
 __all__ = ["TABLE", "aims", "kind_of", "report", "section"]
 
@@ -43,7 +43,7 @@ def report(content: Mapping[str, Any]) -> str:
     intervals = f"Wilson for shares, else bootstrap of {settings['resamples']} resamples"
     intervals += f" by {cohort['group_field']}." if cohort["group_field"] else "."
     counts = f"{cohort['films']} films, {cohort['fractured']} fractured, {cohort['groups']} groups; {models}."
-    lines = [
+    return blocks(
         "## Report of `fracture evaluate`",
         f"{counts} Calls are those of the predictions. Intervals: {100 * settings['level']:g} %, {intervals}",
         _film_rows([*content["headline"], *content["subgroups"]]),
@@ -53,8 +53,7 @@ def report(content: Mapping[str, Any]) -> str:
         _size_table(content.get("by_size")),
         _worst_table(content),
         _opponents(content.get("comparisons") or ()),
-    ]
-    return "\n\n".join(line for line in lines if line)
+    )
 
 
 def kind_of(content: Mapping[str, Any]) -> str:
@@ -92,13 +91,12 @@ def _table(content: Mapping[str, Any]) -> str:
     rows = [
         [shown(value, counts=True) if isinstance(value, Mapping) else value for value in row] for row in content["rows"]
     ]
-    lines = [
+    return blocks(
         f"## {content['title']}",
         content.get("text", ""),
         table(content["columns"], rows),
         content.get("note", ""),
-    ]
-    return "\n\n".join(line for line in lines if line)
+    )
 
 
 def _film_rows(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -134,7 +132,7 @@ def _calibration_table(content: Mapping[str, Any]) -> str:
         for b in content.get("reliability") or ()
     ]
     lines.append(table(("scores", "mean score", "share fractured"), rows))
-    return "\n\n".join(line for line in lines if line)
+    return blocks(*lines)
 
 
 def _froc_table(boxes: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fracture._version import __version__
 from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError
+from fracture.reporting.aims import find
 from fracture.retraining.stages import checksum
 from fracture.retraining.texts import CardTexts
 from fracture.training.config import MemberConfig, Recipe
@@ -76,7 +77,9 @@ def training_inputs(job: Job) -> dict[str, Any]:
         start = Path(config.init)
         settings = config.to_dict()
         decisive = {
-            key: _at(settings, key) for key in config.differences(MemberConfig()) if key not in ("init", "name")
+            key: find(settings, key.split("."))
+            for key in config.differences(MemberConfig())
+            if key not in ("init", "name")
         }
         members[config.name] = {**decisive, "start": checksum(start) if start.is_file() else config.init}
     return {
@@ -104,11 +107,3 @@ def check_fast(job: Job) -> None:
             got=", ".join(job.fast),
             hint="train the members on one split, or leave the subset out",
         )
-
-
-def _at(settings: Mapping[str, Any], path: str) -> Any:
-    """The setting at ``section.key``; ``None`` where only the other side has it."""
-    found: Any = settings
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
