@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         Balanced as Balanced,
         CohortRow as CohortRow,
         balanced_auc as balanced_auc,
-        balanced_indices as balanced_indices,
         subgroups as subgroups,
         without_indicators as without_indicators,
     )

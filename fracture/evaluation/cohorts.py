@@ -36,7 +36,6 @@ __all__ = [
     "CohortRow",
     "age_band",
     "balanced_auc",
-    "balanced_indices",
     "strata_of",
     "subgroups",
     "without_indicators",
@@ -197,34 +196,6 @@ def strata_of(confounders: Mapping[str, Sequence[object]], n: int) -> IntArray:
     return np.array([index[key] for key in keys], dtype=np.int64)
 
 
-def balanced_indices(labels: ArrayLike, strata: ArrayLike, *, seed: int = 0) -> IntArray:
-    """One matched sample: in every stratum as many fractured as normal films, drawn without replacement.
-
-    Args:
-        labels: 0/1 (n,).
-        strata: (n,) numbers.
-        seed: Seed of the draw.
-
-    Returns:
-        Film numbers, rising.
-
-    Raises:
-        EvaluationError: No stratum holds both classes.
-    """
-    truth, stratum = as_binary(labels), as_groups(strata, len(as_binary(labels)))
-    generator = np.random.default_rng(seed)
-    chosen: list[IntArray] = []
-    for place in range(int(stratum.max()) + 1):
-        inside = stratum == place
-        fractured, normal = np.flatnonzero(inside & truth), np.flatnonzero(inside & ~truth)
-        size = min(fractured.size, normal.size)
-        if size:
-            chosen += [generator.choice(part, size, replace=False) for part in (fractured, normal)]
-    if not chosen:
-        raise EvaluationError("no combination of the confounders holds both fractured and normal films")
-    return np.sort(np.concatenate(chosen))
-
-
 @bootstrap_keywords
 def balanced_auc(
     labels: ArrayLike,
@@ -237,8 +208,8 @@ def balanced_auc(
     """AUC, sensitivity and specificity where the confounders tell nothing about the label.
 
     In every stratum (combination of confounder values) the larger class is weighted down to the size of the smaller:
-    the expectation over all matched samples that ``balanced_indices`` can draw, so no further randomness comes in
-    (our choice). In each resample the weights are found anew.
+    the expectation over all matched samples, so no further randomness comes in (our choice). In each resample the
+    weights are found anew.
 
     Args:
         labels: 0/1 (n,).

@@ -307,15 +307,20 @@ def _match_one(
         iou[prediction[chosen]] = overlap[chosen]
 
 
-def select_films(table: BoxTable, keep: BoolArray) -> BoxTable:
-    """The boxes of the films in ``keep``, bool (films,), with the films renumbered.
+def select_films(table: BoxTable, films: BoolArray | IntArray) -> BoxTable:
+    """The boxes of some films, which are renumbered 0, 1, ..
+
+    Args:
+        table: The boxes.
+        films: bool (films,), or the films' numbers in their new order, -1 for one without boxes.
 
     Raises:
-        EvaluationError: ``keep`` does not have one entry per film.
+        EvaluationError: A mask that does not have one entry per film.
     """
-    if keep.shape != (table.films,):
-        raise EvaluationError("a selection needs one entry per film", got=keep.shape, allowed=(table.films,))
-    number = np.cumsum(keep) - 1
-    inside = keep[table.film]
-    kept = table.where(inside)
-    return BoxTable(number[kept.film], kept.boxes, kept.scores, int(keep.sum()), kept.crowd)
+    if films.dtype == np.bool_ and films.shape != (table.films,):
+        raise EvaluationError("a selection needs one entry per film", got=films.shape, allowed=(table.films,))
+    rows = np.flatnonzero(films) if films.dtype == np.bool_ else films
+    number = np.full(table.films, -1, dtype=np.int64)
+    number[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+    kept, film = table.where(number[table.film] >= 0), number[table.film]
+    return box_table(film[film >= 0], kept.boxes, kept.scores, films=rows.size, crowd=kept.crowd)

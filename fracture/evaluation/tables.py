@@ -17,7 +17,7 @@ from fracture.data.files import Problems
 from fracture.errors import DataError
 from fracture.evaluation.files.predictions import Predictions, read_predictions
 from fracture.evaluation.files.references import Reference, read_reference, reference_of
-from fracture.evaluation.matching import BoxTable, box_table
+from fracture.evaluation.matching import BoxTable, select_films
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 
 __all__ = [
@@ -262,7 +262,7 @@ def _cases(
         odd = int(((scores[known] >= thresholds[known]) != calls[known]).sum())
         if odd:
             remarks.append(f"{odd} films are not called as score ≥ threshold says; the calls were taken as given")
-    fractures = None if reference.boxes is None else _follow(reference.boxes, chosen)
+    fractures = None if reference.boxes is None else select_films(reference.boxes, chosen)
     labels = reference.labels[chosen]
     unboxed = reference.unboxed[chosen] if fractures is not None else np.zeros(chosen.size, dtype=bool)
     if unboxed.any():
@@ -298,8 +298,8 @@ def _cases(
         ages=None if reference.ages is None else tuple(reference.ages[i] for i in pick),
         indicators={key: tuple(values[i] for i in pick) for key, values in reference.indicators.items()},
         disagreement=None if reference.disagreement is None else reference.disagreement[chosen],
-        predicted=None if predicted is None else _follow(predicted, source),
-        shown=None if boxes is None or predictions.sparse else _follow(boxes, source),
+        predicted=None if predicted is None else select_films(predicted, source),
+        shown=None if boxes is None or predictions.sparse else select_films(boxes, source),
         predicted_from=listed,
         fractures=fractures,
         unboxed=unboxed,
@@ -312,13 +312,3 @@ def _cases(
         description=reference.description,
         remarks=tuple(remarks),
     )
-
-
-def _follow(table: BoxTable, source: IntArray) -> BoxTable:
-    """The boxes of films ``source`` (-1: none), renumbered 0 .. len(source) - 1."""
-    target = np.full(table.films, -1, dtype=np.int64)
-    present = source >= 0
-    target[source[present]] = np.flatnonzero(present)
-    film = target[table.film]
-    keep = film >= 0
-    return box_table(film[keep], table.boxes[keep], table.scores[keep], films=source.size, crowd=table.crowd[keep])

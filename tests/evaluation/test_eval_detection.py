@@ -291,7 +291,7 @@ def test_bad_questions_are_refused() -> None:
         froc(a, a, rates=(0.0,))
     with pytest.raises(EvaluationError, match="unknown films"):
         froc(a, a, films="some")  # type: ignore[arg-type]
-    with pytest.raises(EvaluationError, match="not read"):
+    with pytest.raises(EvaluationError, match="not evaluated"):
         froc(a, a, bootstrap=Bootstrap(resamples=10)).at(3.0)
     sample = random_boxes(0, 5, 2)
     with pytest.raises(EvaluationError, match="rise"):

@@ -145,7 +145,7 @@ def test_faults_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         cases_of(tmp_path, edit)
     for text in (
-        "NaN or no number (2)",
+        "NaN or not a number (2)",
         "outside [0, 1] (1)",
         "occur twice (1)",
         "broken or empty (1)",
