@@ -27,6 +27,7 @@ from fracture.label.cli import label
 from fracture.node.cli import node
 from fracture.reporting.cli import model_card
 from fracture.retraining.cli import retrain
+from fracture.serve.cli import serve
 from fracture.training.cli import train
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.command("calibrate")(calibrate)
 app.command("input-check")(input_check)
 app.command("model-card")(model_card)
 app.command("retrain")(retrain)
+app.command("serve")(serve)
 app.add_typer(hip)
 app.add_typer(label)
 app.add_typer(node)

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from fracture.atomic import write_atomic
 from fracture.gallery.table import flagged_of, suspicion_of
 from fracture.regions import plain_name
+from fracture.wing.pieces import marks_css, marks_of
 from fracture.wing.scene import NOTE, digits
 
 __all__ = ["MARK", "write_page"]
@@ -41,7 +42,7 @@ def write_page(
     Args:
         path: Written whole or not at all.
         lines: The films' JSON lines, in any order.
-        pictures: From a film's ``source`` to its pictures (:func:`fracture.gallery.pieces.piece_of`), ``[]`` where
+        pictures: From a film's ``source`` to its pictures (:func:`fracture.wing.pieces.piece_of`), ``[]`` where
             there are none.
         run: What is said of the run.
 
@@ -51,8 +52,8 @@ def write_page(
     environment = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"digits": digits, "plain": plain_name}
-    style, script = (_template(name) for name in ("gallery.css", "gallery.js"))
+    environment.filters |= {"digits": digits, "plain": plain_name, "marks": lambda page: Markup(marks_of(page))}
+    style, script = marks_css() + _template("gallery.css"), _template("gallery.js")
     context = {
         "run": run,
         "counts": _counts(lines),

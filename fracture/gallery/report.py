@@ -17,10 +17,10 @@ from fracture._version import __version__
 from fracture.atomic import write_atomic, write_json
 from fracture.errors import ConfigurationError
 from fracture.gallery.page import MARK, write_page
-from fracture.gallery.pieces import piece_of
 from fracture.gallery.table import can_parquet, row_of, write_csv, write_parquet
 from fracture.runs.outputs import Protected, check_folder
 from fracture.wing.contract import Result
+from fracture.wing.pieces import piece_of
 
 __all__ = ["FILES", "Report", "check_report", "is_gallery", "machine"]
 

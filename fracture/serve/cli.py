@@ -1,0 +1,64 @@
+"""``fracture serve``: the server in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fracture.errors import ConfigurationError
+
+__all__ = ["serve"]
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.")] = 8000,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Films, results and jobs, until they expire.")] = Path(
+        "fracture-data"
+    ),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or folder; may be given more than once. The first reads every film."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its text is the token that requests must carry.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    keep_hours: Annotated[float, typer.Option(help="Films and results are removed after so long.")] = 24.0,
+    queue: Annotated[int, typer.Option(help="Most films that wait.")] = 200,
+    rate: Annotated[int, typer.Option(help="Most films a minute for one client.")] = 600,
+    max_megabytes: Annotated[int, typer.Option(help="Largest film, MiB.")] = 128,
+    max_megapixels: Annotated[int, typer.Option(help="Largest film, million pixels.")] = 50,
+) -> None:
+    """Serve a page where one drops films, and an API; see docs/server.md. Research use only."""
+    from fracture.serve.run import run
+    from fracture.serve.settings import DEFAULT_WEIGHTS, Settings
+
+    run(
+        Settings(
+            data=data,
+            host=host,
+            port=port,
+            weights=tuple(weights or DEFAULT_WEIGHTS),
+            token=None if token_file is None else _token(token_file),
+            device=device,
+            precision=precision,
+            keep_hours=keep_hours,
+            queue=queue,
+            rate=rate,
+            max_bytes=max_megabytes << 20,
+            max_pixels=max_megapixels * 1_000_000,
+        )
+    )
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError("the token file cannot be read", got=error) from error
