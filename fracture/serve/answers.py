@@ -64,14 +64,17 @@ class Reading(BaseModel):
 
 
 class Prediction(BaseModel):
-    """A film and what was said of it. `ahead`: films that are read before it; `readings`: once it is done, the first
-    weights' at high sensitivity first."""
+    """A film and what was said of it. `ahead`: films that are read before it. Once it is done: `alarm`, whether any
+    reading has a finding; `verdict`, the words of the first that has, or of the first; `readings`, the first weights'
+    at high sensitivity first."""
 
     id: str
     name: str
     region: list[str]
     state: Literal["waiting", "running", "done", "failed"]
     ahead: int | None = None
+    verdict: str | None = None
+    alarm: bool | None = None
     created: datetime
     expires: datetime
     error: Fault | None = None
@@ -126,6 +129,8 @@ def prediction_of(films: Films, standing: Standing, *, whole: bool = True) -> Pr
             "region": job.payload["region"],
             "state": standing.state,
             "ahead": standing.ahead,
+            "verdict": (job.result or {}).get("verdict"),
+            "alarm": (job.result or {}).get("alarm"),
             "created": datetime.fromtimestamp(job.created, UTC),
             "expires": datetime.fromtimestamp(films.expires(job), UTC),
             "error": standing.error,

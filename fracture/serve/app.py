@@ -45,7 +45,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         507: "the disk is full",
     }.items()
 }
-_PNG = {200: {"content": {"image/png": {}}, "description": "PNG"}}
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "PNG"}}
 Objects = Literal["sr", "sc", "gsps", "seg", "ko"]
 _Nth = Annotated[int, Query(ge=0, le=1000)]
 
@@ -220,17 +220,20 @@ def _pages(app: FastAPI) -> None:
 
 
 def _state(app: FastAPI, server: _Server, metrics: Metrics) -> None:
+    def ready_now() -> Ready:
+        return Ready(ready=server.crew.about is not None, why=server.crew.why)
+
     @app.get("/healthz", tags=["state"])
-    async def healthz() -> dict[str, str]:
-        """The server answers."""
-        return {"status": "ok"}
+    async def healthz() -> Ready:
+        """The server answers; whether films can be read is told, and changes nothing."""
+        return ready_now()
 
     @app.get("/readyz", tags=["state"], responses={503: {"model": Ready}})
     async def readyz(response: Response) -> Ready:
         """Films can be read: the weights are open."""
-        ready = server.crew.about is not None
-        response.status_code = 200 if ready else 503
-        return Ready(ready=ready, why=server.crew.why)
+        now = ready_now()
+        response.status_code = 200 if now.ready else 503
+        return now
 
     @app.get("/metrics", tags=["state"], include_in_schema=False)
     def told_to_prometheus() -> Response:
@@ -247,7 +250,10 @@ def _state(app: FastAPI, server: _Server, metrics: Metrics) -> None:
 
 def _predictions(app: FastAPI, server: _Server) -> None:
     settings = server.settings
-    several = {200: {"model": Prediction}, 202: {"model": Prediction | Predictions, "description": "not done yet"}}
+    several: dict[int | str, dict[str, Any]] = {
+        200: {"model": Prediction},
+        202: {"model": Prediction | Predictions, "description": "not done yet"},
+    }
 
     @app.post("/v1/predictions", tags=["predictions"], response_model=None, responses={**several, **_PROBLEMS})
     async def predict(

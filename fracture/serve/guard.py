@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -105,11 +106,8 @@ class Guard:
 
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, dict[str, Any], dict[str, str]] | None:
         host = headers.get("host", "")
-        if (
-            self._settings.token is None
-            and (name := host.rsplit(":", 1)[0] if "]" not in host[-1:] else host) not in _LOCAL
-        ):
-            return 421, problem("Misdirected", "this server is this machine's alone", got=name[:80]), {}
+        if self._settings.token is None and re.sub(r":\d+$", "", host) not in {*_LOCAL, self._settings.host}:
+            return 421, problem("Misdirected", "this server is this machine's alone", got=host[:80]), {}
         unsafe = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if unsafe and (origin := headers.get("origin")) is not None and origin.partition("://")[2] != host:
             return 403, problem("Forbidden", "a page of another site may not ask", got=origin[:80]), {}

@@ -37,7 +37,7 @@ class Metrics:
         labels = ["method", "route", "status"]
         self._requests = Counter("fracture_requests", "Requests", labels, registry=self._registry)
         self._seconds = Histogram("fracture_request_seconds", "Time to the answer", ["route"], registry=self._registry)
-        self._registry.register(self)  # type: ignore[arg-type] # it collects
+        self._registry.register(self)  # it collects
 
     async def count(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Count one request."""

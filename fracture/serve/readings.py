@@ -1,7 +1,7 @@
 """From a film to what all wings say of it, and from the files of that back to pictures.
 
 Of each reading the JSON line and the pages of its scene are kept; the film's pixels as PNG, once for all readings that
-show it; the heats as arrays. The overlay is drawn from these when it is asked for, by the code that draws every overlay.
+show it; the heats as arrays. The overlay is drawn from these when it is asked for, by the code that draws them all.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def read_film(
     Raises:
         FractureError: The first reader cannot read it, or a further one fails at it.
     """
-    found = []
+    found: list[tuple[Opened, Result]] = []
     regions = set(region)
     for opened in readers:
         only = _ONLY.get(str(opened.about.get("wing")))
@@ -158,19 +158,19 @@ class Kept:
         """Keep what was read, the record last.
 
         Returns:
-            What the job's result says of it: the names of the files.
+            What the job's result says of it: verdict, alarm, and the names of the files.
 
         Raises:
             OutputError: The disk is full.
         """
         films: dict[bytes, str] = {}
         heats: dict[str, Any] = {}
-        readings = []
+        readings, scenes = [], []
         for number, (opened, result) in enumerate(found):
             scene = _with_heat(result)
             pages = []
             for place, page in enumerate(scene.pages):
-                digest = hashlib.sha256(page.pixels).digest()
+                digest = hashlib.sha256(page.pixels.tobytes()).digest()
                 if digest not in films:
                     films[digest] = f"{self._number}-film{len(films)}.png"
                     self._keep.write(films[digest], png_of(page.pixels))
@@ -179,12 +179,16 @@ class Kept:
                 heats |= {f"{number}.{place}.{k}": heat.values for k, heat in enumerate(page.heats)}
             line = {**result.to_dict(), "source": name}
             about = {key: opened.about.get(key) for key in ("name", "version", "wing")}
+            scenes.append(pages)
             readings.append({"weights": about, "result": line, "pages": pages})
         stream = io.BytesIO()
         np.savez(stream, **heats)
         self._keep.write(f"{self._number}-heats.npz", stream.getvalue())
         self._keep.write(f"{self._number}.json", json.dumps(readings).encode())
-        return {"files": [*films.values(), f"{self._number}-heats.npz", f"{self._number}.json"]}
+        shown: list[dict[str, Any]] = [page for pages in scenes for page in pages]
+        first = next((page for page in shown if page["alarm"]), shown[0])
+        told = {"verdict": first["verdict"], "alarm": first["alarm"]}
+        return {**told, "files": [*films.values(), f"{self._number}-heats.npz", f"{self._number}.json"]}
 
     def readings(self) -> list[dict[str, Any]]:
         """The record.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +64,7 @@ class Settings:
             raise ConfigurationError("wait is in seconds", got=self.wait, allowed="0 to 600")
         if not 0 <= self.port <= 65535:
             raise ConfigurationError("no such port", got=self.port, allowed="0 (any that is free) to 65535")
-        if self.token is not None and (
-            len(self.token) < 16 or not self.token.isascii() or not self.token.isprintable()
-        ):
+        if self.token is not None and not re.fullmatch(r"[!-~]{16,}", self.token):
             raise ConfigurationError(
                 "the token is too weak",
                 got=f"{len(self.token)} characters",

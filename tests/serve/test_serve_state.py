@@ -1,4 +1,4 @@
-"""What a server does over time: killed and started again, expiring, with a token, with weights that cannot be opened."""
+"""A server over time: killed and started again, expiring, with a token, with weights that cannot be opened."""
 
 from __future__ import annotations
 
