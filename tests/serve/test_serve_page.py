@@ -153,7 +153,7 @@ def test_both_operating_points_and_hips(page: Page) -> None:
     told(page, "#readings label:nth-of-type(3)", "Hips")
     page.keyboard.press("3")
     told(page, "#lines", "Left hip: intact.")
-    assert page.locator("#marks text").all_inner_texts() == ["right", "left"]
+    assert page.locator("#marks text").all_text_contents() == ["right", "left"]
     assert page.locator("#map").is_disabled()
 
 
