@@ -8,6 +8,7 @@ from fracture.node.archive import trusted
 from fracture.node.config import Config
 from fracture.node.dicomweb import secret
 from fracture.node.receiver import server_tls
+from fracture.results.kinds import require_highdicom
 from fracture.wing.contract import find_wing
 
 
@@ -21,6 +22,7 @@ def examine(config: Config) -> Iterator[str]:
     opened += ", TLS" if server_tls(config) else ""
     callers = ", ".join(config.callers) or "every AE title"
     yield f"door: {config.ae} at {config.host}:{config.port}{opened}, for {callers}"
+    require_highdicom()
     for name in sorted({*config.weights, *(name for rule in config.rules for name in rule.weights)}):
         wing, folder = find_wing(name)
         yield f"weights {name}: {wing.store.card.read(folder).label} of the wing {wing.name}"

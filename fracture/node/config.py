@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fracture.errors import ConfigurationError, UnreadableFileError
 from fracture.regular import read_regular
-from fracture.schema import STRICT, Name, faults_of
+from fracture.results.kinds import OBJECTS
+from fracture.schema import STRICT, faults_of
 
 _LARGEST = 2**20  # bytes of a node.toml
 
@@ -37,6 +38,12 @@ def _sop_class(value: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", found := SOP_CLASSES.get(value, value)):
         raise ValueError(f"must be a UID or one of {', '.join(SOP_CLASSES)}")
     return found
+
+
+def _object(value: str) -> str:
+    if value not in OBJECTS:
+        raise ValueError(f"must be one of {', '.join(OBJECTS)}")
+    return value
 
 
 def _address(value: str) -> str:
@@ -194,7 +201,7 @@ class Config(_Section):
     rules: list[Rule] = []
     device: str = "auto"
     precision: str = "auto"
-    objects: list[Name] = ["sr", "sc", "gsps", "ko"]
+    objects: list[Annotated[str, AfterValidator(_object)]] = ["sr", "sc", "gsps", "ko"]
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     film_seconds: Seconds = 600
     quiet_seconds: Annotated[float, Field(ge=0)] = 30

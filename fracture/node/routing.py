@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fracture.node.config import Config
-
-OWN = "fracture (open source)"
-"""The Manufacturer of our own results: reading these would go round for ever."""
+from fracture.results.kinds import MANUFACTURER
 
 _NO_FILMS = {"SR", "PR", "SEG", "KO", "DOC", "PLAN", "AU"}
 
 
 def route(config: Config, payload: Mapping[str, Any]) -> tuple[list[str], str]:
     """The weights for a film by its head, and where there are none the reason."""
-    if payload["Manufacturer"] == OWN:
+    if payload["Manufacturer"] == MANUFACTURER:  # reading these would go round for ever
         return [], "it is a result of fracture"
     if payload["Modality"].upper() in _NO_FILMS:
         return [], f"modality {payload['Modality']} is no film"

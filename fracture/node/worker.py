@@ -24,6 +24,7 @@ from fracture.node.kinds import READ, STUDY, send_kind
 from fracture.node.logs import Audit, log
 from fracture.node.routing import route
 from fracture.node.study import judge
+from fracture.results.statement import statement_of
 from fracture.wing.contract import find_wing
 from fracture.wing.scene import suspicion
 
@@ -32,7 +33,8 @@ with needing("node"):
 
 if TYPE_CHECKING:
     from fracture.node.config import Config
-    from fracture.wing.contract import Reader
+    from fracture.results.statement import statement_of
+from fracture.wing.contract import Reader
 
 _PATIENCE = 60.0  # seconds until films are tried again whose weights cannot be opened, or whose disk is full
 
@@ -161,12 +163,12 @@ def _stamp(folder: Path) -> object:
 def _judged(line: Mapping[str, Any]) -> dict[str, Any]:
     """Whether a result reports a finding, and the suspicion of its most suspicious part, 0.5 being the threshold."""
     parts = [line, *(part for value in line.values() if isinstance(value, list) for part in value)]
-    found = [part for part in parts if isinstance(part, Mapping)]
-    positive = any(part.get("fractured") is True for part in found)
     scores = [
         suspicion(score, part["threshold"])
-        for part in found
+        for part in parts
+        if isinstance(part, Mapping)
         for score in (part.get("probability", part.get("fracture_probability")),)
         if isinstance(score, float) and isinstance(part.get("threshold"), float)
     ]
+    positive = statement_of(line).positive
     return {"positive": positive, "suspicion": max(scores, default=float(positive))}

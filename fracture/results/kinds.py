@@ -8,6 +8,9 @@ from fracture.errors import ConfigurationError, MissingDependencyError
 
 RESEARCH = "research use only"
 
+MANUFACTURER = "fracture (open source)"
+"""Who made our objects; a node that meets it knows that they are results, not films."""
+
 OBJECTS = ("sr", "sc", "gsps", "seg", "ko")
 """What can be asked for."""
 

@@ -19,10 +19,8 @@ from fracture._version import __version__
 from fracture.io.dicom.uid import derived_uid
 from fracture.results.codes import SCHEME
 from fracture.results.header import SourceHeader
-from fracture.results.kinds import KINDS, RESEARCH
+from fracture.results.kinds import KINDS, MANUFACTURER, RESEARCH
 from fracture.results.statement import Statement
-
-MANUFACTURER = "fracture (open source)"
 
 _COPIED = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),

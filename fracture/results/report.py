@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from fracture.results import codes as own
-from fracture.results.kinds import RESEARCH
-from fracture.results.marks import MANUFACTURER, Making
+from fracture.results.kinds import MANUFACTURER, RESEARCH
+from fracture.results.marks import Making
 from fracture.results.statement import Place, Value
 
 
