@@ -16,6 +16,7 @@ from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
+from fracture.limb.study import Rule, StudyPrediction
 from fracture.models.devices import Precision
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
@@ -167,6 +168,33 @@ class Detector(FilmReader[PreparedFilm, Examined]):
             return result if keep else result.drop_pixels()
 
         return self._many(sources, judge, batch_size=batch_size, workers=workers, region=region, **reading)
+
+    def predict_study(
+        self,
+        sources: Sequence[Source],
+        *,
+        rule: Rule = "mean",
+        name: str = "",
+        region: str | Sequence[str] | None = None,
+        operating_point: str = HIGH_SENSITIVITY,
+        **reading: Any,
+    ) -> StudyPrediction:
+        """Judge the films of one study together: views of one bone, taken at one time.
+
+        Args:
+            sources: The films; one that cannot be read is a failure within the result.
+            rule: How they are fused: ``"mean"``, ``"or"`` (sensitive), ``"and"`` (specific); see
+                :mod:`fracture.limb.study`.
+            name: What the result calls the study; the first film's name where left out.
+            region, operating_point, **reading: As for :meth:`predict`, for all films.
+
+        Raises:
+            ConfigurationError: No film, none that can be judged, an unknown rule or option.
+            RegionError, OperatingPointError: As for :meth:`predict`.
+        """
+        options: dict[str, Any] = {"region": region, "operating_point": operating_point, **reading}
+        films = tuple(self.predict_many(sources, keep=True, **options))
+        return StudyPrediction(source=name or (films[0].source if films else "study"), films=films, rule=rule)
 
     def examine_many(
         self,
