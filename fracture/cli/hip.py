@@ -34,6 +34,9 @@ def predict(
     json_file: opt.Json = None,
     overlay: opt.Overlay = None,
     report: opt.Report = None,
+    dicom: opt.Dicom = None,
+    objects: opt.Objects = "sr,sc,gsps",
+    new_study: opt.NewStudy = False,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -58,6 +61,7 @@ def predict(
         json_file=json_file,
         overlay=overlay,
         report=report,
+        dicom=dicom,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -78,7 +82,7 @@ def predict(
             line=_line,
         )
 
-    run(paths, outputs, task)
+    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study))
 
 
 def _line(result: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fracture._version import __version__
 from fracture.adapt.cli import adapt
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.deidentify import deidentify
+from fracture.cli.dicom import dicom
 from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.predict import predict
@@ -59,6 +60,7 @@ app.command("model-card")(model_card)
 app.command("retrain")(retrain)
 app.command("serve")(serve)
 app.add_typer(hip)
+app.add_typer(dicom)
 app.add_typer(label)
 app.add_typer(node)
 

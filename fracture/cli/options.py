@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fracture.results.folder import ObjectFolder
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")]
 Json = Annotated[
@@ -23,6 +26,16 @@ Report = Annotated[
         "without --json, the JSON lines too.",
     ),
 ]
+Dicom = Annotated[
+    Path | None,
+    typer.Option("--dicom", metavar="OUT", help="Write DICOM objects of each film into its own folder below OUT."),
+]
+Objects = Annotated[
+    str, typer.Option("--objects", metavar="KIND,...", help="Which DICOM objects: of sr, sc, gsps, seg, ko.")
+]
+NewStudy = Annotated[
+    bool, typer.Option("--new-study", help="Give each film that is no DICOM a study of its own, named after nobody.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume the run that wrote --json; films that are done are skipped.")
 ]
@@ -36,6 +49,16 @@ Window = Annotated[
 Frame = Annotated[int | None, typer.Option(help="Frame of multi-frame files, from 0.")]
 Allow = Annotated[list[str] | None, typer.Option(help="Also accept this modality (CT, MR, ...); '*' accepts all.")]
 Workers = Annotated[int, typer.Option(min=0, help="Threads that read ahead.")]
+
+
+def objects_of(out: Path | None, objects: str, new_study: bool) -> ObjectFolder | None:
+    """The folder for DICOM objects, None where none are asked for; what is wrong with the request is told at once."""
+    if out is None:
+        return None
+    from fracture.results.folder import ObjectFolder
+
+    kinds = [kind.strip() for kind in objects.split(",") if kind.strip()]
+    return ObjectFolder(out, kinds, new_study)
 
 
 def window_of(text: str) -> str | int:

@@ -22,6 +22,9 @@ def predict(
     json_file: opt.Json = None,
     overlay: opt.Overlay = None,
     report: opt.Report = None,
+    dicom: opt.Dicom = None,
+    objects: opt.Objects = "sr,sc,gsps",
+    new_study: opt.NewStudy = False,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -53,7 +56,13 @@ def predict(
     from fracture.cli.run import Task, outputs_of, request_of, run
 
     outputs = outputs_of(
-        json_file=json_file, overlay=overlay, report=report, resume=resume, overwrite=overwrite, dry_run=dry_run
+        json_file=json_file,
+        overlay=overlay,
+        report=report,
+        dicom=dicom,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
     )
     options: dict[str, Any] = {
         "region": region or None,
@@ -78,4 +87,4 @@ def predict(
             line=lambda result: cast("dict[str, Any]", result.to_dict()),
         )
 
-    run(paths, outputs, task)
+    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study))

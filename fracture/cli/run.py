@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
 if TYPE_CHECKING:
     import torch
 
+    from fracture.results.folder import ObjectFolder
     from fracture.wing.card import BaseCard
 
 _EVERY = 30.0  # seconds between two lines of progress where there is no terminal
@@ -73,7 +74,7 @@ def outputs_of(*, json_file: Path | None, report: Path | None, **others: Any) ->
     return Outputs(json_file=json_file, report=report, **others)
 
 
-def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
+def run(paths: list[str], outputs: Outputs, make: Callable[[], Task], objects: ObjectFolder | None = None) -> None:
     """Read the films at the given paths, write one line each, and report the outcome at the end.
 
     All faults of the request are found before the first film is read and before anything is written.
@@ -82,6 +83,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
         paths: Files, folders, patterns.
         outputs: Where to write.
         make: Loads the weights; called when all else is in order.
+        objects: Where DICOM objects go, if they are wanted.
 
     Raises:
         ConfigurationError: No films, outputs that are inputs, results of an earlier run that is not resumed.
@@ -110,10 +112,11 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
     task = make()
     task.results(())  # tells what is wrong with the options
     overlay = None if outputs.overlay is None else os.fspath(outputs.overlay)
-    with _sink(outputs, {**task.request, "overlay": overlay}) as sink:
-        drawing = _Drawing(task.draw, overlays, report)
+    with _sink(outputs, {**task.request, "overlay": overlay, **_asked(objects)}) as sink:
+        places = {} if objects is None else objects.places(inputs.films, inputs.root)
+        drawing = _Drawing(task.draw, overlays, report, objects, places)
         counts, lines = _run(task, inputs, drawing, sink)
-        unwritten = counts.pop("unwritten")
+        unwritten = counts.pop("unwritten") + drawing.finish()
         counts["left out"] = len(inputs.left_out)
         seconds = time.perf_counter() - start
         ended = datetime.now(UTC).isoformat(timespec="seconds")
@@ -122,7 +125,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task]) -> None:
         if report is not None:
             report.finish(lines, {**task.request, "overlay": overlay}, summary)
     if unwritten:
-        _say(f"{unwritten} pictures could not be written")
+        _say(f"of {unwritten} films or studies something could not be written")
     _say(", ".join(f"{count} {what}" for what, count in counts.items()) + f", {seconds:.1f} seconds")
     if report is not None:
         _say(f"report: {report.folder / FILES[0]}")
@@ -137,12 +140,15 @@ class _Drawing:
     draw: Callable[[Any, str], None]
     overlays: Mapping[str, str]
     report: Report | None
+    objects: ObjectFolder | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def done(self, film: str, line: Mapping[str, Any]) -> bool:
         """Whether all pictures of a film are there."""
         path = self.overlays.get(film)
         there = path is None or (line["overlay"] == path and os.path.isfile(path))  # noqa: PTH113
-        return there and (self.report is None or self.report.piece(film).is_file())
+        stored = self.objects is None or self.objects.kept(line)
+        return there and stored and (self.report is None or self.report.piece(film).is_file())
 
     def add(self, result: Any, film: str, line: dict[str, Any]) -> bool:
         """Draw what is wanted of a result and name the overlay in its line; False where something could not be
@@ -150,6 +156,8 @@ class _Drawing:
         written = True
         if self.overlays:
             line["overlay"] = None
+        if self.objects is not None:
+            line["dicom"] = None
         if not result.ok:
             return True
         if self.overlays:
@@ -158,20 +166,42 @@ class _Drawing:
                 line["overlay"] = path
         if (report := self.report) is not None:
             written &= self._tried(result, lambda: report.draw(result))
+        if (objects := self.objects) is not None:
+            made: list[str] = []
+            stored = self._tried(
+                result, lambda: made.extend(objects.add(result, Path(self.places[film]))), "DICOM objects"
+            )
+            line["dicom"] = made if stored else None
+            written &= stored
         return written
+
+    def finish(self) -> int:
+        """The pages that need all films; how many could not be written."""
+        try:
+            with unforeseen("the summaries of the studies"):
+                if self.objects is not None:
+                    self.objects.finish()
+        except FractureError as error:
+            _say(f"no summary: {error}")
+            return 1
+        return 0
 
     def _overlay(self, result: Any, path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.draw(result, path)
 
-    def _tried(self, result: Any, draw: Callable[[], object]) -> bool:
+    def _tried(self, result: Any, draw: Callable[[], object], what: str = "picture") -> bool:
         try:
             with unforeseen(result.source):
                 draw()
         except (FractureError, OSError) as error:
-            _say(f"{result.source}: no picture: {error}")
+            _say(f"{result.source}: no {what}: {error}")
             return False
         return True
+
+
+def _asked(objects: ObjectFolder | None) -> dict[str, str]:
+    return {} if objects is None else {"dicom": os.fspath(objects.folder), "objects": ",".join(objects.objects)}
 
 
 def _run(

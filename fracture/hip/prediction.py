@@ -14,7 +14,7 @@ from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
 from fracture.io.marks import subject_of
 from fracture.results.base import DicomResult
-from fracture.wing.result import Box, GridToSource, ResultBase, html_table
+from fracture.wing.result import Box, GridToSource, ResultBase, html_table, known_fields
 from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
@@ -245,6 +245,23 @@ class HipFilm(DicomResult):
     def drop_pixels(self) -> HipFilm:
         """The same without film and heatmaps, for holding many of them."""
         return replace(self, radiograph=None, hips=tuple(hip.drop_pixels() for hip in self.hips))
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> HipFilm:
+        """A film from its JSON line; pixels are not in it.
+
+        Raises:
+            ConfigurationError: It is no line of a film that was read.
+        """
+        try:
+            shared = {key: line[key] for key in ("source", "width", "height", "model", "model_version")}
+            hips = [
+                Hip(**known_fields(Hip, one | shared) | {"box": Box(**one["box"], score=one["box_score"])})
+                for one in line["hips"]
+            ]
+            return cls(**known_fields(cls, line) | {"hips": tuple(hips)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError("no line of fracture hip predict", got=error) from error
 
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture hip predict``. Nothing in it stems from the patient's data but the path."""

@@ -17,5 +17,6 @@ if TYPE_CHECKING:
     from fracture.results.kinds import OBJECTS as OBJECTS
     from fracture.results.objects import to_dicom as to_dicom
     from fracture.results.reading import ReadPlace as ReadPlace, ReadReport as ReadReport, read_sr as read_sr
+    from fracture.results.study_page import summary as summary
 
 lazy_names(globals())

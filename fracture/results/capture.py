@@ -6,6 +6,7 @@ BurnedInAnnotation says: we write none.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def capture(making: Making, kind: str, pixels: NDArray[Any], words: str) -> Data
     made["PatientOrientation"].value = ""
     for keyword in ("BurnedInAnnotation", *(() if derived else ("PixelSpacing",))):
         if keyword in image:
-            made[keyword] = image[keyword]
+            made[keyword] = copy.deepcopy(image[keyword])
     return making.finish(made)
 
 

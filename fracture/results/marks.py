@@ -6,6 +6,7 @@ objects, which an archive knows already, and another reading makes others.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -97,8 +98,7 @@ class Making:
 
         They refuse or repeat what they find else; :meth:`finish` puts in what is right.
         """
-        reference = Dataset()
-        reference.update(self.header.image)
+        reference = copy.deepcopy(self.header.image)
         for keyword in _COPIED:
             setattr(reference, keyword, "")
         if self.header.frame is not None or str(reference.SOPClassUID) not in _KNOWN:
@@ -131,7 +131,7 @@ class Making:
         """The last step for every kind: patient and study, the film by its own class and frame, its side, one time."""
         for element in self.header.identity:
             if element.keyword != "BodyPartExamined" or made.Modality not in _DOCUMENTS:
-                made[element.tag] = element
+                made[element.tag] = copy.deepcopy(element)
         self._refer(made, "")
         if made.Modality in ("OT", "PR") and self.header.identity.get("BodyPartExamined") not in _UNPAIRED.split():
             made.Laterality = self.laterality  # type 2C (PS3.3 C.7.3.1)
@@ -156,6 +156,15 @@ class Making:
                 for inner in element.value:
                     evidence = within in ("ReferencedSeriesSequence",) and element.keyword == "ReferencedSOPSequence"
                     self._refer(inner, "" if evidence else element.keyword)
+
+
+def name_predecessor(report: Dataset, before: Dataset) -> None:
+    """Say that a report follows another one of the same film (PS3.3 C.17.2)."""
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = before.SOPClassUID, before.SOPInstanceUID
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = before.SeriesInstanceUID, [instance]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = before.StudyInstanceUID, [series]
+    report.PredecessorDocumentsSequence = [*report.get("PredecessorDocumentsSequence", ()), study]
 
 
 def _scheme() -> Dataset:

@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 
 from fracture.results import codes as own
 from fracture.results.kinds import MANUFACTURER, RESEARCH
-from fracture.results.marks import Making
+from fracture.results.marks import Making, name_predecessor
 from fracture.results.statement import Place, Value
 
 
@@ -46,9 +46,10 @@ def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensi
         evidence=[image],
         content=content,
         is_complete=True,
-        previous_versions=list(previous) or None,
         **making.common("sr", *parts),
     )
+    for before in previous:
+        name_predecessor(made, before)
     return making.finish(made)
 
 

@@ -78,13 +78,13 @@ class Statement:
     model: str
     version: str
     checksum: str
-    values: Mapping[str, Value]
-    places: tuple[Place, ...]
-    regions: tuple[str, ...]
-    settings: Mapping[str, Value]
-    remarks: tuple[str, ...]
-    positive: bool
     digest: str = field(compare=False)
+    values: Mapping[str, Value] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    regions: tuple[str, ...] = ()
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    positive: bool = False
 
 
 def statement_of(line: Mapping[str, Any]) -> Statement:

@@ -26,6 +26,7 @@ class Outputs:
         json_file: JSON lines; to stdout where None.
         overlay: Folder for pictures, or None.
         report: Folder for a gallery and tables, or None.
+        dicom: Folder for DICOM objects, or None.
         resume: Go on with the run that wrote ``json_file``.
         overwrite: Replace results of an earlier run.
         dry_run: List the films, and write nothing.
@@ -35,6 +36,7 @@ class Outputs:
     json_file: Path | None = None
     overlay: Path | None = None
     report: Path | None = None
+    dicom: Path | None = None
     resume: bool = False
     overwrite: bool = False
     dry_run: bool = False
@@ -43,7 +45,7 @@ class Outputs:
     @property
     def drawn(self) -> bool:
         """Whether anything is written that needs the films' pixels."""
-        return self.overlay is not None or self.report is not None
+        return any(out is not None for out in (self.overlay, self.report, self.dicom))
 
     @property
     def regular(self) -> Path | None:

@@ -227,6 +227,13 @@ def html_table(rows: Iterable[tuple[str, str]]) -> str:
     return f"<table>{cells}</table>"
 
 
+def known_fields(kind: type, line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON line says of the fields of a result, lists as tuples; what is null is left out."""
+    names = {f.name for f in fields(kind)}
+    kept = {name: value for name, value in line.items() if name in names and value is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
 def plain_number(value: float | None) -> float | None:
     """A plain float, or None for a number that JSON cannot hold."""
     return None if value is None or not math.isfinite(value) else float(value)

@@ -329,3 +329,18 @@ def test_the_grid_of_a_map_may_reach_beyond_the_film(tmp_path: Path) -> None:
     p = prediction(film_file(tmp_path), map_to_source=GridToSource(8, 8, -3.5, -2.5))
     (made,) = p.to_dicom(["seg"])
     assert (made.Rows, made.Columns) == (p.height, p.width)
+
+
+def test_objects_share_nothing(tmp_path: Path) -> None:
+    one, two = prediction(film_file(tmp_path)).to_dicom(["sr", "seg"])
+    one.PatientName = "Changed^By hand"
+    assert two.PatientName != one.PatientName
+
+
+def test_the_class_of_a_film_that_highdicom_does_not_know_stays(tmp_path: Path) -> None:
+    unknown = "1.2.3.4.5.6.7.8"
+    p = prediction(film_file(tmp_path, SOPClassUID=unknown))
+    report, state, mask, _ = p.to_dicom(["sr", "gsps", "seg", "ko"])
+    assert state.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPClassUID == unknown
+    assert mask.SourceImageSequence[0].ReferencedSOPClassUID == unknown
+    assert unknown in str(report)

@@ -1,0 +1,105 @@
+"""``fracture dicom``: DICOM objects of results that were computed earlier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fracture.cli import options as opt
+from fracture.cli.streams import printable
+from fracture.errors import ConfigurationError, FractureError, UnreadableDataError, unforeseen
+
+dicom = typer.Typer(
+    name="dicom",
+    help="Results as DICOM objects. Research use only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@dicom.callback()
+def _group() -> None:
+    """Results as DICOM objects. Research use only."""
+
+
+@dicom.command("results")
+def results(
+    jsonl: Annotated[Path, typer.Argument(metavar="JSONL", help="What `fracture predict` or `hip predict` wrote.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help="The films: files, folders, patterns.")],
+    out: Annotated[Path, typer.Option("--dicom", metavar="OUT", help="Folder for the objects.")],
+    objects: opt.Objects = "sr,sc,gsps",
+    new_study: opt.NewStudy = False,
+    frame: opt.Frame = None,
+) -> None:
+    """Make DICOM objects of results computed earlier; a line's film is found by its path, else by its name.
+
+    Lines keep no probability map: for `seg`, run `fracture predict --dicom OUT --objects seg`. Exit code 0: all were
+    made; 1: some could not be made, the others are written; 2: wrong usage.
+    """
+    from fracture.runs.inputs import collect
+
+    folder = opt.objects_of(out, objects, new_study)
+    if folder is None:  # --dicom is required
+        return
+    if "seg" in folder.objects:
+        raise ConfigurationError(
+            "JSON lines keep no probability map, so there is nothing to make seg of",
+            hint="run fracture predict PATH... --dicom OUT --objects seg",
+        )
+    inputs = collect(sources)
+    places = folder.places(inputs.films, inputs.root)
+    done = failed = 0
+    for line in _lines(jsonl):
+        name = str(line.get("source"))
+        try:
+            with unforeseen(name):
+                film = _film(name, inputs.films)
+                folder.add(_result(line), Path(places[film]), source=film, frame=frame)
+            done += 1
+        except FractureError as error:
+            failed += 1
+            typer.echo(f"fracture: {printable(name)}: no DICOM objects: {printable(str(error))}", err=True)
+    folder.finish()
+    typer.echo(f"fracture: {done} films, {failed} without objects", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            line = json.loads(text)
+            if not isinstance(line, dict) or "source" not in line:
+                raise UnreadableDataError(f"{path}, line {number}: no result of a film")
+            yield line
+    except (OSError, ValueError) as error:
+        raise UnreadableDataError(f"{path} holds no JSON lines", got=error) from error
+
+
+def _film(source: str, films: Sequence[str]) -> str:
+    """The film of a line: by its path, else by its name where but one film bears it."""
+    if source in films:
+        return source
+    named = [film for film in films if Path(film).name == Path(source).name]
+    if len(named) != 1:
+        raise ConfigurationError(
+            "the film of this line is not among the sources" if not named else "several films bear this name",
+            got=source,
+        )
+    return named[0]
+
+
+def _result(line: Mapping[str, Any]) -> Any:
+    if (error := line.get("error")) is not None:
+        raise ConfigurationError("the film failed, so there is no result", got=error.get("message"))
+    if "hips" in line:
+        from fracture.hip.prediction import HipFilm
+
+        return HipFilm.from_dict(line)
+    from fracture.limb.prediction import Prediction
+
+    return Prediction.from_dict(line)
