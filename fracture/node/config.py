@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fracture.errors import ConfigurationError, UnreadableFileError
+from fracture.limb.study import Rule as StudyRule
 from fracture.regular import read_regular
 from fracture.results.kinds import OBJECTS
 from fracture.schema import STRICT, faults_of
@@ -184,6 +185,7 @@ class Config(_Section):
         workers: Processes that read.
         film_seconds: A film that takes longer has hung.
         quiet_seconds: A study is judged when no film of it came in for so long.
+        study_rule: How its films are fused: ``"or"``, ``"mean"``, ``"and"``, as ``predict_study`` does.
         tries, pause_seconds: Failures until a job is dead, and the first wait between them, then doubled.
         lease_seconds: How long the work of a node that vanished lies idle.
         send, webhook, http, keep: See their classes.
@@ -205,6 +207,7 @@ class Config(_Section):
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     film_seconds: Seconds = 600
     quiet_seconds: Annotated[float, Field(ge=0)] = 30
+    study_rule: StudyRule = "or"
     tries: Annotated[int, Field(ge=1, le=100)] = 3
     pause_seconds: Seconds = 10
     lease_seconds: Seconds = 60

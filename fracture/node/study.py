@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fracture.jobs import DEAD, DONE, Job, Jobs, NewJob
+from fracture.limb.study import fused
 from fracture.node.kinds import READ, event_kind
 from fracture.node.logs import Audit, log
 
@@ -17,18 +18,20 @@ _MOST = 2000  # films of a study that are looked at
 def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
     """Fuse what the views of a study say, and tell of it where a film has become positive.
 
-    The study is positive where a film is, and as suspicious as its most suspicious film (ours: a fracture that one
-    view shows is a fracture, whatever the others hide).
+    The films' suspicions are fused by ``config.study_rule`` (see :mod:`fracture.limb.study`; by default the highest
+    counts: a fracture that one view shows is a fracture, whatever the others hide).
     """
     films = jobs.listing(kinds=[READ], batch=job.batch, limit=_MOST, newest=False)
     if any(film.state not in (DONE, DEAD) for film in films):
         jobs.release(job, max(1.0, config.quiet_seconds), "a film of it is not read yet")
         return
     readings = [(film, one) for film in films for one in (film.result or {}).get("readings", ())]
-    positive = sorted({film.key for film, one in readings if one["positive"]})
+    suspicion = fused([one["suspicion"] for _, one in readings], config.study_rule) if readings else None
+    called = suspicion is not None and suspicion >= 0.5
+    positive = sorted({film.key for film, one in readings if one["positive"]}) if called else []
     result: dict[str, Any] = {
         "positive": positive,
-        "suspicion": max((one["suspicion"] for _, one in readings), default=None),
+        "suspicion": suspicion,
         "films": len(films),
         "failed": sum(film.state == DEAD for film in films),
         "weights": sorted({f"{one['weights']} {one['version']}" for _, one in readings}),
@@ -43,5 +46,5 @@ def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
     }
     events = [NewJob(event_kind(hook.name), f"{job.key}+{len(positive)}", told, job.batch) for hook in config.webhook]
     if jobs.finish(job, result, events if news else ()) and news:
-        audit.write("positive study", study=job.key, films=positive, suspicion=result["suspicion"])
-        log("positive study", job=job.id, films=len(positive), suspicion=round(result["suspicion"], 3))
+        audit.write("positive study", study=job.key, films=positive, suspicion=suspicion)
+        log("positive study", job=job.id, films=len(positive), suspicion=suspicion)

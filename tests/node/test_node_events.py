@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,6 +87,17 @@ def test_a_study_is_as_suspicious_as_its_most_suspicious_film_and_told_once(room
     study = rooms.jobs.find("study", "1.2")
     assert study is not None
     assert (study.result["films"], study.result["suspicion"]) == (4, 0.9)
+
+
+@pytest.mark.parametrize(("rule", "suspicion", "told"), [("or", 0.9, 1), ("and", 0.2, 0)])
+def test_the_rule_of_the_settings_fuses_the_films(rooms: Rooms, rule: str, suspicion: float, told: int) -> None:
+    rooms = replace(rooms, config=rooms.config.model_copy(update={"study_rule": rule}))
+    read(rooms, "1", 0.2)
+    read(rooms, "2", 0.9)
+    assert len(judged(rooms)) == told
+    study = rooms.jobs.find("study", "1.2")
+    assert study is not None
+    assert study.result["suspicion"] == pytest.approx(suspicion)
 
 
 def test_a_study_waits_for_films_that_are_not_read_yet(rooms: Rooms) -> None:
