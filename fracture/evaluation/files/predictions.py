@@ -8,7 +8,7 @@ per film with its name and score.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -86,9 +86,7 @@ def read_predictions(
     start = text.lstrip()[:1]
     if start == "[":
         return _coco(file, load_json(file, text), reference, any_score=any_score)
-    if start == "{":
-        return _json_lines(file, text, any_score=any_score)
-    return _csv(file, text, any_score=any_score)
+    return _films(file, (_json_lines if start == "{" else _csv)(file, text), any_score=any_score)
 
 
 class _Rows:
@@ -161,12 +159,8 @@ class _Rows:
         )
 
 
-def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
-    rows = _Rows(file, any_score=any_score)
-    boxes: list[tuple[int, tuple[float, ...]]] = []
-    candidates: list[tuple[int, tuple[float, ...]]] = []
-    has_boxes = has_candidates = False
-    models: list[str] = []
+def _json_lines(file: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each line's place and content."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -174,6 +168,32 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
         record = load_json(file, line, where=where)
         if not isinstance(record, dict):
             raise UnreadableDataError(f"{file}: {where} is not a JSON object")
+        yield where, record
+
+
+def _csv(file: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each row's place, and its cells under the names that JSON lines have."""
+    table = load_csv(file, text)
+    columns = table.columns
+    name, score = first_of(columns, NAME_COLUMNS), first_of(columns, _SCORE_COLUMNS)
+    if name is None or score is None:
+        raise UnreadableDataError(
+            f"{file}: a CSV of predictions needs a column with film names and one with scores",
+            got=", ".join(columns[:12]),
+            allowed=f"one of {', '.join(NAME_COLUMNS)} and one of {', '.join(_SCORE_COLUMNS)}",
+        )
+    call = first_of(columns, _CALL_COLUMNS)
+    for number, row in enumerate(table.rows, 2):
+        called = row.get(call) or None if call else None
+        cells = {"id": row.get(name), "probability": row.get(score), "fractured": called}
+        yield f"row {number}", {**cells, "threshold": row.get("threshold")}
+
+
+def _films(file: Path, records: Iterable[tuple[str, Mapping[str, Any]]], *, any_score: bool) -> Predictions:
+    rows = _Rows(file, any_score=any_score)
+    boxes: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
+    models: list[str] = []
+    for where, record in records:
         name = rows.name(record.get("source") if record.get("id") in (None, "") else record["id"], where)
         if name is None:
             continue
@@ -188,46 +208,14 @@ def _json_lines(file: Path, text: str, *, any_score: bool) -> Predictions:
         if call is None and record.get("fractured") is not None:
             rows.problems.add("calls that are neither true nor false", name)
         rows.add(name, score, call, record.get("threshold"), _size(record))
-        if isinstance(record.get("boxes"), list):
-            has_boxes = True
-            boxes += _corner_boxes(record["boxes"], place, name, rows.problems)
-        if isinstance(record.get("candidates"), list):
-            has_candidates = True
-            candidates += _corner_boxes(record["candidates"], place, name, rows.problems)
+        for kind in ("boxes", "candidates"):
+            if isinstance(record.get(kind), list):
+                boxes.setdefault(kind, []).extend(_corner_boxes(record[kind], place, name, rows.problems))
         if record.get("model"):
             models.append(f"{record['model']} {record.get('model_version') or ''}".strip())
     rows.problems.raise_if_any("scores that are not probabilities need any_score=True (--any-score)")
-    films = len(rows.names)
-    return rows.finish(
-        file, _table(boxes, films) if has_boxes else None, _table(candidates, films) if has_candidates else None, models
-    )
-
-
-def _csv(file: Path, text: str, *, any_score: bool) -> Predictions:
-    table = load_csv(file, text)
-    columns = table.columns
-    name_column, score_column = first_of(columns, NAME_COLUMNS), first_of(columns, _SCORE_COLUMNS)
-    if name_column is None or score_column is None:
-        raise UnreadableDataError(
-            f"{file}: a CSV of predictions needs a column with film names and one with scores",
-            got=", ".join(columns[:12]),
-            allowed=f"one of {', '.join(NAME_COLUMNS)} and one of {', '.join(_SCORE_COLUMNS)}",
-        )
-    call_column = first_of(columns, _CALL_COLUMNS)
-    rows = _Rows(file, any_score=any_score)
-    for number, record in enumerate(table.rows, 2):
-        name = rows.name(record.get(name_column), f"row {number}")
-        if name is None:
-            continue
-        score = rows.score(record.get(score_column), name)
-        if score is None:
-            continue
-        raw = record.get(call_column) if call_column else None
-        call = as_label(raw)
-        if call is None and raw not in (None, ""):
-            rows.problems.add("calls that are neither 0 nor 1", f"{name} {raw!r}")
-        rows.add(name, score, call, record.get("threshold"), None)
-    return rows.finish(file, None, None, ())
+    tables = {kind: _table(found, len(rows.names)) for kind, found in boxes.items()}
+    return rows.finish(file, tables.get("boxes"), tables.get("candidates"), models)
 
 
 def _coco(file: Path, content: Any, reference: Reference | None, *, any_score: bool) -> Predictions:
