@@ -1,7 +1,8 @@
 """From a film to what all wings say of it, and from the files of that back to pictures.
 
 Of each reading the JSON line and the pages of its scene are kept; the film's pixels as PNG, once for all readings that
-show it; the heats as arrays. The overlay is drawn from these when it is asked for, by the code that draws them all.
+show it; the heats as arrays; all in one file, since each that is flushed to the disk takes its time. The overlay is
+drawn from it when it is asked for, by the code that draws them all.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from fracture.wing.scene import Heat, Page, Scene, SceneBox, ScenePoint
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from fracture.jobs import Keep
 
@@ -144,18 +147,18 @@ def _named(error: FractureError, path: str, name: str) -> FractureError:
 
 
 class Kept:
-    """The files of one prediction's readings.
+    """The readings of one prediction in one file: record, films and heats, as the members of an archive of numpy's.
 
     Args:
-        keep: Where they lie.
+        keep: Where it lies.
         number: The prediction's.
     """
 
     def __init__(self, keep: Keep, number: str) -> None:
-        self._keep, self._number = keep, number
+        self._keep, self._file = keep, f"{number}.npz"
 
     def write(self, found: Sequence[tuple[Opened, Result]], name: str) -> dict[str, Any]:
-        """Keep what was read, the record last.
+        """Keep what was read.
 
         Returns:
             What the job's result says of it: verdict, alarm, and the names of the files.
@@ -164,31 +167,28 @@ class Kept:
             OutputError: The disk is full.
         """
         films: dict[bytes, str] = {}
-        heats: dict[str, Any] = {}
-        readings, scenes = [], []
+        members: dict[str, Any] = {}
+        readings: list[dict[str, Any]] = []
+        shown: list[dict[str, Any]] = []
         for number, (opened, result) in enumerate(found):
-            scene = _with_heat(result)
             pages = []
-            for place, page in enumerate(scene.pages):
-                digest = hashlib.sha256(page.pixels.tobytes()).digest()
-                if digest not in films:
-                    films[digest] = f"{self._number}-film{len(films)}.png"
-                    self._keep.write(films[digest], png_of(page.pixels))
-                pages.append({**data_of(page), "marks": marks_of(data_of(page)), "film": films[digest]})
-                pages[-1]["heats"] = [[h.scale_x, h.scale_y, h.offset_x, h.offset_y] for h in page.heats]
-                heats |= {f"{number}.{place}.{k}": heat.values for k, heat in enumerate(page.heats)}
+            for place, page in enumerate(_with_heat(result).pages):
+                film = films.setdefault(hashlib.sha256(page.pixels.tobytes()).digest(), f"film{len(films)}")
+                if film not in members:
+                    members[film] = _bytes(png_of(page.pixels))
+                grids = [[h.scale_x, h.scale_y, h.offset_x, h.offset_y] for h in page.heats]
+                members |= {f"heat {number} {place} {k}": heat.values for k, heat in enumerate(page.heats)}
+                data = data_of(page)
+                pages.append({**data, "marks": marks_of(data), "film": film, "heats": grids})
             line = {**result.to_dict(), "source": name}
             about = {key: opened.about.get(key) for key in ("name", "version", "wing")}
-            scenes.append(pages)
             readings.append({"weights": about, "result": line, "pages": pages})
+            shown += pages
         stream = io.BytesIO()
-        np.savez(stream, **heats)
-        self._keep.write(f"{self._number}-heats.npz", stream.getvalue())
-        self._keep.write(f"{self._number}.json", json.dumps(readings).encode())
-        shown: list[dict[str, Any]] = [page for pages in scenes for page in pages]
+        np.savez(stream, **members, readings=_bytes(json.dumps(readings).encode()))
+        self._keep.write(self._file, stream.getvalue())
         first = next((page for page in shown if page["alarm"]), shown[0])
-        told = {"verdict": first["verdict"], "alarm": first["alarm"]}
-        return {**told, "files": [*films.values(), f"{self._number}-heats.npz", f"{self._number}.json"]}
+        return {"verdict": first["verdict"], "alarm": first["alarm"], "files": [self._file]}
 
     def readings(self) -> list[dict[str, Any]]:
         """The record.
@@ -196,7 +196,7 @@ class Kept:
         Raises:
             OSError: It is gone.
         """
-        found: list[dict[str, Any]] = json.loads(self._keep.path(f"{self._number}.json").read_bytes())
+        found: list[dict[str, Any]] = json.loads(self._member("readings").tobytes())
         return found
 
     def overlay(self, reading: int, *, show_map: bool) -> bytes:
@@ -206,8 +206,8 @@ class Kept:
             OSError: It is gone.
             IndexError: No such reading.
         """
-        pages = tuple(self._page(reading, place, show_map) for place in range(len(self.readings()[reading]["pages"])))
-        return png_of(draw_scene(Scene(pages)))
+        count = len(self.readings()[reading]["pages"])
+        return png_of(draw_scene(Scene(tuple(self._page(reading, place, show_map) for place in range(count)))))
 
     def tint(self, reading: int, place: int) -> bytes | None:
         """A page's map as PNG with transparency, to be laid over the film; None where there is none."""
@@ -216,16 +216,14 @@ class Kept:
 
     def film(self, reading: int, place: int) -> bytes:
         """A page's film as gray PNG."""
-        return self._keep.path(self.readings()[reading]["pages"][place]["film"]).read_bytes()
+        return self._member(self.readings()[reading]["pages"][place]["film"]).tobytes()
 
     def _page(self, reading: int, place: int, show_map: bool) -> Page:
         page = self.readings()[reading]["pages"][place]
-        with Image.open(self._keep.path(page["film"])) as image:
+        grids = page["heats"] if show_map else []
+        heats = (Heat(self._member(f"heat {reading} {place} {k}"), *grid) for k, grid in enumerate(grids))
+        with Image.open(io.BytesIO(self._member(page["film"]).tobytes())) as image:
             pixels = np.asarray(image)
-        heats: list[Heat] = []
-        if show_map:
-            with np.load(self._keep.path(f"{self._number}-heats.npz"), allow_pickle=False) as arrays:
-                heats = [Heat(arrays[f"{reading}.{place}.{k}"], *grid) for k, grid in enumerate(page["heats"])]
         return Page(
             pixels,
             page["verdict"],
@@ -235,6 +233,15 @@ class Kept:
             tuple(ScenePoint(*point) for point in page["points"]),
             tuple(heats),
         )
+
+    def _member(self, name: str) -> NDArray[Any]:
+        with np.load(self._keep.path(self._file), allow_pickle=False) as archive:
+            member: NDArray[Any] = archive[name]
+        return member
+
+
+def _bytes(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8)
 
 
 def _with_heat(result: Any) -> Scene:

@@ -41,6 +41,7 @@ def run(settings: Settings, load: Load = open_weights) -> None:
                 got=f"{settings.host}:{settings.port}: {error.strerror}",
                 hint="another server may run there; give --port",
             ) from error
+        listening.listen(128)  # who comes before the server is up waits
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         sys.stderr.write(f"fracture: http://{host}:{listening.getsockname()[1]}/ (Ctrl-C ends it)\n")
         sys.stderr.flush()
