@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fracture.training.stage import Stage
 
 _INTERVAL = 2.0  # seconds between two drawings of a bar
+_CURVES = 30.0  # seconds between two drawings of the curves, which cost about one
 
 
 class ProgressBar:
@@ -67,7 +69,8 @@ def counting(total: int, title: str, *, shown: bool) -> Iterator[Callable[[int],
 class EpochLog:
     """Writes a stage's log and pictures after each epoch.
 
-    ``log.csv``, ``curves.png``, what the stage itself draws, and, where asked for, TensorBoard's event files.
+    ``log.csv``, ``curves.png`` (at most twice a minute, and at the end), what the stage itself draws, and, where asked
+    for, TensorBoard's event files.
 
     The rows live in the checkpoint, so an interrupted run's log has neither gap nor double.
 
@@ -82,11 +85,15 @@ class EpochLog:
     def __init__(self, folder: Path, stage: Stage) -> None:
         self.folder, self.stage = folder, stage
         self.board = _tensorboard(folder / "tensorboard") if stage.config.loop.tensorboard else None
+        self.drawn = time.monotonic()
         stage.draw(folder, 0, None)
 
     def __call__(self, state: State, shown: Any) -> None:
         """After an epoch."""
-        self.write(state)
+        if time.monotonic() - self.drawn > _CURVES:
+            self.write(state)
+        else:
+            write_csv(self.folder / "log.csv", state.history)
         self.stage.draw(self.folder, state.epoch, shown)
         if self.board is not None:
             row = state.history[-1]
@@ -100,6 +107,7 @@ class EpochLog:
         write_csv(self.folder / "log.csv", state.history)
         if state.history:
             write_figure(self.folder / "curves.png", _curves(state.history, self.stage.terms, self.stage.score))
+            self.drawn = time.monotonic()
 
     def close(self) -> None:
         """Close TensorBoard's files."""
@@ -127,8 +135,9 @@ def _curves(rows: Sequence[dict[str, Any]], terms: Sequence[str], score: str) ->
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4))
     losses, quality = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.13, top=0.91, wspace=0.15)
     epochs = [row["epoch"] for row in rows]
     for term in terms:
         if any(row[term] for row in rows):

@@ -15,6 +15,7 @@ from fracture.training import Recipe, TrainingRun
 from fracture.training.cli import train
 from fracture.training.config import MemberConfig
 from fracture.training.run import MemberResult
+from tests import warm
 
 TWO = """
 name = "two"
@@ -95,15 +96,10 @@ def test_settings_that_are_none(invoke: Invoke, text: str) -> None:
 
 
 def test_module_reports_errors_in_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fracture.training", "no_such_recipe", "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("fracture train: ConfigurationError: no such training recipe")
-    assert "Traceback" not in done.stderr
+    code, _, said = warm.run("-m", "fracture.training", "no_such_recipe", "--out", str(tmp_path))
+    assert code == 2
+    assert said.startswith("fracture train: ConfigurationError: no such training recipe")
+    assert "Traceback" not in said
 
 
 def test_a_configuration_needs_no_torch() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,9 +27,9 @@ from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig, load_recipe
 from fracture.training.loop import LATEST, Loop
 from fracture.training.member import MemberStage
+from tests import warm
 
 Build = Callable[..., MemberConfig]
-ROOT = Path(__file__).resolve().parent.parent.parent
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
 # Half of the second checkpoint is on the disk when the process is killed.
@@ -64,9 +63,8 @@ def test_killed_inside_a_checkpoint_write(small: Build, drawn_file: Path, tmp_pa
     config = small(loop={"checkpoint_minutes": 1e-9, "overlays": 0, "maps": False})
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     arguments = [str(tmp_path / "config.json"), str(drawn_file), str(tmp_path / "run")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", _KILLED, *arguments], env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
+    code, _, said = warm.run("-c", _KILLED, *arguments)
+    assert code == -signal.SIGKILL, said
     folder = tmp_path / "run" / "small"
     assert [path.name for path in folder.glob(".*.part")] != []
     assert read_checkpoint(folder / LATEST)[1]["steps"] == 2

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +19,9 @@ from fracture.data.readers import read_annotations
 from fracture.training import train
 from fracture.training.checkpoint import read_checkpoint
 from fracture.training.config import MemberConfig
+from tests import warm
 
 Build = Callable[..., MemberConfig]
-HERE = Path(__file__).resolve()
 
 
 def recipe_file(config: MemberConfig, folder: Path) -> Path:
@@ -47,13 +45,9 @@ def recipe_file(config: MemberConfig, folder: Path) -> Path:
     return path
 
 
-def command(recipe: Path, data: Path, out: Path, *launcher: str) -> list[str]:
-    return [sys.executable, *launcher, "-m", "fracture.training", str(recipe), "--data", str(data), "--out", str(out),
-            "--device", "cpu", "--quiet"]  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent.parent)}
+def command(recipe: Path, data: Path, out: Path) -> list[str]:
+    options = ["--data", str(data), "--out", str(out), "--device", "cpu", "--quiet"]
+    return ["-m", "fracture.training", str(recipe), *options]
 
 
 def steps_done(checkpoint: Path) -> int:
@@ -66,17 +60,15 @@ def steps_done(checkpoint: Path) -> int:
 
 def leave_after(arguments: list[str], checkpoint: Path, steps: int, number: signal.Signals) -> tuple[int, str]:
     """Start it, wait until so many steps are saved, send the signal; its exit code and what it said."""
-    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        while steps_done(checkpoint) < steps and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, said = process.communicate()
-        return process.returncode, said
+    process = warm.start(*arguments)
+    while steps_done(checkpoint) < steps and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.wait(), process.stderr
 
 
-@pytest.mark.slow
 def test_asked_to_leave_then_killed_then_finished(small: Build, drawn_file: Path, tmp_path: Path) -> None:
-    config = small(loop={"epochs": 4, "checkpoint_minutes": 1e-9})
+    config = small(loop={"epochs": 3, "checkpoint_minutes": 1e-9})
     whole = train(config, read_annotations(drawn_file), out=tmp_path / "whole", progress=False).members[0]
 
     arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "parted")
@@ -87,9 +79,10 @@ def test_asked_to_leave_then_killed_then_finished(small: Build, drawn_file: Path
     asked = steps_done(checkpoint)
     code, said = leave_after(arguments, checkpoint, asked + 2, signal.SIGKILL)
     assert code == -signal.SIGKILL, said
-    assert asked < steps_done(checkpoint) < 12
+    assert asked < steps_done(checkpoint) < 9
     assert not (tmp_path / "parted" / "small.safetensors").exists()
-    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
+    code, _, said = warm.run(*arguments)
+    assert code == 0, said
 
     parted = load_file(tmp_path / "parted" / "small.safetensors")
     for name, tensor in load_file(whole.weights).items():
@@ -99,7 +92,6 @@ def test_asked_to_leave_then_killed_then_finished(small: Build, drawn_file: Path
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-@pytest.mark.slow
 def test_two_processes_are_two_micro_batches(small: Build, drawn_file: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "model": {"dropout": 0.0, "norm": "group"},
@@ -109,10 +101,14 @@ def test_two_processes_are_two_micro_batches(small: Build, drawn_file: Path, tmp
     }
     config = small(**settings)
     one = train(config, read_annotations(drawn_file), out=tmp_path / "one", progress=False).members[0]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "two", *launcher)
-    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "two")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    # What torchrun tells each of its processes.
+    told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [warm.start(*arguments, RANK=str(rank), LOCAL_RANK=str(rank), **told) for rank in range(2)]
+    for process in ranks:
+        assert process.wait() == 0, process.stderr[-3000:]
     two = json.loads((tmp_path / "two" / "small.json").read_text(encoding="utf-8"))
     assert (one.facts["training"]["processes"], two["training"]["processes"]) == (1, 2)
     for a, b in zip(one.facts["training"]["history"], two["training"]["history"], strict=True):

@@ -33,7 +33,7 @@ Build = Callable[..., MemberConfig]
 @pytest.fixture(scope="module")
 def run(drawn: AnnotatedSet, tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> TrainingRun:
     """Two small networks: one with a map on both planes, one with the score alone."""
-    base = MemberConfig.from_dict(SMALL).replace({"data": {"cache": str(cache_folder)}})
+    base = MemberConfig.from_dict(SMALL).replace({"data": {"cache": str(cache_folder)}, "loop": {"overlays": 2}})
     both = base.replace({"name": "both", "model": {"inputs": ["raw", "lcn"]}})
     score = base.replace({"name": "score", "seed": 6, "model": {"map": False}, "loop": {"epochs": 1}})
     out = tmp_path_factory.mktemp("run")
