@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, set before torch is imported: cores are shared out already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -17,6 +19,16 @@ BUSY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same", derandomize=True, **BUSY)
 settings.register_profile("explore", derandomize=False, **BUSY)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+MOST_WORKERS = 8
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process per core for the whole suite; none besides this one for chosen files or tests."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return min(cores, MOST_WORKERS) if whole and cores > 1 else 0
+
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FRACTURE_SHARED", REPOSITORY.parent / "shared"))

@@ -22,6 +22,7 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_parts
 from fracture.errors import CardError, ConfigurationError, DataError, WeightsIntegrityError
 from fracture.input_check import FeatureDistribution, check_pixels, distance_warning, make_input_check
+from fracture.input_check.cli import _thinned
 from fracture.input_check.fit import FILE, _limit
 from fracture.io.radiograph import Radiograph
 from fracture.limb.card import Card
@@ -302,7 +303,7 @@ def test_requests_that_cannot_be_met(tiny_weights: Path, films: AnnotatedSet, tm
         make_input_check(copy, few, films, margin=0.5)
     (tmp_path / "films").mkdir()
     broken = replace(films, root=tmp_path / "films")
-    with pytest.raises(DataError, match="180 films"):
+    with pytest.raises(DataError, match=r"no film of .* can be read; got 000\.png: .*no such file"):
         make_input_check(copy, broken, films, false_alarms=0.02)
     assert Card.read(copy).input_check is None
 
@@ -315,7 +316,8 @@ def test_the_command(tiny_weights: Path, films: AnnotatedSet, tmp_path: Path) ->
     from fracture.data.readers import read_annotations
 
     annotated = read_annotations(root / "films.csv")
-    split_parts(annotated, {"train": 0.6, "validation": 0.4}, seed=0).write(tmp_path / "split.json")
+    made = split_parts(annotated, {"train": 0.6, "validation": 0.4}, seed=0)
+    made.write(tmp_path / "split.json")
     arguments = ["--split", str(tmp_path / "split.json"), "--member", "member_1", "--films", "60"]
     run = CliRunner().invoke(
         app,
@@ -327,6 +329,24 @@ def test_the_command(tiny_weights: Path, films: AnnotatedSet, tmp_path: Path) ->
     assert card.input_check is not None
     assert printed == card.input_check.model_dump(mode="json")
     assert "distribution: 60 films (train), limit: 60 films (validation)" in card.input_check.rule
+    # Films that cannot be read are named, and the rest says what it says without them.
+    parts = [_thinned(made.part(annotated, name), 60) for name in ("train", "validation")]
+    torn = {part[0].source for part in parts}
+    for name in torn:
+        (root / name).write_bytes(b"damaged")
+    run = CliRunner().invoke(
+        app, ["input-check", str(copy), "--data", str(root / "films.csv"), *arguments, "--false-alarms", "0.02"]
+    )
+    assert run.exit_code == 1
+    *named, last = run.stderr.splitlines()
+    assert last == "2 films could not be read and have no part in the check"
+    assert sum(any(name in line for name in torn) for line in named) == 2
+    whole = [part.select(lambda film: film.source not in torn) for part in parts]
+    alone = make_input_check(copy, *whole, member="member_1", false_alarms=0.02)
+    assert alone.failures == ()
+    printed = json.loads(run.stdout)
+    assert printed["limit"] == alone.section.limit
+    assert "; 2 more could not be read; " in printed["rule"]
     facts = json.loads(CliRunner().invoke(app, ["info", "--json"]).stdout)
     assert {"fast", "input_check"} <= set(facts["weights"][0])
 

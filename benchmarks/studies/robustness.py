@@ -39,6 +39,7 @@ FORMAT = "fracture-robustness/1"
 
 
 _DECIMALS = 6
+_Judged = tuple[float, bool, bool]  # probability, called fractured, warned of
 """Beyond them a score depends on the films it shares a batch with, which would part films that are alike."""
 
 
@@ -141,47 +142,63 @@ def measure_robustness(
         progress: Called with 1 after each film of each pass.
 
     Returns:
-        JSON: ``films``, ``fractured``, ``groups``, the clean row and one row per corruption with ``auc``,
+        JSON: ``films``, ``fractured``, ``groups``, ``failures`` (films that could not be judged as they are or after
+        a corruption; they have no part in any row), the clean row and one row per corruption with ``auc``,
         ``difference`` (paired, by group; corrupted minus clean), ``p_value`` (two-sided bootstrap), sensitivity and
         specificity at the card's high-sensitivity point with the annotated regions, and ``warned``, the share of films
         with a warning. The thresholds may stem from these very films, so compare them between rows and not with the
         card's. The cropped row counts the fractured films that lost every fracture's center; they stay in it.
 
     Raises:
-        DataError: No judge, one class only, or films that cannot be read, all named.
+        DataError: No judge, or not both classes among the films that could be judged.
     """
     # Equal shapes share a batch.
     order = [sorted(part, key=lambda film: (film.height, film.width, film.source)) for _, part in judges]
-    films = [film for part in order for film in part]
-    labels = [film.fractured for film in films]
-    if len(set(labels)) < 2:
-        raise DataError("robustness needs fractured and normal films", got=f"{sum(labels)} of {len(labels)} fractured")
-    groups = [film.group for film in films]
+    everything = [film for part in order for film in part]
 
-    def scored(corruption: Corruption | None) -> tuple[list[float], dict[str, Any]]:
-        scores, calls, warned, faults = [], [], 0, []
+    def judged(corruption: Corruption | None) -> list[_Judged | Failure]:
+        outcomes: list[_Judged | Failure] = []
         for (detector, annotated), part in zip(judges, order, strict=True):
             sources = _planes(annotated, part, corruption, seed)
-            results = detector.predict_many(sources, batch_size=batch_size, workers=workers)
-            for film, found in zip(part, results, strict=True):
-                if isinstance(found, Failure):
-                    faults.append(f"{film.source}: {found.error}")
-                    continue
-                scores.append(round(found.probability, _DECIMALS))
-                calls.append(found.fractured)
-                warned += bool(found.warnings)
+            for found in detector.predict_many(sources, batch_size=batch_size, workers=workers):
+                outcomes.append(
+                    found
+                    if isinstance(found, Failure)
+                    else (round(found.probability, _DECIMALS), found.fractured, bool(found.warnings))
+                )
                 if progress is not None:
                     progress(1)
-        if faults:
-            what = "as they are" if corruption is None else f"after {corruption.words}"
-            raise DataError(f"{len(faults)} films cannot be read {what}", got="; ".join(faults[:5]))
-        return scores, {**_calls(labels, calls), "warned": proportion(warned, len(films)).to_dict()}
+        return outcomes
+
+    passes = [judged(None), *map(judged, corruptions)]
+    failures: list[Failure] = []
+    kept: list[int] = []
+    for number, film in enumerate(everything):
+        failed = next((one[number] for one in passes if isinstance(one[number], Failure)), None)
+        if isinstance(failed, Failure):
+            failures.append(replace(failed, source=film.source))
+        else:
+            kept.append(number)
+    films = [everything[number] for number in kept]
+    labels = [film.fractured for film in films]
+    if len(set(labels)) < 2:
+        raise DataError(
+            "robustness needs fractured and normal films that can be read",
+            got=f"{sum(labels)} of {len(labels)} fractured, {len(failures)} unreadable"
+            + (f" ({failures[0].source}: {failures[0].error})" if failures else ""),
+        )
+    groups = [film.group for film in films]
+
+    def summed(outcomes: Sequence[_Judged | Failure]) -> tuple[list[float], dict[str, Any]]:
+        found = [one for one in (outcomes[number] for number in kept) if not isinstance(one, Failure)]
+        scores, calls, warned = ([one[part] for one in found] for part in range(3))
+        return scores, {**_calls(labels, calls), "warned": proportion(sum(warned), len(films)).to_dict()}
 
     draws = Bootstrap(resamples, seed, groups=groups)
-    clean, clean_shares = scored(None)
+    clean, clean_shares = summed(passes[0])
     rows = []
-    for corruption in corruptions:
-        scores, shares = scored(corruption)
+    for corruption, outcomes in zip(corruptions, passes[1:], strict=True):
+        scores, shares = summed(outcomes)
         pair = paired_bootstrap(labels, scores, clean, "auc", bootstrap=draws)
         row: dict[str, Any] = {
             "name": corruption.name,
@@ -206,6 +223,7 @@ def measure_robustness(
             if len(judges) == 1
             else f"the held-out films of {len(judges)} folds, each judged by its own",
             "films": len(films),
+            "failures": [{"source": one.source, "error": str(one.error)} for one in failures],
             "fractured": sum(labels),
             "groups": len(set(groups)),
             "seed": seed,

@@ -33,6 +33,9 @@ def _robustness(content: Mapping[str, Any]) -> str:
         for row in content["rows"]
         if row.get("fractures_cut_away")
     ]
+    if failures := content.get("failures"):
+        names = ", ".join(failure["source"] for failure in failures[:5]) + (", ..." if len(failures) > 5 else "")
+        cut.append(f"{len(failures)} films could not be judged and are left out: {names}.")
     films = (
         f"{content['films']} films of {content['set']} ({content['fractured']} fractured, {content['groups']} groups)"
     )

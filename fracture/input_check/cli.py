@@ -66,7 +66,12 @@ def input_check(
             description=f"{words} of {made.name}, split {made.checksum[:12]} ({made.method})",
             progress=bar.update,
         )
+    for failure in result.failures:
+        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
     typer.echo(result.section.model_dump_json(indent=2))
+    if result.failures:
+        typer.echo(f"{len(result.failures)} films could not be read and have no part in the check", err=True)
+        raise typer.Exit(1)
 
 
 def _thinned(annotated: AnnotatedSet, most: int) -> AnnotatedSet:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -61,12 +61,14 @@ class InputCheckResult:
         distribution: What went into the safetensors file.
         distances: Distance of each held-out film, float64, (n,), in the set's order.
         flagged: Held-out films that are warned of, by the pixels' rules or by their distance.
+        failures: Films of both kinds that could not be read or prepared; nothing above rests on them.
     """
 
     card: Card
     distribution: FeatureDistribution
     distances: NDArray[np.float64]
     flagged: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def section(self) -> InputCheckCard:
@@ -91,6 +93,8 @@ def make_input_check(
 ) -> InputCheckResult:
     """Measure where the features of real films lie and how far is too far, and write both beside the weights.
 
+    A film that cannot be read or prepared is left out and listed among the result's failures.
+
     Args:
         weights: Folder or name of the weights; its card is rewritten, and ``input_check.safetensors`` is written.
         seen: Films for the distribution, usually those that the member was trained on.
@@ -105,7 +109,7 @@ def make_input_check(
 
     Raises:
         ConfigurationError: No such member, one that is not in the card's fast subset, or a number out of range.
-        DataError: Films that cannot be read, or too few unseen ones for the stated share.
+        DataError: No seen film, or too few unseen ones for the stated share, can be read.
         WeightsError: The weights cannot be loaded.
     """
     if not 0 < false_alarms < 1 or not margin >= 1:
@@ -114,26 +118,25 @@ def make_input_check(
             got=f"false_alarms={false_alarms}, margin={margin}",
             allowed="0 < false_alarms < 1 and margin >= 1",
         )
-    if len(unseen) < (fewest := math.ceil(1 / false_alarms) - 1):
-        raise DataError(
-            f"a limit that {100 * false_alarms:g} % of films exceed needs more unseen films",
-            got=len(unseen),
-            allowed=f"{fewest} or more",
-            hint="give more films, or allow more false alarms",
-        )
+    _enough(unseen, false_alarms, ())
     opened = open_weights(weights)
     card = opened.card.model_copy(update={"input_check": None})
     file = _chosen(card, member)
     name = PurePath(file).stem
     alone = card.model_copy(update={"members": tuple(m for m in card.members if m.file == file)})
     ensemble = Ensemble.load(Weights(opened.folder, alone), device=device, precision=precision)
-    distribution = FeatureDistribution.fit(_features(ensemble, name, seen, progress)[0])
-    features, by_pixels = _features(ensemble, name, unseen, progress)
+    seen, features, _, failures = _features(ensemble, name, seen, progress)
+    distribution = FeatureDistribution.fit(features)
+    unseen, features, by_pixels, failed = _features(ensemble, name, unseen, progress)
+    failures += failed
+    _enough(unseen, false_alarms, failed)
     distances = distribution.distance(features)
     limit = margin * _limit(distances, false_alarms)
 
     sha256 = _write(opened.folder / FILE, distribution)
     words = description or f"{len(seen)} films of {seen.name} and {len(unseen)} of {unseen.name}"
+    if failures:
+        words += f"; {len(failures)} more could not be read"
     flagged = by_pixels | (distances > limit)
     section = InputCheckCard(
         file=FILE,
@@ -148,7 +151,17 @@ def make_input_check(
     card = card.model_copy(update={"input_check": section})
     card.write(opened.folder)
     named = tuple(film.source for film, flag in zip(unseen, flagged, strict=True) if flag)
-    return InputCheckResult(card, distribution, distances, named)
+    return InputCheckResult(card, distribution, distances, named, tuple(failures))
+
+
+def _enough(unseen: AnnotatedSet, false_alarms: float, failures: Sequence[Failure]) -> None:
+    if len(unseen) < (fewest := math.ceil(1 / false_alarms) - 1):
+        raise DataError(
+            f"a limit that {100 * false_alarms:g} % of films exceed needs more unseen films",
+            got=f"{len(unseen)}" + (f", and {len(failures)} that cannot be read" if failures else ""),
+            allowed=f"{fewest} or more",
+            hint="give more films, or allow more false alarms",
+        )
 
 
 def _chosen(card: Card, member: str | None) -> str:
@@ -190,24 +203,28 @@ class _FeatureReader(FilmReader[PreparedFilm, _Seen]):
 
 def _features(
     ensemble: Ensemble, member: str, annotated: AnnotatedSet, progress: Callable[[int], object] | None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Features (n, D) of every film, and whether the pixels' rules flag it."""
-    seen: list[_Seen] = []
-    faults: list[str] = []
+) -> tuple[AnnotatedSet, NDArray[np.float64], NDArray[np.bool_], list[Failure]]:
+    """The films that can be read, their features (n, D), whether the pixels' rules flag them, and the other films."""
+    seen: dict[str, _Seen] = {}
+    failures: list[Failure] = []
     paths = [annotated.image_path(film) for film in annotated]
     found = _FeatureReader(ensemble, member).predict_many(paths, keep=True)
     for film, one in zip(annotated, found, strict=True):
         if isinstance(one, Failure):
-            faults.append(f"{film.source}: {one.error}")
+            failures.append(replace(one, source=film.source))
         else:
-            seen.append(one)
+            seen[film.source] = one
         if progress is not None:
             progress(1)
-    if faults:
+    if not seen:
         raise DataError(
-            f"{len(faults)} films of {annotated.name} cannot be read", got="; ".join(faults[:5]), hint="see verify-data"
+            f"no film of {annotated.name} can be read",
+            got="; ".join(f"{one.source}: {one.error}" for one in failures[:5]) or "no films",
+            hint="see verify-data",
         )
-    return np.stack([one.features for one in seen]), np.array([one.flagged for one in seen], bool)
+    rows = list(seen.values())
+    kept = annotated.select(lambda film: film.source in seen)
+    return kept, np.stack([one.features for one in rows]), np.array([one.flagged for one in rows], bool), failures
 
 
 def _limit(distances: NDArray[np.float64], share: float) -> float:

@@ -168,6 +168,9 @@ def test_class_names(tmp_path: Path, text: str) -> None:
     assert class_names(tmp_path / "d.yaml") == ("metal", "fracture")
     (tmp_path / "d.yaml").write_text("names: [no, yes, on]")
     assert class_names(tmp_path / "d.yaml") == ("no", "yes", "on")  # not false and true
+
+
+def test_class_names_that_are_none(tmp_path: Path) -> None:
     for bad in ("names: {0: a, 2: b}", "names: 3\n---\nx: 1", "nc: 2", "names: [[a], [b]]", "[" * 5000, "x: &a [*a]"):
         (tmp_path / "d.yaml").write_text(bad)
         with pytest.raises(DataError):

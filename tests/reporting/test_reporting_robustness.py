@@ -107,12 +107,35 @@ def test_sample(two_sites: AnnotatedSet) -> None:
         sample_films(two_sites, 1)
 
 
-def test_unreadable_films_are_named(detector: fracture.Detector, unannotated: AnnotatedSet, tmp_path: Path) -> None:
+def test_unreadable_films_are_left_out_and_named(
+    detector: fracture.Detector, unannotated: AnnotatedSet, tmp_path: Path
+) -> None:
     shutil.copytree(unannotated.root, tmp_path / "films")
     (tmp_path / "films" / "03.png").write_bytes(b"damaged")
     (tmp_path / "films" / "07.png").unlink()
-    with pytest.raises(DataError, match=r"2 films cannot be read as they are.*03\.png.*07\.png"):
-        measure_robustness([(detector, replace(unannotated, root=tmp_path / "films"))], resamples=RESAMPLES)
+    torn = replace(unannotated, root=tmp_path / "films")
+
+    last = max(unannotated, key=lambda film: (film.height, film.width, film.source)).source
+
+    def leaves(pixels: Any, _: np.random.Generator) -> Any:
+        (tmp_path / "films" / last).unlink(missing_ok=True)
+        return pixels
+
+    odd = Corruption("odd", "nothing at all, but a film goes", leaves)
+    found = measure_robustness([(detector, torn)], corruptions=(odd,), resamples=RESAMPLES, workers=0)
+    assert found["films"] == 9
+    names = {failure["source"] for failure in found["failures"]}
+    assert names == {"03.png", "07.png", last}
+    kept = unannotated.select(lambda film: film.source not in names)
+    same = Corruption("same", "nothing at all", lambda pixels, _: pixels)
+    whole = measure_robustness([(detector, kept)], corruptions=(same,), resamples=RESAMPLES, workers=0)
+    assert found["clean"] == whole["clean"]
+    assert found["rows"][0]["auc"] == whole["rows"][0]["auc"]
+    assert "3 films could not be judged and are left out: " in section(found)
+    for film in unannotated:
+        (tmp_path / "films" / film.source).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"that can be read; got 0 of 0 fractured, 12 unreadable \("):
+        measure_robustness([(detector, torn)], corruptions=(), resamples=RESAMPLES)
 
 
 def test_folds_judge_what_they_held_out(tiny_weights: Path, two_sites: AnnotatedSet, tmp_path: Path) -> None:

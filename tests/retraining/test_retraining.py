@@ -23,10 +23,10 @@ from fracture.input_check.fit import make_input_check
 from fracture.limb.card import Card
 from fracture.retraining import CardTexts, Retrained, retrain
 from fracture.retraining.stages import Stages
-from fracture.simulate import write_dataset
 from fracture.training.stop import StopRequest
 
-FILMS = 64  # thresholds need 13 fractured and 19 normal films in four fifths of what is held out
+from .conftest import FILMS
+
 RECIPE = """
 name = "tiny"
 seed = 1
@@ -64,15 +64,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(kept)
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("simulated") / "films"
-    write_dataset(
-        folder, FILMS, seed=2, format="png", size=(112, 96), png_bits=8, fracture_rate=0.45, regions=("wrist", "ankle")
-    )
-    return folder
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError
 from fracture.reporting.result_sections import section
-from fracture.simulate import write_dataset
 from fracture.training import Recipe
 from fracture.training.config import MemberConfig
 
@@ -31,14 +30,12 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSet:
+def films(films: Path) -> AnnotatedSet:
     """Simulated films of sites A, C and C_hires; three of a group, one group with films of two sites, some hardware."""
-    folder = tmp_path_factory.mktemp("simulated") / "films"
-    write_dataset(folder, FILMS, seed=3, format="png", size=(112, 96), png_bits=8, regions=("wrist",))
-    plain = read_annotations(folder)
+    plain = read_annotations(films)
     changed = [
         replace(f, site="A" if k < 15 else "C_hires" if k < 18 else "C", group=f"g{k // 3}", hardware=k % 9 == 0)
-        for k, f in enumerate(plain)
+        for k, f in enumerate(plain.films[:FILMS])
     ]
     changed[14] = replace(changed[14], group="g5")  # a film of A in a group of C_hires
     return replace(plain, films=tuple(changed))

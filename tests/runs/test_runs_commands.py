@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,17 @@ def refused(result: Result) -> bool:
     return isinstance(result.exception, ConfigurationError) or (result.exit_code == 2 and "replace" in result.stderr)
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set that is not to be changed."""
+    folder = tmp_path_factory.mktemp("simulated") / "set"
+    assert invoke("simulate", folder, "-n", "4", "--format", "png").exit_code == 0
+    return folder
+
+
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
-    assert invoke("simulate", tmp_path / "set", "-n", "4", "--format", "png").exit_code == 0
-    return tmp_path / "set"
+def films(simulated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(simulated, tmp_path / "set"))
 
 
 @pytest.mark.parametrize(
