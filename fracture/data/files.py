@@ -109,7 +109,8 @@ def load_csv(path: Path, text: str | None = None, *, required: Sequence[str] = (
     if first.lower().startswith("sep=") and len(first.strip()) == 5:  # as Excel writes and reads it
         text, first = rest, first[4]
     # newline="": only \n, \r and \r\n end a line. str.splitlines would part a note at U+2028 or a form feed.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    # strict: a quote that is never closed would else swallow the rows after it.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     problems = Problems(path)
     rows: list[dict[str, str]] = []
     try:

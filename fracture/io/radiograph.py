@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracture.errors import PixelValueError
+from fracture.errors import InputError, PixelValueError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,10 @@ SPACING_LIMITS = (0.01, 10.0)
 
 ASPECT_LIMITS = (0.1, 10.0)
 """Plausible height of a pixel by its width (our choice)."""
+
+
+_VIEWS = (None, "frontal", "lateral", "oblique")
+_SIDES = (None, "left", "right", "bilateral")
 
 
 def plausible_spacing(spacing: Sequence[Any]) -> bool:
@@ -35,6 +39,11 @@ def plausible_aspect(aspect: object) -> bool:
 
 def _number(one: object) -> bool:
     return isinstance(one, int | float | np.integer | np.floating) and math.isfinite(one)
+
+
+def _texts(given: object, count: int | None) -> bool:
+    many = isinstance(given, tuple | list) and all(isinstance(one, str) for one in given)
+    return many and count in (None, len(given))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +71,7 @@ class Radiograph:
     Raises:
         PixelValueError: ``pixels`` is not a finite float32 plane in [0, 1], or ``spacing`` or ``aspect`` is
             implausible.
+        InputError: A view or laterality that is none of the named, or regions or an orientation that are not text.
     """
 
     pixels: NDArray[np.float32]
@@ -116,6 +126,14 @@ class Radiograph:
                 got=self.aspect,
                 allowed=f"height by width, {ASPECT_LIMITS[0]:g} to {ASPECT_LIMITS[1]:g}",
             )
+        for name, allowed in (("view", _VIEWS), ("laterality", _SIDES)):
+            if (given := getattr(self, name)) not in allowed:
+                raise InputError(f"{self.source}: an unknown {name}", got=repr(given), allowed=allowed)
+        for name, count in (("regions", None), ("orientation", 2)):
+            given = getattr(self, name)
+            if given is not None and not _texts(given, count):
+                raise InputError(f"{self.source}: {name} must be {count or 'a tuple of'} texts", got=repr(given))
+        object.__setattr__(self, "regions", tuple(self.regions))
         pixels.flags.writeable = False
 
     @property

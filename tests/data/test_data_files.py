@@ -170,6 +170,14 @@ def test_class_names(tmp_path: Path, text: str) -> None:
     assert class_names(tmp_path / "d.yaml") == ("no", "yes", "on")  # not false and true
 
 
+def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('image,fractured,note\na.png,1,"12"" film"\nb.png,0,6" film\n')
+    assert [row["note"] for row in load_csv(tmp_path / "a.csv").rows] == ['12" film', '6" film']
+    (tmp_path / "a.csv").write_text('image,fractured,note\na.png,1,"open\nb.png,0,\nc.png,1,\n')
+    with pytest.raises(UnreadableDataError, match="not a CSV file"):
+        load_csv(tmp_path / "a.csv")
+
+
 def test_class_names_that_are_none(tmp_path: Path) -> None:
     for bad in ("names: {0: a, 2: b}", "names: 3\n---\nx: 1", "nc: 2", "names: [[a], [b]]", "[" * 5000, "x: &a [*a]"):
         (tmp_path / "d.yaml").write_text(bad)
