@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -73,3 +74,15 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     write_weights(folder)
     return folder
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluation's reports with one figure, for tests that look at none of them: all cost three seconds a report."""
+    from fracture.evaluation.page import plots
+
+    def first(report: Any) -> dict[str, Any]:
+        with plots.style():
+            return {"scores": plots._scores(report)}
+
+    monkeypatch.setattr(plots, "figures", first)

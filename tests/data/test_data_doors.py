@@ -250,6 +250,7 @@ def test_results_of_another_category_alone_are_an_error(tmp_path: Path) -> None:
         read_predictions(results, reference=truth)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_yolo_folder_and_a_table_are_references_on_the_command_line(tmp_path: Path) -> None:
     names = "abcdefghijkl"
     films(tmp_path / "yolo/images", names)

@@ -152,6 +152,7 @@ def test_files_and_page(folder: Path, report: EvaluationReport, tmp_path: Path) 
             assert min(picture.size) > 400
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_thumbnails_show_boxes_and_missing_films_say_so(folder: Path, report: EvaluationReport, tmp_path: Path) -> None:
     from fracture.evaluation.page.thumbnails import SIDE, thumbnails
 
@@ -244,6 +245,7 @@ def test_scores_alone_are_enough(tmp_path: Path) -> None:
     assert "no groups were given" in page
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_all_films_in_one_group(tmp_path: Path) -> None:
     coco = reference(40)
     for image in coco["images"]:
@@ -262,6 +264,7 @@ def second_model(folder: Path, skill: float) -> Cases:
     return join(read_predictions(path), read_reference(folder / "reference.json"))
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_two_models(folder: Path, tmp_path: Path) -> None:
     cases = load(folder)
     opponent = compare_models(
@@ -281,6 +284,7 @@ def test_two_models(folder: Path, tmp_path: Path) -> None:
     json.dumps(opponent.to_dict(), allow_nan=False)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_readers(folder: Path, tmp_path: Path) -> None:
     cases = load(folder)
     rng = np.random.default_rng(3)
@@ -322,6 +326,7 @@ def app() -> typer.Typer:
     return application
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_command_line(app: typer.Typer, folder: Path, tmp_path: Path) -> None:
     paths = [str(folder / "predictions.jsonl"), str(folder / "reference.json"), "--out", str(tmp_path / "out")]
     second_model(folder, 1.0)
@@ -336,6 +341,7 @@ def test_command_line(app: typer.Typer, folder: Path, tmp_path: Path) -> None:
     assert content["comparisons"][0]["name"] == "toy 3"
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_exit_codes(app: typer.Typer, folder: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     out = ["--out", str(tmp_path / "out"), "--bootstrap", "100"]

@@ -24,7 +24,7 @@ from typing import Any, Self
 MEMORY = 8 * 2**30
 """Most address space of a worker, in bytes: torch alone maps some 3 GiB of it."""
 
-START = 120.0  # seconds for a worker to import torch
+START = 600.0  # seconds for a worker to import torch on a busy machine
 
 
 @dataclass

@@ -79,6 +79,7 @@ def test_model_card(tmp_path: Path, tiny_weights: Path) -> None:
         assert b"tiny" in out.read_bytes().lower()
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_evaluate(tmp_path: Path) -> None:
     films = [os.fsdecode(b"a\xff.png"), "Łódź.png", *(f"{k}.png" for k in range(18))]
     lines = [{"source": name, "probability": 0.04 * k, "fractured": k > 9} for k, name in enumerate(films)]

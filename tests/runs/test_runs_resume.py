@@ -20,6 +20,7 @@ from fracture.cli.run import run
 from fracture.errors import ConfigurationError, OutputError
 from fracture.runs.journal import record_files
 from fracture.runs.outputs import Outputs
+from tests import warm
 from tests.runs.fakes import Looker, dicom_film, write_film
 
 
@@ -204,15 +205,16 @@ def test_sigkill_and_resume(tmp_path: Path, tiny_weights: Path) -> None:
         "predict", str(tmp_path / "in"), "--weights", str(tiny_weights),
         "--batch-size", "1", "--workers", "0", "--device", "cpu",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "fracture", *asked, "--json", str(out), "--resume"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and (not out.exists() or out.read_bytes().count(b"\n") < 3):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    command = ["-m", "fracture", *asked, "--json", str(out), "--resume"]
+    process = warm.start(*command)
+    while process.poll() is None and (not out.exists() or out.read_bytes().count(b"\n") < 3):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     assert 3 <= out.read_bytes().count(b"\n") < total
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"{total} films, " in done.stderr.splitlines()[-1]
+    code, _, said = warm.run(*command)
+    assert code == 0, said
+    assert f"{total} films, " in said.splitlines()[-1]
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [Path(line["source"]).name for line in lines] == [f"IM{n:04d}" for n in range(total)]
     log = [json.loads(line) for line in record_files(out)[0].read_text().splitlines()]

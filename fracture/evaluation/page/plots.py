@@ -70,6 +70,7 @@ def draw_all(report: Findings, folder: Path) -> dict[str, str]:
     for name, figure in figures(report).items():
         with style():
             FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=200, pil_kwargs={"pnginfo": png_mark()})
+            figure.set_layout_engine("none")  # as the PNG laid it out, which costs as much as drawing
             out = io.StringIO()
             FigureCanvasSVG(figure).print_figure(out, metadata={"Date": None})
         texts[name] = out.getvalue()
