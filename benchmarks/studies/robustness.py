@@ -191,8 +191,9 @@ def measure_robustness(
 
     def summed(outcomes: Sequence[_Judged | Failure]) -> tuple[list[float], dict[str, Any]]:
         found = [one for one in (outcomes[number] for number in kept) if not isinstance(one, Failure)]
-        scores, calls, warned = ([one[part] for one in found] for part in range(3))
-        return scores, {**_calls(labels, calls), "warned": proportion(sum(warned), len(films)).to_dict()}
+        shares = _calls(labels, [called for _, called, _ in found])
+        warned = proportion(sum(one for _, _, one in found), len(films)).to_dict()
+        return [score for score, _, _ in found], {**shares, "warned": warned}
 
     draws = Bootstrap(resamples, seed, groups=groups)
     clean, clean_shares = summed(passes[0])

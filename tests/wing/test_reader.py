@@ -7,8 +7,6 @@ import inspect
 import io
 import os
 import pickle
-import subprocess
-import sys
 import textwrap
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,6 +30,7 @@ from fracture.errors import (
     unforeseen,
 )
 from fracture.wing.reader import ReaderBase
+from tests import warm
 from tests.hip.weights import write_hip_weights
 from tests.not_radiographs import page
 
@@ -315,5 +314,5 @@ def test_a_forked_process_predicts(tiny_weights: Path) -> None:
             os._exit(0 if np.allclose(there, here, atol=1e-5) else 9)
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=600, check=False)
-    assert ran.returncode == 0
+    ended, _, said = warm.run("-c", textwrap.dedent(code))
+    assert ended == 0, said
