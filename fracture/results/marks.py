@@ -98,11 +98,12 @@ class Making:
 
         They refuse or repeat what they find else; :meth:`finish` puts in what is right.
         """
-        reference = copy.deepcopy(self.header.image)
+        reference = Dataset()
+        reference.update(self.header.image)  # elements are shared: new ones are put in their place, none is changed
         for keyword in _COPIED:
             setattr(reference, keyword, "")
         if self.header.frame is not None or str(reference.SOPClassUID) not in _KNOWN:
-            reference.SOPClassUID = ComputedRadiographyImageStorage
+            reference.add_new("SOPClassUID", "UI", ComputedRadiographyImageStorage)
         if "NumberOfFrames" in reference:
             del reference.NumberOfFrames
         return reference

@@ -7,6 +7,7 @@ of it. What a box means stands beside it in words: viewers draw every line alike
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,8 +66,8 @@ def make_presentation(making: Making, page: Page) -> Dataset:
         **making.common("gsps"),
     )
     made.PresentationLUTShape = "INVERSE" if image.PhotometricInterpretation == "MONOCHROME1" else "IDENTITY"
-    _modality(made, making.header.image)
     _voi(made, making.header.image)
+    _modality(made, making.header.image)
     _shape(made.DisplayedAreaSelectionSequence[0], making.header.image)
     return making.finish(made)
 
@@ -135,9 +136,11 @@ def _modality(made: Dataset, image: Dataset) -> None:
     """The film's modality table, else its rescaling: a film has one of them (PS3.3 C.11.1)."""
     slope, intercept = (_numbers(image, keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
     if tables := image.get("ModalityLUTSequence"):
-        made.ModalityLUTSequence = tables[:1]
-        if "ModalityLUTType" not in tables[0]:
-            tables[0].ModalityLUTType = "US"
+        table = copy.deepcopy(tables[0])
+        table.ModalityLUTType = table.get("ModalityLUTType") or "US"
+        if "SoftcopyVOILUTSequence" not in made:  # no window counts in the table's units
+            _widen(table, int(np.frombuffer(table.LUTData, "<u2").max()).bit_length())
+        made.ModalityLUTSequence = [table]
     elif slope and intercept and slope[0] != 0:
         made.RescaleSlope, made.RescaleIntercept, made.RescaleType = slope[0], intercept[0], "US"
 
@@ -146,22 +149,29 @@ def _voi(made: Dataset, image: Dataset) -> None:
     """The film's first table, else its first valid window: a presentation state holds one (PS3.3 C.11.8)."""
     item = Dataset()
     if tables := image.get("VOILUTSequence"):
-        item.VOILUTSequence = tables[:1]
+        table = copy.deepcopy(tables[0])
+        _widen(table, table.LUTDescriptor[2])
+        item.VOILUTSequence = [table]
     else:
         function = image.get("VOILUTFunction")
         function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
         pairs = zip(_numbers(image, "WindowCenter"), _numbers(image, "WindowWidth"), strict=False)
         valid = [(c, w) for c, w in pairs if w >= 1 or (function != "LINEAR" and w > 0)]
-        if not valid and (tables := image.get("ModalityLUTSequence")):
-            # No window, and a table that may use less than its bits: without this a viewer shows white.
-            top = int(np.frombuffer(tables[0].LUTData, "<u2").max())
-            valid, function = [((top + 1) / 2, float(top + 1))], "LINEAR"
         if not valid:
             return
         item.WindowCenter, item.WindowWidth = (DS(value, auto_format=True) for value in valid[0])
         if function != "LINEAR":
             item.VOILUTFunction = function
     made.SoftcopyVOILUTSequence = [item]
+
+
+def _widen(table: Dataset, bits: int) -> None:
+    """A table of 9 to 15 bits in 16, which a presentation state wants (PS3.3 C.11.1.1.1, C.11.8)."""
+    count, first, _ = table.LUTDescriptor
+    if 8 < bits < 16:
+        entries = np.frombuffer(table.LUTData, "<u2").astype(np.float64)
+        table.LUTData = np.clip(np.rint(entries * 65535 / ((1 << bits) - 1)), 0, 65535).astype("<u2").tobytes()
+        table.LUTDescriptor = [count, first, 16]
 
 
 def _numbers(image: Dataset, keyword: str) -> list[float]:

@@ -37,7 +37,7 @@ def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensi
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(making)),
         procedure_reported=own.RADIOGRAPHY,
-        imaging_measurements=[_group(making, place) for place in (None, *making.statement.places)],
+        imaging_measurements=[_group(making, image, place) for place in (None, *making.statement.places)],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=[image] if described else None,
     )
@@ -65,22 +65,22 @@ def _observer(making: Making) -> sr.ObserverContext:
     return sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
 
 
-def _algorithm(making: Making) -> sr.AlgorithmIdentification:
-    """TID 4019; a parameter is a text "key=value", the checksum and all thresholds among them."""
+def _algorithm(making: Making, *, whole: bool) -> sr.AlgorithmIdentification:
+    """TID 4019; a parameter is a text "key=value", the checksum and all thresholds among them, once for the film."""
     statement = making.statement
     settings = {"weights_sha256": statement.checksum or "not recorded", **statement.settings, "use": RESEARCH}
     return sr.AlgorithmIdentification(
         name=f"fracture {statement.model}",
         version=statement.version,
-        parameters=[f"{key}={value}" for key, value in settings.items()],
+        parameters=[f"{key}={value}" for key, value in settings.items()] if whole else None,
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
 
 
-def _group(making: Making, place: Place | None) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+def _group(making: Making, image: Dataset, place: Place | None) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """A measurement group, TID 1410: of a place, or of the whole film where it is None."""
-    statement, image = making.statement, making.reference()
+    statement = making.statement
     name, kind = ("film", "film") if place is None else (place.name, place.kind)
     values = statement.values if place is None else place.values
     source = sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID)
@@ -91,7 +91,7 @@ def _group(making: Making, place: Place | None) -> sr.PlanarROIMeasurementsAndQu
         tracking_identifier=sr.TrackingIdentifier(making.uid("tracking", name), name),
         referenced_region=region,
         finding_type=own.FRACTURE if judged else codes.SCT.ClinicalFinding,
-        algorithm_id=_algorithm(making),
+        algorithm_id=_algorithm(making, whole=place is None),
         finding_sites=_sites(making, place),
         measurements=[_number(key, value) for key, value in values.items() if _is_number(value)],
         qualitative_evaluations=[

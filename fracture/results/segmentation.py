@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence, seg
 from pydicom.dataset import Dataset
@@ -55,7 +56,8 @@ def make_segmentation(making: Making, heat: Heat) -> Dataset:
         tracking_uid=making.uid("tracking", "map"),
         tracking_id="map",
     )
-    image.Rows = image.Columns = 1  # the pixels follow, compressed by us
+    for keyword in ("Rows", "Columns"):
+        image.add_new(keyword, "US", 1)  # the pixels follow, compressed by us
     made = seg.Segmentation(
         source_images=[image],
         pixel_array=np.zeros((1, 1, 1), np.float32),
@@ -83,10 +85,11 @@ def steps_of(values: NDArray[np.float32], threshold: float | None) -> NDArray[np
         values: float32 (height, width).
         threshold: None where there is none.
     """
-    steps: NDArray[np.uint8] = np.rint(values * np.float32(_STEPS)).astype(np.uint8)
+    steps = np.asarray(cv2.convertScaleAbs(values, alpha=_STEPS), np.uint8)  # rounds and saturates
     if threshold is not None and 0 < threshold <= 1:
         first = math.ceil(threshold * _STEPS)  # the least step at or above the threshold
         first += first / _STEPS < threshold
         above = values >= np.float32(threshold)
-        np.copyto(steps, np.where(above, np.maximum(steps, first), np.minimum(steps, first - 1)), casting="unsafe")
+        wrong = (steps >= first) != above
+        steps[wrong] = np.where(above[wrong], first, first - 1)
     return steps

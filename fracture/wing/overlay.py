@@ -87,11 +87,13 @@ def draw_page(page: Page, *, min_side: int = 900, max_side: int = 2048) -> NDArr
     scale = min(max_side / longer, max(1.0, min_side / longer))
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     gray = cv2.resize(page.pixels, (wide, high), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    canvas = np.repeat(gray[:, :, None], 3, axis=2).astype(np.float32)
-    for heat in page.heats:
-        alpha = (HEAT * grid_on(heat, (width, height), (wide, high)))[:, :, None]
-        canvas = canvas * (1 - alpha) + alpha * np.array(ORANGE, np.float32)
-    picture = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
+    picture = Image.fromarray(gray).convert("RGB")
+    if page.heats:
+        canvas = np.asarray(picture, np.float32)
+        for heat in page.heats:
+            alpha = (HEAT * grid_on(heat, (width, height), (wide, high)))[:, :, None]
+            canvas = canvas * (1 - alpha) + alpha * np.array(ORANGE, np.float32)
+        picture = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
     line = max(2, round(max(wide, high) / 300))
     font = ImageFont.load_default(max(13, round(max(wide, high) / 52)))
     draw = ImageDraw.Draw(picture)
