@@ -37,6 +37,7 @@ def predict(
     dicom: opt.Dicom = None,
     objects: opt.Objects = "sr,sc,gsps",
     new_study: opt.NewStudy = False,
+    deidentify: opt.Deidentify = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -82,7 +83,7 @@ def predict(
             line=_line,
         )
 
-    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study))
+    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study, deidentify))
 
 
 def _line(result: Any) -> dict[str, Any]:

@@ -36,6 +36,14 @@ Objects = Annotated[
 NewStudy = Annotated[
     bool, typer.Option("--new-study", help="Give each film that is no DICOM a study of its own, named after nobody.")
 ]
+Deidentify = Annotated[
+    Path | None,
+    typer.Option(
+        "--deidentify",
+        metavar="KEY",
+        help="Put the objects into the study of the copy that `fracture deidentify --key KEY` makes of a film.",
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume the run that wrote --json; films that are done are skipped.")
 ]
@@ -51,14 +59,19 @@ Allow = Annotated[list[str] | None, typer.Option(help="Also accept this modality
 Workers = Annotated[int, typer.Option(min=0, help="Threads that read ahead.")]
 
 
-def objects_of(out: Path | None, objects: str, new_study: bool) -> ObjectFolder | None:
+def objects_of(out: Path | None, objects: str, new_study: bool, deidentify: Path | None = None) -> ObjectFolder | None:
     """The folder for DICOM objects, None where none are asked for; what is wrong with the request is told at once."""
     if out is None:
         return None
     from fracture.results.folder import ObjectFolder
 
     kinds = [kind.strip() for kind in objects.split(",") if kind.strip()]
-    return ObjectFolder(out, kinds, new_study)
+    rules = None
+    if deidentify is not None:
+        from fracture.deidentification import Rules, read_key
+
+        rules = Rules(read_key(deidentify))
+    return ObjectFolder(out, kinds, new_study, rules)
 
 
 def window_of(text: str) -> str | int:

@@ -25,6 +25,7 @@ def predict(
     dicom: opt.Dicom = None,
     objects: opt.Objects = "sr,sc,gsps",
     new_study: opt.NewStudy = False,
+    deidentify: opt.Deidentify = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -87,4 +88,4 @@ def predict(
             line=lambda result: cast("dict[str, Any]", result.to_dict()),
         )
 
-    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study))
+    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study, deidentify))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydicom import dcmread
 
 from fracture.atomic import write_atomic
-from fracture.errors import ConfigurationError, OutputError
+from fracture.deidentification import Rules, deidentify_header
+from fracture.errors import ConfigurationError, OutputError, UnsupportedError
 from fracture.io.quiet import quiet
 from fracture.results.kinds import checked_objects
 from fracture.results.objects import to_dicom
@@ -34,6 +35,8 @@ class ObjectFolder:
         folder: For all films; made when the first object is written.
         objects: The kinds that are made.
         new_study: Make a study of its own for a film that is no DICOM.
+        rules: Put the objects into the study of the film's de-identified copy, which ``fracture deidentify`` makes with
+            the same key; None for the film's own.
 
     Raises:
         ConfigurationError: The folder is a file, or an unknown kind of object.
@@ -43,6 +46,7 @@ class ObjectFolder:
     folder: Path
     objects: Sequence[str]
     new_study: bool = False
+    rules: Rules | None = None
     _captures: dict[str, dict[Path, None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,11 +74,25 @@ class ObjectFolder:
         """
         from fracture.results.marks import name_predecessor
 
+        if self.rules is not None:
+            options["source"] = copied = self._deidentified(result, self.rules)
+            place = self.folder / f"{copied.get('SOPInstanceUID')}.objects"
         made = to_dicom(result, self.objects, new_study=self.new_study, **options)
         for one in made:
             if one.Modality == "SR" and (before := self._previous(place, one)) is not None:
                 name_predecessor(one, before)
         return [self._write(one, place) for one in made]
+
+    def _deidentified(self, result: Any, rules: Rules) -> Dataset:
+        """The header of the film's de-identified copy; a capture shows the film's pixels, which must hold no name."""
+        header = deidentify_header(result.source, rules)
+        if "sc" in self.objects and header.get("BurnedInAnnotation") != "NO":
+            raise UnsupportedError(
+                f"{result.source}: its pixels may hold a name, and a capture would show it",
+                got=f"BurnedInAnnotation {header.get('BurnedInAnnotation') or 'absent'}",
+                hint="leave sc out, or predict on the copy that fracture deidentify --boxes makes",
+            )
+        return header
 
     def kept(self, line: Mapping[str, Any]) -> bool:
         """Whether the objects that a line of an earlier run names are there; if so, they belong to this run too."""

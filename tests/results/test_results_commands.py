@@ -17,6 +17,7 @@ from fracture.hip.prediction import HipFilm
 from fracture.limb.prediction import Prediction
 from fracture.results import read_sr, summary
 from fracture.results.folder import ObjectFolder
+from tests.dicom.builder import SECRETS
 from tests.results.made import faults, film_file, hips, prediction
 
 RUN = CliRunner()
@@ -105,3 +106,23 @@ def test_predict_writes_objects_and_leaves_none_of_a_film_that_failed(tmp_path: 
     assert report.film.numbers["probability"] == pytest.approx(lines[0]["probability"])
     done = RUN.invoke(app, [*command, str(tmp_path / "2.jsonl"), "--new-study"])
     assert sorted(path.name for path in (out / "b.png.objects").iterdir())[0].startswith("gsps.")
+
+
+def test_objects_of_a_de_identified_copy_name_nobody(tmp_path: Path) -> None:
+    from fracture.deidentification import Rules, deidentify
+    from fracture.errors import UnsupportedError
+
+    key = bytes(range(32))
+    path = film_file(tmp_path, BurnedInAnnotation="NO")
+    copied = deidentify(path, key=key)
+    folder = ObjectFolder(tmp_path / "out", ["sr", "sc", "gsps", "seg", "ko"], rules=Rules(key))
+    paths = folder.add(prediction(path), tmp_path / "unused")
+    for made in map(pydicom.dcmread, paths):
+        assert made.StudyInstanceUID == copied.StudyInstanceUID
+        assert made.PatientID == copied.PatientID
+        assert not [secret for secret in SECRETS.values() if secret in str(made)]
+        assert faults(made, tmp_path) == []
+    assert read_sr(pydicom.dcmread(paths[0])).referenced == copied.SOPInstanceUID
+    unsure = film_file(tmp_path)
+    with pytest.raises(UnsupportedError, match="may hold a name"):
+        folder.add(prediction(unsure), tmp_path / "unused")
