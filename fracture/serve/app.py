@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fracture._version import __version__
-from fracture.atomic import hold
 from fracture.errors import ConfigurationError, FractureError, OutputError, needing
 from fracture.serve.answers import Prediction, Predictions, Problem, Ready, Weights, prediction_of
 from fracture.serve.crew import Crew
@@ -56,7 +55,8 @@ class _Refused(Exception):  # noqa: N818 - no error of the library
 
 
 def create_app(settings: Settings, load: Load = open_weights) -> FastAPI:
-    """The server as an ASGI application; its lifespan starts and ends the worker.
+    """The server as an ASGI application; its lifespan starts and ends the worker. One process may serve a folder:
+    :func:`fracture.serve.run.run` holds it.
 
     Args:
         settings: Of the server.
@@ -69,14 +69,13 @@ def create_app(settings: Settings, load: Load = open_weights) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with hold(settings.data / "serve.lock", f"the data of a server in {settings.data}"):
-            films.adopt()
-            crew.start()
-            sweeper = asyncio.create_task(_sweep(films))
-            yield
-            sweeper.cancel()
-            await asyncio.to_thread(crew.stop)
-            jobs.close()
+        films.adopt()
+        crew.start()
+        sweeper = asyncio.create_task(_sweep(films))
+        yield
+        sweeper.cancel()
+        await asyncio.to_thread(crew.stop)
+        jobs.close()
 
     app = FastAPI(
         title="fracture",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
+from fracture.atomic import hold
 from fracture.errors import ConfigurationError, needing
 from fracture.serve.app import create_app
 from fracture.serve.readings import open_weights
@@ -31,7 +32,8 @@ def run(settings: Settings, load: Load = open_weights) -> None:
             wing, folder = find_wing(name)
             wing.store.card.read(folder)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as listening:
+    lock = hold(settings.data / "serve.lock", f"the data of a server in {settings.data}")
+    with lock, socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((settings.host, settings.port))

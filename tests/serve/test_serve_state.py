@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="needs the extra [serve]")
 
+from fracture.cli.main import app
 from fracture.errors import ConfigurationError
 from fracture.jobs import Jobs
 from fracture.serve.films import Films
@@ -123,3 +125,27 @@ def test_results_expire_and_films_that_wait_do_not(tmp_path: Path) -> None:
         assert found is not None
         films.remove(found.job)
         assert list(films.keep.files()) == []
+
+
+def test_sigterm_finishes_the_film_in_hand_and_keeps_the_others(tmp_path: Path) -> None:
+    slow = [("file", (f"{k}.png", film(width=SLOW, height=60))) for k in range(3)]
+    with serving(tmp_path / "data") as server, server.client() as client:
+        numbers = [one["id"] for one in client.post("/v1/predictions", files=slow).json()["predictions"]]
+        until(lambda: "running" in states(client, numbers))
+        server.process.terminate()
+        server.process.wait(30)
+    with contextlib.closing(Jobs(tmp_path / "data" / "jobs.sqlite")) as jobs:
+        found = sorted(job.state for job in jobs.listing())
+    assert found == ["done", "waiting", "waiting"]
+
+
+def test_one_server_has_a_folder(tmp_path: Path) -> None:
+    refused = pytest.raises(AssertionError, match="data of a server")
+    with serving(tmp_path / "data", ready=False), refused, serving(tmp_path / "data"):
+        pass
+
+
+def test_the_command_refuses_an_open_address_without_a_token() -> None:
+    result = CliRunner().invoke(app, ["serve", "--host", "0.0.0.0"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--token-file" in str(result.exception)
