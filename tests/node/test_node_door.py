@@ -70,6 +70,34 @@ def test_a_full_disk_is_told_and_nothing_of_the_film_stays(
     assert door.answers == {0xA700: 1, 0: 1}
 
 
+def test_a_disk_that_is_really_full_refuses_films_until_there_is_room(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if (
+        not shutil.which("mount")
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small]).returncode
+    ):
+        pytest.skip("a small disk cannot be mounted here")
+    films = [film(number, side=300) for number in range(16)]
+    config = Config.of({"data": str(small), "port": free_port(), "keep": {"spare_megabytes": 0}}, "a test")
+    try:
+        (small / "ballast").write_bytes(bytes(1_000_000))
+        with open_rooms(config) as rooms:
+            door = Receiver(rooms.config, rooms.jobs, rooms.films, rooms.audit)
+            door.start()
+            answers = send(config.port, films)
+            taken = [uid for uid, status in answers.items() if status == 0]
+            assert set(answers.values()) == {0, 0xA700}
+            assert rooms.jobs.known("read", answers) >= set(taken)
+            assert all(len(rooms.films.path(uid).read_bytes()) > 90_000 for uid in taken)
+            (small / "ballast").unlink()
+            assert set(send(config.port, films).values()) == {0}
+            assert rooms.jobs.counts() == {("read", "waiting"): 16}
+            door.stop(1)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_a_table_that_cannot_be_written_is_told_and_the_film_is_adopted_later(
     rooms: Rooms, door: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from tests.node.kill_run import kill_run
 
 
 # pynetdicom forgets to close a socket whose connection was refused.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_was_acknowledged_is_read_and_delivered_once(tmp_path: Path) -> None:
     with Archive() as archive:

@@ -15,6 +15,7 @@ from tests.node.harness import Archive, RunningNode, film, send, until
 from tests.postgres import postgres
 
 
+@pytest.mark.slow
 def test_two_nodes_share_the_work_and_one_takes_over_what_the_other_left(tmp_path: Path) -> None:
     films = [film(number, study=number, says="0.1 slow 0.1") for number in range(24)]
     with postgres() as url, Archive() as archive:
