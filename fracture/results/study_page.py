@@ -83,7 +83,7 @@ def _sheet(captures: Sequence[Dataset], words: str) -> np.ndarray:
     for row, high in zip(rows, heights, strict=True):
         for place, k in enumerate(row):
             left = _PAD + place * (_SIDE + _PAD)
-            draw.text((left, top), f"{k + 1}. {captures[k].get('ImageComments', '')}"[:52], font=body, fill=_INK)
+            draw.text((left, top), f"{k + 1}. {captures[k].get('ImageComments', '')}"[:58], font=body, fill=_INK)
             sheet.paste(pictures[k], (left, top + 30))
         top += high + _PAD
     return np.asarray(sheet)
