@@ -19,11 +19,11 @@ from fracture.cli.streams import check_stdout, leave_stdout, printable
 from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, OutputError, unforeseen
 from fracture.gallery.report import FILES, Report, check_report
-from fracture.gallery.table import flagged_of
 from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, film_sha256, journaled, writing
 from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
+from fracture.wing.lines import flagged_of
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fracture.atomic import write_atomic
-from fracture.gallery.table import flagged_of, suspicion_of
 from fracture.regions import plain_name
+from fracture.wing.lines import flagged_of, suspicion_of
 from fracture.wing.pieces import marks_css, marks_of
 from fracture.wing.scene import NOTE, digits
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fracture.errors import ConfigurationError
-from fracture.wing.scene import suspicion
+from fracture.wing.lines import flagged_of, suspicion_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "can_parquet",
     "columns_of",
-    "flagged_of",
     "row_of",
-    "suspicion_of",
     "to_frame",
     "write_csv",
     "write_parquet",
@@ -94,19 +92,6 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """All columns of some rows: those that a person looks for first, then the others as they come."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
-
-
-def flagged_of(line: Mapping[str, Any]) -> bool:
-    """Whether a line's film, or a hip on it, is called fractured."""
-    return bool(line.get("fractured")) or any(hip["fractured"] for hip in line.get("hips") or ())
-
-
-def suspicion_of(line: Mapping[str, Any]) -> float | None:
-    """The highest suspicion that a line states, 0 to 1 with the threshold at 0.5; None without any."""
-    parts = [(line.get("probability"), line.get("threshold"))]
-    parts += [(hip["fracture_probability"], hip["threshold"]) for hip in line.get("hips") or ()]
-    found = [suspicion(score, limit) for score, limit in parts if score is not None and limit is not None]
-    return max(found, default=None)
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> None:

@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from typing import Any, Literal, TypeAlias
 
 from fracture.errors import ConfigurationError
-from fracture.gallery.table import suspicion_of
+from fracture.wing.lines import suspicion_of
 
 __all__ = ["PICKS", "Pick", "picked"]
 

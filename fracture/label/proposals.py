@@ -11,12 +11,12 @@ from PIL import Image
 
 from fracture.atomic import write_atomic, write_json, write_text
 from fracture.errors import ConfigurationError, DataError, FractureError
-from fracture.gallery.table import flagged_of, suspicion_of
 from fracture.io.reading import read
 from fracture.label import cvat, label_studio
 from fracture.label.films import LIST, Listed, Listing
 from fracture.label.picks import Pick, picked
 from fracture.regular import read_regular
+from fracture.wing.lines import flagged_of, suspicion_of
 from fracture.wing.scene import as_gray
 
 __all__ = ["TOOLS", "export"]

@@ -42,7 +42,7 @@ def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
         "study": job.key,
         "films": positive,
         **{key: result[key] for key in ("suspicion", "weights")},
-        "note": "Research use, no medical device.",
+        "note": "Research use only; not a medical device.",
     }
     events = [NewJob(event_kind(hook.name), f"{job.key}+{len(positive)}", told, job.batch) for hook in config.webhook]
     if jobs.finish(job, result, events if news else ()) and news:

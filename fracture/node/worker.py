@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,16 +24,14 @@ from fracture.node.kinds import READ, STUDY, send_kind
 from fracture.node.logs import Audit, log
 from fracture.node.routing import route
 from fracture.node.study import judge
-from fracture.results.statement import statement_of
 from fracture.wing.contract import find_wing
-from fracture.wing.scene import suspicion
+from fracture.wing.lines import flagged_of, suspicion_of
 
 with needing("node"):
     from pydicom.filewriter import dcmwrite
 
 if TYPE_CHECKING:
     from fracture.node.config import Config
-    from fracture.results.statement import statement_of
 from fracture.wing.contract import Reader
 
 _PATIENCE = 60.0  # seconds until films are tried again whose weights cannot be opened, or whose disk is full
@@ -109,7 +107,9 @@ class Worker:
             if not result.ok:
                 raise result.error
             line = {**result.to_dict(), "source": job.key}
-            readings.append({"weights": name, "version": opened.version, **_judged(line), "line": line})
+            positive, suspicion = flagged_of(line), suspicion_of(line)
+            said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
+            readings.append({"weights": name, "version": opened.version, **said, "line": line})
             made += self._objects(result, job)
         if self.jobs.finish(job, {"readings": readings}, [*made, self._study(job)]):
             told = [{key: reading[key] for key in ("weights", "version", "positive")} for reading in readings]
@@ -158,17 +158,3 @@ class Worker:
 def _stamp(folder: Path) -> object:
     """What changes when a file in the folder does."""
     return sorted((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in folder.iterdir())
-
-
-def _judged(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a result reports a finding, and the suspicion of its most suspicious part, 0.5 being the threshold."""
-    parts = [line, *(part for value in line.values() if isinstance(value, list) for part in value)]
-    scores = [
-        suspicion(score, part["threshold"])
-        for part in parts
-        if isinstance(part, Mapping)
-        for score in (part.get("probability", part.get("fracture_probability")),)
-        if isinstance(score, float) and isinstance(part.get("threshold"), float)
-    ]
-    positive = statement_of(line).positive
-    return {"positive": positive, "suspicion": max(scores, default=float(positive))}

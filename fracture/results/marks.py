@@ -115,7 +115,7 @@ class Making:
         maker = ContributingEquipment(
             **self.equipment(),
             purpose_of_reference=codes.DCM.ProcessingEquipment,
-            contribution_description=f"Found fractures by neural networks; {RESEARCH}, no medical device",
+            contribution_description=f"Found fractures by neural networks; {RESEARCH}, not a medical device",
         )
         return {
             "series_instance_uid": series,

@@ -12,8 +12,9 @@ import pytest
 
 import fracture
 from fracture.errors import ConfigurationError, UnreadableFileError
-from fracture.gallery.table import row_of, suspicion_of, write_csv, write_parquet
+from fracture.gallery.table import row_of, write_csv, write_parquet
 from fracture.limb.prediction import Prediction
+from fracture.wing.lines import suspicion_of
 from fracture.wing.result import Box, Failure
 
 
