@@ -32,7 +32,7 @@ with needing("node"):
 
 if TYPE_CHECKING:
     from fracture.node.config import Config
-from fracture.wing.contract import Reader
+    from fracture.wing.contract import Reader
 
 _PATIENCE = 60.0  # seconds until films are tried again whose weights cannot be opened, or whose disk is full
 
