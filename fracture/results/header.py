@@ -212,13 +212,14 @@ def _positive_pair(value: Any) -> bool:
 
 
 def _animal(identity: Dataset) -> None:
-    """Of an animal the standard wants breed and owner too, even if empty (PS3.3 C.7.1.1, type 2C)."""
+    """Of an animal the standard wants breed, owner and whether it is neutered too, even if empty (PS3.3 C.7.1.1 and
+    C.7.2.2, type 2C)."""
     if not {"PatientSpeciesDescription", "PatientSpeciesCodeSequence"} & {element.keyword for element in identity}:
         for keyword in (*_ANIMAL, "PatientBreedCodeSequence"):
             if keyword in identity:
                 delattr(identity, keyword)
         return
-    for keyword in ("PatientBreedDescription", "ResponsiblePerson", "ResponsibleOrganization"):
+    for keyword in ("PatientBreedDescription", "ResponsiblePerson", "ResponsibleOrganization", "PatientSexNeutered"):
         if keyword not in identity:
             setattr(identity, keyword, "")
     for keyword in ("PatientBreedCodeSequence", "BreedRegistrationSequence"):

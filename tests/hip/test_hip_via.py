@@ -62,7 +62,10 @@ def test_checkboxes_and_texts_of_findings(tmp_path: Path) -> None:
     [
         (rectangle(side="", hip_class="normal"), "side"),
         (rectangle(side="left", hip_class="broken"), "unknown class"),
-        ({"shape_attributes": {"name": "polygon"}, "region_attributes": {"side": "left"}}, "no rectangle, .*polygon"),
+        (
+            {"shape_attributes": {"name": "polygon"}, "region_attributes": {"side": "left"}},
+            "not a rectangle, .*polygon",
+        ),
         ({"shape_attributes": {"name": "rect", "x": 1}, "region_attributes": {"side": "left"}}, "lack its numbers"),
     ],
 )

@@ -85,7 +85,7 @@ def test_one_start_for_all(invoke: Invoke) -> None:
 def test_an_interrupted_run_has_an_exit_code_of_its_own(invoke: Invoke) -> None:
     result, _ = invoke(finished=False)
     assert result.exit_code == 143
-    assert "the same command goes on" in result.output
+    assert "the same command resumes" in result.output
 
 
 @pytest.mark.parametrize("text", ["loop.epochs", "=3", "loop..epochs=3", "c:loop.epochs=3", "loop.epoch=3", "seed.x=1"])
