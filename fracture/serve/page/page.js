@@ -221,6 +221,8 @@ async function dropped(transfer) {
 
 async function show(film) {
   const before = view.film;
+  view.asked?.abort(); // what was asked for the film before is of no use, and may be removed from the server next
+  view.asked = new AbortController();
   view.film = film;
   if (before && before !== film && films.includes(before)) draw(before);
   $("said").hidden = !film;
@@ -240,8 +242,8 @@ async function show(film) {
     return;
   }
   try {
-    film.whole ||= await (await api("/v1/predictions/" + film.id)).json();
-  } catch (error) { $("message").textContent = error.message; return; }
+    film.whole ||= await (await api("/v1/predictions/" + film.id, { signal: view.asked.signal })).json();
+  } catch (error) { if (error.name !== "AbortError") $("message").textContent = error.message; return; }
   if (view.film !== film) return;
   if (before !== film) { view.reading = 0; reset(); }
   $("region").value = film.region.length === 1 ? film.region[0] : "";
@@ -265,7 +267,7 @@ function choices(film) {
 }
 
 async function blob(path) {
-  const url = URL.createObjectURL(await (await api(path)).blob());
+  const url = URL.createObjectURL(await (await api(path, { signal: view.asked.signal })).blob());
   urls.push(url);
   return url;
 }
@@ -299,7 +301,7 @@ async function picture() {
     if (view.key !== key) return;
     $("film").setAttribute("href", gray);
     if (heat) $("heat").setAttribute("href", heat); else $("heat").removeAttribute("href");
-  } catch (error) { $("message").textContent = error.message; }
+  } catch (error) { if (error.name !== "AbortError") $("message").textContent = error.message; }
   old.forEach((url) => URL.revokeObjectURL(url));
 }
 
@@ -431,7 +433,7 @@ for (const id of ["brightness", "contrast"]) $(id).addEventListener("input", () 
 for (const [id, does] of Object.entries({ in: () => zoom(1.2), out: () => zoom(1 / 1.2), reset, before: () => turn(-1), after: () => turn(1) })) $(id).addEventListener("click", does);
 $("again").addEventListener("submit", again);
 $("downloads").addEventListener("click", (event) => { const what = event.target.dataset?.get; if (what) download(what); });
-$("clear").addEventListener("click", () => { for (const film of [...films]) forget(film); });
+$("clear").addEventListener("click", () => { show(null); for (const film of [...films]) forget(film); });
 $("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
 for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => { event.preventDefault(); document.body.classList.add("over"); });
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("over"); });
