@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import IO, Any
 
-import numpy as np
-from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
 
 from fracture.errors import ConfigurationError, NotARadiographError
-from fracture.io.dicom.header import integers, pydicom_faults
 from fracture.io.dicom.parse import parse_header
+from fracture.io.dicom.valid import valid, valid_table, values
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.io.quiet import quiet
@@ -102,13 +99,6 @@ _SEQUENCES = {
 _IDENTITY = (*_TYPE_2, *_OPTIONAL, *_ANIMAL)
 _IDENTITY_SEQUENCES = ("IssuerOfAccessionNumberSequence", "PatientSpeciesCodeSequence", "PatientBreedCodeSequence")
 
-_CS = re.compile(r"[A-Z0-9 _]{1,16}\Z")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
-_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?\Z")
-_AGE = re.compile(r"\d{3}[DWMY]\Z")
-_ALLOWED = {"PatientSex": ("M", "F", "O"), "PatientIdentityRemoved": ("YES", "NO"), "BurnedInAnnotation": ("YES", "NO")}
-_ALLOWED |= {"Laterality": ("L", "R"), "ImageLaterality": ("L", "R", "U", "B")}
-_LENGTHS = {"SH": 16, "LO": 64}
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d\Z")
 
 
@@ -172,7 +162,7 @@ def normalized(source: Dataset, *, frame: int | None = None, name: str = "<datas
     with quiet():
         image, identity = _copy(source, _IMAGE), _copy(source, _IDENTITY)
         for keyword, inside in _SEQUENCES.items():
-            items = [_item(item, inside) for item in _values(source, keyword)[:16] if isinstance(item, Dataset)]
+            items = [_item(item, inside) for item in values(source, keyword)[:16] if isinstance(item, Dataset)]
             if items := [item for item in items if len(item)]:
                 setattr(identity if keyword in _IDENTITY_SEQUENCES else image, keyword, items)
         for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
@@ -230,105 +220,16 @@ def _animal(identity: Dataset) -> None:
 def _copy(source: Dataset, keywords: Iterable[str]) -> Dataset:
     copy = Dataset()
     for keyword in keywords:
-        if (value := _valid(source, keyword)) is not None:
+        if (value := valid(source, keyword)) is not None:
             setattr(copy, keyword, value)
     return copy
 
 
 def _item(source: Dataset, keywords: Iterable[str]) -> Dataset:
+    """An item of a sequence; empty where its look-up table is malformed."""
     item = _copy(source, [keyword for keyword in keywords if not keyword.startswith("LUTD")])
-    return _with_table(item, source) if "LUTData" in keywords else item
-
-
-def _with_table(item: Dataset, source: Dataset) -> Dataset:
-    """A look-up table in little endian words, whichever of US, SS and OW its writer took; empty if it is malformed."""
-    little = getattr(source, "original_encoding", (None, True))[1] is not False
-    descriptor = integers({"LUTDescriptor": source.get("LUTDescriptor")}, "LUTDescriptor", little_endian=little)
-    data = integers({"LUTData": source.get("LUTData")}, "LUTData", little_endian=little)
-    count = (descriptor[0] & 0xFFFF or 1 << 16) if len(descriptor) == 3 else 0
-    packed = count and descriptor[2] <= 8 and len(data) in (count // 2, (count + 1) // 2)
-    if not count or not 8 <= descriptor[2] <= 16 or (len(data) != count and not packed):
-        return Dataset()
-    first = descriptor[1]
-    signed = first < 0 and count < 1 << 15
-    item.add_new(
-        "LUTDescriptor", "SS" if signed else "US", [count & 0xFFFF, first if signed else first & 0xFFFF, descriptor[2]]
-    )
-    item.add_new("LUTData", "OW", np.asarray(data).astype("<u2").tobytes())
-    return item
-
-
-def _values(source: Dataset, keyword: str) -> list[Any]:
-    try:
-        found = source.get(keyword)
-    except pydicom_faults():
-        return []
-    if found is None or isinstance(found, bytes):
-        return []
-    many = hasattr(found, "__iter__") and not isinstance(found, str) and dictionary_VR(keyword) != "PN"
-    return list(found) if many else [found]
-
-
-def _valid(source: Dataset, keyword: str) -> Any:
-    """The value as the standard wants it, None where it is absent or no such value."""
-    vr, many = dictionary_VR(keyword), dictionary_VM(keyword) != "1"
-    found = [_one(keyword, vr, str(value)) for value in _values(source, keyword) if value is not None]
-    if not found or any(value is None for value in found) or (len(found) > 1 and not many):
-        return None
-    return found if many and len(found) > 1 else found[0]
-
-
-def _one(keyword: str, vr: str, text: str) -> Any:
-    text = text.strip("\x00 ")
-    if not text or "\\" in text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        return None
-    if vr in _CHECKS:
-        return _CHECKS[vr](text.upper() if vr == "CS" else text, keyword)
-    return text if len(text) <= _LENGTHS.get(vr, 1024) else None
-
-
-def _number(text: str, _: str) -> Any:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return text if len(text) <= 16 and abs(number) < 1e30 else None
-
-
-def _whole(text: str, _: str) -> int | None:
-    return int(text) if re.match(r"[+-]?\d{1,10}\Z", text) and abs(int(text)) < 1 << 31 else None
-
-
-def _date(text: str, _: str) -> str | None:
-    text = text.replace(".", "") if re.match(r"\d{4}\.\d\d\.\d\d\Z", text) else text
-    try:
-        return text if len(text) == 8 and text.isdecimal() and datetime.strptime(text, "%Y%m%d") else None
-    except ValueError:
-        return None
-
-
-def _time(text: str, _: str) -> str | None:
-    text = text.replace(":", "")
-    return text if _TIME.match(text) else None
-
-
-def _name(text: str, _: str) -> str | None:
-    groups = text.rstrip("=").split("=")
-    return text if len(groups) <= 3 and all(len(one) <= 64 and one.count("^") <= 4 for one in groups) else None
-
-
-def _word(text: str, keyword: str) -> str | None:
-    return text if _CS.match(text) and text in _ALLOWED.get(keyword, (text,)) else None
-
-
-_CHECKS: Mapping[str, Any] = {
-    "CS": _word,
-    "DA": _date,
-    "TM": _time,
-    "PN": _name,
-    "DS": _number,
-    "IS": _whole,
-    "US": _whole,
-    "AS": lambda text, _: text if _AGE.match(text) else None,
-    "UI": lambda text, _: text if len(text) <= 64 and _UID.match(text) else None,
-}
+    if "LUTData" not in keywords:
+        return item
+    table = valid_table(source)
+    item.update(table)
+    return item if table else table
