@@ -15,10 +15,11 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from tests.node.harness import RunningNode, free_port
+from tests.node.harness import RunningNode
 from tests.node.kill_run import kill_run
 from tests.node.killing import POINTS
 from tests.node.orthanc import orthanc_at, own_network
+from tests.ports import free_port
 
 
 def main() -> int:

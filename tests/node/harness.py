@@ -24,11 +24,25 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import AssociationSocket
 
 from fracture.jobs import DONE, RUNNING, WAITING, Jobs
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 ROOT = "1.2.826.0.1.3680043.8.498"
+
+
+def _shut(self: AssociationSocket) -> None:
+    if self.socket is not None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+# pynetdicom 3.0 leaves a socket unclosed whose connection was refused, or whose other end was killed: its shutdown
+# fails, and the close that follows it in one `try` is left out.
+AssociationSocket._shutdown_socket = _shut  # type: ignore[method-assign]
 
 
 def film(number: int, *, study: int = 0, says: str = "0.2", side: int = 16) -> Dataset:
@@ -55,12 +69,6 @@ def file_of(data: Dataset) -> bytes:
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def until(true: Callable[[], Any], seconds: float = 120.0, what: str = "") -> None:
@@ -169,7 +177,11 @@ class RunningNode:
         command = [sys.executable, "-m", "tests.node.killing", str(told), *killed]
         with (self.folder / "log.jsonl").open("ab") as log:
             self.process = subprocess.Popen(command, env=self.environment, stderr=log)
-        until(lambda: self.dead or self._open(), what="the node's port")
+        try:
+            until(lambda: self.dead or self._open(), what="the node's port")
+        except AssertionError:
+            self.kill()
+            raise
 
     @property
     def dead(self) -> bool:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.node.harness import free_port, until
+from tests.node.harness import until
+from tests.ports import free_port
 
 __all__ = ["Orthanc", "orthanc_at", "own_network"]
 
@@ -86,7 +87,7 @@ class Orthanc:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
 
 
 @contextlib.contextmanager

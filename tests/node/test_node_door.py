@@ -25,7 +25,8 @@ from fracture.node.config import Config
 from fracture.node.films import head_of
 from fracture.node.node import Rooms, open_rooms
 from fracture.node.receiver import Receiver
-from tests.node.harness import ROOT, file_of, film, free_port, send
+from tests.node.harness import ROOT, file_of, film, send
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -17,9 +17,7 @@ from tests.node.harness import Archive, RunningNode
 from tests.node.kill_run import kill_run
 
 
-# pynetdicom forgets to close a socket whose connection was refused.
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_was_acknowledged_is_read_and_delivered_once(tmp_path: Path) -> None:
     with Archive() as archive:
         target = {"name": "PACS", "ae": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}

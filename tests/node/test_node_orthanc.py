@@ -14,8 +14,9 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("dicomweb_client")
 
 from fracture.jobs import DONE
-from tests.node.harness import ROOT, RunningNode, file_of, film, free_port, send, until
+from tests.node.harness import ROOT, RunningNode, file_of, film, send, until
 from tests.node.orthanc import orthanc_at, own_network
+from tests.ports import free_port
 
 
 def command(node: RunningNode, *arguments: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from pydicom.dataset import Dataset
 import fracture
 from fracture.errors import ConfigurationError, FractureError, MultiFrameError
 from fracture.results.header import read_source
+from tests.ports import free_port
 from tests.results.made import KINDS, faults, film_file, hips, prediction, run, save, tool
 
 # Errors that are the film's own: a UID that is none, which must be repeated to refer to it, and frames where its class
@@ -112,11 +112,7 @@ def orthanc(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """An archive on free ports: (HTTP, DICOM)."""
     if (program := shutil.which("Orthanc")) is None:
         pytest.skip("Orthanc is not installed")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
+    ports = free_port(), free_port()
     settings = {
         "StorageDirectory": str(tmp_path / "store"),
         "IndexDirectory": str(tmp_path / "store"),

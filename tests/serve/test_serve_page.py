@@ -18,12 +18,20 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="needs the extra [serve]")
 
 from tests.browser import opened
+from tests.ports import free_port
 from tests.runs.fakes import dicom_film
 from tests.serve.fakes import SLOW, Server, film, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+SHOWN = """async () => {
+  for (const id of ["film", "heat"]) {
+    const picture = new Image(), href = document.getElementById(id).getAttribute("href");
+    if (href) { picture.src = href; await picture.decode(); }
+  }
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+}"""
 AXE = "axe-core@4.10.3"
 ORANGE = (255, 159, 28)
 
@@ -62,7 +70,9 @@ def told(page: Page, where: str, text: str, *, timeout: float = 25_000) -> None:
 
 
 def pixels(page: Page, where: str = "#stage") -> np.ndarray:
-    page.wait_for_timeout(300)
+    page.locator("#film[href]").wait_for(state="attached")  # pictures follow the words
+    page.evaluate(SHOWN)
+    page.wait_for_timeout(200)
     return np.asarray(Image.open(io.BytesIO(page.locator(where).screenshot())).convert("RGB")).astype(int)
 
 
@@ -208,13 +218,13 @@ def test_a_page_outlives_its_server(tmp_path: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page()
-        with serving(tmp_path / "data") as server:
+        port = free_port()
+        with serving(tmp_path / "data", port=port) as server:
             page.goto(server.url)
             drop(page, slow_png=film(width=SLOW, height=60), **{f"f{k}_png": film() for k in range(5)})
             told(page, "#films", "Being read")
             server.kill()
             told(page, "#films", "The server does not answer")
-            port = int(server.url.rsplit(":", 1)[1])
         with serving(tmp_path / "data", port=port):
             told(page, "#summary", "6 of 6 films read, 5 suspicious")
             page.reload()

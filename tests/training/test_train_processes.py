@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from fracture.training import train
 from fracture.training.checkpoint import read_checkpoint
 from fracture.training.config import MemberConfig
 from tests import warm
+from tests.ports import free_port
 
 Build = Callable[..., MemberConfig]
 
@@ -102,8 +102,7 @@ def test_two_processes_are_two_micro_batches(small: Build, drawn_file: Path, tmp
     config = small(**settings)
     one = train(config, read_annotations(drawn_file), out=tmp_path / "one", progress=False).members[0]
     arguments = command(recipe_file(config, tmp_path), drawn_file, tmp_path / "two")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     # What torchrun tells each of its processes.
     told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [warm.start(*arguments, RANK=str(rank), LOCAL_RANK=str(rank), **told) for rank in range(2)]
