@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from fracture.cli import options as opt
+from fracture.cli.reading import Reading, reads_films
 from fracture.cli.verify import verify
 from fracture.data.cli import FormatOption, ReaderOption
 from fracture.errors import ConfigurationError
@@ -28,72 +29,34 @@ hip = typer.Typer(
 
 
 @hip.command("predict")
+@reads_films("hips")
 def predict(
-    paths: opt.Paths,
-    weights: Annotated[str | None, typer.Option(help="Name of shipped hip networks, or a folder with a card.")] = None,
-    json_file: opt.Json = None,
-    overlay: opt.Overlay = None,
-    report: opt.Report = None,
-    dicom: opt.Dicom = None,
-    objects: opt.Objects = "sr,sc,gsps",
-    new_study: opt.NewStudy = False,
-    deidentify: opt.Deidentify = None,
-    resume: opt.Resume = False,
-    overwrite: opt.Overwrite = False,
-    dry_run: opt.DryRun = False,
+    reading: Reading,
     heatmap: Annotated[bool, typer.Option("--heatmap", help="Show the label's heatmap on the overlays.")] = False,
-    device: opt.Device = "auto",
-    precision: opt.PrecisionName = "auto",
-    window: opt.Window = "auto",
-    frame: opt.Frame = None,
-    allow: opt.Allow = None,
-    workers: opt.Workers = 2,
 ) -> None:
     """Find and read hips: one JSON line per input, in input order, with a list of hips (empty where there is none).
 
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.
     """
-    from fracture.cli.run import Task, outputs_of, request_of, run
-
-    if heatmap and overlay is None:
+    if heatmap and reading.outputs.overlay is None:
         raise ConfigurationError("--heatmap is shown on overlays", hint="give --overlay DIR too")
-    outputs = outputs_of(
-        json_file=json_file,
-        overlay=overlay,
-        report=report,
-        dicom=dicom,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        kind="hips",
-    )
-    options: dict[str, Any] = {"window": opt.window_of(window), "frame": frame, "allow": tuple(allow or ())}
 
     def task() -> Task:
         from fracture.hip.pipeline import load
 
-        reader = load(weights, device=device, precision=cast("Precision", precision))
-        return Task(
-            request=request_of(
-                "hip predict", reader.card, reader.device, reader.dtype, {**options, "heatmap": heatmap}
-            ),
-            results=lambda films: reader.predict_many(films, workers=workers, keep=outputs.drawn, **options),
-            draw=lambda result, path: result.save_overlay(path, show_heatmap=heatmap),
-            line=_line,
+        reader = load(reading.weights, device=reading.device, precision=reading.precision)
+        return reading.task(
+            "hip predict",
+            reader.card,
+            reader.predict_many,
+            {},
+            recorded={"heatmap": heatmap},
+            failed=("source", "width", "height", "hips", "model", "seconds", "error"),
+            shown={"show_heatmap": heatmap},
         )
 
-    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study, deidentify))
-
-
-def _line(result: Any) -> dict[str, Any]:
-    """A failure has the keys of a film's line, null but for source, seconds and error."""
-    if result.ok:
-        line: dict[str, Any] = result.to_dict()
-        return line
-    stated = result.to_dict()
-    keys = ("source", "width", "height", "hips", "model", "seconds", "error")
-    return {key: stated.get(key) for key in keys}
+    reading.run(task)
 
 
 @hip.command("train")

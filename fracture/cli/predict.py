@@ -2,90 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fracture.cli import options as opt
+from fracture.cli.reading import Reading, reads_films
+from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fracture.cli.run import Task
-    from fracture.models.devices import Precision
+    from fracture.wing.contract import Wing
+
+_POINT = "high_sensitivity"
 
 
+@reads_films()
 def predict(
-    paths: opt.Paths,
+    reading: Reading,
     region: Annotated[
         list[str] | None, typer.Option(help="Anatomical region shown, for all films; may be given more than once.")
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
-    json_file: opt.Json = None,
-    overlay: opt.Overlay = None,
-    report: opt.Report = None,
-    dicom: opt.Dicom = None,
-    objects: opt.Objects = "sr,sc,gsps",
-    new_study: opt.NewStudy = False,
-    deidentify: opt.Deidentify = None,
-    resume: opt.Resume = False,
-    overwrite: opt.Overwrite = False,
-    dry_run: opt.DryRun = False,
     candidates: Annotated[
         bool, typer.Option("--candidates", help="Also list every box of the map, however weak.")
     ] = False,
     operating_point: Annotated[
         str, typer.Option(help="high_sensitivity or high_specificity: what decides 'fractured'.")
-    ] = "high_sensitivity",
-    device: opt.Device = "auto",
-    precision: opt.PrecisionName = "auto",
+    ] = _POINT,
     fast: Annotated[
         bool,
         typer.Option(
             "--fast", help="Run only the members that the card names for this; the card states what this costs."
         ),
     ] = False,
-    window: opt.Window = "auto",
-    frame: opt.Frame = None,
-    allow: opt.Allow = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Films per batch.")] = 8,
-    workers: opt.Workers = 2,
 ) -> None:
     """Find fractures on radiographs: one JSON line per input, in input order.
+
+    Weights of another wing read films in its own way, and take none of the options that are the detector's own.
 
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.
     """
-    from fracture.cli.run import Task, outputs_of, request_of, run
+    own = {"region": region or None, "operating_point": operating_point, "candidates": candidates}
 
-    outputs = outputs_of(
-        json_file=json_file,
-        overlay=overlay,
-        report=report,
-        dicom=dicom,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
-    options: dict[str, Any] = {
-        "region": region or None,
-        "operating_point": operating_point,
-        "candidates": candidates,
-        "window": opt.window_of(window),
-        "frame": frame,
-        "allow": tuple(allow or ()),
-    }
+    if reading.weights is not None:
+        from fracture.wing.contract import find_wing
+
+        wing, folder = find_wing(reading.weights)
+        if wing.name != "limb":
+            changed = [name for name, value in {**own, "fast": fast}.items() if value not in (None, False, _POINT)]
+            _by_wing(reading, wing, folder, changed)
+            return
 
     def task() -> Task:
         from fracture.limb.detector import Detector
 
-        detector = Detector.load(weights, device=device, precision=cast("Precision", precision), fast=fast)
-        networks = detector.ensemble
-        return Task(
-            request=request_of("predict", detector.card, networks.device, networks.dtype, {**options, "fast": fast}),
-            results=lambda films: detector.predict_many(
-                films, batch_size=batch_size, workers=workers, keep=outputs.drawn, **options
-            ),
-            draw=lambda result, path: result.save_overlay(path),
-            line=lambda result: cast("dict[str, Any]", result.to_dict()),
-        )
+        detector = Detector.load(reading.weights, device=reading.device, precision=reading.precision, fast=fast)
+        many = functools.partial(detector.predict_many, batch_size=batch_size)
+        return reading.task("predict", detector.card, many, own, recorded={"fast": fast}, failed=None)
 
-    run(paths, outputs, task, opt.objects_of(dicom, objects, new_study, deidentify))
+    reading.run(task)
+
+
+def _by_wing(reading: Reading, wing: Wing[Any], folder: Path, foreign: Sequence[str]) -> None:
+    """Films read by another wing's weights; options that stand at their defaults are not passed on, since a wing's
+    reader need not have them."""
+    if foreign:
+        raise ConfigurationError(
+            f"{folder} holds weights of the wing {wing.name!r}, which has no such option",
+            got=", ".join(f"--{name.replace('_', '-')}" for name in foreign),
+            hint="leave it out",
+        )
+    given = {name: value for name, value in reading.options.items() if value not in ("auto", None, ())}
+    asked = replace(reading, options=given, outputs=replace(reading.outputs, kind=wing.kind))
+
+    def task() -> Task:
+        opened = wing.store.open(folder)
+        reader = wing.reader(opened, device=asked.device, precision=asked.precision)
+        return asked.task(f"predict {wing.name}", opened.card, reader.predict_many, {})
+
+    asked.run(task)

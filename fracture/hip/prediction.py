@@ -10,16 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fracture.errors import ConfigurationError, unforeseen
+from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
-from fracture.io.marks import subject_of
 from fracture.results.base import DicomResult
 from fracture.wing.result import Box, GridToSource, ResultBase, html_table, known_fields
 from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import numpy as np
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -229,6 +226,7 @@ class HipFilm(DicomResult):
 
     ok: ClassVar[Literal[True]] = True
     error: ClassVar[None] = None
+    _kind = "hips"
     _shown = ("source", "hips", "warnings", "model")
 
     source: str
@@ -291,19 +289,6 @@ class HipFilm(DicomResult):
         from fracture.wing.axes import plot_page
 
         return plot_page(hip_page(self.source, self.radiograph, self.hips, show_heatmap=show_heatmap, of=of), ax)
-
-    def save_overlay(self, path: str | PathLike[str], *, show_heatmap: bool = False) -> None:
-        """Write :meth:`scene` as PNG, without a display.
-
-        Raises:
-            ConfigurationError: The film was dropped, or the file cannot be written.
-            UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
-        """
-        from fracture.wing.overlay import draw_scene, write_picture
-
-        with unforeseen(self.source):
-            picture = draw_scene(self.scene(show_heatmap=show_heatmap))
-            write_picture(picture, path, subject_of("hips", self.source))
 
 
 def hip_page(

@@ -34,4 +34,4 @@ def _self_tests(weights: HipWeights) -> Iterator[str]:
     yield compare("self-test", here, there, expected.tolerance)
 
 
-WING = Wing[HipCard]("hip", STORE, _reader, _self_tests)
+WING = Wing[HipCard]("hip", STORE, _reader, _self_tests, kind="hips")

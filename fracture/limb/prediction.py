@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from fracture.errors import ConfigurationError, unforeseen
-from fracture.io.marks import subject_of
+from fracture.errors import ConfigurationError
 from fracture.io.radiograph import Radiograph
 from fracture.regions import plain_name
 from fracture.results.base import DicomResult
@@ -31,8 +30,6 @@ from fracture.wing.result import (
 from fracture.wing.scene import Heat, Look, Page, Scene, SceneBox, as_gray, digits, suspicion
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -273,30 +270,6 @@ class Prediction(DicomResult):
 
         (page,) = self.scene(image=image, show_map=show_map, show_candidates=show_candidates).pages
         return plot_page(page, ax)
-
-    def save_overlay(
-        self,
-        path: str | PathLike[str],
-        *,
-        image: NDArray[Any] | Radiograph | None = None,
-        show_map: bool = False,
-        show_candidates: bool = False,
-    ) -> None:
-        """Write :meth:`scene` as PNG, without matplotlib and without a display.
-
-        Args:
-            path: File to write; its folder must exist.
-            image, show_map, show_candidates: As for :meth:`scene`.
-
-        Raises:
-            ConfigurationError: As for :meth:`scene`, or the file cannot be written.
-            UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
-        """
-        from fracture.wing.overlay import draw_scene, write_picture
-
-        with unforeseen(self.source):
-            scene = self.scene(image=image, show_map=show_map, show_candidates=show_candidates)
-            write_picture(draw_scene(scene), path, subject_of("film", self.source))
 
     def _repr_html_(self) -> str:
         verdict = "fracture" if self.fractured else "no fracture"

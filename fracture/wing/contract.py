@@ -97,6 +97,7 @@ class Wing(Generic[C]):
         reader: Builds a reader from opened weights: ``reader(weights, *, device, precision)``.
         self_tests: For ``fracture verify``: builds the networks and compares what they say with the card, one line for
             each thing found; raises ``WeightsIntegrityError`` where they differ.
+        kind: What its overlays show, the ``_kind`` of its results: one of another kind is not overwritten.
 
     Raises:
         ConfigurationError: One of them is something else.
@@ -106,6 +107,7 @@ class Wing(Generic[C]):
     store: Store[C]
     reader: Callable[..., Reader[Any]]
     self_tests: Callable[[Weights[C]], Iterator[str]]
+    kind: str = "film"
 
     def __post_init__(self) -> None:
         right = {

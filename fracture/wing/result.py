@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from html import escape
+from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from fracture.errors import ConfigurationError, FractureError
+from fracture.errors import ConfigurationError, FractureError, unforeseen
+from fracture.io.marks import subject_of
 from fracture.iou import iou
 
 __all__ = [
@@ -41,13 +43,32 @@ class ResultBase:
         source: What was read, as the caller gave it.
         _shown: Fields that ``repr`` shows, of a tuple only its length.
         _pixels: Fields that hold pixels: :meth:`drop_pixels` sets them to None, and they are not written.
+        _kind: What overlays show, so that one of another kind is not taken for them.
     """
 
     __slots__ = ()
     ok: ClassVar[bool] = True
     _shown: ClassVar[tuple[str, ...]] = ()
     _pixels: ClassVar[tuple[str, ...]] = ()
+    _kind: ClassVar[str] = "film"
     source: str
+
+    def save_overlay(self, path: str | PathLike[str], **shown: Any) -> None:
+        """Draw the result's ``scene`` and write it as PNG, without matplotlib and without a display.
+
+        Args:
+            path: File to write; its folder must exist.
+            shown: As for ``scene``.
+
+        Raises:
+            ConfigurationError: As for ``scene``, or the file cannot be written.
+            UnexpectedError: It cannot be drawn for a reason that nobody foresaw.
+        """
+        from fracture.wing.overlay import draw_scene, write_picture
+
+        with unforeseen(self.source):
+            drawn = draw_scene(self.scene(**shown))  # type: ignore[attr-defined]  # every result has one: wing.contract
+            write_picture(drawn, path, subject_of(self._kind, self.source))
 
     def drop_pixels(self) -> Self:
         """The same without pixels, for holding many of them."""

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import fracture
 from fracture.cli.hip import hip as app
+from fracture.cli.main import app as whole
 from fracture.errors import (
     CardError,
     ConfigurationError,
@@ -267,3 +268,23 @@ def test_the_command_line(hip_weights: Path, toy_set: Path, tmp_path: Path) -> N
     assert json.loads(out.read_text().splitlines()[0]) == lines[0]
     asked = run.invoke(app, ["predict", film, "--heatmap", "--weights", str(hip_weights)])
     assert isinstance(asked.exception, ConfigurationError)
+
+
+def test_fracture_predict_reads_with_any_wing_s_weights(hip_weights: Path, toy_set: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    film = str(toy_set / "images" / "0.png")
+    same = ["--weights", str(hip_weights), "--precision", "float32", "--overlay", str(tmp_path / "overlays")]
+    lines = []
+    for command, name, more in ((app, "hip.jsonl", []), (whole, "any.jsonl", ["--overwrite"])):
+        done = run.invoke(command, ["predict", film, "missing.png", *same, "--json", str(tmp_path / name), *more])
+        assert done.exit_code == 1, done.stderr
+        lines.append([json.loads(line) for line in (tmp_path / name).read_text().splitlines()])
+    of_hip, of_any = lines
+    assert {**of_any[0], "seconds": None} == {**of_hip[0], "seconds": None}
+    assert set(of_any[1]) == {"source", "seconds", "error", "overlay"}
+    again = run.invoke(whole, ["predict", film, *same, "--json", str(tmp_path / "any.jsonl"), "--resume"])
+    assert "1 of 1 films are done" in again.stderr
+    for foreign in (["--fast"], ["--region", "hip"], ["--operating-point", "high_specificity"]):
+        asked = run.invoke(whole, ["predict", film, "--weights", str(hip_weights), *foreign])
+        assert isinstance(asked.exception, ConfigurationError)
+        assert foreign[0] in str(asked.exception)
