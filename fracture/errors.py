@@ -9,6 +9,7 @@ The tree::
     │   ├── UnsupportedError        well-formed, but a kind the reader does not decode (transfer syntax, layout)
     │   ├── NotARadiographError     CT or MR slice, color photograph, presentation state, no pixels
     │   ├── MultiFrameError         several frames and none was chosen
+    │   ├── SeriesError             slices that do not make one series: gaps, two at one place, several series
     │   ├── ImageSizeError          larger (or smaller) than the declared limits, refused before decoding
     │   ├── PixelValueError         NaN or infinite pixels, wrong dtype or shape, a film that is all padding
     │   └── UnexpectedError         an error of the library itself that this input brought to light
@@ -54,6 +55,7 @@ __all__ = [
     "OutputError",
     "PixelValueError",
     "RegionError",
+    "SeriesError",
     "TrainingError",
     "UnexpectedError",
     "UnreadableDataError",
@@ -140,6 +142,10 @@ class NotARadiographError(InputError):
 
 class MultiFrameError(InputError):
     """The file holds several frames and the caller chose none."""
+
+
+class SeriesError(InputError):
+    """Slices that do not make one series: some are missing, two lie at one place, or there are several series."""
 
 
 class ImageSizeError(InputError):

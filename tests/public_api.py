@@ -24,7 +24,19 @@ from fracture.wing.result import Box, Failure
 __all__ = ["FILE", "described"]
 
 FILE = Path(__file__).with_name("public_api.txt")
-_ROOMS = ("data", "errors", "evaluation", "hip", "models", "preprocess", "regions", "results", "simulate", "training")
+_ROOMS = (
+    "data",
+    "errors",
+    "evaluation",
+    "hip",
+    "models",
+    "preprocess",
+    "regions",
+    "results",
+    "simulate",
+    "spine",
+    "training",
+)
 _MORE = ("wing.contract", "wing.reader", "wing.result", "wing.runner", "wing.scene", "wing.store", "wing.volume")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Collection
 from typing import IO
 
 from fracture.errors import PixelValueError, UnreadableFileError
@@ -14,6 +15,9 @@ from fracture.regular import read_regular, too_large
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a file's size, also once inflated (our choice: 100 million 16-bit pixels and a header)."""
 
+
+FORMATS = ("dicom", "jpeg", "png", "tiff")
+"""Formats of films, by their names in ``sniff``."""
 
 MAX_MEMBERS = 1 << 16
 """Limit of the members of a gzip file (our choice: bgzip makes one per 64 KiB, so 16 times those of ``MAX_BYTES``)."""
@@ -28,7 +32,10 @@ def inflated_limit(packed: int, max_bytes: int) -> int:
 
 
 def open_bytes(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], max_bytes: int
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes],
+    max_bytes: int,
+    *,
+    formats: Collection[str] = FORMATS,
 ) -> tuple[bytes, str]:
     """A file's content, unpacked from gzip, and how errors call the file.
 
@@ -36,6 +43,7 @@ def open_bytes(
         source: A path or ``file://`` address (never fetched from the network), a file object opened in binary mode,
             read from where it stands and not closed, or the content itself.
         max_bytes: Limit of the size, also once inflated.
+        formats: What may be gzipped, by its name in ``sniff``; unknown content always may.
 
     Raises:
         MissingFileError: No such file.
@@ -54,7 +62,7 @@ def open_bytes(
     else:
         data, name = _from_object(source, max_bytes)
     if sniff(data) == "gzip":
-        data = _gunzip(data, name, max_bytes)
+        data = _gunzip(data, name, max_bytes, formats)
         if sniff(data) == "gzip":
             raise UnreadableFileError(f"{name}: gzip within gzip is not opened", hint="unpack it first")
     return data, name
@@ -77,7 +85,7 @@ def _from_object(file: IO[bytes], max_bytes: int) -> tuple[bytes, str]:
     return data, name
 
 
-def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
+def _gunzip(data: bytes, name: str, max_bytes: int, formats: Collection[str]) -> bytes:
     """Inflate the members of a gzip file (RFC 1952 2.2) through the cap, a piece at a time.
 
     Content of no known format is refused after its first bytes. What follows the last member and is none (padding)
@@ -109,7 +117,7 @@ def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
             if not known and len(body) >= 512:
                 known = True
                 kind = sniff(bytes(body[:512]))
-                if kind and kind not in ("dicom", "jpeg", "png", "tiff", "gzip"):
+                if kind and kind not in (*formats, "gzip"):
                     raise UnreadableFileError(f"{name}: a gzipped file of a format that is not read here", got=kind)
     else:
         raise UnreadableFileError(f"{name}: more gzip members than the limit", allowed=f"at most {MAX_MEMBERS}")

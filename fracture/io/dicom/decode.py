@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def decode_pixels(
     form = layout(parsed.attributes, name, parsed.transfer_syntax, truncated=parsed.truncated)
     check_size(name, form.columns, form.rows * form.frames, max_pixels, samples=form.samples)
     form = recognized(parsed.attributes, form, name, [])
-    frames = [decode_frame(parsed.attributes, form, name, index)[0] for index in range(form.frames)]
+    frames = [pixels for pixels, _ in decode_frames(parsed.attributes, form, name, range(form.frames))]
     return frames[0] if form.frames == 1 else np.stack(frames)
 
 
@@ -86,19 +87,28 @@ def decode_frame(dataset: Attributes, form: Layout, name: str, index: int) -> tu
         UnreadableFileError: Truncated or damaged pixels, or a codestream that contradicts the header.
         UnsupportedError: A transfer syntax or process that is not read.
     """
+    return next(decode_frames(dataset, form, name, (index,)))
+
+
+def decode_frames(
+    dataset: Attributes, form: Layout, name: str, indices: Iterable[int]
+) -> Iterator[tuple[NDArray[Any], str]]:
+    """Frames of stored values, one by one; the compressed data is divided once. See :func:`decode_frame`."""
     pixel_data = checked_pixels(dataset, form, name)
     if form.transfer_syntax in _NATIVE:
-        return _native(pixel_data, form, index), form.photometric
-    frame = split_frames(pixel_data, form.frames, name)[index]
-    try:
-        pixels, photometric = _decode_codestream(frame, form, name)
-    except FractureError:
-        raise
-    except FAULTS:
-        raise UnreadableFileError(
-            f"{name}: the compressed pixels are truncated or damaged", hint="export or copy the file again"
-        ) from None
-    return pixels, photometric
+        yield from ((_native(pixel_data, form, index), form.photometric) for index in indices)
+        return
+    streams = split_frames(pixel_data, form.frames, name)
+    for index in indices:
+        try:
+            found = _decode_codestream(streams[index], form, name)
+        except FractureError:
+            raise
+        except FAULTS:
+            raise UnreadableFileError(
+                f"{name}: the compressed pixels are truncated or damaged", hint="export or copy the file again"
+            ) from None
+        yield found
 
 
 def recognized(dataset: Attributes, form: Layout, name: str, notes: list[str]) -> Layout:

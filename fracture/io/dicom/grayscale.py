@@ -64,8 +64,8 @@ def render(
         UnsupportedError: There is no window of that number.
     """
     notes: list[str] = []
-    modality = _modality(dataset, form, notes)
-    padding = _padding(stored, dataset, form)
+    modality = modality_curve(dataset, form, notes)
+    padding = padding_mask(stored, dataset, form)
     values_range = _range(stored)
     voi: Curve | None = None
     if window == "raw":
@@ -110,8 +110,10 @@ def _little(form: Layout) -> bool:
 _FLUOROSCOPY = tuple(f"1.2.840.10008.5.1.4.1.1.12.{n}" for n in (1, 2, 3))
 
 
-def _modality(dataset: Attributes, form: Layout, notes: list[str]) -> Curve:
-    """Modality LUT Sequence, else Rescale Slope and Intercept, else the values themselves (PS3.3 C.11.1).
+def modality_curve(dataset: Attributes, form: Layout, notes: list[str]) -> Curve:
+    """Stored values to those of the modality (PS3.3 C.11.1).
+
+    Modality LUT Sequence, else Rescale Slope and Intercept, else the values themselves.
 
     In angiography and fluoroscopy the modality LUT leads back to the detector's linear values, for subtraction, and
     is not meant for display (PS3.3 C.8.7.1.1.2); DCMTK leaves it out there, and so do we.
@@ -163,7 +165,7 @@ def _entries(data: tuple[int, ...], count: int, bits: int) -> NDArray[np.int64]:
     return words
 
 
-def _padding(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray[np.bool_] | None:
+def padding_mask(stored: NDArray[Any], dataset: Attributes, form: Layout) -> NDArray[np.bool_] | None:
     """Where pixels are padding (PS3.3 C.7.5.1.1.2); ``None`` where none or all are."""
     padding = sorted(padding_values(dataset, form))
     if not padding:

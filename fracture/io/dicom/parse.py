@@ -17,7 +17,7 @@ from pydicom.datadict import keyword_for_tag
 
 from fracture.errors import UnreadableFileError
 from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults, tags
-from fracture.io.dicom.walk import VRS, Found, TooMuch, element_at, walk
+from fracture.io.dicom.walk import MAX_KEPT, VRS, Found, TooMuch, element_at, walk
 from fracture.io.files import inflated_limit
 from fracture.io.quiet import quiet
 
@@ -72,7 +72,13 @@ def parse(data: bytes, name: str, *, max_bytes: int) -> Parsed:
 
 
 def parse_header(
-    data: bytes, name: str, keywords: Iterable[str], nested: Mapping[str, Iterable[str]], *, max_bytes: int
+    data: bytes,
+    name: str,
+    keywords: Iterable[str],
+    nested: Mapping[str, Iterable[str]],
+    *,
+    max_bytes: int,
+    most: int = MAX_KEPT,
 ) -> Dataset:
     """Some attributes of a DICOM file as pydicom holds them, not converted yet; within the same bounds as ``parse``.
 
@@ -80,15 +86,16 @@ def parse_header(
         data: The file's bytes.
         name: How errors call the file.
         keywords: What to take at top level; never the pixels.
-        nested: Of which sequences, and what of their items.
+        nested: Of which sequences, at any depth, and what of their items.
         max_bytes: Cap for a deflated data set once inflated.
+        most: Limit of the elements and items taken.
 
     Raises:
         UnreadableFileError: As ``parse``.
     """
     data, body, declared, _ = _data_set(data, name, max_bytes)
     inside = {next(iter(tags((word,)))): tags(words) for word, words in nested.items()}
-    return _walked(data, body, name, declared, tags((*keywords, *nested)), inside)[0]
+    return _walked(data, body, name, declared, tags((*keywords, *nested)), inside, most)[0]
 
 
 def _data_set(data: bytes, name: str, max_bytes: int) -> tuple[bytes, int, str, list[str]]:
@@ -181,6 +188,7 @@ def _walked(
     transfer_syntax: str,
     wanted: Collection[int],
     nested: Mapping[int, Collection[int]],
+    most: int = MAX_KEPT,
 ) -> tuple[Dataset, Found]:
     from pydicom.filereader import read_dataset
 
@@ -188,7 +196,7 @@ def _walked(
     implicit = transfer_syntax == IMPLICIT_LE and data[start + 4 : start + 6] not in VRS
     big = transfer_syntax == EXPLICIT_BE
     try:
-        found = walk(data, start, wanted, nested, TABLES, implicit=implicit, big=big)
+        found = walk(data, start, wanted, nested, TABLES, implicit=implicit, big=big, most=most)
         with quiet():
             dataset = read_dataset(io.BytesIO(found.kept), is_implicit_VR=implicit, is_little_endian=not big)
     except TooMuch as limit:

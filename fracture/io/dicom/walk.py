@@ -99,6 +99,7 @@ def walk(
     *,
     implicit: bool,
     big: bool,
+    most: int = MAX_KEPT,
 ) -> Found:
     """Walk over a data set up to its pixels.
 
@@ -110,11 +111,12 @@ def walk(
         tables: Tags whose value may be as long as a table.
         implicit: The data set has no VRs.
         big: Big endian.
+        most: Limit of the elements and items that are copied.
 
     Raises:
         TooMuch: A limit was reached.
     """
-    walker = _Walker(data, nested, tables, implicit, big)
+    walker = _Walker(data, nested, tables, implicit, big, most)
     walker.elements(start, len(data), wanted, depth=0)
     return walker.found
 
@@ -127,9 +129,10 @@ class _Walker:
         tables: Collection[int],
         implicit: bool,
         big: bool,
+        most: int,
     ) -> None:
         self.data, self.nested, self.tables = data, nested, tables
-        self.implicit, self.big = implicit, big
+        self.implicit, self.big, self.most = implicit, big, most
         self.steps = self.copied = 0
         self.found = Found()
 
@@ -149,8 +152,8 @@ class _Walker:
 
     def keep(self, *parts: bytes) -> None:
         self.copied += 1
-        if self.copied > MAX_KEPT:
-            raise TooMuch(f"more than {MAX_KEPT} items and values of what is read")
+        if self.copied > self.most:
+            raise TooMuch(f"more than {self.most} items and values of what is read")
         for part in parts:
             self.found.kept += part
 
