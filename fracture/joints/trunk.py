@@ -1,0 +1,87 @@
+"""The trunk of all joint networks: the convolutions of MediaPipe's hand landmark network (full), taken over.
+
+Zhang et al. 2020, *MediaPipe Hands*; weights by Google, Apache-2.0, from the wheel of mediapipe 0.10.14. It is an
+EfficientNet-Lite with the normalizations folded into the convolutions; here it is cut off after the last block of
+stride 16 or 32. It was trained on photographs; its weights stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["TAPS", "Trunk"]
+
+# (kernel, stride, channels inside, channels out) of each block, in order.
+_BLOCKS: Final = (
+    *((3, 1, 24, 16), (3, 2, 64, 24), (3, 1, 144, 24), (5, 2, 144, 40), (5, 1, 240, 40), (3, 2, 240, 80)),
+    *((3, 1, 480, 80), (3, 1, 480, 80), (5, 1, 480, 112), (5, 1, 672, 112), (5, 1, 672, 112), (5, 2, 672, 192)),
+    *((5, 1, 1152, 192), (5, 1, 1152, 192), (5, 1, 1152, 192)),
+)
+_TAPPED: Final = (2, 4, 10, 14)
+TAPS: Final = (24, 40, 112, 192)
+"""Channels of the four maps, of strides 4, 8, 16 and 32."""
+
+
+def _same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """TensorFlow's padding: the odd pixel to the right and below."""
+    across, down = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[-1], x.shape[-2]))
+    return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, kernel: int, stride: int, inside: int, outputs: int) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.adds = kernel, stride, stride == 1 and inputs == outputs
+        self.expand = nn.Conv2d(inputs, inside, 1) if inside != inputs else None
+        self.depth = nn.Conv2d(inside, inside, kernel, stride, groups=inside)
+        self.project = nn.Conv2d(inside, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = self.project(F.relu6(self.depth(_same(y, self.kernel, self.stride))))
+        return x + y if self.adds else cast("Tensor", y)
+
+
+class Trunk(nn.Module):
+    """Gray pictures to four maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 24, 3, 2)  # the three colors' weights added: a film's are equal
+        inputs, blocks = 24, []
+        for kernel, stride, inside, outputs in _BLOCKS:
+            blocks.append(_Block(inputs, kernel, stride, inside, outputs))
+            inputs = outputs
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 1, H, W) in [0, 1] to maps of ``TAPS`` channels, finest first."""
+        x, maps = F.relu6(self.stem(_same(x, 3, 2))), []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in _TAPPED:
+                maps.append(x)
+        return maps
+
+
+def convolutions(trunk: Trunk) -> list[nn.Conv2d]:
+    """Its convolutions in the order of the source's graph."""
+    return [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
+
+
+def fill(trunk: Trunk, weights: list[tuple[Tensor, Tensor]]) -> None:
+    """Take over (kernel, bias) of each convolution, in the order of the source's graph, as TensorFlow Lite has them.
+
+    Args:
+        trunk: What to fill.
+        weights: Kernels of shape (outputs, height, width, inputs), depthwise ones (1, height, width, channels).
+    """
+    with torch.no_grad():
+        for layer, (kernel, bias) in zip(convolutions(trunk), weights, strict=True):
+            kernel = kernel.permute(3, 0, 1, 2) if layer.groups > 1 else kernel.permute(0, 3, 1, 2)
+            layer.weight.copy_(kernel.sum(1, keepdim=True) if layer.in_channels == 1 else kernel)
+            layer.bias.copy_(bias)  # type: ignore[union-attr]  # all have one
