@@ -6,7 +6,8 @@ al. 2019). Both are small, and learn heads alone: the trunk stays as MediaPipe t
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,15 +63,23 @@ class _OnTrunk(nn.Module):
         own = {id(one) for one in trunk}
         return {"heads": [one for one in self.parameters() if id(one) not in own], "trunk": trunk}
 
-    def _features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Any:
+        """(B, 1, H, W) in [0, 1], sides by 32; see :meth:`heads`."""
         with torch.no_grad():
-            fine, *coarse = self.trunk(x)
+            maps = self.trunk(x)
+        return self.heads(maps)
+
+    def heads(self, maps: Sequence[Tensor]) -> Any:
+        """What the network says of the trunk's maps."""
+        raise NotImplementedError
+
+    def _mixed(self, coarse: Sequence[Tensor]) -> Tensor:
         mixed: Tensor | None = None
         for tap, lateral, mix in zip(coarse[::-1], self.laterals[::-1], list(self.mixes)[::-1], strict=True):
             own = lateral(tap)
             mixed = mix(own if mixed is None else own + _up(mixed, own))
         assert mixed is not None  # there are three taps
-        return fine, mixed
+        return mixed
 
 
 class FinderOutput(NamedTuple):
@@ -94,9 +103,9 @@ class Finder(_OnTrunk):
         self.centers, self.offsets = nn.Conv2d(_WIDTH, len(KINDS), 1), nn.Conv2d(_WIDTH, 2 * ROUGH_COUNT, 1)
         nn.init.constant_(self.centers.bias, -4.0)  # type: ignore[arg-type]  # centers are rare
 
-    def forward(self, x: Tensor) -> FinderOutput:
-        """(B, 1, H, W) in [0, 1], sides by 32."""
-        found = self.last(self._features(x)[1])
+    def heads(self, maps: Sequence[Tensor]) -> FinderOutput:
+        """Centers and offsets."""
+        found = self.last(self._mixed(maps[1:]))
         offsets = self.offsets(found)
         return FinderOutput(self.centers(found), offsets.unflatten(1, (ROUGH_COUNT, 2)))
 
@@ -116,11 +125,10 @@ class Placer(_OnTrunk):
         self.fine = _lateral(TAPS[0], _FINE)
         self.last = nn.Sequential(_mix(_FINE, _FINE), _mix(_FINE, _FINE), nn.Conv2d(_FINE, POINT_COUNT, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, 224, 224) in [0, 1] to logits (B, 32, 56, 56)."""
-        fine, mixed = self._features(x)
-        own = self.fine(fine)
-        logits: Tensor = self.last(own + _up(self.narrow(mixed), own))
+    def heads(self, maps: Sequence[Tensor]) -> Tensor:
+        """Logits (B, 32, 56, 56)."""
+        own = self.fine(maps[0])
+        logits: Tensor = self.last(own + _up(self.narrow(self._mixed(maps[1:])), own))
         return logits
 
 

@@ -1,0 +1,369 @@
+"""``train``: the finder and the placer, from annotated films, on the shared floor of training.
+
+Strong geometric and gray changes stand in for films that we do not have: turned, mirrored, stretched, larger and
+smaller, coarser, lighter and darker. All magnitudes are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.errors import ConfigurationError
+from fracture.io.reading import read
+from fracture.joints.frames import fit_frame, letterbox_matrix, template_of, tone, warp
+from fracture.joints.layout import POINTS
+from fracture.joints.networks import (
+    CHANNELS,
+    FIND_SIZE,
+    KINDS,
+    OFFSET_UNIT,
+    PLACE_SIZE,
+    POINT_COUNT,
+    ROUGH,
+    ROUGH_COUNT,
+    Finder,
+    Placer,
+)
+from fracture.joints.records import limbs_of
+from fracture.joints.trunk import Trunk
+from fracture.models.starting_points import read_tensors
+from fracture.training.config import StageConfig
+from fracture.training.driver import Running, run_stage, running
+from fracture.training.stage import PlainPictures, Stage
+
+__all__ = ["STAGES", "JointsConfig", "train"]
+
+STAGES: Final = ("finder", "placer")
+StageName = Literal["finder", "placer"]
+Plane = NDArray[np.float32]
+_LONGEST = 1400  # a film's longer side kept in memory, in pixels
+
+
+class JointsConfig(StageConfig):
+    """Settings of one stage; ``split.folds`` without a tuning fold for cross-validation, ``shares`` else."""
+
+    BATCH: ClassVar[int] = 8
+
+    stage: StageName = "placer"
+    copies: int = 20
+    """Variants of each annotated hand or forefoot; of a film without any two."""
+
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "split": {"shares": {"train": 1.0}, "tune_fold": False},
+    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10,
+                  "ema": 0.98, "clip_norm": 5.0},
+    "loop": {"epochs": 6, "workers": 0, "patience": None, "batch": 8},
+}  # fmt: skip
+
+
+Made = tuple[list[Tensor], Any]
+"""The trunk's maps of one picture, and its truth."""
+Kept = dict[Any, Any]
+
+
+class _Films(PlainPictures):
+    """Variants of each annotated film, as many as ``copies`` for each hand or forefoot, each once an epoch.
+
+    A variant is made once: the trunk does not learn, so that its maps are kept in memory (in half precision), and an
+    epoch costs what the heads cost. Several trainings may share what is kept.
+    """
+
+    def __init__(self, part: AnnotatedSet, config: JointsConfig, trunk: Trunk, kept: Kept | None = None) -> None:
+        super().__init__(part, config.seed)
+        self.config, self.trunk, self.kept = config, trunk, {} if kept is None else kept
+
+    def order(self, epoch: int, turn: int = 0) -> list[Any]:
+        """(film, which of its variants)."""
+        rng = generator(derive_seed(self.seed, epoch, turn, stream="order"))
+        variants = [(film, k) for film in self.part for k in range(self.config.copies * len(limbs_of(film)) or 2)]
+        return [variants[i] for i in rng.permutation(len(variants)).tolist()]
+
+    def source(self, picture: tuple[Film, int]) -> str:
+        """The film's name."""
+        return picture[0].source
+
+    def size(self, made: Made) -> tuple[int, ...]:
+        """Shape of the finest map."""
+        return tuple(made[0][0].shape)
+
+    def make(self, picture: tuple[Film, int]) -> Made:
+        """One variant."""
+        film, index = picture
+        name = (self.config.stage, self.seed, film.source, index)
+        if name not in self.kept:
+            plane, truth = self.drawn(film, index, generator(derive_seed(self.seed, 0, index, stream=film.source)))
+            with torch.inference_mode():
+                maps = self.trunk(torch.from_numpy(plane)[None, None].contiguous(memory_format=torch.channels_last))
+            self.kept[name] = [one[0].half() for one in maps], truth
+        maps, truth = self.kept[name]
+        return [one.clone() for one in maps], truth
+
+    def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
+        """The variant's picture and truth."""
+        raise NotImplementedError
+
+    def pixels(self, film: Film) -> tuple[Plane, float]:
+        """The film, made smaller where it is very large, and its scale."""
+        if film.source not in self.kept:
+            found = read(str(self.part.image_path(film))).pixels
+            scale = min(1.0, _LONGEST / max(found.shape))
+            if scale < 1:
+                found = cv2.resize(found, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            self.kept[film.source] = found
+        found = self.kept[film.source]
+        return found, found.shape[1] / film.width if film.width else 1.0
+
+
+def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generator) -> Plane:
+    """Other exposure, sharpness and noise; a coarser film now and then."""
+    if rng.random() < 0.4:
+        share = rng.uniform(0.35, 0.8)
+        small = cv2.resize(plane, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        plane = cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    plane = tone(plane, mask) ** np.float32(2 ** rng.uniform(-0.7, 0.7))
+    plane = plane * np.float32(rng.uniform(0.7, 1.15)) + np.float32(rng.uniform(-0.05, 0.1))
+    if rng.random() < 0.3:
+        plane = cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.4, 1.2))
+    plane = plane + rng.normal(0, rng.uniform(0, 0.03), plane.shape).astype(np.float32)
+    if rng.random() < 0.25:  # a patch without information: a ring, a letter, a collimator's edge
+        height, width = plane.shape
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        side = rng.integers(6, 28, 2)
+        plane[y : y + side[0], x : x + side[1]] = rng.random()
+    return np.clip(np.where(mask, plane, 0), 0, 1).astype(np.float32)
+
+
+def _turned(matrix: NDArray[np.float64], middle: float, rng: np.random.Generator, *, angle: float, flip: bool,
+            zoom: tuple[float, float], shift: float) -> NDArray[np.float64]:  # fmt: skip
+    """An affine map followed by a turn (radians), stretch and shift about the middle."""
+    c, s = math.cos(angle), math.sin(angle)
+    scale, ratio = math.exp(rng.uniform(*np.log(zoom))), math.exp(rng.uniform(-0.1, 0.1))
+    linear = scale * np.array([[c, -s], [s, c]]) @ np.diag([ratio, 1 / ratio])
+    linear = linear @ np.array([[1, rng.uniform(-0.08, 0.08)], [0, 1]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+    move = middle - linear @ (middle, middle) + rng.uniform(-shift, shift, 2)
+    return np.column_stack([linear @ matrix[:, :2], linear @ matrix[:, 2] + move])
+
+
+def _moved(matrix: NDArray[np.float64], points: Any) -> NDArray[np.float64]:
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+class PlacerPictures(_Films):
+    """Crops around one hand or forefoot of a film, and where the points lie in them; NaN where unknown."""
+
+    template: NDArray[np.float64]
+
+    def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
+        """One crop of a hand or forefoot, changed."""
+        pixels, scale = self.pixels(film)
+        limbs = limbs_of(film)
+        limb = limbs[index % len(limbs)]
+        place, _ = fit_frame(limb.points, limb.kind, self.template)
+        matrix = _turned(place.matrix, PLACE_SIZE / 2, rng, angle=rng.normal(0, 0.21), flip=False,
+                         zoom=(0.78, 1.25), shift=20.0)  # fmt: skip
+        plane, mask = warp(pixels, matrix / (scale, scale, 1), (PLACE_SIZE, PLACE_SIZE))
+        truth = np.full((POINT_COUNT, 2), np.nan, np.float32)
+        order = POINTS[limb.kind]
+        for name, point in limb.points.items():
+            truth[CHANNELS[limb.kind].start + order.index(name)] = _moved(matrix, point)
+        truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
+        return _changed_grays(plane, mask, rng), truth
+
+
+class FinderPictures(_Films):
+    """Whole films in any position, now and then two on one picture; and each limb's center with its rough points."""
+
+    def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
+        """One picture of 256 x 256, and its limbs: kind and rough points."""
+        del index
+        if rng.random() >= 0.3:
+            return self._view(film, rng, FIND_SIZE, FIND_SIZE)
+        beside = self.part[int(rng.integers(len(self.part)))]
+        half = FIND_SIZE // 2
+        shape = (FIND_SIZE, half) if rng.random() < 0.5 else (half, FIND_SIZE)
+        (one, first), (two, second) = (self._view(each, rng, *shape) for each in (film, beside))
+        step = np.array([half, 0] if shape[1] == half else [0, half], np.float32)
+        return np.concatenate([one, two], 1 if shape[1] == half else 0), first + [(k, p + step) for k, p in second]
+
+    def _view(self, film: Film, rng: np.random.Generator, height: int, width: int) -> Any:
+        pixels, scale = self.pixels(film)
+        side = max(height, width)
+        angle = (
+            rng.normal(0, 0.5) + math.pi * (rng.random() < 0.5) if rng.random() < 0.7 else rng.uniform(0, 2 * math.pi)
+        )
+        first = letterbox_matrix(pixels.shape[1], pixels.shape[0], side)
+        matrix = _turned(first, side / 2, rng, angle=angle, flip=rng.random() < 0.5, zoom=(0.7, 1.45),
+                         shift=0.12 * side)  # fmt: skip
+        if (height, width) != (side, side):  # the narrower half is laid on the first limb, or the film's middle
+            matrix = np.diag([0.75, 0.75]) @ matrix
+            limbs = limbs_of(film)
+            at = np.mean(list(limbs[0].points.values()), 0) * scale if limbs else np.array(pixels.shape[::-1]) / 2
+            matrix[:, 2] += np.array([width / 2, height / 2]) - _moved(matrix, at) + rng.normal(0, 8, 2)
+        plane, mask = warp(pixels, matrix, (width, height))
+        found = []
+        for limb in limbs_of(film):
+            rough = np.full((ROUGH_COUNT, 2), np.nan, np.float32)
+            for index, name in enumerate(ROUGH[limb.kind]):
+                if name in limb.points:
+                    row = index + (len(ROUGH["hand"]) if limb.kind == "forefoot" else 0)
+                    rough[row] = _moved(matrix, np.array(limb.points[name]) * scale)
+            x, y = center_of(limb.kind, rough)
+            if 0 <= x < width and 0 <= y < height:
+                found.append((KINDS.index(limb.kind), rough))
+        return _changed_grays(plane, mask, rng), found
+
+
+def center_of(kind: str, rough: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean of a hand's MCP joints 2 to 5, or of a forefoot's MTP joints, in rough points (20, 2)."""
+    rows = rough[1:5] if kind == "hand" else rough[len(ROUGH["hand"]) : len(ROUGH["hand"]) + 5]
+    return np.asarray(np.nanmean(rows, 0), np.float64)
+
+
+class _HeadStage(Stage):
+    """A training of heads on maps that are there."""
+
+    def maps(self, batch: Sequence[Made]) -> list[Tensor]:
+        """The batch's maps, level by level."""
+        levels = zip(*(maps for maps, _ in batch), strict=True)
+        return [torch.stack(level).float().to(self.device, memory_format=self.layout) for level in levels]
+
+
+class PlacerStage(_HeadStage):
+    """Stage two."""
+
+    terms = ("loss", "map", "distance")
+
+    def losses(self, batch: Sequence[Made], totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """Cross-entropy of each map's softmax against a Gaussian of one cell, and the L1 distance of its mean."""
+        truth = torch.from_numpy(np.stack([points for _, points in batch])).to(self.device) / 4
+        logits = self.model.heads(self.maps(batch))
+        known = ~torch.isnan(truth).any(-1)
+        heat, truth = logits[known].flatten(1), truth[known]
+        size = logits.shape[-1]
+        cells = torch.arange(size, device=self.device) + 0.5
+        spread = -0.5 * (truth[:, :, None] - cells) ** 2
+        target = (spread[:, 1, :, None] + spread[:, 0, None, :]).flatten(1).softmax(-1)
+        map_loss = -(target * heat.log_softmax(-1)).sum(-1)
+        near = (target > 1e-4) * heat.softmax(-1)
+        near = (near / near.sum(-1, keepdim=True).clamp_min(1e-6)).unflatten(1, (size, size))
+        mean = torch.stack([(near.sum(1) * cells).sum(-1), (near.sum(2) * cells).sum(-1)], -1)
+        distance = (mean - truth).abs().sum(-1)
+        share = len(batch) / totals[0] / max(len(heat), 1)
+        terms = {"map": map_loss.sum() * share, "distance": distance.sum() * share}
+        return {"loss": terms["map"] + terms["distance"], **terms}
+
+
+class FinderStage(_HeadStage):
+    """Stage one."""
+
+    terms = ("loss", "center", "offset")
+
+    def losses(self, batch: Sequence[Made], totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """CenterNet's focal loss of the centers, and L1 of the offsets around each."""
+        found = self.model.heads(self.maps(batch))
+        size = found.centers.shape[-1]
+        cells = np.arange(size, dtype=np.float32) + 0.5
+        heat = np.zeros((len(batch), 2, size, size), np.float32)
+        offset = torch.zeros((), device=self.device)
+        for index, (_, limbs) in enumerate(batch):
+            for kind, rough in limbs:
+                x, y = center_of(KINDS[kind], rough) / 8
+                bell = np.exp(-((cells[:, None] - y) ** 2 + (cells - x) ** 2) / (2 * 1.2**2))
+                heat[index, kind] = np.maximum(heat[index, kind], bell)
+                heat[index, kind, int(y), int(x)] = 1
+                rows, columns = np.nonzero(bell > 0.4)
+                if not len(rows):
+                    continue
+                at = np.stack([columns + 0.5, rows + 0.5], -1) * 8
+                wanted = (rough[:, :, None] - at.T[None]) / OFFSET_UNIT
+                seen = ~np.isnan(wanted)
+                got = found.offsets[index][:, :, rows, columns]
+                gap = (got - torch.from_numpy(np.nan_to_num(wanted).astype(np.float32)).to(self.device)).abs()
+                offset = offset + gap[torch.from_numpy(seen).to(self.device)].mean()
+        target = torch.from_numpy(heat).to(self.device)
+        peak = target == 1
+        logits = found.centers.float()
+        chance = torch.sigmoid(logits)
+        hit = -F.logsigmoid(logits) * (1 - chance) ** 2
+        miss = -F.logsigmoid(-logits) * chance**2 * (1 - target) ** 4
+        count = max(1, sum(len(limbs) for _, limbs in batch))
+        share = len(batch) / totals[0] / count
+        terms = {"center": torch.where(peak, hit, miss).sum() * share, "offset": offset * share}
+        return {"loss": terms["center"] + 2 * terms["offset"], **terms}
+
+
+def build_stage(
+    config: JointsConfig, parts: Mapping[str, AnnotatedSet], run: Running, kept: Kept | None = None
+) -> Stage:
+    """A stage with a new network on the trunk that ``config.init`` names."""
+    train_part = parts["train"]
+    model: Finder | Placer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Finder() if config.stage == "finder" else Placer()
+    tensors = read_tensors(config.init)
+    model.trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
+    if isinstance(model, Finder):
+        return FinderStage(model, config, FinderPictures(train_part, config, model.trunk, kept), parts, run.device)
+    shown = train_part.select(lambda film: bool(limbs_of(film)))
+    pictures = PlacerPictures(shown, config, model.trunk, kept)
+    every = [film for part in parts.values() for film in part]
+    pictures.template = template_of([(limb.kind, limb.points) for film in every for limb in limbs_of(film)])
+    model.template.copy_(torch.from_numpy(pictures.template))
+    return PlacerStage(model, config, pictures, parts, run.device)
+
+
+def train(
+    annotated: AnnotatedSet,
+    out: str | Path,
+    init: str | Path,
+    *,
+    stages: Sequence[str] = STAGES,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    kept: Kept | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Path:
+    """Train the finder and the placer; a call on a folder with an unfinished run goes on.
+
+    Args:
+        annotated: Of :func:`fracture.joints.records.read_landmarks`, with films that show neither hand nor foot.
+        out: The run folder: ``<stage>.safetensors``, ``<stage>.json`` and a folder for each stage.
+        init: A safetensors file with the trunk, as any stage's of earlier weights.
+        stages: Which.
+        changes: Settings of a stage that differ from the defaults, by stage.
+        kept: Where pictures are kept that several trainings share, as those of folds.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        progress: Whether a bar is shown on standard error.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigurationError: Unknown settings or stages, or a folder with another run.
+        DataError: Faults of the set or of the split.
+        TrainingError: Training cannot go on.
+        Interrupted: A signal asked to stop; everything is saved.
+    """
+    if unknown := sorted({*stages, *(changes or {})} - set(STAGES)):
+        raise ConfigurationError("stages of the joints' training", got=", ".join(unknown), allowed=STAGES)
+    with running(out, device=device, progress=progress) as run:
+        for stage in stages:
+            config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": str(init)})
+            config = config.replace((changes or {}).get(stage, {}))
+            films = annotated if stage == "finder" else annotated.select(lambda film: bool(limbs_of(film)))
+            run_stage(stage, config, films, lambda parts, place, own=config: build_stage(own, parts, place, kept), run)
+    return Path(out)
