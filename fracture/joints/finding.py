@@ -1,0 +1,194 @@
+"""From a film to the points of its hands and forefeet, in three steps.
+
+1. The finder looks at the whole film, letterboxed: centers, and roughly the points of each.
+2. The placer looks at a crop that is turned the usual way by these points, also at its mirror image; the better of both
+   is cut again by the points so found, a little turned and scaled, and what the crops say is averaged.
+3. Points whose map is flat are put where the other points say that they lie.
+
+All thresholds are ours, chosen on the annotated films.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from fracture.joints.crops import Similarity
+from fracture.joints.frames import fit_frame, letterbox_matrix, tone, warp
+from fracture.joints.layout import POINTS, Kind, Point
+from fracture.joints.networks import (
+    CHANNELS,
+    FIND_SIZE,
+    KINDS,
+    OFFSET_UNIT,
+    PLACE_SIZE,
+    ROUGH,
+    FinderOutput,
+    decode_heat,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.wing.runner import Runner
+
+__all__ = ["Found", "find", "place_points", "rough_limbs"]
+
+_MOST: Final = 4  # hands and forefeet on one film
+_CENTER: Final = 0.15  # least chance of a center; the best one may have less
+_LEAST: Final = 0.02  # below it a film shows neither hand nor foot
+_FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
+_LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A hand or forefoot.
+
+    Attributes:
+        kind: Which.
+        points: All its points by name, in pixels of the film.
+        certainty: For each point the share of its map that lies around the peak, in [0, 1].
+        center: The finder's chance of it, in [0, 1].
+        mirrored: Whether the thumb or big toe lies to the left when the tips point up.
+        shape: What is left of the points' spread when the average hand or forefoot is laid on them.
+    """
+
+    kind: Kind
+    points: Mapping[str, Point]
+    certainty: Mapping[str, float]
+    center: float
+    mirrored: bool
+    shape: float
+
+    @property
+    def score(self) -> float:
+        """Mean certainty of its points."""
+        return float(np.mean(list(self.certainty.values())))
+
+
+def find(
+    pixels: NDArray[np.float32], finder: Runner, placer: Runner, template: NDArray[np.float64]
+) -> tuple[Found, ...]:
+    """The hands and forefeet of a film, left to right in the picture; ``()`` where there is none.
+
+    Args:
+        pixels: float32, (height, width), in [0, 1], bright = dense, square pixels.
+        finder, placer: The networks.
+        template: The placer's.
+    """
+    found: list[Found] = []
+    for kind, center, rough in rough_limbs(pixels, finder):
+        one = place_points(pixels, kind, rough, placer, template)
+        if all(_apart(one, other) for other in found):
+            found.append(replace(one, center=center))
+        if len(found) == _MOST:
+            break
+    return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
+
+
+def _apart(one: Found, other: Found) -> bool:
+    """Whether two finds are two limbs: their middles lie farther apart than half of what they span."""
+    boxes = [np.array(list(each.points.values())) for each in (one, other)]
+    span = min(float(np.hypot(*(box.max(0) - box.min(0)))) for box in boxes)
+    return float(np.hypot(*(boxes[0].mean(0) - boxes[1].mean(0)))) > 0.4 * span
+
+
+def rough_limbs(pixels: NDArray[np.float32], finder: Runner) -> list[tuple[Kind, float, dict[str, Point]]]:
+    """(kind, chance, rough points in pixels of the film) of each center, the likeliest first; [] where none is."""
+    height, width = pixels.shape
+    matrix = letterbox_matrix(width, height)
+    plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
+    output = FinderOutput(**finder.run({"x": tone(plane, mask)[None, None]}))
+    chances = torch.sigmoid(output.centers.float())
+    peaks = torch.where(chances == F.max_pool2d(chances, 3, 1, 1), chances, torch.zeros_like(chances))[0]
+    size = peaks.shape[-1]
+    values, places = peaks.flatten().topk(2 * _MOST)
+    found: list[tuple[Kind, float, dict[str, Point]]] = []
+    for value, at in zip(values.tolist(), places.tolist(), strict=True):
+        if value < (_CENTER if found else _LEAST):
+            break
+        kind = KINDS[at // size**2]
+        row, column = at % size**2 // size, at % size
+        first = 0 if kind == "hand" else len(ROUGH["hand"])
+        # The mean of what the cells around the peak say of the same points.
+        rows, columns = (slice(max(0, k - 1), k + 2) for k in (row, column))
+        offsets = output.offsets[0, first : first + len(ROUGH[kind]), :, rows, columns].float() * OFFSET_UNIT
+        ys, xs = (torch.arange(size, device=offsets.device)[s].float() * 8 + 4 for s in (rows, columns))
+        weights = chances[0, KINDS.index(kind), rows, columns]
+        weights = weights / weights.sum()
+        x = ((offsets[:, 0] + xs[None, None, :]) * weights).sum((1, 2)).cpu().numpy()
+        y = ((offsets[:, 1] + ys[None, :, None]) * weights).sum((1, 2)).cpu().numpy()
+        points = (np.stack([x, y], -1) - matrix[:, 2]) / matrix[0, 0]
+        found.append((kind, value, {n: (float(p[0]), float(p[1])) for n, p in zip(ROUGH[kind], points, strict=True)}))
+    return found
+
+
+def place_points(
+    pixels: NDArray[np.float32],
+    kind: Kind,
+    rough: Mapping[str, Point],
+    placer: Runner,
+    template: NDArray[np.float64],
+) -> Found:
+    """All points of a hand or forefoot from rough ones, at least two."""
+    frames = [fit_frame(rough, kind, template, mirrored=flip)[0] for flip in (False, True)]
+    own = fit_frame(rough, kind, template)[0].mirrored
+    looks = _look(pixels, kind, frames, placer)
+    # The rough points say already which way round it is; the placer must be clearly surer to say otherwise.
+    best = max((0, 1), key=lambda k: float(looks[k][1].mean()) * (1.25 if bool(k) == own else 1.0))
+    mirrored = bool(best)
+    points, sure = looks[best]
+    for _ in range(2):
+        frame, _left = _fitted(points, sure, kind, template, mirrored)
+        turned = [_turned(frame, angle, scale) for angle, scale in _LOOKS]
+        looks = _look(pixels, kind, turned, placer)
+        weights = np.stack([each for _, each in looks])[..., None] + 1e-6
+        points = (np.stack([each for each, _ in looks]) * weights).sum(0) / weights.sum(0)
+        sure = np.mean([each for _, each in looks], 0)
+    frame, left = _fitted(points, sure, kind, template, mirrored)
+    expected = frame.to_source(template[CHANNELS[kind]])
+    points = np.where((sure < _FLAT)[:, None], expected, points)
+    names = POINTS[kind]
+    return Found(
+        kind=kind,
+        points={name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)},
+        certainty={name: float(value) for name, value in zip(names, sure, strict=True)},
+        center=1.0,
+        mirrored=mirrored,
+        shape=left,
+    )
+
+
+def _fitted(
+    points: NDArray[np.float64], sure: NDArray[np.float64], kind: Kind, template: NDArray[np.float64], mirrored: bool
+) -> tuple[Similarity, float]:
+    """The crop by the surer half of the points."""
+    limit = min(float(np.median(sure)), 0.5)
+    kept = {name: tuple(p) for name, p, s in zip(POINTS[kind], points.tolist(), sure, strict=True) if s >= limit}
+    return fit_frame(kept, kind, template, mirrored=mirrored)  # type: ignore[arg-type]
+
+
+def _turned(frame: Similarity, degrees: float, scale: float) -> Similarity:
+    turn = complex(*frame.up) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+    return replace(frame, up=(turn.real, turn.imag), scale=frame.scale * scale)
+
+
+def _look(
+    pixels: NDArray[np.float32], kind: Kind, frames: Sequence[Similarity], placer: Runner
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Points (n, 2) in pixels of the film and their certainty (n,), as the placer sees each crop."""
+    planes = []
+    for frame in frames:
+        plane, mask = warp(pixels, frame.matrix, (PLACE_SIZE, PLACE_SIZE))
+        planes.append(tone(plane, mask))
+    logits = placer.run({"x": np.stack(planes)[:, None]})["output"][:, CHANNELS[kind]]
+    points, sure = decode_heat(logits)
+    at, mass = points.double().cpu().numpy(), sure.double().cpu().numpy()
+    return [(frame.to_source(p), np.asarray(s)) for frame, p, s in zip(frames, at, mass, strict=True)]
