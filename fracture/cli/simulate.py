@@ -13,16 +13,20 @@ def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; created if missing.")],
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many films.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal films.")] = 0,
-    kind: Annotated[str, typer.Option(help="films (of any region) or hips (pelvic films, six classes).")] = "films",
+    kind: Annotated[
+        str, typer.Option(help="films (of any region), hips (pelvic films, six classes) or lumbar (sagittal MR).")
+    ] = "films",
     file_format: Annotated[
-        str | None, typer.Option("--format", help="dicom (default), png or both; hips are png.")
+        str | None, typer.Option("--format", help="dicom (default), png or both; hips and lumbar are png.")
     ] = None,
     fracture_rate: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of films with a fracture, 0.5 by default; not for hips."),
+        typer.Option(min=0.0, max=1.0, help="Share of films with a fracture, 0.5 by default; only for films."),
     ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given more than once.")] = None,
-    size: Annotated[int | None, typer.Option(help="Height and width of hip films in pixels, 640 by default.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Height and width in pixels; hips 640 by default, lumbar 320.")
+    ] = None,
     mix: Annotated[
         list[str] | None, typer.Option(help="For hips: CLASS=SHARE; may be given more than once, others are left out.")
     ] = None,
@@ -31,23 +35,25 @@ def simulate(
     from tqdm import tqdm
 
     from fracture.errors import ConfigurationError
-    from fracture.simulate import write_dataset, write_hips
+    from fracture.simulate import write_dataset, write_hips, write_lumbar
 
-    if kind not in ("films", "hips"):
-        raise ConfigurationError("unknown kind of data set", got=repr(kind), allowed=("films", "hips"))
-    hips = kind == "hips"
-    unused = {"--region": region, "--fracture-rate": fracture_rate} if hips else {"--size": size, "--mix": mix}
-    for option, value in unused.items():
-        if value:
+    uses = {"films": ("--region", "--fracture-rate"), "hips": ("--size", "--mix"), "lumbar": ("--size",)}
+    if kind not in uses:
+        raise ConfigurationError("unknown kind of data set", got=repr(kind), allowed=tuple(uses))
+    given = {"--region": region, "--fracture-rate": fracture_rate, "--size": size, "--mix": mix}
+    for option, value in given.items():
+        if value and option not in uses[kind]:
             raise ConfigurationError(f"{option} does not apply to --kind {kind}", got=value)
-    if hips and file_format not in (None, "png"):
-        raise ConfigurationError("hips are written as PNG", got=repr(file_format), hint="leave --format out")
+    if kind != "films" and file_format not in (None, "png"):
+        raise ConfigurationError(f"{kind} are written as PNG", got=repr(file_format), hint="leave --format out")
     with tqdm(total=n, unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
 
         def progress(done: int, _total: int) -> None:
             bar.update(done - bar.n)
 
-        if hips:
+        if kind == "lumbar":
+            write_lumbar(directory, n, seed=seed, side=320 if size is None else size, progress=progress)
+        elif kind == "hips":
             side = 640 if size is None else size
             write_hips(directory, n, seed=seed, size=(side, side), mix=_mix(mix), progress=progress)
         else:

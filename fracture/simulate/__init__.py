@@ -6,6 +6,7 @@
     film = simulate.pelvis(7, left="displaced_neck", right="sliding_hip_screw")
     film.hip("left").box, film.hip("left").label, film.to_radiograph(), film.to_film().to_dicom()
     simulate.write_hips("hips", 100, seed=0)
+    simulate.write_lumbar("discs", 100, seed=0)       # sagittal MR phantoms of the lumbar spine
 
 Bones are implicit solids of cortex, trabecular bone and marrow in a soft-tissue envelope; fractures cut them in
 3D and move the pieces; parallel rays, Beer and Lambert, blur and quantum noise make a 12-bit film. They look like
@@ -15,9 +16,10 @@ a detector does on patients.
 
 from __future__ import annotations
 
-from fracture.simulate.dataset import Summary, write_dataset, write_hips
+from fracture.simulate.dataset import Summary, write_dataset, write_hips, write_lumbar
 from fracture.simulate.fractures import KINDS
 from fracture.simulate.hip_fractures import HIP_CLASSES, VARIANTS
+from fracture.simulate.lumbar import SimulatedDisc, SimulatedLumbar, lumbar
 from fracture.simulate.pelvis import HIP_MIX, PELVIS_VIEWS, pelvis
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture, SimulatedHip, SimulatedPelvis
 from fracture.simulate.scene import REGIONS, path_lengths, radiograph
@@ -29,14 +31,18 @@ __all__ = [
     "PELVIS_VIEWS",
     "REGIONS",
     "VARIANTS",
+    "SimulatedDisc",
     "SimulatedFilm",
     "SimulatedFracture",
     "SimulatedHip",
+    "SimulatedLumbar",
     "SimulatedPelvis",
     "Summary",
+    "lumbar",
     "path_lengths",
     "pelvis",
     "radiograph",
     "write_dataset",
     "write_hips",
+    "write_lumbar",
 ]

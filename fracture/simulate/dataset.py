@@ -15,6 +15,7 @@ from fracture._version import __version__
 from fracture.atomic import write_json
 from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate.hip_fractures import HIP_CLASSES
+from fracture.simulate.lumbar import lumbar
 from fracture.simulate.pelvis import HIP_MIX, pelvis
 from fracture.simulate.scene import REGIONS, radiograph
 
@@ -214,6 +215,67 @@ def write_hips(
 
     (folder / "images").mkdir(parents=True, exist_ok=True)
     return _written(folder, n, _hip_header(), films(), progress)
+
+
+def write_lumbar(
+    directory: str | os.PathLike[str],
+    n: int,
+    *,
+    seed: int = 0,
+    side: int = 320,
+    transitional: float = 0.1,
+    progress: Callable[[int, int], object] | None = None,
+) -> Summary:
+    """Write ``n`` sagittal phantoms of the lumbar spine: PNG pictures, ``annotations.json`` and ``disc_levels.json``.
+
+    Args:
+        directory: Folder to write; created if missing.
+        n: Pictures.
+        seed: Picture k is drawn by a seed of its own from it.
+        side: Pixels of a picture's sides.
+        transitional: Share of phantoms with 4 or 6 lumbar vertebrae.
+        progress: Called with the pictures done and all.
+
+    Returns:
+        What was written; ``fractured`` counts pictures with a degenerated disc.
+
+    Raises:
+        ConfigurationError: Impossible settings, or a folder that holds a set already.
+    """
+    folder = _checked(directory, n, seed, 8, {"transitional": transitional})
+    points: dict[str, dict[str, list[float]]] = {}
+
+    def films() -> Iterator[_Entry]:
+        for index in range(n):
+            film = lumbar(film_seed(seed, index), side=side, transitional=transitional)
+            image = {"id": index + 1, "file_name": f"lumbar_{index:05d}.png", "width": side, "height": side}
+            image |= {"group": index, "spacing_mm": round(film.spacing, 6), "contrast": film.contrast}
+            image |= {"lumbar_vertebrae": film.lumbar, "seed": film.seed}
+            path = folder / "images" / str(image["file_name"])
+            cv2.imwrite(str(path), film.pixels)
+            points[path.name] = {disc.level: [round(disc.x, 2), round(disc.y, 2)] for disc in film.discs}
+            rows = [
+                {
+                    "id": 0,
+                    "image_id": index + 1,
+                    "category_id": 2 if disc.degenerated else 1,
+                    "bbox": _xywh(disc.box),
+                    "area": round((disc.box[2] - disc.box[0]) * (disc.box[3] - disc.box[1]), 1),
+                    "iscrowd": 0,
+                    "level": disc.level,
+                    "height_mm": round(disc.height, 2),
+                    "bulge_mm": round(disc.bulge, 2),
+                    "canal_mm": round(disc.canal, 2),
+                }
+                for disc in film.discs
+            ]
+            yield [path], image, rows, any(disc.degenerated for disc in film.discs)
+
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    about = f"Sagittal MR phantoms drawn by fracture.simulate {__version__}: no patients"
+    found = _written(folder, n, _header({"description": about}, ["Normal", "Degenerated"]), films(), progress)
+    write_json(folder / "disc_levels.json", {"note": "disc centers in pixels, by the phantom", "points": points})
+    return found
 
 
 def _checked(directory: str | os.PathLike[str], n: int, seed: int, bits: int, shares: Mapping[str, float]) -> Path:

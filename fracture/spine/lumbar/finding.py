@@ -1,0 +1,184 @@
+"""From the network's maps to discs with names: an ordered chain from L5/S1 upward.
+
+Sources: the task and its five names, RSNA 2024. The rules are ours: discs follow each other at like distances on a
+smooth curve; the map of L5/S1 says where counting begins; what does not fit on the chain is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracture.simulate.lumbar import LEVELS
+from fracture.spine.lumbar.network import Peak, peaks
+from fracture.spine.lumbar.picture import fit
+from fracture.wing.runner import Runner
+
+__all__ = ["CHAIN", "Disc", "Discs", "Naming", "chain", "find_discs", "name_discs"]
+
+CHAIN = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1", "T11/T12", "T10/T11", "T9/T10")
+"""Names in the order in which discs are counted; those above L1/L2 are named as if five vertebrae were lumbar."""
+
+Naming: TypeAlias = Literal["clear", "doubtful", "none"]
+
+LEAST_DISC = 0.3  # score of a disc (ours; the card's evaluation tells what it gives)
+LEAST_LAST = 0.3  # of the map of L5/S1, where counting begins
+DOUBT = 0.5  # a second place for L5/S1 with so much of the best one's score makes the names doubtful
+_NEAR, _FAR, _BEND = 0.45, 1.7, 50.0  # shares of the usual distance; degrees between two steps
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """A disc that was found.
+
+    Attributes:
+        x, y: Center in pixels of the slice, edges as everywhere.
+        x0, y0, x1, y1: Its box.
+        score: Of the finder, in [0, 1].
+        last: How much it looks like L5/S1, in [0, 1].
+        level: Its name; empty where no L5/S1 was seen, or beyond the chain.
+    """
+
+    x: float
+    y: float
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    score: float
+    last: float
+    level: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discs:
+    """The discs of one slice.
+
+    Attributes:
+        discs: On the chain, from the lowest upward.
+        naming: ``"clear"``; ``"doubtful"`` where another disc may be L5/S1 (transitional anatomy looks so), or one is
+            missing on the way; ``"none"`` where no L5/S1 was seen.
+        remarks: Why, for people.
+        candidates: All peaks of the map of discs, on the chain or not, the strongest first; without names.
+    """
+
+    discs: tuple[Disc, ...]
+    naming: Naming
+    remarks: tuple[str, ...] = ()
+    candidates: tuple[Disc, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+
+def find_discs(runner: Runner, pixels: NDArray[np.float32], spacing: tuple[float, float] = (1.0, 1.0)) -> Discs:
+    """The discs of one sagittal slice: the network, its peaks, the chain. Training, measures and use come through here.
+
+    Args:
+        runner: Of the network.
+        pixels: (rows, columns), any scale.
+        spacing: From row to row and column to column.
+
+    Raises:
+        PixelValueError: A slice without contrast.
+    """
+    planes, grid = fit(pixels, spacing)
+    maps = runner.run({"x": planes[None]})["output"].float().cpu().numpy()[0]
+    return name_discs([_placed(peak, grid.affine) for peak in peaks(maps)])
+
+
+def _placed(peak: Peak, affine: tuple[float, float, float, float]) -> Disc:
+    sx, sy, ox, oy = affine
+    x, y, w, h = peak.x * sx + ox, peak.y * sy + oy, peak.width * sx / 2, peak.height * sy / 2
+    return Disc(x, y, x - w, y - h, x + w, y + h, peak.score, peak.last)
+
+
+def name_discs(found: Sequence[Disc]) -> Discs:
+    """Put discs on a chain and name them.
+
+    Args:
+        found: All peaks, the strongest first.
+    """
+    sure = [disc for disc in found if disc.score >= LEAST_DISC]
+    links = chain(sure)
+    remarks: list[str] = []
+    named, naming = _counted(links, remarks)
+    return Discs(tuple(named), naming, tuple(remarks), tuple(found))
+
+
+def chain(discs: Sequence[Disc]) -> list[Disc]:
+    """The chain of highest total score among discs: from the lowest upward, at like distances, without sharp bends.
+
+    The usual distance is the median of each disc's distance to its nearest neighbor.
+    """
+    if len(discs) < 2:
+        return list(discs)
+    ordered = sorted(discs, key=lambda disc: -disc.y)
+    places = np.array([(disc.x, disc.y) for disc in ordered])
+    far = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(far, np.inf)
+    usual = float(np.median(far.min(axis=1)))
+    # Best chain that ends with the step from i to j; i above -1 stands for a chain of one.
+    best: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {
+        (-1, j): (disc.score, None) for j, disc in enumerate(ordered)
+    }
+    for j in range(len(ordered)):
+        for i in range(j):
+            if not _NEAR * usual <= far[i, j] <= _FAR * usual:
+                continue
+            before = [(h, i) for h in range(-1, i) if (h, i) in best and _straight(places, h, i, j)]
+            if before:
+                last = max(before, key=lambda step: best[step][0])
+                best[i, j] = best[last][0] + ordered[j].score, last
+    step: tuple[int, int] | None = max(best, key=lambda one: best[one][0])
+    links = []
+    while step is not None:
+        links.append(ordered[step[1]])
+        step = best[step][1]
+    return links[::-1]
+
+
+def _straight(places: NDArray[np.float64], h: int, i: int, j: int) -> bool:
+    if h < 0:
+        return True
+    one, two = places[i] - places[h], places[j] - places[i]
+    cosine = float(one @ two) / float(np.linalg.norm(one) * np.linalg.norm(two))
+    return cosine > math.cos(math.radians(_BEND))
+
+
+def _counted(links: Sequence[Disc], remarks: list[str]) -> tuple[list[Disc], Naming]:
+    if not links:
+        remarks.append("no disc was found")
+        return [], "none"
+    order = sorted(range(len(links)), key=lambda k: -links[k].last)
+    start = order[0]
+    if links[start].last < LEAST_LAST:
+        remarks.append("L5/S1 was not seen, so the discs have no names; is the sacrum on the pictures?")
+        return list(links), "none"
+    naming: Naming = "clear"
+    rivals = [k for k in order[1:] if links[k].last >= DOUBT * links[start].last]
+    if rivals:
+        below = "below" if rivals[0] < start else "above"
+        remarks.append(
+            f"another disc, {abs(rivals[0] - start)} {below} it, may be L5/S1: names may be off by that many; "
+            "transitional anatomy looks so, and only the whole spine or the ribs can tell"
+        )
+        naming = "doubtful"
+    names = [""] * len(links)
+    for k in range(start, len(links)):
+        names[k] = CHAIN[k - start] if k - start < len(CHAIN) else ""
+    gaps = [float(np.hypot(a.x - b.x, a.y - b.y)) for a, b in zip(links[start:], links[start + 1 :], strict=False)]
+    wide = [k for k, gap in enumerate(gaps) if len(gaps) > 2 and gap > 1.5 * float(np.median(gaps))]
+    if wide:
+        remarks.append(f"a disc may have been missed above {CHAIN[wide[0]]}: names from there on may be one too low")
+        naming = "doubtful"
+    missing = [level for level in LEVELS if level not in names]
+    if missing:
+        remarks.append(f"not found: {', '.join(missing)}")
+    return [replace(disc, level=name) for disc, name in zip(links, names, strict=True)], naming

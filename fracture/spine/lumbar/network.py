@@ -1,0 +1,138 @@
+"""The finder of discs: a small feature pyramid on MobileNetV2 that gives maps at a quarter of the picture's size.
+
+Centers as heatmaps after Zhou et al. 2019 ("Objects as Points"): one map of all discs, one of L5/S1 alone, from which
+the others are counted, and two of a disc's width and height. Size, channels and trunk are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fracture.models.backbone import seeded
+from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from fracture.models.starting_points import InitReport
+from fracture.models.trunks import feature_trunk, parameter_groups, start
+
+__all__ = ["SIDE", "STRIDE", "DiscNetwork", "DiscSpec", "Peak", "build_network", "initialize", "peaks"]
+
+SIDE, STRIDE = 256, 4
+LEAST_SCORE = 0.05  # of a peak that is kept at all; what counts as a disc is decided later
+
+
+@dataclass(frozen=True, slots=True)
+class DiscSpec:
+    """What the network is.
+
+    Attributes:
+        trunk: timm's name of the network whose stages are used.
+        channels: Of the pyramid.
+        norm: ``"frozen"`` keeps the trunk's batch statistics, which micro-batches would spoil; it needs a start.
+        geometry: As the other trunks have it.
+    """
+
+    trunk: Literal["mobilenetv2_100"] = "mobilenetv2_100"
+    channels: int = 48
+    norm: Literal["batch", "frozen"] = "frozen"
+    geometry: Literal["torchvision"] = "torchvision"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+
+class DiscNetwork(nn.Module):
+    """The network; get one from :func:`build_network`.
+
+    Args:
+        spec: What it is.
+    """
+
+    def __init__(self, spec: DiscSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = feature_trunk(spec.trunk, (1, 2, 3, 4), norm=spec.norm)
+        widths = [int(n) for n in self.trunk.feature_info.channels()]
+        self.laterals = nn.ModuleList(nn.Conv2d(width, spec.channels, 1) for width in widths)
+        self.smooth = nn.ModuleList(nn.Conv2d(spec.channels, spec.channels, 3, padding=1) for _ in widths[:-1])
+        self.head = nn.Sequential(
+            nn.Conv2d(spec.channels, spec.channels, 3, padding=1), nn.ReLU(), nn.Conv2d(spec.channels, 4, 1)
+        )
+        with torch.no_grad():  # few cells are a disc's center (Lin et al. 2017)
+            last: Any = self.head[-1]
+            last.bias.copy_(torch.tensor([-4.0, -4.0, 3.0, 2.5]))
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """``"heads"`` (all but the trunk) and ``"trunk"``."""
+        return parameter_groups(self, ("laterals.", "smooth.", "head."))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, 1, H, W) in [0, 1], sides divisible by 32, to maps (B, 4, H/4, W/4).
+
+        Channels: logits of discs and of L5/S1, logarithms of width and height in the picture's pixels.
+        """
+        mean, std = (x.new_tensor(v)[None, :, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+        maps = self.trunk((x - mean) / std)
+        found = self.laterals[-1](maps[-1])
+        for k in range(len(maps) - 2, -1, -1):
+            up = F.interpolate(found, size=maps[k].shape[-2:], mode="bilinear", align_corners=False)
+            found = F.relu(self.smooth[k](self.laterals[k](maps[k]) + up))
+        out: Tensor = self.head(found)
+        return out
+
+
+def build_network(spec: DiscSpec, *, seed: int | None = None) -> DiscNetwork:
+    """A new network with random weights; with ``seed`` always the same ones, torch's generator left as it was."""
+    return seeded(DiscNetwork, spec, seed)
+
+
+def initialize(model: DiscNetwork, init: str | Path) -> InitReport:
+    """Set the start, see :func:`fracture.models.trunks.start`."""
+    return start(model, init, network=model.spec.trunk, trunk="trunk.")
+
+
+class Peak(NamedTuple):
+    """A disc that the maps show, in pixels of the network's picture.
+
+    Attributes:
+        x, y: Center.
+        width, height: Of its box.
+        score: Of the map of discs, in [0, 1].
+        last: Of the map of L5/S1 there.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    last: float
+
+
+def peaks(maps: NDArray[np.float32]) -> tuple[Peak, ...]:
+    """Peaks of one picture's maps (4, h, w), the strongest first; a cell's neighbors refine where it lies.
+
+    The map of L5/S1 is taken as its largest value within two cells of a peak, since its own peak may lie beside.
+    """
+    scores = 1 / (1 + np.exp(-maps[:2].astype(np.float64)))
+    padded = np.pad(scores, ((0, 0), (2, 2), (2, 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
+    near = windows.max(axis=(3, 4))
+    rows, columns = np.nonzero((scores[0] >= near[0]) & (scores[0] >= LEAST_SCORE))
+    steps = np.arange(-1, 2)
+    found = []
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        around = windows[0, row, column, 1:4, 1:4]
+        mass = around / around.sum()
+        x = (column + 0.5 + float((mass.sum(axis=0) * steps).sum())) * STRIDE
+        y = (row + 0.5 + float((mass.sum(axis=1) * steps).sum())) * STRIDE
+        width, height = np.exp(np.clip(maps[2:, row, column], 0, 6)).tolist()
+        found.append(Peak(x, y, width, height, float(scores[0, row, column]), float(near[1, row, column])))
+    return tuple(sorted(found, key=lambda one: -one.score))

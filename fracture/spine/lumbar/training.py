@@ -1,0 +1,261 @@
+"""Training the finder of discs: targets that leave unmarked discs out, turned and scaled pictures, focal loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from fracture.atomic import write_text
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.spine.lumbar.finding import find_discs
+from fracture.spine.lumbar.network import SIDE, STRIDE, DiscNetwork, DiscSpec, build_network, initialize
+from fracture.spine.lumbar.picture import fit, read_picture
+from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
+from fracture.training.config import Section, StageConfig
+from fracture.training.driver import Running, run_stage, running
+from fracture.training.stage import PlainPictures, Stage
+from fracture.wing.runner import TorchRunner
+
+__all__ = ["LumbarConfig", "targets", "train"]
+
+_CELLS = SIDE // STRIDE
+_SPREAD = 1.5  # cells, standard deviation of a center's peak (ours)
+Maps = NDArray[np.float32]
+
+
+class AugmentConfig(Section):
+    """How pictures vary; all ours."""
+
+    turn: float = Field(default=15.0, ge=0, le=90, description="degrees to either side")
+    scale: float = Field(default=0.25, ge=0, lt=0.9, description="larger or smaller by up to this share")
+    shift: float = Field(default=0.08, ge=0, lt=0.5, description="share of the side")
+    mirror: float = Field(default=0.25, ge=0, le=1, description="share of pictures with the front to the right")
+    gamma: float = Field(default=0.35, ge=0, lt=1, description="exponent between 1/(1 + g) and 1 + g")
+    noise: float = Field(default=0.04, ge=0, le=1, description="standard deviation at most")
+
+
+class LumbarConfig(StageConfig):
+    """Settings of the finder's training."""
+
+    BATCH: ClassVar[int] = 8
+    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: DiscSpec(**table)}
+
+    model: DiscSpec = DiscSpec()
+    augment: AugmentConfig = AugmentConfig()
+
+
+class _Pictures(PlainPictures):
+    """Every picture once an epoch, varied anew; prepared pictures stay in memory, one byte for each pixel."""
+
+    def __init__(self, part: AnnotatedSet, config: LumbarConfig) -> None:
+        super().__init__(part, config.seed)
+        self.config, self.kept = config, dict[str, tuple[NDArray[np.uint8], float]]()
+
+    def order(self, epoch: int, turn: int = 0) -> Any:
+        """The films, each with the seed of its variation."""
+        films = super().order(epoch, turn)
+        stream = f"augment {turn}"
+        return [(film, derive_seed(self.seed, epoch, k, stream=stream)) for k, film in enumerate(films)]
+
+    def source(self, picture: Any) -> str:
+        """The film's name."""
+        return str(picture[0].source)
+
+    def make(self, picture: tuple[Film, int]) -> tuple[Maps, Maps, Maps]:
+        """The picture, its targets (4 maps), and what each cell of the two center maps counts."""
+        film, seed = picture
+        if film.source not in self.kept:
+            planes, grid = fit(read_picture(self.part.image_path(film)))
+            self.kept[film.source] = np.rint(planes[0] * 255).astype(np.uint8), grid.scale_x
+        plane, scale = self.kept[film.source]
+        image, matrix = _varied(plane, self.config.augment, generator(seed))
+        marks = [_moved(mark, scale, matrix) for mark in discs_of(film)]
+        return image, *targets(marks, anchored=bool(film.extra["anchored"]))
+
+
+def _varied(
+    plane: NDArray[np.uint8], how: AugmentConfig, draw: np.random.Generator
+) -> tuple[Maps, NDArray[np.float64]]:
+    """The picture (1, SIDE, SIDE) in [0, 1] after turn, scale, shift, mirror and tone; and its affine (2, 3)."""
+    turn, scale = draw.uniform(-how.turn, how.turn), 1 + draw.uniform(-how.scale, how.scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), turn, scale), np.float64)
+    matrix[:, 2] += draw.uniform(-how.shift, how.shift, 2) * SIDE
+    if draw.random() < how.mirror:
+        matrix[0] = (0, 0, SIDE) - matrix[0]
+    # The matrix moves pixel edges; OpenCV takes pixel centers.
+    centers = matrix.copy()
+    centers[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    moved = cv2.warpAffine(plane, centers, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    image = (moved.astype(np.float32) / 255) ** ((1 + how.gamma) ** draw.uniform(-1, 1))
+    image = image + draw.normal(0, draw.uniform(0, how.noise), image.shape)
+    return np.clip(image, 0, 1)[None].astype(np.float32), matrix
+
+
+def _moved(mark: DiscMark, scale: float, matrix: NDArray[Any]) -> DiscMark:
+    x, y = (matrix @ (mark.x / scale, mark.y / scale, 1.0)).tolist()
+    factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))) / scale
+    size = None if mark.size is None else (mark.size[0] * factor, mark.size[1] * factor)
+    return DiscMark(x, y, size, mark.level, mark.abnormal)
+
+
+def targets(marks: Sequence[DiscMark], *, anchored: bool) -> tuple[Maps, Maps]:
+    """Maps that the network is to give for a picture, and where they count.
+
+    Beyond the outermost marked discs, and where a gap between two is wide enough for a third, discs may lie that nobody
+    marked: there the map of discs does not count. The map of L5/S1 counts everywhere where L5/S1 is marked; else only
+    above the lowest marked disc, where it cannot be.
+
+    Args:
+        marks: From the head to the feet, in pixels of the network's picture.
+        anchored: Whether L5/S1 is among them, by name.
+
+    Returns:
+        float32 (4, h, w): the two center maps in [0, 1], logarithms of width and height at centers with a box, 0
+        elsewhere; and float32 (2, h, w): 1 where the center maps count.
+    """
+    y, x = (np.mgrid[:_CELLS, :_CELLS] + 0.5) * STRIDE
+    found, counts = np.zeros((4, _CELLS, _CELLS), np.float32), np.ones((2, _CELLS, _CELLS), np.float32)
+    places, gap = polyline(marks)
+    gap = gap or SIDE / 8
+    for a, b in _open_ends(places, gap, anchored):
+        counts[0][_near(x, y, a, b) < 0.6 * gap] = 0
+    if not anchored:
+        down = places[-1] - places[-2] if len(places) > 1 else np.array([0.0, gap])
+        low = places[-1] if len(places) else np.zeros(2)
+        beyond = (x - low[0]) * down[0] + (y - low[1]) * down[1] > -0.5 * gap * np.linalg.norm(down)
+        counts[1][beyond] = 0
+    for mark in marks:
+        peak = np.exp(-((x - mark.x) ** 2 + (y - mark.y) ** 2) / (2 * (_SPREAD * STRIDE) ** 2))
+        found[0] = np.maximum(found[0], peak)
+        counts[0][peak > 0.1] = 1
+        row, column = int(mark.y // STRIDE), int(mark.x // STRIDE)
+        if not (0 <= row < _CELLS and 0 <= column < _CELLS):
+            continue
+        found[0, row, column] = 1
+        if mark.level.endswith("/S1"):
+            found[1] = np.maximum(found[1], peak)
+            found[1, row, column] = 1
+        if mark.size is not None:
+            found[2:, row, column] = np.log(np.maximum(mark.size, 1.0))
+    return found, counts
+
+
+def _open_ends(places: NDArray[np.float64], gap: float, anchored: bool) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Stretches of the spine that may hold discs that nobody marked."""
+    if not len(places):
+        return [(np.zeros(2), np.array([SIDE, SIDE]))]
+    way = (places[-1] - places[0]) / (np.linalg.norm(places[-1] - places[0]) or 1)
+    up, down = (way, way) if len(places) > 1 else (np.array([0.0, 1.0]),) * 2
+    if len(places) > 2:
+        up, down = ((b - a) / np.linalg.norm(b - a) for a, b in (places[:2], places[-2:]))
+    wide = [(a, b) for a, b in pairwise(places) if np.linalg.norm(b - a) > 1.6 * gap]
+    below = [] if anchored else [(places[-1] + down * 0.5 * gap, places[-1] + down * 2.5 * gap)]
+    return [(places[0] - up * 0.5 * gap, places[0] - up * SIDE), *below, *wide]
+
+
+def _near(x: NDArray[Any], y: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Distance of each cell from a stretch."""
+    way = b - a
+    along = np.clip(((x - a[0]) * way[0] + (y - a[1]) * way[1]) / max(float(way @ way), 1e-9), 0, 1)
+    far: NDArray[Any] = np.hypot(x - a[0] - along * way[0], y - a[1] - along * way[1])
+    return far
+
+
+def disc_loss(out: Tensor, truth: Tensor, counts: Tensor) -> dict[str, Tensor]:
+    """Mean over the pictures of the focal loss of centers (Zhou et al. 2019, eq. 1) and, times 0.1, the size's error.
+
+    Args:
+        out, truth: (B, 4, h, w).
+        counts: (B, 2, h, w).
+    """
+    logits = out[:, :2].float()
+    p = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
+    target = truth[:, :2]
+    center = target >= 1
+    hit = -((1 - p) ** 2) * p.log()
+    miss = -((1 - target) ** 4) * p**2 * (1 - p).log()
+    focal = (torch.where(center, hit, miss) * counts).sum() / center.sum().clamp(min=1)
+    known = truth[:, 2:] != 0
+    size = ((out[:, 2:].float() - truth[:, 2:]).abs() * known).sum() / known.sum().clamp(min=1)
+    return {"loss": focal + 0.1 * size, "focal": focal, "size": size}
+
+
+class DiscStage(Stage):
+    """The finder in training."""
+
+    format = "fracture-lumbar-stage/1"
+    terms = ("loss", "focal", "size")
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """See :func:`disc_loss`."""
+        image, truth, counts = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
+        out = self.model(image.to(memory_format=self.layout))
+        return {name: term * len(batch) / totals[0] for name, term in disc_loss(out, truth, counts).items()}
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.to_dict()}
+
+    def judge(self, folder: Path) -> dict[str, Any]:
+        """``found.jsonl``: what the finder says of the pictures that it was not trained on."""
+        part = self.parts.get("validation")
+        if part is None:
+            return {}
+        runner = TorchRunner(self.model.eval(), device=self.device, dtype=torch.float32)
+        lines = []
+        for film in part:
+            found = find_discs(runner, read_picture(part.image_path(film)))
+            lines.append(json.dumps({"source": film.source, **found.to_dict()}))
+        if self.world.leads:
+            write_text(folder / "found.jsonl", "\n".join(lines) + "\n")
+        return {"judged": len(lines)}
+
+
+def train(
+    config: LumbarConfig,
+    annotated: AnnotatedSet,
+    *,
+    out: str | Path,
+    train_only: AnnotatedSet | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train the finder to ``discs.safetensors`` and ``discs.json`` below ``out``; an unfinished run is resumed.
+
+    Args:
+        config: Settings; ``split`` divides ``annotated`` by groups.
+        annotated: Of :func:`fracture.spine.lumbar.records.read_discs`.
+        out: Run folder.
+        train_only: Further pictures, trained on whole.
+        device, progress: As for :func:`fracture.training.driver.running`.
+
+    Returns:
+        The content of ``discs.json``.
+
+    Raises:
+        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    """
+    whole, divided = annotated, annotated
+    if train_only is not None:
+        whole = AnnotatedSet.merge([annotated, train_only], name=f"{annotated.name}+{train_only.name}")
+        divided = whole.select(lambda film: film.group.startswith(f"{annotated.name}/"))
+
+    def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
+        model: DiscNetwork = build_network(config.model, seed=config.seed)
+        start = initialize(model, config.init)
+        pictures = _Pictures(parts["train"], config)
+        return DiscStage(model, config, pictures, parts, run.device, world=run.world, start=start.to_dict())
+
+    with running(out, device=device, progress=progress) as run:
+        return run_stage("discs", config, whole, build, run, divided=divided)
