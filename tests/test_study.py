@@ -76,3 +76,25 @@ def test_a_detector_judges_a_study(tiny_weights: Path, tmp_path: Path) -> None:
         study.drop_pixels().scene()
     with pytest.raises(ConfigurationError, match="no film"):
         detector.predict_study([])
+
+
+def test_studies_are_judged_one_after_the_other(tiny_weights: Path, tmp_path: Path) -> None:
+    detector = fracture.load(tiny_weights, device="cpu", precision="float32")
+    views = [np.random.default_rng(seed).integers(0, 255, (96, 80)).astype(np.uint8) for seed in (1, 2, 3)]
+    gone = tmp_path / "gone.png"
+    asked = [("a", views[:2]), ("b", [gone]), ("c", [gone, views[2]])]
+    found = list(detector.predict_studies(iter(asked), rule="or", batch_size=2))
+    assert [(one.source, one.ok) for one in found] == [("a", True), ("b", False), ("c", True)]
+    assert isinstance(found[1], Failure)
+    assert "gone.png" in str(found[1].error)
+    first, last = found[0], found[2]
+    assert isinstance(first, StudyPrediction)
+    assert isinstance(last, StudyPrediction)
+    assert (len(first.judged), len(last.judged)) == (2, 1)
+    alone = detector.predict_study(views[:2], rule="or", name="a")
+    assert first.suspicion == pytest.approx(alone.suspicion, abs=1e-5)
+    with pytest.raises(ConfigurationError, match="rule"):
+        detector.predict_studies(iter(asked), rule="most")  # type: ignore[arg-type]
+    (page, other) = alone.scene().pages
+    assert "Study of 2 films (or):" in page.lines[-2]
+    assert ("agree" in page.lines[-1]) == alone.agree == ("agree" in other.lines[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -42,12 +41,11 @@ def adapt(
 
     Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
     """
-    from tqdm import tqdm
-
     from fracture.adapt.run import adapt as run
+    from fracture.runs.progress import progress_bar
 
     annotated = read_set(data, file_format, option)
-    with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(len(annotated)) as bar:
         adapted = run(
             weights,
             annotated,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,14 +82,13 @@ def calibrate(
 
     Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
     """
-    from tqdm import tqdm
-
     from fracture.calibration.fast import calibrate_fast
     from fracture.calibration.folds import HELD_OUT, read_fold, share_out
     from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import calibrate as run
     from fracture.data.splits import Split
     from fracture.errors import ConfigurationError
+    from fracture.runs.progress import progress_bar
 
     annotated = read_set(data, file_format, option)
     options: dict[str, Any] = {
@@ -125,7 +123,7 @@ def calibrate(
         if part:
             raise ConfigurationError("--part names a part of a split", hint="give --split or --out-of-fold too")
         words = annotated.name
-    with tqdm(total=count, unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(count) as bar:
         if out_of_fold:
             result = calibrate_out_of_fold(
                 weights,

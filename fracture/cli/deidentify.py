@@ -58,6 +58,7 @@ def deidentify(
     from fracture.io.files import MAX_BYTES, open_bytes
     from fracture.runs.inputs import collect
     from fracture.runs.kinds import read_head
+    from fracture.runs.progress import progress_bar
 
     start = time.perf_counter()
     if resume and overwrite:
@@ -78,27 +79,29 @@ def deidentify(
     places = _places(out, inputs, rules if rename else None)
     _check_places(places, inputs, key, replace=resume or overwrite)
     failed = before = 0
-    for film, place in places.items():
-        try:
-            with unforeseen(film, quote=False):
-                if resume and place.is_file():
-                    token = request_token(rules, open_bytes(film, MAX_BYTES)[0], boxes, outside_field)
-                    if token.encode() in read_head(os.fspath(place)):
-                        before += 1
-                        continue
-                copy = make(
-                    film,
-                    key=rules.key,
-                    dates=dates,
-                    keep_institution=keep_institution,
-                    boxes=boxes,
-                    outside_field=outside_field,
-                    allow=allow or (),
-                )
-                save(copy, place)
-        except FractureError as error:
-            failed += 1
-            _say(f"{type(error).__name__}: {in_options(error)}")
+    with progress_bar(len(places)) as bar:
+        for done, (film, place) in enumerate(places.items()):
+            bar.update(done - bar.n)
+            try:
+                with unforeseen(film, quote=False):
+                    if resume and place.is_file():
+                        token = request_token(rules, open_bytes(film, MAX_BYTES)[0], boxes, outside_field)
+                        if token.encode() in read_head(os.fspath(place)):
+                            before += 1
+                            continue
+                    copy = make(
+                        film,
+                        key=rules.key,
+                        dates=dates,
+                        keep_institution=keep_institution,
+                        boxes=boxes,
+                        outside_field=outside_field,
+                        allow=allow or (),
+                    )
+                    save(copy, place)
+            except FractureError as error:
+                failed += 1
+                _say(f"{type(error).__name__}: {in_options(error)}")
     words = f"{len(places)} films, {failed} failed" + f", {before} done before" * resume
     _say(f"{words}, {len(inputs.left_out)} left out, {time.perf_counter() - start:.1f} seconds")
     if not rename:

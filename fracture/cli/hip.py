@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -164,9 +163,9 @@ def evaluate(
         films = _films([_hips(path, file_format, option) for path in data or ()], split, part)
         reader = load(weights, device=device, precision=cast("Precision", precision))
         limit = reader.card.fracture.threshold if threshold is None else threshold
-        from tqdm import tqdm
+        from fracture.runs.progress import progress_bar
 
-        with tqdm(total=len(films), unit="film", disable=not sys.stderr.isatty()) as bar:
+        with progress_bar(len(films)) as bar:
             hips, boxes, failures = examine(reader, films, progress=bar.update)
         judged, extra, failed = tuple(hips), tuple(boxes), len(failures)
         for failure in failures:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,9 +14,8 @@ from fracture.cli.reading import Reading, reads_films
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fracture.cli.run import Task
+    from fracture.limb.study import Rule
     from fracture.wing.contract import Wing
 
 _POINT = "high_sensitivity"
@@ -40,8 +40,22 @@ def predict(
         ),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Films per batch.")] = 8,
+    by_study: Annotated[
+        bool,
+        typer.Option(
+            "--by-study",
+            help="One result per study: DICOM films of one study, body part and side; or a folder's pictures.",
+        ),
+    ] = False,
+    studies: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE.csv", help="With --by-study: which study each film belongs to (image,study)."),
+    ] = None,
+    study_rule: Annotated[
+        str, typer.Option(help="How films of a study are fused: mean, or (most sensitive), and (most specific).")
+    ] = "mean",
 ) -> None:
-    """Find fractures on radiographs: one JSON line per input, in input order.
+    """Find fractures on radiographs: one JSON line per input, or per study, in input order.
 
     Weights of another wing read films in its own way, and take none of the options that are the detector's own.
 
@@ -55,7 +69,8 @@ def predict(
 
         wing, folder = find_wing(reading.weights)
         if wing.name != "limb":
-            changed = [name for name, value in {**own, "fast": fast}.items() if value not in (None, False, _POINT)]
+            foreign = {**own, "fast": fast, "by_study": by_study}
+            changed = [name for name, value in foreign.items() if value not in (None, False, _POINT)]
             _by_wing(reading, wing, folder, changed)
             return
 
@@ -63,10 +78,25 @@ def predict(
         from fracture.limb.detector import Detector
 
         detector = Detector.load(reading.weights, device=reading.device, precision=reading.precision, fast=fast)
-        many = functools.partial(detector.predict_many, batch_size=batch_size)
-        return reading.task("predict", detector.card, many, own, recorded={"fast": fast}, failed=None)
+        recorded: dict[str, Any] = {"fast": fast}
+        many: Callable[..., Iterator[Any]] = detector.predict_many
+        if by_study:
+            many = functools.partial(detector.predict_studies, rule=cast("Rule", study_rule))
+            recorded["study_rule"] = study_rule
+        many = functools.partial(many, batch_size=batch_size)
+        return reading.task("predict", detector.card, many, own, recorded=recorded, failed=None)
 
-    reading.run(task)
+    if studies is not None and not by_study:
+        raise ConfigurationError("--studies says what --by-study judges together", hint="give --by-study too")
+    if not by_study:
+        reading.run(task)
+        return
+    from fracture.cli.studies import group_films
+
+    if reading.objects is not None:
+        raise ConfigurationError("--dicom stores the results of single films", hint="run once more without --by-study")
+    reading = replace(reading, outputs=replace(reading.outputs, kind="study"))
+    reading.run(task, functools.partial(group_films, table=studies))
 
 
 def _by_wing(reading: Reading, wing: Wing[Any], folder: Path, foreign: Sequence[str]) -> None:

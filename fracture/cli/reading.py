@@ -17,7 +17,7 @@ import typer
 from fracture.cli import options as opt
 
 if TYPE_CHECKING:
-    from fracture.cli.run import Task
+    from fracture.cli.run import Group, Task
     from fracture.models.devices import Precision
     from fracture.results.folder import ObjectFolder
     from fracture.runs.outputs import Outputs
@@ -88,11 +88,12 @@ class Reading:
             line=line,
         )
 
-    def run(self, make: Callable[[], Task]) -> None:
-        """Read the films; ``make`` loads the weights and is called when all else is in order."""
+    def run(self, make: Callable[[], Task], group: Group | None = None) -> None:
+        """Read the films; ``make`` loads the weights and is called when all else is in order, ``group`` tells which
+        films are of one study, where a result is one of a study."""
         from fracture.cli.run import run
 
-        run(self.paths, self.outputs, make, self.objects)
+        run(self.paths, self.outputs, make, self.objects, group)
 
 
 def reads_films(kind: str = "films") -> Callable[[Callable[..., None]], Callable[..., None]]:

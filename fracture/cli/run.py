@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
@@ -23,6 +26,7 @@ from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, film_sha256, journaled, writing
 from fracture.runs.outputs import Outputs, check_outputs, overlay_paths
+from fracture.runs.progress import progress_bar
 from fracture.wing.lines import flagged_of
 
 if TYPE_CHECKING:
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     from fracture.results.folder import ObjectFolder
     from fracture.wing.card import BaseCard
 
-_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+Group: TypeAlias = Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]
+"""From films to those of each study, by what results call it."""
+
 _HASHING = 2  # threads that find out whether films changed
 
 
@@ -42,13 +48,14 @@ class Task:
     Attributes:
         request: What decides the results, JSON-able: weights, device, options. A run is resumed only by an equal
             one.
-        results: One result for each film, in order; consumes films as results are asked for.
+        results: One result for each film, in order; consumes films as results are asked for. Of a run by study, one for
+            each study, of its name and films.
         draw: Writes a result's overlay to a path.
         line: A result or a failure as the JSON line that is written.
     """
 
     request: Mapping[str, Any]
-    results: Callable[[Iterable[str]], Iterator[Any]]
+    results: Callable[[Iterable[Any]], Iterator[Any]]
     draw: Callable[[Any, str], None]
     line: Callable[[Any], dict[str, Any]]
 
@@ -74,7 +81,13 @@ def outputs_of(*, json_file: Path | None, report: Path | None, **others: Any) ->
     return Outputs(json_file=json_file, report=report, **others)
 
 
-def run(paths: list[str], outputs: Outputs, make: Callable[[], Task], objects: ObjectFolder | None = None) -> None:
+def run(
+    paths: list[str],
+    outputs: Outputs,
+    make: Callable[[], Task],
+    objects: ObjectFolder | None = None,
+    group: Group | None = None,
+) -> None:
     """Read the films at the given paths, write one line each, and report the outcome at the end.
 
     All faults of the request are found before the first film is read and before anything is written.
@@ -84,6 +97,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task], objects: O
         outputs: Where to write.
         make: Loads the weights; called when all else is in order.
         objects: Where DICOM objects go, if they are wanted.
+        group: From the films to those of each study, where a result is one of a study.
 
     Raises:
         ConfigurationError: No films, outputs that are inputs, results of an earlier run that is not resumed.
@@ -92,20 +106,23 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task], objects: O
     """
     start = time.perf_counter()
     inputs = collect(paths)
-    overlays = overlay_paths(outputs.overlay, inputs.films, inputs.root) if outputs.overlay is not None else {}
+    if group is not None:
+        inputs = replace(inputs, studies=group(inputs.films))
+    overlays = overlay_paths(outputs.overlay, inputs.names, inputs.root) if outputs.overlay is not None else {}
     check_outputs(outputs, inputs.films, overlays)
     report = None
     if outputs.report is not None:
         check_report(outputs.report, inputs.films, replace=outputs.resume or outputs.overwrite)
-        report = Report(outputs.report, len(inputs.films), outputs.kind)
+        report = Report(outputs.report, len(inputs.names), outputs.kind)
     if told := inputs.told():
         _say(told)
     if outputs.dry_run:
-        for film in inputs.films:
-            typer.echo(printable(film))
+        for name in inputs.names:
+            typer.echo("\t".join(map(printable, dict.fromkeys((name, *inputs.films_of(name))))))
         for path, kind in inputs.left_out:
             _say(f"left out: {path}: {kind}")
-        _say(f"{len(inputs.films)} films would be read, {len(inputs.left_out)} left out")
+        studies = f" in {len(inputs.studies)} studies" * bool(inputs.studies)
+        _say(f"{len(inputs.films)} films{studies} would be read, {len(inputs.left_out)} left out")
         return
     if outputs.json_file is None:
         check_stdout()
@@ -129,7 +146,7 @@ def run(paths: list[str], outputs: Outputs, make: Callable[[], Task], objects: O
     _say(", ".join(f"{count} {what}" for what, count in counts.items()) + f", {seconds:.1f} seconds")
     if report is not None:
         _say(f"report: {report.folder / FILES[0]}")
-    if counts["failed"] or unwritten:
+    if counts["failed"] or counts.get("films failed") or unwritten:
         raise typer.Exit(1)
 
 
@@ -208,14 +225,15 @@ def _run(
     task: Task, inputs: Inputs, drawing: _Drawing, sink: Journal | _Stream
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """The counts, and the lines where a report needs them."""
-    films, lines = inputs.films, list[dict[str, Any]]()
+    films, lines = inputs.names, list[dict[str, Any]]()
     kept = _kept(sink.before, inputs, drawing)
     wanted = [film for film in films if film not in kept]
     done = next((k for k, film in enumerate(films) if film not in kept), len(films))
     sink.begin([kept[film].line for film in films[:done]])
     checksums: dict[str, str | None] = {}
-    results = _told(task.results(_feed(wanted, checksums) if isinstance(sink, Journal) else wanted), len(wanted))
-    flagged = failed = unwritten = 0
+    feed = _feed(wanted, inputs, checksums if isinstance(sink, Journal) else None)
+    results = _told(task.results(feed), len(wanted), "study" if inputs.studies else "film")
+    flagged = failed = unwritten = parts_failed = 0
     shared: set[str] | None = None
     try:
         for index, film in enumerate(films):
@@ -223,9 +241,11 @@ def _run(
                 result = next(results)
                 line = task.line(result)
                 unwritten += not drawing.add(result, film, line)
-                if not result.ok:
-                    failed += 1
-                    _say(f"{type(result.error).__name__}: {in_options(result.error)}")
+                failed += not result.ok
+                parts = [one for one in getattr(result, "films", ()) if not one.ok]
+                parts_failed += len(parts)
+                for one in parts if result.ok else [result]:
+                    _say(f"{type(one.error).__name__}: {in_options(one.error)}")
                 entry = Entry(checksums.get(film), line)
             if index >= done:
                 sink.add(entry)
@@ -240,17 +260,20 @@ def _run(
         raise
     for warning in sorted(shared or ()):
         _say(f"warning on every film: {warning}")
-    return {"films": len(films), "flagged": flagged, "failed": failed, "unwritten": unwritten}, lines
+    counts = {"studies" if inputs.studies else "films": len(films), "flagged": flagged, "failed": failed}
+    if parts_failed:
+        counts["films failed"] = parts_failed
+    return {**counts, "unwritten": unwritten}, lines
 
 
 def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dict[str, Entry]:
     """Earlier results that are still valid: films that were read and whose bytes and pictures have not changed."""
     if not before:
         return {}
-    films = dict.fromkeys(inputs.films)
-    left_out = {path for path, _ in inputs.left_out}
+    films = dict.fromkeys(inputs.names)
+    known = {*inputs.films, *(path for path, _ in inputs.left_out)}
     others = [source for source in before if source not in films]
-    if strange := [source for source in others if source not in left_out and os.path.lexists(source)]:
+    if strange := [source for source in others if source not in known and os.path.lexists(source)]:
         raise ConfigurationError(
             "--resume: there are results of films that are not among the paths now",
             got=f"{strange[0]}" + f" and {len(strange) - 1} more" * (len(strange) > 1),
@@ -258,9 +281,10 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dic
         )
     if others:
         _say(f"results of {len(others)} films that are gone are dropped")
-    known = [film for film in films if film in before and before[film].line["error"] is None]
+    read = [film for film in films if film in before and not _any_failed(before[film].line)]
     kept = {}
-    for film, checksum in zip(known, ahead(known, film_sha256, _HASHING, 4 * _HASHING), strict=True):
+    checksum_of = functools.partial(_sha256, inputs)
+    for film, checksum in zip(read, ahead(read, checksum_of, _HASHING, 4 * _HASHING), strict=True):
         entry = before[film]
         if checksum is not None and checksum == entry.sha256 and drawing.done(film, entry.line):
             kept[film] = entry
@@ -269,11 +293,32 @@ def _kept(before: Mapping[str, Entry], inputs: Inputs, drawing: _Drawing) -> dic
     return kept
 
 
-def _feed(films: list[str], checksums: dict[str, str | None]) -> Iterator[str]:
-    """The films, each after its checksum was taken: one that changes while it is read is computed again later."""
-    for film, checksum in zip(films, ahead(films, film_sha256, _HASHING, 8 * _HASHING), strict=True):
-        checksums[film] = checksum
-        yield film
+def _any_failed(line: Mapping[str, Any]) -> bool:
+    """A film or study without a result, or a study of which a film has none: it is tried again."""
+    return line["error"] is not None or bool(line.get("failed"))
+
+
+def _sha256(inputs: Inputs, name: str) -> str | None:
+    """A film's checksum; a study's is that of its films' checksums and paths, None where a film cannot be read."""
+    if name not in inputs.studies:
+        return film_sha256(name)
+    found = {film: film_sha256(film) for film in inputs.films_of(name)}
+    if None in found.values():
+        return None
+    return hashlib.sha256(encode(found)).hexdigest()
+
+
+def _feed(
+    names: list[str], inputs: Inputs, checksums: dict[str, str | None] | None
+) -> Iterator[str | tuple[str, tuple[str, ...]]]:
+    """The films or studies, each after its checksum was taken where these are kept: one that changes while it is read
+    is computed again later."""
+    checksum_of = functools.partial(_sha256, inputs)
+    taken = ahead(names, checksum_of, _HASHING, 8 * _HASHING) if checksums is not None else itertools.repeat(None)
+    for name, checksum in zip(names, taken, strict=False):
+        if checksums is not None:
+            checksums[name] = checksum
+        yield (name, inputs.studies[name]) if name in inputs.studies else name
 
 
 class _Stream:
@@ -313,20 +358,12 @@ def _sink(outputs: Outputs, request: Mapping[str, Any]) -> Iterator[Journal | _S
             raise
 
 
-def _told(results: Iterator[Any], total: int) -> Iterator[Any]:
-    """A bar on a terminal; elsewhere a line every half minute, so that a log shows how far a run is."""
-    from tqdm import tqdm
-
-    if sys.stderr.isatty():
-        yield from tqdm(results, total=total, unit="film", file=sys.stderr)
-        return
-    start = last = time.monotonic()
-    for number, result in enumerate(results, 1):
-        yield result
-        if (now := time.monotonic()) - last >= _EVERY and number < total:
-            last = now
-            left = (now - start) / number * (total - number) / 60
-            _say(f"{number} of {total} films, about {left:.0f} minutes to go")
+def _told(results: Iterator[Any], total: int, unit: str) -> Iterator[Any]:
+    """The results, and how far they are."""
+    with progress_bar(total, unit=unit) as bar:
+        for result in results:
+            yield result
+            bar.update(1)
 
 
 def _say(text: str) -> None:

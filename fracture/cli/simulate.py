@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,9 +31,8 @@ def simulate(
     ] = None,
 ) -> None:
     """Write simulated radiographs with their annotations (COCO) into a folder."""
-    from tqdm import tqdm
-
     from fracture.errors import ConfigurationError
+    from fracture.runs.progress import progress_bar
     from fracture.simulate import write_dataset, write_hips, write_lumbar
 
     uses = {"films": ("--region", "--fracture-rate"), "hips": ("--size", "--mix"), "lumbar": ("--size",)}
@@ -46,7 +44,7 @@ def simulate(
             raise ConfigurationError(f"{option} does not apply to --kind {kind}", got=value)
     if kind != "films" and file_format not in (None, "png"):
         raise ConfigurationError(f"{kind} are written as PNG", got=repr(file_format), hint="leave --format out")
-    with tqdm(total=n, unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(n) as bar:
 
         def progress(done: int, _total: int) -> None:
             bar.update(done - bar.n)

@@ -6,7 +6,6 @@ carried out (unreadable annotations, wrong options), raised as an exception that
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,16 +49,15 @@ def verify_data(
 
     Exit code 0: no errors; 1: errors (with --strict also warnings); 2: the annotations cannot be read.
     """
-    from tqdm import tqdm
-
     from fracture.data.splits import Split, published_split
     from fracture.data.verify import verify_set
+    from fracture.runs.progress import progress_bar
 
     if json_file is not None:
         _check(json_file, data, lambda head: b'"checked"' in head)
     annotated = read_set(data, file_format, option)
     divided = Split.read(split) if split else published_split(annotated) if published else None
-    with tqdm(total=len(annotated), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(len(annotated)) as bar:
 
         def advance(done: int, _total: int) -> None:
             bar.update(done - bar.n)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -41,10 +40,9 @@ def input_check(
     The distribution comes from the split's "train", the limit from "tune" and "validation" unless said otherwise.
     Prints the card's new section as JSON on stdout.
     """
-    from tqdm import tqdm
-
     from fracture.data.splits import Split
     from fracture.input_check.fit import make_input_check
+    from fracture.runs.progress import progress_bar
 
     annotated, made = read_set(data, file_format, option), Split.read(split)
     fitted = tuple(seen or ["train"])
@@ -54,7 +52,7 @@ def input_check(
         f"{what} {len(part)} films ({'+'.join(names)})"
         for what, part, names in zip(("distribution:", "limit:"), parts, (fitted, held), strict=True)
     )
-    with tqdm(total=sum(map(len, parts)), unit="film", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(sum(map(len, parts))) as bar:
         result = make_input_check(
             weights,
             *parts,

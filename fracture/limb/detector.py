@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from fracture.errors import ConfigurationError
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.limb.card import Card, SelfTest
 from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
@@ -16,7 +19,7 @@ from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
-from fracture.limb.study import Rule, StudyPrediction
+from fracture.limb.study import Rule, StudyPrediction, check_rule
 from fracture.models.devices import Precision
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
@@ -196,6 +199,39 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         films = tuple(self.predict_many(sources, keep=True, **options))
         return StudyPrediction(source=name or (films[0].source if films else "study"), films=films, rule=rule)
 
+    def predict_studies(
+        self,
+        studies: Iterable[tuple[str, Sequence[Source]]],
+        *,
+        rule: Rule = "mean",
+        keep: bool = False,
+        **options: Any,
+    ) -> Iterator[StudyPrediction | Failure]:
+        """Judge many studies, lazily, in order; memory holds the films of one study and of two batches.
+
+        Args:
+            studies: What results call each study, and its films; consumed as results are asked for.
+            rule: As for :meth:`predict_study`.
+            keep: Keep films and maps in each result.
+            **options: Those of :meth:`predict_many`.
+
+        Yields:
+            One result per study, in which a film that cannot be used is a failure; a :class:`Failure` for a study
+            without a film that could be judged.
+
+        Raises:
+            ConfigurationError, RegionError, OperatingPointError: As for :meth:`predict_many`, or an unknown rule.
+        """
+        check_rule(rule)
+        begun: deque[tuple[str, int]] = deque()
+
+        def films() -> Iterator[Source]:
+            for name, sources in studies:
+                begun.append((name, len(sources)))
+                yield from sources
+
+        return _by_study(self.predict_many(films(), keep=keep, **options), begun, rule)
+
     def examine_many(
         self,
         sources: Iterable[Source],
@@ -319,6 +355,18 @@ def measured_self_test(weights: Weights) -> SelfTest:
     """The score of the fixed film, in float32 on the CPU, whatever thresholds were found with: for a card."""
     ensemble = Ensemble.load(weights, device="cpu", precision="float32")
     return SelfTest(probability=Detector(ensemble, weights.card).predict(self_test_film()).probability)
+
+
+def _by_study(
+    films: Iterator[Prediction | Failure], begun: deque[tuple[str, int]], rule: Rule
+) -> Iterator[StudyPrediction | Failure]:
+    while (film := next(films, None)) is not None:
+        name, count = begun.popleft()
+        together = (film, *itertools.islice(films, count - 1))
+        try:
+            yield StudyPrediction(source=name, films=together, rule=rule)
+        except ConfigurationError as error:  # no film could be judged
+            yield Failure.of(name, error, sum(one.seconds for one in together))
 
 
 def _as_it_is(examined: Examined) -> Examined:

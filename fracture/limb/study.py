@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from fracture.errors import ConfigurationError
 from fracture.wing.result import Failure, ResultBase
-from fracture.wing.scene import Scene
+from fracture.wing.scene import Page, Scene, digits
 
 if TYPE_CHECKING:
     from fracture.limb.prediction import Prediction
 
-__all__ = ["RULES", "Rule", "StudyPrediction", "fused"]
+__all__ = ["RULES", "Rule", "StudyPrediction", "check_rule", "fused"]
 
 Rule: TypeAlias = Literal["mean", "or", "and"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -46,6 +46,7 @@ class StudyPrediction(ResultBase):
 
     ok: ClassVar[Literal[True]] = True
     error: ClassVar[None] = None
+    _kind = "study"
     _shown = ("source", "fractured", "suspicion", "rule", "films", "agree")
 
     source: str
@@ -53,8 +54,7 @@ class StudyPrediction(ResultBase):
     rule: Rule = "mean"
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ConfigurationError("unknown rule for the films of a study", got=self.rule, allowed=RULES)
+        check_rule(self.rule)
         if not self.judged:
             raise ConfigurationError(
                 f"{self.source}: no film of this study could be judged",
@@ -111,19 +111,43 @@ class StudyPrediction(ResultBase):
             "agree": self.agree,
             "differing": list(self.differing),
             "failed": sum(not film.ok for film in self.films),
+            "regions": list(dict.fromkeys(name for film in self.judged for name in film.regions)),
+            "warnings": list(self.warnings),
             "seconds": self.seconds,
             "error": None,
             "films": [film.to_dict() for film in self.films],
         }
 
     def scene(self) -> Scene:
-        """The films side by side, the most suspicious first.
+        """The films side by side, the most suspicious first, each with what is said of the study beside it.
 
         Raises:
             ConfigurationError: The films' pixels were dropped.
         """
         ordered = sorted(self.judged, key=lambda film: -film.suspicion)
-        return Scene(tuple(page for film in ordered for page in film.scene().pages))
+        return Scene(tuple(self._page(film) for film in ordered))
+
+    def _page(self, film: Prediction) -> Page:
+        (page,) = film.scene().pages
+        if len(self.films) == 1:
+            return page
+        word = "fracture suspected" if self.fractured else "no fracture found"
+        alike = "All films agree." if self.agree else f"{len(self.differing)} of {len(self.judged)} films differ."
+        this = "" if film.fractured == self.fractured else " This one does."
+        failed = len(self.films) - len(self.judged)
+        missing = f" {failed} could not be read." if failed else ""
+        said = f"Study of {len(self.films)} films ({self.rule}): {word}, suspicion {digits(self.suspicion)}."
+        return replace(page, lines=(*page.lines, said, f"{alike}{this}{missing}"))
+
+
+def check_rule(rule: str) -> None:
+    """Refuse what is no rule.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if rule not in RULES:
+        raise ConfigurationError("unknown rule for the films of a study", got=rule, allowed=RULES)
 
 
 def fused(suspicions: Sequence[float], rule: Rule) -> float:

@@ -6,8 +6,8 @@ import glob
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fracture.errors import ConfigurationError
@@ -26,11 +26,22 @@ class Inputs:
         left_out: Other paths in the folders or patterns, and what each is.
         root: Absolute; the deepest folder that holds all that was asked for and exists, whatever films it has. ``""``
             where there is none (two drives).
+        studies: Films by study, by what results call it, where those of a study are judged together.
     """
 
     films: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
     root: str
+    studies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What results are called: the films, or their studies."""
+        return tuple(self.studies) or self.films
+
+    def films_of(self, name: str) -> tuple[str, ...]:
+        """The films that one result is about."""
+        return self.studies.get(name, (name,))
 
     @property
     def counts(self) -> dict[str, int]:

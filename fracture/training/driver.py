@@ -22,9 +22,10 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.models.devices import resolve_device
 from fracture.models.persistence import load_state, state_for_saving
 from fracture.regular import sha256_of
+from fracture.runs.progress import progress_bar
 from fracture.training.cache import Fault, FilmCache
 from fracture.training.config import StageConfig
-from fracture.training.logs import EpochLog, ProgressBar, counting, write_csv
+from fracture.training.logs import EpochLog, ProgressBar, write_csv
 from fracture.training.loop import Interrupted, Loop, State
 from fracture.training.manifest import before, results
 from fracture.training.stage import Stage
@@ -218,9 +219,9 @@ def prepare_films(
     wanted = {name: [(film.source, part.image_path(film)) for film in part] for name, part in parts.items()}
     shares = {name: films[world.rank :: world.size] for name, films in wanted.items()}
     found = []
-    with counting(sum(map(len, shares.values())), "preparing films", shown=run.progress) as count:
+    with progress_bar(sum(map(len, shares.values())), "preparing films", shown=run.progress) as bar:
         for name, share in shares.items():
-            found += caches[name].prepare(share, threads=max(1, threads), progress=count)
+            found += caches[name].prepare(share, threads=max(1, threads), progress=bar.update)
     faults = sorted(world.gathered(found), key=lambda fault: fault.source)
     if faults and not skip_unreadable:
         raise DataError(

@@ -5,24 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from fracture.atomic import write_atomic, write_text
 from fracture.errors import MissingDependencyError
 from fracture.io.marks import png_mark
+from fracture.runs.progress import progress_bar
 from fracture.training.loop import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from tqdm import tqdm
 
     from fracture.training.stage import Stage
 
-_INTERVAL = 2.0  # seconds between two drawings of a bar
 _CURVES = 30.0  # seconds between two drawings of the curves, which cost about one
 
 
@@ -45,7 +43,7 @@ class ProgressBar:
             self.close()
             self.epoch = state.epoch
             title = f"{self.name} {state.epoch + 1}/{self.stage.config.loop.epochs}"
-            self.bar = tqdm(total=steps, desc=title, unit="step", initial=state.step - 1, mininterval=_INTERVAL)
+            self.bar = progress_bar(steps, title, unit="step", done=state.step - 1)
         score = state.history[-1][self.stage.score] if state.history else None
         loss = state.sums["loss"] / state.sums["steps"]
         said = "-" if score is None else f"{score:.4f}"
@@ -57,13 +55,6 @@ class ProgressBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-@contextmanager
-def counting(total: int, title: str, *, shown: bool) -> Iterator[Callable[[int], object]]:
-    """A bar for one pass over ``total`` films; gives the function to count with."""
-    with tqdm(total=total, desc=title, unit="film", disable=not shown, mininterval=_INTERVAL) as bar:
-        yield bar.update
 
 
 class EpochLog:

@@ -16,12 +16,16 @@ _SCORES = ("probability", "fracture_probability")
 
 
 def flagged_of(line: Mapping[str, Any]) -> bool:
-    """Whether a line's film, or a part of it, is called fractured."""
+    """Whether a line's film, or a part of it, is called fractured; what the line itself states goes first."""
+    if (stated := line.get("fractured")) is not None:
+        return bool(stated)
     return any(bool(part.get("fractured")) for part in _parts(line))
 
 
 def suspicion_of(line: Mapping[str, Any]) -> float | None:
     """The highest suspicion that a line states, 0 to 1 with the threshold at 0.5; None without any."""
+    if (told := line.get("suspicion")) is not None:  # of a study: not that of its most suspicious film
+        return float(told)
     stated = [(part.get(name), part.get("threshold")) for part in _parts(line) for name in _SCORES]
     found = [suspicion(score, limit) for score, limit in stated if score is not None and limit is not None]
     return max(found, default=None)
