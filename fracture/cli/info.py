@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fracture._version import __version__
+from fracture.cli.defaults import file_in_force
 from fracture.cli.streams import printable
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def info(
             if key == "weights":
                 check = f"input check: pixels{' and features' * entry['input_check']}"
                 typer.echo(f"      fast subset: {', '.join(entry['fast']) or 'none'}; {check}")
+    typer.echo(f"\ndefaults of commands: {facts['config'] or 'built-in (no fracture.toml)'}")
     typer.echo("\nwings:")
     for name, sets in facts["wings"].items():
         typer.echo(f"    {name}: {', '.join(sets) or 'no weights shipped'}")
@@ -84,6 +86,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "precision": precision,
+        "config": None if (config := file_in_force()) is None else str(config.absolute()),
         "weights": weights,
         "hip_weights": [_common(HIPS, name) for name in HIPS.available()],
         "wings": {wing.name: list(wing.store.available()) for wing in wings},

@@ -10,6 +10,7 @@ import typer
 from fracture._version import __version__
 from fracture.adapt.cli import adapt
 from fracture.calibration.cli import assemble, calibrate
+from fracture.cli.defaults import defaults_for
 from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
 from fracture.cli.hip import hip
@@ -35,7 +36,6 @@ app = typer.Typer(
     name="fracture",
     help="Find fractures on radiographs. Research use only; this is not a medical device.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -73,11 +73,13 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback tells it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
     """Find fractures on radiographs. Research use only; this is not a medical device."""
+    context.default_map = defaults_for(context.command)
 
 
 def main() -> None:
