@@ -96,11 +96,11 @@ class Reading:
         run(self.paths, self.outputs, make, self.objects, group)
 
 
-def reads_films(kind: str = "films") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def reads_films(kind: str = "film") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function ``f(reading, *, own options)``: the shared options stand before and after its own.
 
     Args:
-        kind: What one line of the results is about, for the gallery.
+        kind: What its overlays show, the ``_kind`` of its results.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

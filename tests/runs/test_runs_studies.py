@@ -137,3 +137,21 @@ def test_requests_that_contradict_themselves(films: Path, tmp_path: Path, tiny_w
     listed = predicted(films, tiny_weights, "--dry-run")
     assert len(listed.stdout.splitlines()) == 3
     assert "5 films in 3 studies would be read" in listed.stderr
+
+
+def test_overlays_of_before_are_replaced_by_the_same_command_alone(
+    films: Path, tmp_path: Path, tiny_weights: Path
+) -> None:
+    out = tmp_path / "overlays"
+    command = ["predict", films / "b" / "1.png", "--weights", tiny_weights, "--device", "cpu", "--overlay", out]
+    for _ in range(2):
+        assert CliRunner().invoke(app, [str(one) for one in command]).exit_code == 0
+    refused = CliRunner().invoke(app, [str(one) for one in [*command, "--by-study", "--studies", table(films)]])
+    assert "another command's" in str(refused.exception)
+
+
+def table(films: Path) -> Path:
+    """It calls a study as its film is called."""
+    path = films / "studies.csv"
+    path.write_text(f"image,study\nb/1.png,{films / 'b' / '1.png'}\n")
+    return path
