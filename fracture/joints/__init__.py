@@ -1,1 +1,29 @@
-"""Joints of hands and forefeet: found, measured and scored after the RA2-DREAM challenge."""
+"""Joints of hands and forefeet: found, measured and scored after the RA2-DREAM challenge.
+
+Damage scores are proven on painted lesions only. Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fracture._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fracture.joints.comparison import (
+        bayes_factors as bayes_factors,
+        compare as compare,
+        concordance_index as concordance_index,
+        discordant as discordant,
+        divide_by_weight as divide_by_weight,
+        ensembles as ensembles,
+        paired_tests as paired_tests,
+    )
+    from fracture.joints.metrics import Scores as Scores, evaluate_scores as evaluate_scores
+    from fracture.joints.table import (
+        ScoreTable as ScoreTable,
+        read_table as read_table,
+        write_table as write_table,
+    )
+
+lazy_names(globals())

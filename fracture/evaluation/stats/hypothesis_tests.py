@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2_contingency, kruskal, norm, rankdata
+from scipy.stats import chi2_contingency, false_discovery_control, kruskal, norm, rankdata
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray, as_scores
@@ -30,7 +30,7 @@ __all__ = [
     "split_balance",
 ]
 
-Adjustment = Literal["bonferroni", "holm", "none"]
+Adjustment = Literal["bonferroni", "holm", "fdr", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferro
 
     Args:
         samples: Name to values.
-        adjustment: ``"bonferroni"``, ``"holm"`` or ``"none"``.
+        adjustment: As for ``adjust``.
 
     Raises:
         EvaluationError: As for ``kruskal_wallis``, or an unknown adjustment.
@@ -169,7 +169,11 @@ def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferro
 
 
 def adjust(p_values: Sequence[float], adjustment: Adjustment = "bonferroni") -> list[float]:
-    """P-values adjusted for their number.
+    """P-values adjusted for their number, in the same order.
+
+    Args:
+        p_values: Each in [0, 1].
+        adjustment: ``"bonferroni"``, ``"holm"``, ``"fdr"`` (Benjamini and Hochberg 1995) or ``"none"``.
 
     Raises:
         EvaluationError: An unknown adjustment.
@@ -179,6 +183,8 @@ def adjust(p_values: Sequence[float], adjustment: Adjustment = "bonferroni") -> 
         return list(p_values)
     if adjustment == "bonferroni":
         return [min(1.0, count * value) for value in p_values]
+    if adjustment == "fdr":
+        return [float(value) for value in false_discovery_control(list(p_values))] if count else []
     if adjustment == "holm":
         order = sorted(range(count), key=lambda index: p_values[index])
         result, highest = [0.0] * count, 0.0
@@ -186,7 +192,7 @@ def adjust(p_values: Sequence[float], adjustment: Adjustment = "bonferroni") -> 
             highest = max(highest, min(1.0, (count - place) * p_values[index]))
             result[index] = highest
         return result
-    raise EvaluationError("unknown adjustment", got=adjustment, allowed=("bonferroni", "holm", "none"))
+    raise EvaluationError("unknown adjustment", got=adjustment, allowed=("bonferroni", "holm", "fdr", "none"))
 
 
 def _ranked(samples: Mapping[str, ArrayLike], test: str) -> tuple[dict[str, FloatArray], dict[str, FloatArray], float]:
