@@ -20,7 +20,7 @@ from fracture.evaluation.stats.hypothesis_tests import adjust
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, point_of, replicates
 from fracture.joints.metrics import BOUNDS, errors, patient_weights
-from fracture.joints.table import COLUMNS, ScoreTable, highest
+from fracture.joints.table import JOINTS, ScoreTable, highest
 
 __all__ = [
     "TIED",
@@ -313,11 +313,11 @@ def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -
     if not 0 < least <= 1:
         raise EvaluationError("a share of the range", got=least, allowed="above 0, up to 1")
     other = predicted.of(gold.patients)
-    ranges = np.array([highest(name) for name in COLUMNS])
+    ranges = np.array([highest(name) for name in JOINTS])
     share = np.abs(other.values - gold.values) / ranges
     found = [
         Discordant(
-            gold.patients[r], COLUMNS[c], float(gold.values[r, c]), float(other.values[r, c]), float(share[r, c])
+            gold.patients[r], JOINTS[c], float(gold.values[r, c]), float(other.values[r, c]), float(share[r, c])
         )
         for r, c in zip(*np.nonzero(share >= least - 1e-12), strict=True)
     ]

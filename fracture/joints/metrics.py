@@ -21,7 +21,8 @@ from fracture.evaluation.stats.checks import FloatArray, as_weights
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, bootstrap
 from fracture.evaluation.stats.statistics import divide
-from fracture.joints.table import Kind, Limb, ScoreTable
+from fracture.joints.layout import Damage, Kind
+from fracture.joints.table import ScoreTable
 
 __all__ = ["BOUNDS", "THRESHOLDS", "Reading", "Scores", "errors", "evaluate_scores", "patient_weights", "per_joint"]
 
@@ -91,8 +92,8 @@ class _RankCorrelation:
         return divide(n * xy - x * y, spread)
 
 
-def _log_errors(gold: ScoreTable, predicted: ScoreTable, kind: Kind, limb: Limb | None) -> FloatArray:
-    found: FloatArray = np.log1p(predicted.joints(kind, limb)) - np.log1p(gold.joints(kind, limb))
+def _log_errors(gold: ScoreTable, predicted: ScoreTable, damage: Damage, kind: Kind | None) -> FloatArray:
+    found: FloatArray = np.log1p(predicted.joints(damage, kind)) - np.log1p(gold.joints(damage, kind))
     return found
 
 
@@ -117,15 +118,15 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
 
     found["sc1_wmae"] = _WeightedError(total("total") ** 2, whole, "mean_of_patient_rmse")
     found["sc1_wrmse"] = _WeightedError(total("total") ** 2, whole, "pooled")
-    kinds: tuple[tuple[str, Kind], ...] = (("sc2", "narrowing"), ("sc3", "erosion"))
-    limbs: tuple[tuple[str, Limb | None], ...] = (("joint", None), ("hand", "hand"), ("foot", "foot"))
-    for prefix, kind in kinds:
-        weights = patient_weights(gold.overall(kind))
-        for part, limb in limbs:
-            squared = _log_errors(gold, other, kind, limb) ** 2
+    damages: tuple[tuple[str, Damage], ...] = (("sc2", "narrowing"), ("sc3", "erosion"))
+    parts: tuple[tuple[str, Kind | None], ...] = (("joint", None), ("hand", "hand"), ("foot", "forefoot"))
+    for prefix, damage in damages:
+        weights = patient_weights(gold.overall(damage))
+        for part, kind in parts:
+            squared = _log_errors(gold, other, damage, kind) ** 2
             for reading in READINGS:
-                found[f"{prefix}_{kind}_{part}_{reading}"] = _WeightedError(squared, weights, reading)
-        found[f"{prefix}_{kind}_total_wmae"] = _WeightedError(total(kind) ** 2, weights, "mean_of_patient_rmse")
+                found[f"{prefix}_{damage}_{part}_{reading}"] = _WeightedError(squared, weights, reading)
+        found[f"{prefix}_{damage}_total_wmae"] = _WeightedError(total(damage) ** 2, weights, "mean_of_patient_rmse")
     return dict(found)
 
 
@@ -136,10 +137,10 @@ def per_joint(gold: ScoreTable, predicted: ScoreTable) -> dict[str, float]:
         EvaluationError: Other patients.
     """
     other, found = predicted.of(gold.patients), {}
-    kinds: tuple[Kind, ...] = ("erosion", "narrowing")
-    for kind in kinds:
-        weights, squared = patient_weights(gold.overall(kind)), _log_errors(gold, other, kind, None) ** 2
-        found |= dict(zip(gold.names(kind), np.sqrt(weights @ squared / weights.sum()).tolist(), strict=True))
+    damages: tuple[Damage, ...] = ("erosion", "narrowing")
+    for damage in damages:
+        weights, squared = patient_weights(gold.overall(damage)), _log_errors(gold, other, damage, None) ** 2
+        found |= dict(zip(gold.names(damage), np.sqrt(weights @ squared / weights.sum()).tolist(), strict=True))
     return found
 
 

@@ -1,8 +1,6 @@
 """The challenge's table: one row per patient, three sums and 86 joints; read, checked, made and written.
 
-RA2-DREAM's layout (columns and their order: vkichu77/RA2CH, train/training.csv): ``Patient_ID, Overall_Tol,
-Overall_erosion, Overall_narrowing``, then erosion of left hand, right hand, left foot, right foot, then narrowing of
-the same. Each sum is that of its joints.
+Its columns are :data:`fracture.joints.layout.ROW`. Each sum is that of its joints.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -20,44 +18,24 @@ from fracture.atomic import write_text
 from fracture.data.files import Problems, as_number, load_csv, plain_name
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray
+from fracture.joints.layout import COLUMNS, ROW, SUMS, Damage, Kind
 
-__all__ = ["COLUMNS", "HEADER", "SUMS", "Kind", "Limb", "ScoreTable", "highest", "read_table", "write_table"]
+__all__ = ["JOINTS", "ScoreTable", "highest", "read_table", "write_table"]
 
-Kind = Literal["erosion", "narrowing"]
-Limb = Literal["hand", "foot"]
 Whole = Literal["total", "erosion", "narrowing"]
 
-_OF = {"hand": "H", "foot": "F"}
-SUMS = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
 _ERROR = 1e-6  # of a sum, relative to it: what rounding to six digits leaves (ours)
 
 
-def _columns() -> tuple[str, ...]:
-    hand = {
-        "E": ["mcp_E__ip", *(f"pip_E__{k}" for k in range(2, 6)), *(f"mcp_E__{k}" for k in range(1, 6))]
-        + [f"wrist_E__{name}" for name in ("mc1", "mul", "nav", "lunate", "radius", "ulna")],
-        "J": [*(f"pip_J__{k}" for k in range(2, 6)), *(f"mcp_J__{k}" for k in range(1, 6))]
-        + [f"wrist_J__{name}" for name in ("cmc3", "cmc4", "cmc5", "mna", "capnlun", "radcar")],
-    }
-    foot = {letter: [f"mtp_{letter}__{name}" for name in ("ip", *"12345")] for letter in "EJ"}
-    return tuple(
-        f"{prefix}_{name}"
-        for letter in "EJ"
-        for prefix in ("LH", "RH", "LF", "RF")
-        for name in (hand if prefix[1] == "H" else foot)[letter]
-    )
-
-
-COLUMNS = _columns()
+JOINTS: Final = ROW[1 + len(SUMS) :]
 """The 86 joints in the challenge's order."""
 
-HEADER = ("Patient_ID", *SUMS, *COLUMNS)
-"""All 90 columns."""
+_OF = {column.full(side): column for column in COLUMNS for side in ("left", "right")}
 
 
-def highest(column: str) -> float:
-    """The most that a joint's column can hold: narrowing 4, erosion of a hand 5, of a foot's joint, both sides, 10."""
-    return 4.0 if "_J_" in column else 5.0 if column[1] == "H" else 10.0
+def highest(joint: str) -> int:
+    """The most that a column can hold: narrowing 4, erosion of a hand 5, of a foot's joint, both sides, 10."""
+    return _OF[joint].maximum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +44,7 @@ class ScoreTable:
 
     Attributes:
         patients: Their names, each once.
-        values: float64 (patients, 86), the joints in the order of ``COLUMNS``.
+        values: float64 (patients, 86), the joints in the order of ``JOINTS``.
         sums: float64 (patients, 3), total, erosion, narrowing; those of the joints where not given.
 
     Raises:
@@ -83,11 +61,11 @@ class ScoreTable:
             raise EvaluationError(
                 "a patient has one row", got=", ".join(twice[:8]), hint="give visits names of their own"
             )
-        shape = (len(self.patients), len(COLUMNS))
+        shape = (len(self.patients), len(JOINTS))
         if self.values.shape != shape:
             raise EvaluationError("scores are one row per patient", got=self.values.shape, allowed=shape)
         if not self.sums.size:
-            parts = [self.values[:, [c in self.names(kind) for c in COLUMNS]].sum(axis=1) for kind in _KINDS]
+            parts = [self.values[:, [c in self.names(damage) for c in JOINTS]].sum(axis=1) for damage in _DAMAGES]
             object.__setattr__(self, "sums", np.stack([parts[0] + parts[1], *parts], axis=1))
         for part in (self.values, self.sums):
             if not np.isfinite(part).all() or (part < 0).any():
@@ -99,26 +77,25 @@ class ScoreTable:
 
     @classmethod
     def of_rows(cls, rows: Mapping[str, Mapping[str, float]]) -> ScoreTable:
-        """A table from rows by patient, each with every column of ``COLUMNS``; sums are made.
+        """A table from rows by patient, each with every column of ``JOINTS``; sums are made.
 
         Raises:
             EvaluationError: A column is missing.
         """
         for patient, row in rows.items():
-            if lacking := [name for name in COLUMNS if row.get(name) is None]:
+            if lacking := [name for name in JOINTS if row.get(name) is None]:
                 raise EvaluationError(f"{patient}: scores of {len(lacking)} joints are missing", got=lacking[:8])
-        return cls(tuple(rows), np.array([[row[c] for c in COLUMNS] for row in rows.values()], np.float64))
+        return cls(tuple(rows), np.array([[row[c] for c in JOINTS] for row in rows.values()], np.float64))
 
     @staticmethod
-    def names(kind: Kind, limb: Limb | None = None) -> tuple[str, ...]:
-        """Columns of one kind of damage, of hands or feet alone where asked."""
-        letter = "_E_" if kind == "erosion" else "_J_"
-        return tuple(c for c in COLUMNS if letter in c and (limb is None or c[1] == _OF[limb]))
+    def names(damage: Damage, kind: Kind | None = None) -> tuple[str, ...]:
+        """Columns of one kind of damage, of hands or forefeet alone where asked."""
+        return tuple(c for c in JOINTS if _OF[c].damage == damage and kind in (None, _OF[c].kind))
 
-    def joints(self, kind: Kind, limb: Limb | None = None) -> FloatArray:
-        """float64 (patients, joints) of ``names(kind, limb)``."""
-        chosen = set(self.names(kind, limb))
-        found: FloatArray = self.values[:, [c in chosen for c in COLUMNS]]
+    def joints(self, damage: Damage, kind: Kind | None = None) -> FloatArray:
+        """float64 (patients, joints) of ``names(damage, kind)``."""
+        chosen = set(self.names(damage, kind))
+        found: FloatArray = self.values[:, [c in chosen for c in JOINTS]]
         return found
 
     def overall(self, what: Whole) -> FloatArray:
@@ -147,7 +124,7 @@ class ScoreTable:
         return ScoreTable(self.patients, np.where(self.values <= near_zero, 0.0, whole))
 
 
-_KINDS: tuple[Kind, ...] = ("erosion", "narrowing")
+_DAMAGES: tuple[Damage, ...] = ("erosion", "narrowing")
 
 
 def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
@@ -164,7 +141,7 @@ def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
             occur twice; all at once.
     """
     file = Path(path)
-    keys = {name: plain_name(name) for name in HEADER}
+    keys = {name: plain_name(name) for name in ROW}
     table, problems = load_csv(file, required=tuple(keys.values())), Problems(file)
     rows: dict[str, list[float]] = {}
     for number, row in enumerate(table.rows, start=2):
@@ -175,11 +152,11 @@ def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
         rows[patient] = [_number(patient, name, row.get(key, ""), problems) for name, key in list(keys.items())[1:]]
         if predicted:
             continue
-        for name, value in zip(COLUMNS, rows[patient][3:], strict=True):
+        for name, value in zip(JOINTS, rows[patient][3:], strict=True):
             if value > highest(name):
                 problems.add("scores above what the column can hold", f"{patient} {name} {value:g} > {highest(name):g}")
     problems.raise_if_any(hint="a score is a number of 0 or more, and every joint has one")
-    numbers = np.array(list(rows.values()), np.float64).reshape(-1, len(HEADER) - 1)
+    numbers = np.array(list(rows.values()), np.float64).reshape(-1, len(ROW) - 1)
     stated = ScoreTable(tuple(rows), numbers[:, 3:], numbers[:, :3])
     if not predicted:
         made = ScoreTable(stated.patients, stated.values).sums
@@ -207,7 +184,7 @@ def write_table(table: ScoreTable, path: str | Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(ROW)
     for patient, sums, row in zip(table.patients, table.sums, table.values, strict=True):
         writer.writerow([patient, *(_shown(float(value)) for value in (*sums, *row))])
     write_text(path, text.getvalue())

@@ -24,7 +24,8 @@ from fracture.joints.comparison import (
     paired_tests,
 )
 from fracture.joints.metrics import errors, evaluate_scores, patient_weights
-from fracture.joints.table import COLUMNS, HEADER, ScoreTable, highest, read_table, write_table
+from fracture.joints.layout import ROW
+from fracture.joints.table import JOINTS, ScoreTable, highest, read_table, write_table
 
 NAMES = ("pred_good", "pred_close", "pred_poor", "pred_zero")
 
@@ -43,7 +44,7 @@ def expected(tables: Path) -> dict[str, Any]:
 def made(patients: int = 12, seed: int = 0, noise: float = 0.0) -> ScoreTable:
     """Patients from healthy to destroyed, the last at the maximum of every joint."""
     rng = np.random.default_rng(seed)
-    most = np.array([highest(name) for name in COLUMNS])
+    most = np.array([highest(name) for name in JOINTS])
     values = np.floor(rng.random((patients, 86)) * most * np.linspace(0, 1, patients)[:, None] ** 2)
     values[-1] = most
     if noise:
@@ -70,7 +71,7 @@ def plain_errors(gold: ScoreTable, found: ScoreTable) -> dict[str, float]:
     for prefix, kind, letter in (("sc2", "narrowing", "_J_"), ("sc3", "erosion", "_E_")):
         weights = [weight(s) for s in gold.overall(kind)]
         for part, limb in (("hand", "H"), ("foot", "F")):
-            places = [k for k, name in enumerate(COLUMNS) if letter in name and name[1] == limb]
+            places = [k for k, name in enumerate(JOINTS) if letter in name and name[1] == limb]
             squares = [
                 [(math.log(found.values[r, k] + 1) - math.log(gold.values[r, k] + 1)) ** 2 for k in places]
                 for r in range(len(gold))
@@ -211,7 +212,7 @@ def test_parts_share_the_weight_and_keep_patients_together() -> None:
 def test_joints_to_read_again() -> None:
     gold = made()
     values = gold.values.copy()
-    foot, hand = COLUMNS.index("LF_mtp_E__2"), COLUMNS.index("RH_mcp_J__2")
+    foot, hand = JOINTS.index("LF_mtp_E__2"), JOINTS.index("RH_mcp_J__2")
     values[0, foot], values[1, hand], values[2, foot] = 9, 1.6, gold.values[2, foot] + 3.9
     found = discordant(gold, ScoreTable(gold.patients, values))
     assert [(one.patient, one.column) for one in found] == [("P0", "LF_mtp_E__2"), ("P1", "RH_mcp_J__2")]
@@ -227,7 +228,7 @@ def test_a_table_is_read_back_as_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.values, table.values)
         np.testing.assert_array_equal(again.sums, table.sums)
     header = (tmp_path / "gold.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert header == list(HEADER)
+    assert header == list(ROW)
     assert len(header) == 90
     assert gold.sums[-1].tolist() == [448, 280, 168]
     rounded = found.rounded(near_zero=0.6)
@@ -237,14 +238,14 @@ def test_a_table_is_read_back_as_written(tmp_path: Path) -> None:
 
 def test_the_challenge_table_has_our_columns(tables: Path) -> None:
     header = (tables / "gold.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert header.split(",") == list(HEADER)
+    assert header.split(",") == list(ROW)
 
 
 def test_faults_of_a_table_are_told_together(tmp_path: Path) -> None:
     write_table(made(), tmp_path / "good.csv")
     lines = (tmp_path / "good.csv").read_text(encoding="utf-8").splitlines()
     cells = lines[1].split(",")
-    at = HEADER.index("LH_pip_J__2")
+    at = ROW.index("LH_pip_J__2")
     bad = [*lines, ",".join(cells), ",".join(["P99", *cells[1:at], "4.5", *cells[at + 1 :]])]
     bad.append(",".join(["P98", *cells[1:at], "x", *cells[at + 1 :]]))
     (tmp_path / "bad.csv").write_text("\n".join(bad), encoding="utf-8")

@@ -1,0 +1,266 @@
+"""Damage of rheumatoid arthritis painted into a film at known joints: the space narrowed, the margins eroded.
+
+Grades are known by construction. They follow what the grades of Sharp/van der Heijde say (narrowing 1 focal or
+doubtful, 2 more than half of the space left, 3 less, 4 ankylosis; erosion by its extent); the shares below are ours.
+Everything around a lesion is the film's own. A painted lesion is no patient's: it proves nothing about patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fracture.errors import ConfigurationError
+from fracture.simulate.tables import table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+__all__ = ["ERODED", "NARROWED", "Joint", "Lesion", "draw_grade", "paint", "spaced"]
+
+NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
+"""By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""
+
+ERODED = ((0.0, 0.0), (0.025, 0.05), (0.065, 0.10), (0.12, 0.17), (0.20, 0.27), (0.31, 0.40))
+"""By grade 0 to 5 of one joint area, the eroded area as a share of a square as wide as the bone."""
+
+_REACH = 4.2  # of the bone's half width: how far from the joint a film is changed at most
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A joint, or a carpal bone, on a film.
+
+    Attributes:
+        name: By the names of a hand's or forefoot's points: ``"mcp2"``, ``"pip3"``, ``"mtp1"``, ``"lunate"`` ...
+        center: Middle of the joint space in pixels, (x, y), pixel-edge convention.
+        direction: Outwards along the digit, length 1.
+        unit: Pixels from MCP3 to DIP3 of the hand, or from MTP1 to MTP5 of the forefoot.
+        space: Width of the joint space in pixels where it was measured; else as ``joints.toml`` says.
+    """
+
+    name: str
+    center: tuple[float, float]
+    direction: tuple[float, float]
+    unit: float
+    space: float | None = None
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """Joint space and half the width of the bone, in pixels."""
+        sizes = table("joints")
+        key = self.name if self.name in sizes else self.name.rstrip("12345")
+        key = "forearm" if key in ("radius", "ulna") else key if key in sizes else "carpal"
+        return (self.space or sizes[key]["space"] * self.unit), sizes[key]["half"] * self.unit
+
+    @property
+    def foot(self) -> bool:
+        """Whether erosion counts on both sides of the joint, up to 10."""
+        return self.name.startswith("mtp") or self.name == "ip"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """What is painted at a joint.
+
+    Attributes:
+        narrowing: 0 to 4.
+        erosion: 0 to 5; 0 to 10 of a forefoot's joint.
+    """
+
+    narrowing: int = 0
+    erosion: int = 0
+
+
+def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int:
+    """0 with probability ``healthy``, else 1 to ``most`` alike."""
+    return 0 if rng.random() < healthy else int(rng.integers(1, most + 1))
+
+
+def paint(
+    pixels: Array, joints: Mapping[str, Joint] | Sequence[Joint], lesions: Mapping[str, Lesion], seed: int = 0
+) -> Array:
+    """A copy of a film with lesions.
+
+    Grade 0 is painted too: the joint's space changes by at most 5 %, and it gets a faint shade that touches no margin,
+    so that neither resampling nor smoothness tells a lesion from a control.
+
+    Args:
+        pixels: float32 (height, width) in [0, 1], bright = dense.
+        joints: Those of the film.
+        lesions: By the joint's name; joints without an entry stay as they are.
+        seed: Equal seeds paint equally.
+
+    Returns:
+        float32, the same shape.
+
+    Raises:
+        ConfigurationError: A joint that is not given, or a grade that does not exist.
+    """
+    known = joints if isinstance(joints, Mapping) else {joint.name: joint for joint in joints}
+    film = np.array(pixels, np.float32)
+    for number, (name, lesion) in enumerate(sorted(lesions.items())):
+        joint = known.get(name)
+        if joint is None:
+            raise ConfigurationError("no such joint on this film", got=name, allowed=sorted(known))
+        if not (0 <= lesion.narrowing <= 4 and 0 <= lesion.erosion <= (10 if joint.foot else 5)):
+            raise ConfigurationError(f"no such grade at {name}", got=lesion, allowed="narrowing 0 to 4, erosion 0 to 5")
+        rng = np.random.default_rng([seed, number])
+        window, local = spaced(film, joint)
+        _narrow(window, local, lesion.narrowing, rng)
+        _erode(window, local, lesion.erosion, rng)
+    return film
+
+
+def spaced(film: Array, joint: Joint) -> tuple[Array, Joint]:
+    """The part of a film around a joint, as a view that can be painted into, and the joint in its pixels."""
+    reach = _REACH * joint.sizes[1] + 2
+    x0, y0 = (max(0, int(value - reach)) for value in joint.center)
+    x1, y1 = (int(value + reach) + 1 for value in joint.center)
+    center = (joint.center[0] - x0, joint.center[1] - y0)
+    return film[y0:y1, x0:x1], Joint(joint.name, center, joint.direction, joint.unit, joint.space)
+
+
+def _frame(window: Array, joint: Joint) -> tuple[Array, Array]:
+    """Each pixel's place in the joint's frame, in pixels: ``along`` the digit outwards and ``across`` it."""
+    y, x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
+    dx, dy = x + 0.5 - np.float32(joint.center[0]), y + 0.5 - np.float32(joint.center[1])
+    ux, uy = (np.float32(value) for value in joint.direction)
+    return dx * ux + dy * uy, dy * ux - dx * uy
+
+
+def _smooth(value: Array) -> Array:
+    """0 below 0, 1 above 1, smooth between."""
+    t = np.clip(value, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _narrow(window: Array, joint: Joint, grade: int, rng: np.random.Generator) -> None:
+    """Pull the outer bone end in: the space shrinks, the end stays whole, the shaft behind it is stretched a little."""
+    if not window.size:
+        return
+    along, across = _frame(window, joint)
+    space, half = joint.sizes
+    lost = float(rng.uniform(*NARROWED[grade])) * space
+    # Grade 1 may be focal: all of it on one side. Otherwise the space is lost a little unevenly.
+    lean = float(rng.uniform(0.6, 1.0) if grade == 1 and rng.random() < 0.4 else rng.uniform(0, 0.25))
+    lean *= float(rng.choice([-1, 1]))
+    pull = np.float32(lost) * (1 + np.float32(lean) * np.clip(across / np.float32(half), -1, 1))
+    if grade > 1:
+        pull = np.minimum(pull, np.float32(space))
+    start, end = np.float32(-space / 2), np.float32(space / 2) - pull
+    inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
+    behind = 1 - _smooth((along - np.float32(half)) / np.float32(2.4 * half))
+    beside = 1 - _smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
+    shift = pull * inside * behind * beside
+    ux, uy = (np.float32(value) for value in joint.direction)
+    y, x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
+    moved = cv2.remap(
+        window, x + shift * ux, y + shift * uy, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    if grade == 4:  # bone grows across: trabecular gray where the space was, without its dark line
+        bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
+        beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * space + 0.08 * half) ** 2))
+        share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
+        grain = _grain(window.shape, half / 6, rng) * np.float32(0.025)
+        moved = moved * (1 - share) + np.maximum(moved, bone * np.float32(1.04) + grain) * share
+    np.copyto(window, np.clip(moved, 0, 1))
+
+
+def _erode(window: Array, joint: Joint, grade: int, rng: np.random.Generator) -> None:
+    """Bites at the margins; of a forefoot's joint, grades above 5 lie on both sides of it."""
+    if not window.size:
+        return
+    along, across = _frame(window, joint)
+    space, half = joint.sizes
+    if grade == 0:  # a control's faint shade within the bone
+        _shade(window, along - np.float32(rng.choice([-1, 1]) * half), across, 0.3 * half, 0.03, rng)
+        return
+    parts = [grade]
+    if joint.foot and grade > 1 and (grade > 5 or rng.random() < 0.5):
+        first = int(rng.integers(max(1, grade - 5), min(5, grade - 1) + 1))
+        parts = [first, grade - first]
+    side = float(rng.choice([-1, 1]))
+    for part in parts:
+        _bites(window, along, across, (space, half), side, float(rng.uniform(*ERODED[part])) * 4 * half * half, rng)
+        side = -side
+
+
+def _bites(
+    window: Array,
+    along: Array,
+    across: Array,
+    sizes: tuple[float, float],
+    side: float,
+    area: float,
+    rng: np.random.Generator,
+) -> None:
+    """One to three bites of ``area`` pixels together, out of the corners of one bone end."""
+    space, half = sizes
+    count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
+    shares = rng.dirichlet(np.full(count, 4.0))
+    margin = float(rng.choice([-1, 1]))
+    tissue = _beside(window, across, half)
+    for k, share in enumerate(shares.tolist()):
+        flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
+        radius = float(np.sqrt(1.6 * area * share / np.pi))
+        edge = _margin(window, along, across, (side * (space / 2 + 0.35 * half), half), margin)
+        at = side * (space / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half))
+        a = (along - np.float32(at)) / np.float32(radius * flat)
+        b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
+        rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
+        depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
+        bitten = _smooth(depth / np.float32(rng.uniform(1.3, 2.4)) + 0.5) * np.float32(rng.uniform(0.6, 0.95))
+        floor = np.minimum(window, tissue + _grain(window.shape, 1.2, rng) * np.float32(0.012))
+        np.copyto(window, window * (1 - bitten) + floor * bitten)
+        if rng.random() < 0.35:  # a healed rim
+            rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
+            np.copyto(window, np.clip(window + rim * np.float32(rng.uniform(0.02, 0.07)), 0, 1))
+        if k % 2 == 0:
+            margin = -margin
+
+
+def _margin(window: Array, along: Array, across: Array, place: tuple[float, float], margin: float) -> float:
+    """How far from the axis the bone's edge lies: the steepest fall of the mean gray, or the usual place."""
+    at, half = place
+    band = (np.abs(along - np.float32(at)) < 0.25 * half) & (across * np.float32(margin) > 0)
+    steps = np.arange(0.5, 1.5, max(0.06, 1.0 / half)) * half
+    gray = window[band]
+    if gray.size < 8:
+        return half
+    place_of = np.digitize(np.abs(across[band]), steps)
+    counts = np.bincount(place_of, minlength=steps.size + 1)[1:-1]
+    sums = np.bincount(place_of, gray, steps.size + 1)[1:-1]
+    if counts.size < 4 or (counts == 0).any():
+        return half
+    falls = -np.diff(sums / counts)
+    best = int(falls.argmax())
+    return float(steps[best + 1]) if falls[best] > 0.02 else half
+
+
+def _beside(window: Array, across: Array, half: float) -> np.float32:
+    """The gray of the soft tissue beside the bone."""
+    ring = window[(np.abs(across) > 1.2 * half) & (np.abs(across) < 2.2 * half)]
+    return np.float32(np.percentile(ring, 25) if ring.size else np.percentile(window, 10))
+
+
+def _shade(
+    window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator
+) -> None:
+    spot = np.exp(-(along**2 + across**2) / np.float32(2 * radius * radius))
+    np.copyto(window, np.clip(window + spot * np.float32(rng.uniform(-depth, depth)), 0, 1))
+
+
+def _grain(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Array:
+    """Smooth noise of unit spread whose patches are about ``size`` pixels wide."""
+    step = max(1, int(size))
+    rows, columns = -(-shape[0] // step) + 2, -(-shape[1] // step) + 2
+    coarse = rng.standard_normal((rows, columns)).astype(np.float32)
+    fine = cv2.resize(coarse, (columns * step, rows * step), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(fine[: shape[0], : shape[1]], np.float32)
