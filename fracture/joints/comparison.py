@@ -316,9 +316,7 @@ def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -
     ranges = np.array([highest(name) for name in JOINTS])
     share = np.abs(other.values - gold.values) / ranges
     found = [
-        Discordant(
-            gold.patients[r], JOINTS[c], float(gold.values[r, c]), float(other.values[r, c]), float(share[r, c])
-        )
+        Discordant(gold.patients[r], JOINTS[c], float(gold.values[r, c]), float(other.values[r, c]), float(share[r, c]))
         for r, c in zip(*np.nonzero(share >= least - 1e-12), strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (-one.share, one.patient, one.column)))

@@ -111,7 +111,7 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
         EvaluationError: Other patients.
     """
     other = predicted.of(gold.patients)
-    whole, found = patient_weights(gold.overall("total")), {}
+    whole, found = patient_weights(gold.overall("total")), dict[str, Statistic]()
 
     def total(name: Literal["total", "narrowing", "erosion"]) -> FloatArray:
         return np.asarray(np.log1p(other.overall(name)) - np.log1p(gold.overall(name)))[:, None]
@@ -127,7 +127,7 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
             for reading in READINGS:
                 found[f"{prefix}_{damage}_{part}_{reading}"] = _WeightedError(squared, weights, reading)
         found[f"{prefix}_{damage}_total_wmae"] = _WeightedError(total(damage) ** 2, weights, "mean_of_patient_rmse")
-    return dict(found)
+    return found
 
 
 def per_joint(gold: ScoreTable, predicted: ScoreTable) -> dict[str, float]:
@@ -136,7 +136,7 @@ def per_joint(gold: ScoreTable, predicted: ScoreTable) -> dict[str, float]:
     Raises:
         EvaluationError: Other patients.
     """
-    other, found = predicted.of(gold.patients), {}
+    other, found = predicted.of(gold.patients), dict[str, float]()
     damages: tuple[Damage, ...] = ("erosion", "narrowing")
     for damage in damages:
         weights, squared = patient_weights(gold.overall(damage)), _log_errors(gold, other, damage, None) ** 2

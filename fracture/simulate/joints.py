@@ -250,9 +250,7 @@ def _beside(window: Array, across: Array, half: float) -> np.float32:
     return np.float32(np.percentile(ring, 25) if ring.size else np.percentile(window, 10))
 
 
-def _shade(
-    window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator
-) -> None:
+def _shade(window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator) -> None:
     spot = np.exp(-(along**2 + across**2) / np.float32(2 * radius * radius))
     np.copyto(window, np.clip(window + spot * np.float32(rng.uniform(-depth, depth)), 0, 1))
 

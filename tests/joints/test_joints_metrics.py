@@ -23,8 +23,8 @@ from fracture.joints.comparison import (
     mean_of,
     paired_tests,
 )
-from fracture.joints.metrics import errors, evaluate_scores, patient_weights
 from fracture.joints.layout import ROW
+from fracture.joints.metrics import errors, evaluate_scores, patient_weights
 from fracture.joints.table import JOINTS, ScoreTable, highest, read_table, write_table
 
 NAMES = ("pred_good", "pred_close", "pred_poor", "pred_zero")
