@@ -118,7 +118,7 @@ def write_dataset(
     for name in names:
         if name not in REGIONS:
             raise RegionError("this region cannot be simulated", got=repr(name), allowed=REGIONS)
-    folder = _checked(directory, n, seed, png_bits, {"fractured": fracture_rate})
+    folder = check_folder(directory, n, seed, png_bits, {"fractured": fracture_rate})
     broken = np.zeros(n, np.bool_)
     broken[: round(n * fracture_rate)] = True
     broken = np.random.default_rng([seed, 100]).permutation(broken)
@@ -186,7 +186,7 @@ def write_hips(
             raise ConfigurationError(f"the frequency of {name} is a number of 0 or more", got=share)
     if sum(odds.values()) <= 0.0:
         raise ConfigurationError("no class of hip to draw", got=odds, hint="give at least one class a frequency")
-    folder = _checked(directory, n, seed, png_bits, {"frog-leg": frog_leg_rate, "single": single_rate})
+    folder = check_folder(directory, n, seed, png_bits, {"frog-leg": frog_leg_rate, "single": single_rate})
     labels = np.random.default_rng([seed, 200]).permutation(class_shares(odds, 2 * n)).reshape(n, 2)
 
     def films() -> Iterator[_Entry]:
@@ -242,7 +242,7 @@ def write_lumbar(
     Raises:
         ConfigurationError: Impossible settings, or a folder that holds a set already.
     """
-    folder = _checked(directory, n, seed, 8, {"transitional": transitional})
+    folder = check_folder(directory, n, seed, 8, {"transitional": transitional})
     points: dict[str, dict[str, list[float]]] = {}
 
     def films() -> Iterator[_Entry]:
@@ -278,13 +278,15 @@ def write_lumbar(
     return found
 
 
-def _checked(directory: str | os.PathLike[str], n: int, seed: int, bits: int, shares: Mapping[str, float]) -> Path:
+def check_folder(
+    directory: str | os.PathLike[str], n: int, seed: int, bits: int = 16, shares: Mapping[str, float] | None = None
+) -> Path:
     """The folder, after the settings that all data sets have are found to be possible."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigurationError("a data set needs at least one film", got=n, allowed="an integer of 1 or more")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigurationError("a seed is a non-negative integer", got=repr(seed))
-    for name, share in shares.items():
+    for name, share in (shares or {}).items():
         if not 0.0 <= share <= 1.0:
             raise ConfigurationError(f"the share of {name} films is a number from 0 to 1", got=share)
     _check_bits(bits)

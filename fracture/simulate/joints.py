@@ -206,7 +206,7 @@ def _bites(
     count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
     shares = rng.dirichlet(np.full(count, 4.0))
     margin = float(rng.choice([-1, 1]))
-    tissue = _beside(window, across, half)
+    texture = (window - cv2.GaussianBlur(window, (0, 0), 1.5)) * np.float32(0.5)
     for k, share in enumerate(shares.tolist()):
         flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
         radius = float(np.sqrt(1.6 * area * share / np.pi))
@@ -216,8 +216,8 @@ def _bites(
         b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
         rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
         depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
-        bitten = _smooth(depth / np.float32(rng.uniform(1.3, 2.4)) + 0.5) * np.float32(rng.uniform(0.6, 0.95))
-        floor = np.minimum(window, tissue + _grain(window.shape, 1.2, rng) * np.float32(0.012))
+        bitten = _smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
+        floor = np.minimum(window, _beside(window, across * np.float32(margin), half) + texture)
         np.copyto(window, window * (1 - bitten) + floor * bitten)
         if rng.random() < 0.35:  # a healed rim
             rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
@@ -245,9 +245,9 @@ def _margin(window: Array, along: Array, across: Array, place: tuple[float, floa
 
 
 def _beside(window: Array, across: Array, half: float) -> np.float32:
-    """The gray of the soft tissue beside the bone."""
-    ring = window[(np.abs(across) > 1.2 * half) & (np.abs(across) < 2.2 * half)]
-    return np.float32(np.percentile(ring, 25) if ring.size else np.percentile(window, 10))
+    """The gray of the soft tissue beside the bone, where ``across`` is positive."""
+    ring = window[(across > 1.2 * half) & (across < 1.8 * half)]
+    return np.float32(np.percentile(ring if ring.size else window, 40))
 
 
 def _shade(window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["REGIONS", "Paths", "box_around", "check_film", "mark_fracture", "path_lengths", "radiograph"]
+__all__ = ["REGIONS", "Paths", "bone_ends", "box_around", "check_film", "mark_fracture", "path_lengths", "radiograph"]
 
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8
@@ -147,6 +147,31 @@ def path_lengths(
     _check(seed, region, None, None, None, view, size)
     scene = _scene(seed, region, view, size)
     return _paths(scene, _materials(scene, None, seed), None), scene.camera.spacing
+
+
+def bone_ends(
+    seed: int, *, region: str, view: str | None = None, size: tuple[int, int] = (512, 448)
+) -> dict[str, NDArray[np.float64]]:
+    """Where the unbroken bones of ``radiograph`` with the same arguments begin and end, by name.
+
+    Returns:
+        float64 (2, 2): start and end of the bone's first part as (x, y) in pixels, pixel-edge convention; of a carpal
+        or tarsal bone its middle twice.
+
+    Raises:
+        RegionError: A region that cannot be simulated.
+        ConfigurationError: Another setting that does not exist.
+    """
+    _check(seed, region, None, None, None, view, size)
+    scene = _scene(seed, region, view, size)
+    found = {}
+    for bone in scene.anatomy.bones:
+        if bone.parts:
+            shape = bone.parts[0].shape
+            axis = np.array([[0.0, 0.0, 0.0], [getattr(shape, "length", 0.0), 0.0, 0.0]])
+            at = transform(scene.camera.to_image, transform(inverse(shape.to_local), axis))
+            found[bone.name] = at[:, :2] / scene.camera.spacing
+    return found
 
 
 def _check(

@@ -1,0 +1,353 @@
+"""Training of the score networks: joints of real films, each time with other lesions painted in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, InstanceOf
+from torch import Tensor
+from torch.nn import functional as F
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.errors import ConfigurationError, DataError
+from fracture.io.reading import read
+from fracture.joints.crops import CROP_SIZE, Similarity, crop_at, direction
+from fracture.joints.layout import Point, columns_of, is_mirrored, unit_length
+from fracture.joints.records import Limb, limbs_of
+from fracture.joints.scoring import (
+    DAMAGES,
+    FAMILIES,
+    SPANS,
+    Family,
+    ScoreNetworks,
+    ScoreSpec,
+    expected,
+    family_of,
+    planes_of,
+)
+from fracture.models.backbone import seeded
+from fracture.models.starting_points import InitReport
+from fracture.simulate.joints import Joint, Lesion, draw_grade, paint, spaced
+from fracture.training.config import StageConfig, StageLoop
+from fracture.training.driver import Running, run_stage, running
+from fracture.training.stage import Stage
+
+__all__ = [
+    "JointPictures",
+    "ScoreConfig",
+    "ScoreStage",
+    "build_score_stage",
+    "painted",
+    "real_joint",
+    "score_rows",
+    "train_scores",
+]
+
+_JITTER = 0.012  # of the unit length: what the points that networks find are off, about
+Painter = Callable[[NDArray[np.float32], Joint, Lesion, int], NDArray[np.float32]]
+
+
+class ScoreLoop(StageLoop):
+    """Length, batches, precision, safety; ``batch`` left out is 16."""
+
+    epochs: int = Field(default=12, ge=1, le=10**6, description="at most")
+    patience: int | None = Field(default=None, ge=1, description="None: the rate falls to the end instead")
+
+
+class ScoreConfig(StageConfig):
+    """A family's score networks; pictures of a joint in an epoch are ``presented``."""
+
+    SPECS: ClassVar[Mapping[str, Any]] = {"model": ScoreSpec.from_dict}
+
+    model: InstanceOf[ScoreSpec]
+    loop: ScoreLoop = ScoreLoop()
+    presented: int = Field(default=8, ge=1, description="pictures of each joint in an epoch, each painted otherwise")
+    repeats: int = Field(
+        default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
+    )
+
+
+def real_joint(points: Mapping[str, Point], name: str) -> Joint:
+    """A film's joint as the painter takes it.
+
+    Raises:
+        ConfigurationError: The point is not among ``points``.
+    """
+    return Joint(name, points[name], direction(points, name), unit_length(points))
+
+
+@lru_cache(maxsize=96)
+def _film(path: Path) -> NDArray[np.float32]:
+    pixels: NDArray[np.float32] = read(path).pixels
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    film: Film
+    limb: Limb
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    item: _Item
+    seed: int
+    look: int
+
+
+def draw_lesion(rng: np.random.Generator, kind: str) -> Lesion:
+    """A lesion for a joint of a hand or forefoot: no damage of a kind in two of five."""
+    return Lesion(draw_grade(rng, 4), draw_grade(rng, 10 if kind == "forefoot" else 5))
+
+
+def painted(
+    pixels: NDArray[np.float32],
+    points: Mapping[str, Point],
+    name: str,
+    lesion: Lesion,
+    seed: int,
+    painter: Painter | None,
+) -> tuple[NDArray[np.float32], Mapping[str, Point]]:
+    """A film's part around a joint with a lesion painted in, and all points in the part's pixels.
+
+    Args:
+        pixels: float32 (height, width), the film, which stays as it is.
+        points: In its pixels.
+        name: The joint.
+        lesion: What is painted.
+        seed: Of the painter.
+        painter: Another painter than ours; it takes the part, the joint in it, lesion and seed.
+    """
+    joint = real_joint(points, name)
+    part, local = spaced(pixels, joint)
+    x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
+    here = {key: (px - x, py - y) for key, (px, py) in points.items()}
+    if painter is None:
+        return paint(part, [local], {name: lesion}, seed), here
+    return painter(np.array(part), local, lesion, seed), here
+
+
+class JointPictures:
+    """Joints of one family, painted anew for each presentation.
+
+    Args:
+        part: Films with their limbs.
+        config: Of the network.
+
+    Raises:
+        DataError: No joint of the family.
+    """
+
+    def __init__(self, part: AnnotatedSet, config: ScoreConfig) -> None:
+        self.part, self.config, spec = part, config, config.model
+        wanted = {c.point for kind in ("hand", "forefoot") for c in columns_of(kind) if family_of(c) == spec.family}  # type: ignore[arg-type]
+        self.items = [_Item(f, limb, n) for f in part for limb in limbs_of(f) for n in limb.points if n in wanted]
+        self._painting, self._kept = -1, dict[int, Any]()
+        if not self.items:
+            raise DataError(f"{part.name}: no joint of the family {spec.family}", hint="annotate films with points")
+
+    def order(self, epoch: int, turn: int = 0) -> list[_Shown]:
+        """Every joint as often as configured, shuffled; the same lesions for ``repeats`` epochs."""
+        config, count = self.config, len(self.items) * self.config.presented
+        painting, rng = epoch // config.repeats, generator(derive_seed(config.seed, epoch, turn, stream="joints"))
+        if painting != self._painting:
+            self._painting = painting
+            self._kept.clear()
+        return [
+            _Shown(
+                self.items[k % len(self.items)],
+                derive_seed(config.seed, painting, k),
+                derive_seed(config.seed, epoch, k + count),
+            )
+            for k in rng.permutation(count).tolist()
+        ]
+
+    def make(self, picture: _Shown) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        """(1, 224, 224), and the grades of narrowing and erosion."""
+        kept = self._kept.get(picture.seed)
+        if kept is None:
+            rng, item = generator(picture.seed), picture.item
+            lesion = draw_lesion(rng, item.limb.kind)
+            pixels = _film(self.part.image_path(item.film))
+            part, points = painted(pixels, item.limb.points, item.name, lesion, int(rng.integers(2**31)), None)
+            planes = planes_of(crop_at(part, self._place(points, item.name, rng)))
+            kept = self._kept[picture.seed] = (planes.astype(np.float16), (lesion.narrowing, lesion.erosion))
+        return _look(kept[0].astype(np.float32), generator(picture.look)), kept[1]
+
+    def _place(self, points: Mapping[str, Point], name: str, rng: np.random.Generator) -> Similarity:
+        """The crop's place with the errors of a found point, turned, scaled and mirrored a little."""
+        unit, (x, y), (ux, uy) = unit_length(points), points[name], direction(points, name)
+        dx, dy = rng.normal(0, _JITTER * unit, 2)
+        angle, size = np.deg2rad(rng.normal(0, 6)), float(np.exp(rng.normal(0, 0.06)))
+        up = (float(ux * np.cos(angle) - uy * np.sin(angle)), float(ux * np.sin(angle) + uy * np.cos(angle)))
+        scale = size * CROP_SIZE / (SPANS[self.config.model.family] * unit)
+        return Similarity(
+            (x + float(dx), y + float(dy)), up, scale, CROP_SIZE, is_mirrored(points) != (rng.random() < 0.5)
+        )
+
+    def plain(self, item: _Item, lesion: Lesion, seed: int, painter: Painter | None = None) -> NDArray[np.float32]:
+        """(1, 224, 224) as in use, of a joint with this lesion."""
+        pixels = _film(self.part.image_path(item.film))
+        part, points = painted(pixels, item.limb.points, item.name, lesion, seed, painter)
+        scale = CROP_SIZE / (SPANS[self.config.model.family] * unit_length(points))
+        place = Similarity(points[item.name], direction(points, item.name), scale, CROP_SIZE, is_mirrored(points))
+        return planes_of(crop_at(part, place))
+
+    def source(self, picture: _Shown) -> str:
+        """The film's name."""
+        return picture.item.film.source
+
+    def size(self, made: tuple[NDArray[np.float32], tuple[int, int]]) -> tuple[int, ...]:
+        """All are equal."""
+        return made[0].shape
+
+    def collate(self, made: Sequence[tuple[NDArray[np.float32], tuple[int, int]]]) -> tuple[Tensor, Tensor]:
+        """(B, 1, 224, 224) and grades (B, 2)."""
+        return torch.from_numpy(np.stack([one for one, _ in made])), torch.tensor([grades for _, grades in made])
+
+
+def _look(planes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Mirrored or not; another contrast, blur and noise."""
+    x = planes[0, :, :: 1 if rng.random() < 0.5 else -1]
+    x = x * np.float32(np.exp(rng.normal(0, 0.15)))
+    if rng.random() < 0.4:
+        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0)))
+    noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.06))
+    bent = x + np.float32(rng.normal(0, 0.06)) * np.clip(x, -3, 3) ** 2
+    return np.asarray(bent + noise, np.float32)[None]
+
+
+class ScoreStage(Stage):
+    """A family's networks in training."""
+
+    format = "fracture-joints-score/1"
+    terms = ("loss", *DAMAGES)
+
+    def losses(self, batch: tuple[Tensor, Tensor], totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """Binary cross-entropy of "at least level k", the mean over levels; both networks' added."""
+        planes, grades = batch
+        found: dict[str, Tensor] = {}
+        for place, (damage, logits) in enumerate(self.model(planes.to(self.device, memory_format=self.layout)).items()):
+            levels = torch.arange(1, logits.shape[1] + 1, device=logits.device)
+            truth = (grades[:, place, None].to(logits.device) >= levels).float()
+            loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+            found[damage] = loss.mean(dim=1).sum() / totals[0]
+        return {"loss": torch.stack(list(found.values())).sum(), **found}
+
+    def judge(self, folder: Path) -> dict[str, Any]:
+        """Mean absolute error on painted lesions of films that were not trained on."""
+        del folder
+        if "validation" not in self.parts:
+            return {}
+        rows = list(score_rows(self.model, JointPictures(self.parts["validation"], self.config), self.device))
+        error = {d: float(np.mean([abs(row[f"{d}_value"] - row[d]) for row in rows])) for d in DAMAGES}
+        return {"results": {"validation": {"joints": len(rows), "mean_absolute_error": error}}}
+
+    def facts(self) -> dict[str, Any]:
+        """The networks' specification."""
+        return {"model": self.config.model.to_dict()}
+
+
+def score_rows(
+    model: ScoreNetworks,
+    pictures: JointPictures,
+    device: torch.device,
+    *,
+    painter: Painter | None = None,
+    times: int = 1,
+    seed: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """What networks say of painted joints: film, joint, grades, and of each damage ``_value`` and ``_spread``.
+
+    Args:
+        model: The networks; they are in evaluation mode for the while.
+        pictures: Whose joints.
+        device: Of the model.
+        painter: Another painter than ours.
+        times: Lesions for each joint.
+        seed: Of lesions and painter.
+    """
+    was = model.training
+    model.eval()
+    for number, item in enumerate(pictures.items * times):
+        rng = generator(derive_seed(seed, 0, number, stream="judge"))
+        lesion = draw_lesion(rng, item.limb.kind)
+        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter))[None].to(device)
+        with torch.inference_mode():
+            found = {damage: expected(logits) for damage, logits in model(planes).items()}
+        row = {"source": item.film.source, "group": item.film.group, "kind": item.limb.kind, "point": item.name}
+        row |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
+        for damage, (value, spread) in found.items():
+            row |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
+        yield row
+    model.train(was)
+
+
+def build_score_stage(config: ScoreConfig, parts: Mapping[str, AnnotatedSet], run: Running) -> ScoreStage:
+    """A stage from random weights, for :func:`fracture.training.driver.run_stage`.
+
+    Raises:
+        DataError: No joint of the family, or a film that cannot be read.
+    """
+    model = seeded(ScoreNetworks, config.model, config.seed)
+    start = InitReport("random").to_dict()
+    return ScoreStage(
+        model, config, JointPictures(parts["train"], config), parts, run.device, world=run.world, start=start
+    )
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "split": {"shares": {"train": 0.7, "validation": 0.3}},
+    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10},
+}
+
+
+def train_scores(
+    annotated: AnnotatedSet,
+    out: str | Path,
+    *,
+    families: Sequence[Family] = FAMILIES,
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Path:
+    """Train score networks on lesions painted into annotated films; a call on a folder with an unfinished run goes on.
+
+    Films are divided by their groups; what is held out is judged with lesions of our own painter.
+
+    Args:
+        annotated: Of :func:`fracture.joints.records.read_landmarks`; films without points are left out.
+        out: The run folder: ``scores-<family>.safetensors``, ``scores-<family>.json`` and a folder for each family.
+        families: Which of ``FAMILIES``.
+        changes: Settings that differ from ``DEFAULTS``, for all of them.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        progress: Whether a bar is shown on standard error.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigurationError: Unknown settings or families, or a folder with another run.
+        DataError: Faults of the set or of the split, or a family without a joint.
+        TrainingError: Training cannot go on.
+        Interrupted: A signal asked to stop; everything is saved.
+    """
+    if unknown := sorted(set(families) - set(FAMILIES)):
+        raise ConfigurationError("families of the joints' scores", got=", ".join(unknown), allowed=FAMILIES)
+    films = annotated.select(lambda film: bool(limbs_of(film)))
+    with running(out, device=device, progress=progress) as run:
+        for family in families:
+            config = ScoreConfig.from_dict({**DEFAULTS, "model": {"family": family}}).replace(changes or {})
+            build = partial(build_score_stage, config)
+            run_stage(f"scores-{family}", config, films, build, run)
+    return Path(out)
