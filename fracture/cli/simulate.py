@@ -13,10 +13,14 @@ def simulate(
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many films.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal films.")] = 0,
     kind: Annotated[
-        str, typer.Option(help="films (of any region), hips (pelvic films, six classes) or lumbar (sagittal MR).")
+        str,
+        typer.Option(
+            help="films (of any region), hips (pelvic films, six classes), joints (hands with damage "
+            "painted at known joints) or lumbar (sagittal MR)."
+        ),
     ] = "films",
     file_format: Annotated[
-        str | None, typer.Option("--format", help="dicom (default), png or both; hips and lumbar are png.")
+        str | None, typer.Option("--format", help="dicom (default), png or both; all others are png.")
     ] = None,
     fracture_rate: Annotated[
         float | None,
@@ -24,7 +28,8 @@ def simulate(
     ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given more than once.")] = None,
     size: Annotated[
-        int | None, typer.Option(help="Height and width in pixels; hips 640 by default, lumbar 320.")
+        int | None,
+        typer.Option(help="Height and width in pixels; by default hips 640, lumbar 320; joints' height, 768."),
     ] = None,
     mix: Annotated[
         list[str] | None, typer.Option(help="For hips: CLASS=SHARE; may be given more than once, others are left out.")
@@ -33,9 +38,14 @@ def simulate(
     """Write simulated radiographs with their annotations (COCO) into a folder."""
     from fracture.errors import ConfigurationError
     from fracture.runs.progress import progress_bar
-    from fracture.simulate import write_dataset, write_hips, write_lumbar
+    from fracture.simulate import write_dataset, write_hips, write_joints, write_lumbar
 
-    uses = {"films": ("--region", "--fracture-rate"), "hips": ("--size", "--mix"), "lumbar": ("--size",)}
+    uses = {
+        "films": ("--region", "--fracture-rate"),
+        "hips": ("--size", "--mix"),
+        "joints": ("--size",),
+        "lumbar": ("--size",),
+    }
     if kind not in uses:
         raise ConfigurationError("unknown kind of data set", got=repr(kind), allowed=tuple(uses))
     given = {"--region": region, "--fracture-rate": fracture_rate, "--size": size, "--mix": mix}
@@ -51,6 +61,9 @@ def simulate(
 
         if kind == "lumbar":
             write_lumbar(directory, n, seed=seed, side=320 if size is None else size, progress=progress)
+        elif kind == "joints":
+            height = 768 if size is None else size
+            write_joints(directory, n, seed=seed, size=(height, height * 5 // 6), progress=progress)
         elif kind == "hips":
             side = 640 if size is None else size
             write_hips(directory, n, seed=seed, size=(side, side), mix=_mix(mix), progress=progress)

@@ -36,7 +36,7 @@ from fracture.joints.scoring import (
 )
 from fracture.models.backbone import seeded
 from fracture.models.starting_points import InitReport
-from fracture.simulate.joints import Joint, Lesion, draw_grade, paint, spaced
+from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
 from fracture.training.config import StageConfig, StageLoop
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import Stage
@@ -133,7 +133,7 @@ def painted(
     x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
     here = {key: (px - x, py - y) for key, (px, py) in points.items()}
     if painter is None:
-        return paint(part, [local], {name: lesion}, seed), here
+        return paint_joints(part, [local], {name: lesion}, seed), here
     return painter(np.array(part), local, lesion, seed), here
 
 

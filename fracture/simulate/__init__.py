@@ -6,6 +6,8 @@
     film = simulate.pelvis(7, left="displaced_neck", right="sliding_hip_screw")
     film.hip("left").box, film.hip("left").label, film.to_radiograph(), film.to_film().to_dicom()
     simulate.write_hips("hips", 100, seed=0)
+    hand = simulate.hand(7)  # with damage of rheumatoid arthritis painted at known joints
+    hand.film.to_radiograph(), hand.points["mcp2"], hand.lesions["mcp2"]
     simulate.write_lumbar("discs", 100, seed=0)       # sagittal MR phantoms of the lumbar spine
 
 Bones are implicit solids of cortex, trabecular bone and marrow in a soft-tissue envelope; fractures cut them in
@@ -18,7 +20,9 @@ from __future__ import annotations
 
 from fracture.simulate.dataset import Summary, write_dataset, write_hips, write_lumbar
 from fracture.simulate.fractures import KINDS
+from fracture.simulate.hands import SimulatedHand, hand, write_joints
 from fracture.simulate.hip_fractures import HIP_CLASSES, VARIANTS
+from fracture.simulate.joints import Joint, Lesion, paint_joints
 from fracture.simulate.lumbar import SimulatedDisc, SimulatedLumbar, lumbar
 from fracture.simulate.pelvis import HIP_MIX, PELVIS_VIEWS, pelvis
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture, SimulatedHip, SimulatedPelvis
@@ -31,18 +35,24 @@ __all__ = [
     "PELVIS_VIEWS",
     "REGIONS",
     "VARIANTS",
+    "Joint",
+    "Lesion",
     "SimulatedDisc",
     "SimulatedFilm",
     "SimulatedFracture",
+    "SimulatedHand",
     "SimulatedHip",
     "SimulatedLumbar",
     "SimulatedPelvis",
     "Summary",
+    "hand",
     "lumbar",
+    "paint_joints",
     "path_lengths",
     "pelvis",
     "radiograph",
     "write_dataset",
     "write_hips",
+    "write_joints",
     "write_lumbar",
 ]

@@ -15,7 +15,7 @@ from fracture._version import __version__
 from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
 from fracture.simulate.dataset import Summary, check_folder, film_seed
-from fracture.simulate.joints import Joint, Lesion, draw_grade, paint
+from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints
 from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
 from fracture.simulate.tables import table
@@ -77,7 +77,7 @@ def hand(
     if lesions is None:
         lesions = draw_lesions(np.random.default_rng([seed, 300]), _scored()) if damaged else {}
     joints = _joints(points)
-    gray = paint(film.pixels.astype(np.float32) / np.float32(4095), joints, lesions, seed)
+    gray = paint_joints(film.pixels.astype(np.float32) / np.float32(4095), joints, lesions, seed)
     pixels = np.round(gray * 4095).astype(np.uint16)
     pixels.flags.writeable = False
     fields = {name: getattr(film, name) for name in ("seed", "region", "view", "laterality", "fractures", "spacing")}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-__all__ = ["ERODED", "NARROWED", "Joint", "Lesion", "draw_grade", "paint", "spaced"]
+__all__ = ["ERODED", "NARROWED", "Joint", "Lesion", "draw_grade", "paint_joints", "spaced"]
 
 NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 """By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""
@@ -83,7 +83,7 @@ def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int
     return 0 if rng.random() < healthy else int(rng.integers(1, most + 1))
 
 
-def paint(
+def paint_joints(
     pixels: Array, joints: Mapping[str, Joint] | Sequence[Joint], lesions: Mapping[str, Lesion], seed: int = 0
 ) -> Array:
     """A copy of a film with lesions.
