@@ -10,6 +10,7 @@ import typer
 from fracture._version import __version__
 from fracture.adapt.cli import adapt
 from fracture.calibration.cli import assemble, calibrate
+from fracture.cli.archive import archive
 from fracture.cli.defaults import defaults_for
 from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
@@ -60,6 +61,7 @@ app.command("model-card")(model_card)
 app.command("retrain")(retrain)
 app.command("serve")(serve)
 app.add_typer(hip)
+app.add_typer(archive)
 app.add_typer(dicom)
 app.add_typer(label)
 app.add_typer(node)

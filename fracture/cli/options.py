@@ -49,6 +49,19 @@ Resume = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the films that would be read, and what is left out.")]
+WeightsName = Annotated[str | None, typer.Option("--weights", help="Name of shipped weights, or a folder with a card.")]
+Region = Annotated[
+    list[str] | None, typer.Option(help="Anatomical region shown, for all films; may be given more than once.")
+]
+Candidates = Annotated[bool, typer.Option("--candidates", help="Also list every box of the map, however weak.")]
+OperatingPointName = Annotated[
+    str, typer.Option(help="high_sensitivity or high_specificity: what decides 'fractured'.")
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="Run only the members that the card names for this; the card states what this costs."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Films per batch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
 Window = Annotated[

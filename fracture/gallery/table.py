@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, needing
 from fracture.wing.lines import flagged_of, suspicion_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "to_frame",
     "write_csv",
     "write_parquet",
+    "write_parquet_parts",
 ]
 
 _FIRST = ("source", "ok", "fractured", "suspicion", "region", "n_boxes", "n_hips", "error_type", "error_message")
@@ -114,12 +115,45 @@ def can_parquet() -> bool:
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write rows as Parquet, a column for each name, null where a row lacks it."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     rows = list(rows)
-    columns = {name: [_text(row.get(name)) for row in rows] for name in columns_of(rows)}
-    parquet.write_table(pa.table(columns), path)
+    write_parquet_parts(lambda: [rows], path)
+
+
+def write_parquet_parts(parts: Callable[[], Iterable[Iterable[Mapping[str, Any]]]], path: Path) -> int:
+    """The same for more rows than memory holds: they come in parts, each of which becomes a row group.
+
+    Args:
+        parts: Gives the parts anew at each call: they are gone through twice, first for the names and types of columns.
+        path: The file.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    with needing("table", "archive"):
+        import pyarrow as pa
+        from pyarrow import parquet
+
+    def tables() -> Iterator[pa.Table]:
+        for part in parts():
+            rows = list(part)
+            yield pa.table({name: [_text(row.get(name)) for row in rows] for name in columns_of(rows)})
+
+    schema = pa.unify_schemas([table.schema for table in tables()], promote_options="permissive")
+    count = 0
+    with parquet.ParquetWriter(path, schema) as writer:
+        for table in tables():
+            count += table.num_rows
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in table.column_names
+                else pa.nulls(len(table), field.type)
+                for field in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+    return count
 
 
 def _cell(value: Any) -> Any:
