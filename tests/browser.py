@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["opened"]
 
+_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
 
 @contextlib.contextmanager
-def opened(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Page]:
+def opened(url: str, *, width: int = 1280, height: int = 900, webgl: bool = False) -> Iterator[Page]:
     """A page in a browser. At the end no error may stand in its console, and all that was fetched must be of ``url``'s
-    own origin."""
+    own origin. ``webgl`` for a page that draws by it: it is reckoned without a graphics card."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
@@ -26,7 +28,7 @@ def opened(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Page]:
     origin = "/".join(url.split("/")[:3])
     complaints: list[str] = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *(_WEBGL if webgl else ())])
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

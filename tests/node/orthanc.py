@@ -63,6 +63,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "DicomModalities": modalities,
+            "BuiltinDecoderTranscoderOrder": "Before",  # Debian's GDCM ends Orthanc over a SEG without planes
             "Plugins": [f"{plugins}/libOrthancDicomWeb.so", f"{plugins}/libOrthancGdcm.so"],
         }
         settings = self.folder / "orthanc.json"
