@@ -29,7 +29,7 @@ def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensi
         comprehensive_3d: Comprehensive 3D SR, else Comprehensive SR for archives that know no other.
     """
     image = making.reference()
-    described = (
+    placed = (
         image.SOPClassUID == making.header.image.SOPClassUID
         and "ImagerPixelSpacing" in image
         and len(image.get("PatientOrientation") or ()) == 2
@@ -39,15 +39,20 @@ def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensi
         procedure_reported=own.RADIOGRAPHY,
         imaging_measurements=[_group(making, image, place) for place in (None, *making.statement.places)],
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=[image] if described else None,
+        referenced_images=[image] if placed else None,
     )
+    root = content[0]
+    bare = Dataset()  # the measurements follow: the constructor goes through all that it gets, five times
+    bare.update(root)
+    bare.add_new("ContentSequence", "SQ", [item for item in root.ContentSequence if item.ValueType != "CONTAINER"])
     kind, parts = (sr.Comprehensive3DSR, ()) if comprehensive_3d else (sr.ComprehensiveSR, ("comprehensive",))
     made = kind(
         evidence=[image],
-        content=content,
+        content=bare,
         is_complete=True,
         **making.common("sr", *parts),
     )
+    made.ContentSequence = root.ContentSequence
     for before in previous:
         name_predecessor(made, before)
     return making.finish(made)

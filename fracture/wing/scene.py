@@ -159,7 +159,9 @@ def as_gray(pixels: NDArray[Any]) -> NDArray[np.uint8]:
             allowed="uint8, or floating point in [0, 1]",
             hint="pass fracture.read(array)",
         )
-    return np.asarray(np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255), np.uint8)
+    shown = np.fmin(np.fmax(pixels, 0), 1)  # what is no number is 0
+    shown *= 255
+    return np.rint(shown, out=shown).astype(np.uint8)
 
 
 def grid_on(heat: Heat, page: tuple[int, int], picture: tuple[int, int]) -> NDArray[np.float32]:
@@ -175,16 +177,18 @@ def grid_on(heat: Heat, page: tuple[int, int], picture: tuple[int, int]) -> NDAr
     """
     import cv2  # results are read without it
 
-    sx, sy = picture[0] / page[0], picture[1] / page[1]
-    rows, columns = heat.values.shape
-    # Pixel centers of the picture to sample positions of the grid, whose sample j stands at j + 1/2.
-    x = ((np.arange(picture[0]) + 0.5) / sx - heat.offset_x) / heat.scale_x - 0.5
-    y = ((np.arange(picture[1]) + 0.5) / sy - heat.offset_y) / heat.scale_y - 0.5
-    inside = ((x >= -0.5) & (x <= columns - 0.5))[None, :] & ((y >= -0.5) & (y <= rows - 0.5))[:, None]
-    grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    values = np.ascontiguousarray(heat.values, np.float32)
-    laid = cv2.remap(values, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(np.where(inside, laid, 0), 0, 1).astype(np.float32)
+    (wide, high), (rows, columns) = picture, heat.values.shape
+    # From pixel centers of the picture to sample positions of the grid, whose sample j stands at j + 1/2.
+    step_x, step_y = page[0] / wide / heat.scale_x, page[1] / high / heat.scale_y
+    first_x, first_y = 0.5 * step_x - heat.offset_x / heat.scale_x, 0.5 * step_y - heat.offset_y / heat.scale_y
+    place = np.array([[step_x, 0, first_x - 0.5], [0, step_y, first_y - 0.5]])
+    values = np.clip(heat.values, 0, 1, dtype=np.float32)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = np.asarray(cv2.warpAffine(values, place, picture, flags=how, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    x, y = first_x + step_x * np.arange(wide), first_y + step_y * np.arange(high)
+    laid[:, (x < 0) | (x > columns)] = 0
+    laid[(y < 0) | (y > rows)] = 0
+    return laid
 
 
 def digits(value: float) -> str:
