@@ -20,7 +20,7 @@ from PIL import Image
 from fracture.errors import ConfigurationError, UnreadableFileError
 from fracture.io.radiograph import Radiograph
 from fracture.limb.prediction import Prediction
-from fracture.wing.overlay import GREEN, ORANGE, draw_scene
+from fracture.wing.overlay import GREEN, ORANGE, draw_page, draw_scene
 from fracture.wing.result import Box, Failure, GridToSource
 
 # Issue 2: "One JSON line per input, with at least"
@@ -175,7 +175,9 @@ edge = st.floats(0, 0.95)
 
 @settings(max_examples=25, deadline=None)
 @given(corners=st.lists(st.tuples(edge, edge, st.floats(0.01, 1), st.floats(0.01, 1)), max_size=6))
-def test_any_boxes_can_be_drawn_and_labels_cover_none(corners: list[tuple[float, float, float, float]]) -> None:
+def test_any_boxes_can_be_drawn_and_labels_cover_a_corner_at_most(
+    corners: list[tuple[float, float, float, float]],
+) -> None:
     shape = (120, 100)
     boxes = tuple(Box(x * 100, y * 120, min(x + w, 1.0) * 100, min(y + h, 1.0) * 120, 0.5) for x, y, w, h in corners)
     plain = draw_scene(predicted(shape, boxes=()).scene())
@@ -184,7 +186,7 @@ def test_any_boxes_can_be_drawn_and_labels_cover_none(corners: list[tuple[float,
     scale = 900 / 120
     allowed = np.zeros(picture.shape[:2], bool)
     reach = 3 + 1 + 1  # line, halo, rounding
-    for box in boxes:  # inside a box only frames may differ from the plain film, its own or another's
+    for box in boxes:  # inside a box only frames may differ from the plain film, its own or another's, and a corner
         x0, y0, x1, y1 = (round(e * scale) for e in (box.x0, box.y0, box.x1, box.y1))
         band = np.zeros_like(allowed)
         band[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach] = True
@@ -192,10 +194,30 @@ def test_any_boxes_can_be_drawn_and_labels_cover_none(corners: list[tuple[float,
             y0 + 2 * reach : max(y0 + 2 * reach, y1 - 2 * reach), x0 + 2 * reach : max(x0 + 2 * reach, x1 - 2 * reach)
         ] = False
         allowed |= band
+        for y in (slice(y0 - 30, y0 + 40), slice(y1 - 40, y1 + 30)):
+            for x in (slice(x0 - 40, x0 + 50), slice(x1 - 50, x1 + 40)):
+                allowed[max(0, y.start) : y.stop, max(0, x.start) : x.stop] = True
     changed = (picture[:900] != plain[:900]).any(axis=2) & ~allowed[:900]
     for box in boxes:
         x0, y0, x1, y1 = (round(e * scale) for e in (box.x0, box.y0, box.x1, box.y1))
         assert not changed[y0:y1, x0:x1].any()
+
+
+def test_a_label_without_room_stands_in_a_corner_of_its_box() -> None:
+    """One box is the whole film, the other lies in its corner: nowhere is free."""
+    shape = (120, 100)
+    boxes = (Box(0, 0, 100, 120, 0.9), Box(60, 60, 100, 120, 0.8))
+    page = predicted(shape, boxes=boxes).scene().pages[0]
+    assert [box.label for box in page.boxes] == ["1", "2"]
+    plain = page.pixels
+    labeled = draw_scene(predicted(shape, boxes=boxes).scene())[:900].astype(int)
+    bare = dataclasses.replace(page, boxes=tuple(dataclasses.replace(box, label="") for box in page.boxes))
+    without = draw_page(bare)[:900].astype(int)
+    scale = 900 / plain.shape[0]
+    rows, columns = np.nonzero((labeled != without).any(axis=2))
+    for box in boxes:
+        x, y = box.x0 * scale, box.y0 * scale
+        assert ((np.abs(rows - y) < 60) & (np.abs(columns - x) < 60)).any(), "the label is at the box's own corner"
 
 
 def test_the_strip_says_the_decision_by_color() -> None:

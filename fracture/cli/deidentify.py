@@ -16,6 +16,7 @@ from fracture.cli.words import in_options
 
 if TYPE_CHECKING:
     from fracture.deidentification import Rules
+    from fracture.deidentification.pixels import PixelBox
     from fracture.runs.inputs import Inputs
 
 
@@ -28,6 +29,13 @@ def deidentify(
     box: Annotated[
         list[str] | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="Make this place black on every film; may be given more than once."),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Black places of single films: columns film (path or name), x0, y0, x1, y1; a row a place.",
+        ),
     ] = None,
     outside_field: Annotated[
         bool, typer.Option("--outside-field", help="Make everything outside of the exposed field black.")
@@ -63,8 +71,9 @@ def deidentify(
     start = time.perf_counter()
     if resume and overwrite:
         raise ConfigurationError("--resume keeps the copies of before, --overwrite replaces them", hint="give one")
-    boxes = checked_boxes([_box(text) for text in box]) if box else None
+    everywhere = checked_boxes([_box(text) for text in box]) if box else ()
     inputs = collect(paths)
+    single = _boxes_of(boxes, inputs) if boxes else {}
     if Path(key).resolve().is_relative_to(out.resolve()):
         raise ConfigurationError("--key lies within --out", got=key, hint="keep it apart from what you give away")
     if told := inputs.told():
@@ -82,10 +91,11 @@ def deidentify(
     with progress_bar(len(places)) as bar:
         for done, (film, place) in enumerate(places.items()):
             bar.update(done - bar.n)
+            black = (*everywhere, *single.get(film, ())) or None
             try:
                 with unforeseen(film, quote=False):
                     if resume and place.is_file():
-                        token = request_token(rules, open_bytes(film, MAX_BYTES)[0], boxes, outside_field)
+                        token = request_token(rules, open_bytes(film, MAX_BYTES)[0], black, outside_field)
                         if token.encode() in read_head(os.fspath(place)):
                             before += 1
                             continue
@@ -94,7 +104,7 @@ def deidentify(
                         key=rules.key,
                         dates=dates,
                         keep_institution=keep_institution,
-                        boxes=boxes,
+                        boxes=black,
                         outside_field=outside_field,
                         allow=allow or (),
                     )
@@ -121,6 +131,22 @@ def _box(text: str) -> tuple[float, ...]:
         return tuple(float(edge) for edge in text.split(","))
     except ValueError:
         raise ConfigurationError("--box takes four numbers", got=repr(text), hint="--box 0,0,400.5,60") from None
+
+
+def _boxes_of(path: Path, inputs: Inputs) -> dict[str, tuple[PixelBox, ...]]:
+    """The places of each film that the table names. A film that is not there is an error."""
+    from fracture.data.files import as_number, load_csv
+    from fracture.deidentification.pixels import checked_boxes
+    from fracture.errors import DataError
+
+    edges = ("x0", "y0", "x1", "y1")
+    found: dict[str, list[PixelBox]] = {}
+    for number, row in enumerate(load_csv(path, required=("film", *edges)).rows, 1):
+        box = [as_number(row.get(edge, "")) for edge in edges]
+        if not row["film"] or None in box:
+            raise DataError(f"{path}: row {number} holds no place", got=row, allowed="a film and four numbers")
+        found.setdefault(inputs.named(row["film"]), []).extend(checked_boxes([box]))
+    return {film: tuple(places) for film, places in found.items()}
 
 
 def _places(out: Path, inputs: Inputs, rules: Rules | None) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,7 @@ def results(
     out: Annotated[Path, typer.Option("--dicom", metavar="OUT", help="Folder for the objects.")],
     objects: opt.Objects = "sr,sc,gsps",
     new_study: opt.NewStudy = False,
+    deidentify: opt.Deidentify = None,
     frame: opt.Frame = None,
 ) -> None:
     """Make DICOM objects of results computed earlier; a line's film is found by its path, else by its name.
@@ -42,7 +43,7 @@ def results(
     """
     from fracture.runs.inputs import collect
 
-    folder = opt.objects_of(out, objects, new_study)
+    folder = opt.objects_of(out, objects, new_study, deidentify)
     if folder is None:  # --dicom is required
         return
     if "seg" in folder.objects:
@@ -57,7 +58,7 @@ def results(
         name = str(line.get("source"))
         try:
             with unforeseen(name):
-                film = _film(name, inputs.films)
+                film = inputs.named(name)
                 folder.add(_result(line), Path(places[film]), source=film, frame=frame)
             done += 1
         except FractureError as error:
@@ -78,19 +79,6 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
             yield line
     except (OSError, ValueError) as error:
         raise UnreadableDataError(f"{path} holds no JSON lines", got=error) from error
-
-
-def _film(source: str, films: Sequence[str]) -> str:
-    """The film of a line: by its path, else by its name where but one film bears it."""
-    if source in films:
-        return source
-    named = [film for film in films if Path(film).name == Path(source).name]
-    if len(named) != 1:
-        raise ConfigurationError(
-            "the film of this line is not among the sources" if not named else "several films bear this name",
-            got=source,
-        )
-    return named[0]
 
 
 def _result(line: Mapping[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from fracture.deidentification import Rules, deidentify_header
 from fracture.errors import ConfigurationError, OutputError, UnsupportedError
 from fracture.io.quiet import quiet
 from fracture.results.kinds import checked_objects
-from fracture.results.objects import to_dicom
+from fracture.results.objects import to_dicom, with_film
 from fracture.runs.outputs import overlay_paths
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class ObjectFolder:
         from fracture.results.marks import name_predecessor
 
         if self.rules is not None:
-            options["source"] = copied = self._deidentified(result, self.rules)
+            film = options.get("source") or result.source
+            result = with_film(result, film, options.get("frame"))  # the copy's header has no pixels
+            options["source"] = copied = self._deidentified(film, self.rules)
             place = self.folder / f"{copied.get('SOPInstanceUID')}.objects"
         made = to_dicom(result, self.objects, new_study=self.new_study, **options)
         for one in made:
@@ -83,12 +85,12 @@ class ObjectFolder:
                 name_predecessor(one, before)
         return [self._write(one, place) for one in made]
 
-    def _deidentified(self, result: Any, rules: Rules) -> Dataset:
+    def _deidentified(self, film: Any, rules: Rules) -> Dataset:
         """The header of the film's de-identified copy; a capture shows the film's pixels, which must hold no name."""
-        header = deidentify_header(result.source, rules)
+        header = deidentify_header(film, rules)
         if "sc" in self.objects and header.get("BurnedInAnnotation") != "NO":
             raise UnsupportedError(
-                f"{result.source}: its pixels may hold a name, and a capture would show it",
+                f"{film}: its pixels may hold a name, and a capture would show it",
                 got=f"BurnedInAnnotation {header.get('BurnedInAnnotation') or 'absent'}",
                 hint="leave sc out, or predict on the copy that fracture deidentify --boxes makes",
             )

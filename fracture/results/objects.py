@@ -68,9 +68,8 @@ def to_dicom(
     from fracture.results.marks import Making
 
     with unforeseen(result.source, quote=False), quiet():
-        film = _film(result, source, frame)
-        if getattr(result, "radiograph", None) is None:
-            result = replace(result, radiograph=film)
+        result = with_film(result, source, frame)
+        film = result.radiograph
         statement = statement_of(result.to_dict())
         picture = None
         if new_study:
@@ -109,10 +108,11 @@ def _make(
     return make_selection(making, page.verdict)
 
 
-def _film(result: Any, source: HeaderSource | None, frame: int | None) -> Radiograph:
-    """The film that the result holds, else read again."""
-    film: Radiograph | None = getattr(result, "radiograph", None)
-    return read(_given(result, source), frame=frame, allow=("*",)) if film is None else film
+def with_film(result: Any, source: HeaderSource | None, frame: int | None) -> Any:
+    """The result with its film, which is read again where it holds none."""
+    if getattr(result, "radiograph", None) is not None:
+        return result
+    return replace(result, radiograph=read(_given(result, source), frame=frame, allow=("*",)))
 
 
 def _given(result: Any, source: HeaderSource | None) -> HeaderSource:

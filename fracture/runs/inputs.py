@@ -59,6 +59,23 @@ class Inputs:
         hint = "; unpack archives to have films in them read" if ARCHIVES & self.counts.keys() else ""
         return f"{len(self.left_out)} left out; {'; '.join(parts)}{hint}"
 
+    def named(self, source: str) -> str:
+        """The film that a line of a file means: by its path, else by its name where but one film bears it.
+
+        Raises:
+            ConfigurationError: None, or several.
+        """
+        if source in self.films:
+            return source
+        found = [film for film in self.films if Path(film).name == Path(source).name]
+        if len(found) != 1:
+            raise ConfigurationError(
+                "the film of this line is not among the films" if not found else "several films bear this name",
+                got=source,
+                hint="give its path, as the films are named here",
+            )
+        return found[0]
+
 
 def collect(paths: Sequence[str]) -> Inputs:
     """The films at some paths: a file as it is, the films in a folder sorted by name, a pattern's matches sorted.

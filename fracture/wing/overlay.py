@@ -193,7 +193,7 @@ def _labels(
 ) -> None:
     """Labels beside the boxes: above, below, right or left, wherever they fit without covering any box.
 
-    A label that finds no free place is left out of the picture; the lines below say what a reader needs.
+    Where nothing is free, a label stands in a corner of its own box: a number that the lines name must be found.
     """
     pad = max(2, line)
     frames = [
@@ -208,10 +208,10 @@ def _labels(
             continue
         left, top, right, bottom = draw.textbbox((0, 0), box.label, font=font)
         wide, high = right - left + 2 * pad, bottom - top + 2 * pad
-        x = min(max(0.0, frame.x0), size[0] - wide)
-        y = min(max(0.0, frame.y0), size[1] - high)
-        end = min(max(0.0, frame.x1 - wide), size[0] - wide)
-        tries = (
+        room = (size[0] - wide, size[1] - high)
+        x, y = min(max(0.0, frame.x0), room[0]), min(max(0.0, frame.y0), room[1])
+        end, low = min(max(0.0, frame.x1 - wide), room[0]), min(max(0.0, frame.y1 - high), room[1])
+        beside = (
             (x, frame.y0 - high),
             (end, frame.y0 - high),
             (x, frame.y1),
@@ -219,14 +219,21 @@ def _labels(
             (frame.x1, y),
             (frame.x0 - wide, y),
         )
-        for x, y in tries:
-            label = _Rectangle(x, y, x + wide, y + high)
-            inside = label.x0 >= 0 and label.y0 >= 0 and label.x1 <= size[0] and label.y1 <= size[1]
-            if inside and not any(label.meets(other) for other in (*frames, *written)):
-                written.append(label)
-                draw.rectangle((label.x0, label.y0, label.x1 - 1, label.y1 - 1), fill=(0, 0, 0))
-                draw.text((label.x0 + pad - left, label.y0 + pad - top), box.label, font=font, fill=COLORS[box.look])
-                break
+        within = ((x, y), (end, y), (x, low), (end, low))
+        outside, corners = (
+            [
+                _Rectangle(x, y, x + wide, y + high)
+                for x, y in places
+                if 0 <= x <= size[0] - wide and 0 <= y <= size[1] - high
+            ]
+            for places in (beside, within)
+        )
+        free = [r for r in outside if not any(r.meets(other) for other in (*frames, *written))]
+        free += [r for r in corners if not any(r.meets(other) for other in written)]
+        label = (free or corners or [_Rectangle(0, 0, wide, high)])[0]
+        written.append(label)
+        draw.rectangle((label.x0, label.y0, label.x1 - 1, label.y1 - 1), fill=(0, 0, 0))
+        draw.text((label.x0 + pad - left, label.y0 + pad - top), box.label, font=font, fill=COLORS[box.look])
 
 
 def _with_caption(picture: Image.Image, page: Page, longer: int) -> NDArray[np.uint8]:

@@ -52,6 +52,36 @@ def test_renamed_copies_hide_names_of_folders_and_files(films: Path) -> None:
     assert not [name for name in names if "IM" in name or "DOE" in name or "burnt" in name]
 
 
+def test_a_table_gives_each_film_its_own_black_places(films: Path) -> None:
+    table = films / "boxes.csv"
+    table.write_text("film,x0,y0,x1,y1\nburnt,0,0,4,4\nburnt,5,0,7,2\nIM1,1,1,3,3\n")
+    assert call(films, "--boxes", str(table)).exit_code == 0
+    plain, black = (pydicom.dcmread(films / "out" / name) for name in ("a/b/IM2.dcm", "a/burnt"))
+    changed = plain.pixel_array != black.pixel_array
+    assert changed[:4, :4].any()
+    assert changed[:2, 5:7].any()
+    changed[:4, :4] = changed[:2, 5:7] = False
+    assert not changed.any()
+    assert black.BurnedInAnnotation == "NO"
+    assert "2 black boxes" in str(black.DeidentificationMethod)
+    again = call(films, "--boxes", str(table), "--resume")
+    assert again.exit_code == 0
+    assert "4 done before" in again.stderr
+    table.write_text("film,x0,y0,x1,y1\nburnt,0,0,4,5\nIM1,1,1,3,3\n")
+    assert "3 done before" in call(films, "--boxes", str(table), "--resume").stderr, "other places, another copy"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("elsewhere,0,0,4,4", "not among the films"), ("burnt,0,0,4,x", "holds no place"), ("burnt,4,0,0,4", "black box")],
+)
+def test_a_place_that_is_none_ends_the_run_before_it_begins(films: Path, row: str, message: str) -> None:
+    (films / "boxes.csv").write_text(f"film,x0,y0,x1,y1\n{row}\n")
+    result = call(films, "--boxes", str(films / "boxes.csv"))
+    assert message in str(result.exception)
+    assert not (films / "out").exists()
+
+
 def test_copies_are_kept_or_replaced_only_as_asked(films: Path) -> None:
     call(films)
     again = call(films)

@@ -71,7 +71,9 @@ def scope(folder: Path, files: Sequence[Path]) -> Iterator[Scope]:
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, read)
         shown = subprocess.Popen(
-            [screen, "-displayfd", str(write), "-screen", "0", "1400x1000x24"], pass_fds=[write], stderr=subprocess.DEVNULL
+            [screen, "-displayfd", str(write), "-screen", "0", "1400x1000x24"],
+            pass_fds=[write],
+            stderr=subprocess.DEVNULL,
         )
         stack.callback(_end, shown)
         os.close(write)

@@ -126,3 +126,21 @@ def test_objects_of_a_de_identified_copy_name_nobody(tmp_path: Path) -> None:
     unsure = film_file(tmp_path)
     with pytest.raises(UnsupportedError, match="may hold a name"):
         folder.add(prediction(unsure), tmp_path / "unused")
+
+
+def test_lines_of_earlier_go_into_the_study_of_the_copy_too(tmp_path: Path) -> None:
+    """The films may have moved since: the copy's header is that of the film found, not of the line's path."""
+    from fracture.deidentification import deidentify, read_key
+
+    film, key = film_file(tmp_path, BurnedInAnnotation="NO"), tmp_path / "key"
+    jsonl = tmp_path / "lines.jsonl"
+    jsonl.write_text(json.dumps({**prediction(film).to_dict(), "source": "elsewhere/film.dcm"}), encoding="utf-8")
+    asked = ["dicom", "results", str(jsonl), str(film), "--dicom", str(tmp_path / "out"), "--deidentify", str(key)]
+    done = RUN.invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    copied = deidentify(film, key=read_key(key))
+    made = [pydicom.dcmread(path) for path in (tmp_path / "out").rglob("*.dcm")]
+    assert len(made) == 4
+    for one in made:
+        assert one.StudyInstanceUID == copied.StudyInstanceUID
+        assert not [secret for secret in SECRETS.values() if secret in str(one)]
