@@ -89,8 +89,8 @@ def test_dcmtk_shows_a_film_with_our_state_as_with_its_own(name: str, shared_dic
 
 def test_a_modality_table_is_shown_as_it_is_read(shared_dicom: Path, tmp_path: Path) -> None:
     """The film holds a rescaling of 1 beside the table, and dcmpsmk takes that; DCMTK's viewer and we take the table.
-    Of the film without the rescaling dcmpsmk takes the table as it stands: 10 bits in a table that says 16, which its own
-    viewer shows as 5 shades of white. Ours is widened, and shows the same picture in all of its shades."""
+    Of the film without the rescaling dcmpsmk takes the table as it stands: 10 bits in a table that says 16, shown in
+    5 shades of white. Ours is widened, and shows the same picture in all of its shades."""
     path = shared_dicom / "lut_and_layout" / "CR_dental_pano_modality_lut_jpegll.dcm"
     state = save(prediction(path).to_dicom(["gsps"])[0], tmp_path)
     run(tool("dcmdjpeg"), path, tmp_path / "plain.dcm")
