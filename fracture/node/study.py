@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from fracture.jobs import DEAD, DONE, Job, Jobs, NewJob
+from fracture.errors import FractureError, OutputError, unforeseen
+from fracture.jobs import DEAD, DONE, Job, Jobs, Keep, NewJob
 from fracture.limb.study import fused
 from fracture.node.kinds import READ, event_kind
 from fracture.node.logs import Audit, log
+from fracture.node.objects import keep, of_study
+from fracture.wing.scene import digits
 
 if TYPE_CHECKING:
     from fracture.node.config import Config
+    from fracture.node.films import Films
 
 _MOST = 2000  # films of a study that are looked at
 
 
-def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
+def judge(config: Config, jobs: Jobs, kept: Films, results: Keep, audit: Audit, job: Job) -> None:
     """Fuse what the views of a study say, and tell of it where a film has become positive.
+
+    A study of several films gets a page with all of them, and a selection of those with a finding.
 
     The films' suspicions are fused by ``config.study_rule`` (see :mod:`fracture.limb.study`; by default the highest
     counts: a fracture that one view shows is a fracture, whatever the others hide).
@@ -45,6 +52,16 @@ def judge(config: Config, jobs: Jobs, audit: Audit, job: Job) -> None:
         "note": "Research use only; not a medical device.",
     }
     events = [NewJob(event_kind(hook.name), f"{job.key}+{len(positive)}", told, job.batch) for hook in config.webhook]
-    if jobs.finish(job, result, events if news else ()) and news:
+    read = [(film.key, film.result or {}) for film in films if film.state == DONE]
+    words = f"{len(positive)} of {len(films)} films with a finding, suspicion {digits(suspicion or 0.0)}"
+    try:
+        with unforeseen("the study's objects", quote=False):
+            made = list(keep(config, results, of_study(config, results, kept, read, words), job))
+    except OutputError:
+        raise  # the disk is full: the study waits
+    except FractureError as error:  # who is told does not depend on a picture
+        made = []
+        log("objects of a study cannot be made", level=logging.ERROR, job=job.id, error=type(error).__name__)
+    if jobs.finish(job, result, [*made, *(events if news else ())]) and news:
         audit.write("positive study", study=job.key, films=positive, suspicion=suspicion)
         log("positive study", job=job.id, films=len(positive), suspicion=suspicion)

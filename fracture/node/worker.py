@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +13,17 @@ from fracture.errors import (
     OutputError,
     UnexpectedError,
     WeightsError,
-    needing,
 )
 from fracture.jobs import Job, Jobs, Keep, NewJob
 from fracture.node.films import Films
 from fracture.node.heart import Heart
-from fracture.node.kinds import READ, STUDY, send_kind
+from fracture.node.kinds import READ, STUDY
 from fracture.node.logs import Audit, log
+from fracture.node.objects import CAPTURE, keep
 from fracture.node.routing import route
 from fracture.node.study import judge
 from fracture.wing.contract import find_wing
 from fracture.wing.lines import flagged_of, suspicion_of
-
-with needing("node"):
-    from pydicom.filewriter import dcmwrite
 
 if TYPE_CHECKING:
     from fracture.node.config import Config
@@ -77,7 +72,7 @@ class Worker:
     def _do(self, job: Job) -> None:
         try:
             if job.kind == STUDY:
-                judge(self.config, self.jobs, self.audit, job)
+                judge(self.config, self.jobs, self.films, self.results, self.audit, job)
             else:
                 self._read(job)
         except (WeightsError, OutputError, MissingDependencyError, OSError) as error:
@@ -101,6 +96,7 @@ class Worker:
         path = self.films.path(job.key)
         readings: list[dict[str, Any]] = []
         made: list[NewJob] = []
+        captures: list[str] = []
         for name in names:
             opened = self._reader(name)
             (result,) = opened.reader.predict_many([path], workers=0, keep=True)
@@ -110,22 +106,13 @@ class Worker:
             positive, suspicion = flagged_of(line), suspicion_of(line)
             said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
             readings.append({"weights": name, "version": opened.version, **said, "line": line})
-            made += self._objects(result, job)
-        if self.jobs.finish(job, {"readings": readings}, [*made, self._study(job)]):
+            objects = result.to_dicom(self.config.objects)
+            captures += [str(one.SOPInstanceUID) for one in objects if one.get("ImageType", [""])[-1] == CAPTURE]
+            made += keep(self.config, self.results, objects, job)
+        if self.jobs.finish(job, {"readings": readings, "captures": captures}, [*made, self._study(job)]):
             told = [{key: reading[key] for key in ("weights", "version", "positive")} for reading in readings]
             self.audit.write("read", uid=job.key, readings=told, objects=[one.key for one in made])
             log("a film was read", job=job.id, weights=names, objects=len(made))
-
-    def _objects(self, result: Any, job: Job) -> Iterator[NewJob]:
-        """Keep a result's DICOM objects; what sends them is added when the film's job is done."""
-        for made in result.to_dicom(self.config.objects):
-            stream = io.BytesIO()
-            dcmwrite(stream, made, enforce_file_format=True)
-            uid = str(made.SOPInstanceUID)
-            self.results.write(f"{uid}.dcm", stream.getvalue())
-            payload = {"sop_class": str(made.SOPClassUID), "syntax": str(made.file_meta.TransferSyntaxUID)}
-            for target in self.config.targets:
-                yield NewJob(send_kind(target.name), uid, payload, job.batch)
 
     def _study(self, job: Job) -> NewJob:
         """Judge the film's study once it has been quiet; another film lets it wait anew."""

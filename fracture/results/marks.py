@@ -7,6 +7,7 @@ objects, which an archive knows already, and another reading makes others.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -128,12 +129,18 @@ class Making:
             **self.equipment(),
         }
 
-    def finish(self, made: Dataset) -> Dataset:
-        """The last step for every kind: patient and study, the film by its own class and frame, its side, one time."""
+    def finish(self, made: Dataset, others: Sequence[SourceHeader] = ()) -> Dataset:
+        """The last step for every kind: patient and study, the films by their own class and frame, the side, one time.
+
+        Args:
+            made: What a constructor gave.
+            others: More films that it refers to.
+        """
         for element in self.header.identity:
             if element.keyword != "BodyPartExamined" or made.Modality not in _DOCUMENTS:
                 made[element.tag] = copy.deepcopy(element)
-        self._refer(made, "")
+        for header in (self.header, *others):
+            _refer(made, "", header)
         if made.Modality in ("OT", "PR") and self.header.identity.get("BodyPartExamined") not in _UNPAIRED.split():
             made.Laterality = self.laterality  # type 2C (PS3.3 C.7.3.1)
         day, time = self.now.strftime("%Y%m%d"), self.now.strftime("%H%M%S.%f")
@@ -146,17 +153,18 @@ class Making:
         made.CodingSchemeIdentificationSequence = [_scheme()]
         return made
 
-    def _refer(self, item: Dataset, within: str) -> None:
-        """The film's class, and its frame where the standard has a place for it, wherever it is referred to."""
-        if item.get("ReferencedSOPInstanceUID") == self.header.uid:
-            item.ReferencedSOPClassUID = self.header.image.SOPClassUID
-            if self.header.frame is not None and within in _FRAMED:
-                item.ReferencedFrameNumber = self.header.frame
-        for element in item:
-            if element.VR == "SQ":
-                for inner in element.value:
-                    evidence = within in ("ReferencedSeriesSequence",) and element.keyword == "ReferencedSOPSequence"
-                    self._refer(inner, "" if evidence else element.keyword)
+
+def _refer(item: Dataset, within: str, header: SourceHeader) -> None:
+    """The film's class, and its frame where the standard has a place for it, wherever it is referred to."""
+    if item.get("ReferencedSOPInstanceUID") == header.uid:
+        item.ReferencedSOPClassUID = header.image.SOPClassUID
+        if header.frame is not None and within in _FRAMED:
+            item.ReferencedFrameNumber = header.frame
+    for element in item:
+        if element.VR == "SQ":
+            for inner in element.value:
+                evidence = within in ("ReferencedSeriesSequence",) and element.keyword == "ReferencedSOPSequence"
+                _refer(inner, "" if evidence else element.keyword, header)
 
 
 def name_predecessor(report: Dataset, before: Dataset) -> None:

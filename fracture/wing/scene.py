@@ -161,7 +161,7 @@ def as_gray(pixels: NDArray[Any]) -> NDArray[np.uint8]:
         )
     shown = np.fmin(np.fmax(pixels, 0), 1)  # what is no number is 0
     shown *= 255
-    return np.rint(shown, out=shown).astype(np.uint8)
+    return np.asarray(np.rint(shown, out=shown), np.uint8)
 
 
 def grid_on(heat: Heat, page: tuple[int, int], picture: tuple[int, int]) -> NDArray[np.float32]:

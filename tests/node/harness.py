@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -114,6 +115,7 @@ class Archive:
     port: int = field(default_factory=free_port)
     sent: Counter[str] = field(default_factory=Counter)
     refuse: Callable[[str], int] = lambda _: 0
+    tls: ssl.SSLContext | None = None
     _server: Any = None
 
     def start(self) -> None:
@@ -121,7 +123,10 @@ class Archive:
         ae.add_supported_context(SecondaryCaptureImageStorage)
         ae.add_supported_context(Verification)
         self._server = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+            ("127.0.0.1", self.port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._store)],
+            ssl_context=self.tls,
         )
 
     def _store(self, event: Any) -> int:

@@ -70,7 +70,7 @@ def read(rooms: Rooms, uid: str, score: float, study: str = "1.2") -> None:
 
 def judged(rooms: Rooms) -> list[Any]:
     for job in rooms.jobs.claim(["study"], "w", limit=9):
-        judge(rooms.config, rooms.jobs, rooms.audit, job)
+        judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job)
     return [json.loads(json.dumps(job.payload)) for job in rooms.jobs.listing(kinds=["event:RIS"], newest=False)]
 
 
@@ -98,6 +98,42 @@ def test_the_rule_of_the_settings_fuses_the_films(rooms: Rooms, rule: str, suspi
     study = rooms.jobs.find("study", "1.2")
     assert study is not None
     assert study.result["suspicion"] == pytest.approx(suspicion)
+
+
+def test_a_study_of_several_films_gets_a_page_and_one_selection_of_those_with_a_finding(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    from pydicom import dcmread
+
+    from tests.results.made import faults, film_file, prediction
+
+    pacs = {"name": "PACS", "ae": "A", "host": "h"}
+    told = {"data": str(tmp_path / "data"), "send": [pacs], "quiet_seconds": 0, "objects": ["sc", "ko"]}
+    with open_rooms(Config.of({**told, "keep": {"spare_megabytes": 0}}, "a test")) as rooms:
+        for number, positive in enumerate((True, True, False)):
+            uid = f"1.2.3.4.{number}"
+            path = film_file(tmp_path, SOPInstanceUID=uid, InstanceNumber=number + 1)
+            found = prediction(path, fractured=positive)
+            study = str(dcmread(path).StudyInstanceUID)
+            rooms.films.receive(path.read_bytes(), uid, "X", {"StudyInstanceUID": study})
+            (job,) = rooms.jobs.claim(["read"], "w")
+            (capture,) = found.to_dicom(["sc"])
+            capture.save_as(rooms.results.write(f"{capture.SOPInstanceUID}.dcm", b""), enforce_file_format=True)
+            said = {"weights": "w", "version": "w 1", "suspicion": 0.8 if positive else 0.1, "line": found.to_dict()}
+            result = {"readings": [{**said, "positive": positive}], "captures": [str(capture.SOPInstanceUID)]}
+            rooms.jobs.finish(job, result, [NewJob("study", study, batch=study, again=True)])
+        for _ in range(2):  # judged again, it is the same study: nothing is sent twice
+            (job,) = rooms.jobs.claim(["study"], "w")
+            judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job)
+            rooms.jobs.add(NewJob("study", study, batch=study, again=True))
+        sent = [dcmread(rooms.results.path(f"{job.key}.dcm")) for job in rooms.jobs.listing(kinds=["send:PACS"])]
+        page, selection = sorted(sent, key=lambda one: str(one.Modality), reverse=True)
+        assert (page.Modality, page.ImageType[-1], len(page.SourceImageSequence)) == ("OT", "SUMMARY", 3)
+        (evidence,) = selection.CurrentRequestedProcedureEvidenceSequence
+        named = [item for series in evidence.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+        assert [item.ReferencedSOPInstanceUID for item in named] == ["1.2.3.4.0", "1.2.3.4.1"]
+        (text,) = (item.TextValue for item in selection.ContentSequence if "TextValue" in item)
+        assert text.startswith("2 of 3 films with a finding, suspicion 0.80")
+        assert faults(page, tmp_path) == faults(selection, tmp_path) == []
 
 
 def test_a_study_waits_for_films_that_are_not_read_yet(rooms: Rooms) -> None:

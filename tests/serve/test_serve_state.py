@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -71,6 +74,24 @@ def test_a_token(tmp_path: Path) -> None:
         with server.client(authorization=f"Bearer {token}") as client:
             assert client.get("/v1/weights").status_code == 200
             assert client.post("/v1/predictions", files={"file": ("a.png", film())}).status_code == 200
+
+
+def test_a_disk_that_is_full_is_told_until_there_is_room(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = shutil.which("mount") and os.geteuid() == 0
+    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", small]).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        with serving(small / "data") as server, server.client() as client:
+            answer = client.post("/v1/predictions", files={"file": ("a.png", film())})
+            assert answer.status_code == 507
+            assert "the disk is too full" in answer.json()["error"]["what"]
+            assert [path for path in (small / "data" / "files").rglob("*") if path.is_file()] == []
+            subprocess.run(["mount", "-o", "remount,size=2g", small], check=True)
+            assert client.post("/v1/predictions", files={"file": ("a.png", film())}).status_code == 200
+    finally:
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 @pytest.mark.parametrize("wrong", [{"host": "0.0.0.0"}, {"host": "10.0.0.1"}, {"token": "short"}, {"queue": 0}])
