@@ -142,8 +142,8 @@ def _boxes_of(path: Path, inputs: Inputs) -> dict[str, tuple[PixelBox, ...]]:
     edges = ("x0", "y0", "x1", "y1")
     found: dict[str, list[PixelBox]] = {}
     for number, row in enumerate(load_csv(path, required=("film", *edges)).rows, 1):
-        box = [as_number(row.get(edge, "")) for edge in edges]
-        if not row["film"] or None in box:
+        box = [value for edge in edges if (value := as_number(row.get(edge, ""))) is not None]
+        if not row["film"] or len(box) < len(edges):
             raise DataError(f"{path}: row {number} holds no place", got=row, allowed="a film and four numbers")
         found.setdefault(inputs.named(row["film"]), []).extend(checked_boxes([box]))
     return {film: tuple(places) for film, places in found.items()}

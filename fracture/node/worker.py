@@ -97,6 +97,7 @@ class Worker:
         readings: list[dict[str, Any]] = []
         made: list[NewJob] = []
         captures: list[str] = []
+        result: Any
         for name in names:
             opened = self._reader(name)
             (result,) = opened.reader.predict_many([path], workers=0, keep=True)
