@@ -121,39 +121,69 @@ def _listed(allowed: object) -> str:
 
 
 class InputError(FractureError):
-    """One input cannot be used. ``predict`` raises it, ``predict_many`` yields it as a ``Failure``."""
+    """One input cannot be used. ``predict`` raises it, ``predict_many`` yields it as a ``Failure``.
+
+    What to do: Look at the named file; a batch has gone on with the others, and the same run with ``--resume``
+    tries it again.
+    """
 
 
 class UnreadableFileError(InputError):
-    """The file is missing, empty, truncated, damaged, or of a format that the reader does not know."""
+    """The file is missing, empty, truncated, damaged, or of a format that the reader does not know.
+
+    What to do: Open the file with another program; if that fails too, export or copy it again.
+    """
 
 
 class MissingFileError(UnreadableFileError, FileNotFoundError):
-    """There is no such file. ``except FileNotFoundError`` catches it as well."""
+    """There is no such file. ``except FileNotFoundError`` catches it as well.
+
+    What to do: Check the path, and the folder that the command runs in.
+    """
 
 
 class UnsupportedError(InputError):
-    """The file is well-formed but of a kind that no permissively licensed decoder here reads."""
+    """The file is well-formed but of a kind that no permissively licensed decoder here reads.
+
+    What to do: Convert the file to the format that the message names (for DICOM, ``gdcmconv --raw`` or
+    ``dcmdjpeg``).
+    """
 
 
 class NotARadiographError(InputError):
-    """The file holds something other than a plain radiograph."""
+    """The file holds something other than a plain radiograph.
+
+    What to do: Leave it out; for a CT or MR slice or a scout view that you mean, ``--allow MODALITY``.
+    """
 
 
 class MultiFrameError(InputError):
-    """The file holds several frames and the caller chose none."""
+    """The file holds several frames and the caller chose none.
+
+    What to do: Choose one: ``--frame 0``, ``frame=0``.
+    """
 
 
 class SeriesError(InputError):
-    """Slices that do not make one series: some are missing, two lie at one place, or there are several series."""
+    """Slices that do not make one series: some are missing, two lie at one place, or there are several series.
+
+    What to do: Give the files of one whole series; the message names what is missing or double.
+    """
 
 
 class ImageSizeError(InputError):
-    """The image is outside the size limits; it is refused by its declared size, before decoding."""
+    """The image is outside the size limits; it is refused by its declared size, before decoding.
+
+    What to do: If the film really has that size, raise ``max_pixels``; a film below the least size holds nothing to
+    see.
+    """
 
 
 class PixelValueError(InputError):
-    """The pixels cannot be used: NaN, infinite, a wrong dtype or shape, or no image content."""
+    """The pixels cannot be used: NaN, infinite, a wrong dtype or shape, or no image content.
+
+    What to do: Pass uint8, uint16 or floating point in [0, 1], shape (height, width), without NaN.
+    """
 
 
 class UnexpectedError(InputError):
@@ -161,68 +191,114 @@ class UnexpectedError(InputError):
 
     ``details`` holds the traceback as text. ``str(error)`` names its type and its place; what it said is there only
     if no file was being read, since a parser's error may quote the file, and with it the patient.
+
+    What to do: Report it with ``error.details``; other inputs are not concerned.
     """
 
     details: str = ""
 
 
 class RegionError(FractureError):
-    """An anatomical region that does not exist."""
+    """An anatomical region that does not exist.
+
+    What to do: ``fracture info`` lists the regions; most spellings are taken.
+    """
 
 
 class WeightsError(FractureError):
-    """Weights that cannot be used."""
+    """Weights that cannot be used.
+
+    What to do: See the kinds below.
+    """
 
 
 class WeightsNotFoundError(WeightsError):
-    """No weights of that name or at that path."""
+    """No weights of that name or at that path.
+
+    What to do: ``fracture info`` lists what is installed; else give the folder that holds the card.
+    """
 
 
 class WeightsIntegrityError(WeightsError):
-    """A weight file differs from what its card says (checksum, tensor names or shapes)."""
+    """A weight file differs from what its card says (checksum, tensor names or shapes).
+
+    What to do: Copy or download the folder again; never edit a card's checksums by hand.
+    """
 
 
 class CardError(WeightsError):
-    """A card that is missing, malformed, or of a format version that this library does not know."""
+    """A card that is missing, malformed, or of a format version that this library does not know.
+
+    What to do: Use the version of the library that wrote the card, or the one that the message names.
+    """
 
 
 class ModelError(FractureError):
-    """A model specification that cannot be built, or an input tensor of the wrong shape."""
+    """A model specification that cannot be built, or an input tensor of the wrong shape.
+
+    What to do: Compare the shapes in the message with the specification in the card or recipe.
+    """
 
 
 class ConfigurationError(FractureError):
-    """An unknown, malformed or contradictory setting."""
+    """An unknown, malformed or contradictory setting.
+
+    What to do: The message names the option, and mostly the one that was meant; ``fracture COMMAND --help`` lists
+    all.
+    """
 
 
 class OperatingPointError(ConfigurationError, RegionError):
     """An operating point that does not exist, or that the weights do not have for a film's regions.
 
     It was a ``RegionError`` once, and is caught as one still.
+
+    What to do: ``fracture info`` lists the points of the weights; without one for your region, ``fracture
+    calibrate`` or ``adapt``.
     """
 
 
 class DataError(FractureError):
-    """An annotated set, a split or a file of predictions that has faults."""
+    """An annotated set, a split or a file of predictions that has faults.
+
+    What to do: ``fracture verify-data PATH`` lists all faults of a set at once, each with its place.
+    """
 
 
 class UnreadableDataError(DataError, UnreadableFileError):
-    """A file of annotations or predictions that is missing, empty, not text, or of an unknown kind."""
+    """A file of annotations or predictions that is missing, empty, not text, or of an unknown kind.
+
+    What to do: Check path and format, or name the format: ``--format coco``.
+    """
 
 
 class EvaluationError(FractureError):
-    """A statistic that is not defined for what was given."""
+    """A statistic that is not defined for what was given.
+
+    What to do: The hint says what is missing, mostly films of one class or groups.
+    """
 
 
 class OutputError(FractureError):
-    """A file cannot be written: disk full, read-only, or in use by another process; what stood there still does."""
+    """A file cannot be written: disk full, read-only, or in use by another process; what stood there still does.
+
+    What to do: Make room, choose another place, or end the process that the message names; then the same command
+    with ``--resume``.
+    """
 
 
 class TrainingError(FractureError):
-    """Training stopped for a reason that going on would not cure."""
+    """Training stopped for a reason that going on would not cure.
+
+    What to do: Read the message's number (loss, step); start anew with a smaller learning rate or repaired data.
+    """
 
 
 class MissingDependencyError(FractureError):
-    """An optional extra is not installed; the message holds the exact pip line."""
+    """An optional extra is not installed; the message holds the exact pip line.
+
+    What to do: Run the pip line of the message.
+    """
 
 
 @contextlib.contextmanager

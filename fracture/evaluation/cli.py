@@ -98,7 +98,7 @@ def evaluate(
     try:
         check_folder(
             out,
-            ("report.json", "fractures.csv", "report.html"),
+            ("report.json", "fractures.csv", "methods.md", "report.html"),
             Protected.of(path for path in (predictions, reference, compare, readers) if path is not None),
             option="--out",
             own=lambda head: b'"format": "fracture-evaluation' in head,

@@ -53,7 +53,7 @@ class EvaluationReport(Findings):
     __slots__ = ()
 
     def save(self, folder: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Path:
-        """Write ``report.json``, ``fractures.csv``, ``plots/*.png`` and ``.svg``, and ``report.html``.
+        """Write ``report.json``, ``fractures.csv``, ``methods.md``, ``plots/*.png`` and ``.svg``, and ``report.html``.
 
         Args:
             folder: Made where it does not exist; files of the same names are replaced.
@@ -62,7 +62,7 @@ class EvaluationReport(Findings):
         Returns:
             The path of ``report.html``.
         """
-        from fracture.evaluation.page.html import render
+        from fracture.evaluation.page.html import methods, render
         from fracture.evaluation.page.plots import draw_all
         from fracture.evaluation.page.thumbnails import thumbnails
 
@@ -71,6 +71,7 @@ class EvaluationReport(Findings):
         content = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(place / "report.json", content + "\n")
         write_text(place / "fractures.csv", self.fractures_csv())
+        write_text(place / "methods.md", methods(self))
         pictures = draw_all(self, place / "plots")
         films = {} if images is None else thumbnails(self, Path(images))
         page = place / "report.html"

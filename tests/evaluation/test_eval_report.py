@@ -23,6 +23,7 @@ from fracture.evaluation.cli import evaluate as command
 from fracture.evaluation.film import film_level
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
+from fracture.evaluation.page.html import methods
 from fracture.evaluation.page.thumbnails import find_images
 from fracture.evaluation.report import EvaluationReport, Settings, evaluate
 from fracture.evaluation.stats.agreement import KAPPA_DIFFERENCE
@@ -127,7 +128,8 @@ def test_files_and_page(folder: Path, report: EvaluationReport, tmp_path: Path) 
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     plots = {"forest", "roc", "precision_recall", "calibration", "scores", "froc"}
     wanted = {f"plots/{name}.{kind}" for name in plots for kind in ("png", "svg")}
-    assert files == wanted | {"report.json", "fractures.csv", "report.html"}
+    assert files == wanted | {"report.json", "fractures.csv", "methods.md", "report.html"}
+    assert (tmp_path / "out" / "methods.md").read_text(encoding="utf-8") == methods(report)
     content = json.loads((tmp_path / "out" / "report.json").read_text())
     assert content["format"] == "fracture-evaluation-1"
     assert content["headline"][0]["result"]["auc"]["value"] == report.overall["auc"].value
@@ -392,3 +394,27 @@ def test_dicom_films_become_thumbnails(shared_dicom: Path) -> None:
     assert gray.dtype == np.uint8
     assert gray.ndim == 2
     assert gray.std() > 10
+
+
+def test_methods_paragraph_has_every_number_and_no_placeholder(report: EvaluationReport) -> None:
+    text = methods(report)
+    main, cases = report.overall, report.cases
+    assert not re.search(r"[{}]|None|nan|not defined|  |\bTODO|XX", text)
+    for number in (len(cases), main.fractured, report.settings.resamples, report.settings.seed):
+        assert re.search(rf"\b{number}\b", text), number
+    for said in (
+        main["auc"].text(),
+        main["sensitivity"].text(percent=True),
+        main["specificity"].text(percent=True),
+        report.settings.criterion.text(),
+        report.manifest.versions["fracture"],
+        *(row.result["auc"].text() for row in report.headline if row.result is not None),
+    ):
+        assert said in text, said
+    # Where nothing is known of boxes, calls or groups, nothing is said of them.
+    bare = replace(cases, calls=None, groups=None, group_field="", predicted=None, shown=None, fractures=None)
+    short = methods(evaluate(bare, FAST))
+    assert "box" not in short
+    assert "whole groups" not in short
+    assert "Sensitivity was" not in short
+    assert not re.search(r"[{}]|None|nan|not defined", short)

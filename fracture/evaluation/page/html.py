@@ -18,7 +18,7 @@ from fracture.evaluation.stats.comparison import PairedDifference
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.roc import OperatingRow
 
-__all__ = ["render"]
+__all__ = ["methods", "render"]
 
 _CUTS = {
     "region": "Region",
@@ -71,6 +71,26 @@ def render(report: Findings, pictures: dict[str, str], films: dict[int, str], *,
         used=threshold_summary(cases),
         small=[row.name for row in report.rows("region") if row.result is not None and row.result.fractured < 50],
         hardware=hardware if shortcut else None,
+    )
+
+
+def methods(report: Findings) -> str:
+    """A methods and a results paragraph for a paper as Markdown, every number filled in from the report."""
+    environment = Environment(loader=PackageLoader(__package__), undefined=StrictUndefined)
+    used = [entry["threshold"] for entry in threshold_summary(report.cases)]
+    return (
+        environment.get_template("methods.md.j2").render(
+            report=report,
+            cases=report.cases,
+            settings=report.settings,
+            versions=report.manifest.versions,
+            model=", ".join(report.cases.models) or "a detector that the predictions do not name",
+            level=f"{100 * report.settings.level:g}",
+            used=_listed([f"{value:.4g}" for value in used])
+            if 0 < len(used) <= 4
+            else "one of its region" * bool(used),
+        )
+        + "\n"
     )
 
 
