@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 from pathlib import Path
 
 import fracture
@@ -21,6 +22,42 @@ def test_every_package_is_listed(repository: Path) -> None:
         ".".join(path.parent.relative_to(repository).parts) for path in (repository / "fracture").rglob("__init__.py")
     }
     assert listed == found | {"fracture._weights"}
+
+
+def test_every_file_beside_the_code_is_in_the_wheel(repository: Path) -> None:
+    stated = configuration(repository)["options.package_data"]
+    for path in (repository / "fracture").rglob("*"):
+        if path.is_dir() or path.suffix in (".py", ".pyc"):
+            continue
+        names = [
+            ".".join(parent.relative_to(repository).parts) for parent in path.parents if repository in parent.parents
+        ]
+        held = [
+            name
+            for name in names
+            for pattern in stated.get(name, "").split()
+            if path in (repository / Path(*name.split("."))).glob(pattern)
+        ]
+        assert held, path
+
+
+def test_the_bill_of_materials_is_that_of_the_cards(repository: Path) -> None:
+    made = runpy.run_path(str(repository / "docs" / "make_bill_of_materials.py"))["text"]()
+    assert (repository / "docs" / "bill_of_materials.md").read_text(encoding="utf-8") == made
+    for file in (repository / "weights").rglob("*.safetensors"):
+        assert f"| {file.name} | `" in made
+
+
+def test_the_lock_file_holds_every_requirement_with_its_hash(repository: Path) -> None:
+    lock = (repository / "deploy" / "requirements.txt").read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", lock, re.MULTILINE))
+    assert len(locked) == len(re.findall(r"^\S+==", lock, re.MULTILINE))
+    parts = configuration(repository)
+    extras = parts["options.extras_require"]
+    wanted = "\n".join([parts["options"]["install_requires"], extras["node"], extras["serve"], extras["table"]])
+    names = {re.split(r"[\[<>=]", line)[0] for line in wanted.split()}
+    docker = (repository / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert names - locked == {name for name in ("torch", "torchvision") if f"{name}==" in docker}
 
 
 def test_no_library_file_is_too_long(repository: Path) -> None:
