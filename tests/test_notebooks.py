@@ -17,7 +17,7 @@ def test_no_output_is_committed(path: Path) -> None:
         assert not cell.get("outputs")
 
 
-@pytest.mark.notebook
+@pytest.mark.docs
 @pytest.mark.slow
 # The kernel's own machinery (zmq, asyncio) warns about itself.
 @pytest.mark.filterwarnings("default")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.docs
 def test_the_site_builds_without_a_warning_and_fetches_nothing(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("mkdocstrings", reason="needs the extra [docs]")
     pytest.importorskip("material", reason="needs the extra [docs]")

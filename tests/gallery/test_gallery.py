@@ -107,6 +107,7 @@ def test_its_own_files_are_no_films(films: Path, tmp_path: Path) -> None:
     assert len(report(films, tmp_path / "again").seen) == 5
 
 
+@pytest.mark.hospital
 def test_the_page_in_a_browser(films: Path, tmp_path: Path) -> None:
     report(films, tmp_path / "out")
     with opened((tmp_path / "out" / "index.html").as_uri()) as page:

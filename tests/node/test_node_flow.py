@@ -17,6 +17,8 @@ pytest.importorskip("prometheus_client")
 from fracture.jobs import DEAD, DONE
 from tests.node.harness import ROOT, Archive, RunningNode, film, send, until, write_card
 
+pytestmark = pytest.mark.hospital
+
 
 @pytest.fixture
 def archive() -> Archive:

@@ -16,6 +16,8 @@ pytest.importorskip("dicomweb_client")
 from tests.node.harness import Archive, RunningNode
 from tests.node.kill_run import kill_run
 
+pytestmark = pytest.mark.hospital
+
 
 @pytest.mark.slow
 def test_what_was_acknowledged_is_read_and_delivered_once(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from tests.node.harness import ROOT, RunningNode, file_of, film, send, until
 from tests.node.orthanc import orthanc_at, own_network
 from tests.ports import free_port
 
+pytestmark = pytest.mark.hospital
+
 
 def command(node: RunningNode, *arguments: str) -> str:
     """What ``fracture node ...`` says."""

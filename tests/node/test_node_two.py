@@ -14,6 +14,8 @@ from fracture.jobs import DONE
 from tests.node.harness import Archive, RunningNode, film, send, until
 from tests.postgres import postgres
 
+pytestmark = pytest.mark.hospital
+
 
 @pytest.mark.slow
 def test_two_nodes_share_the_work_and_one_takes_over_what_the_other_left(tmp_path: Path) -> None:

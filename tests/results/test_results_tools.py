@@ -154,6 +154,7 @@ def _get(port: int, path: str) -> object:
         return json.load(answer)
 
 
+@pytest.mark.hospital
 @pytest.mark.slow
 def test_an_archive_takes_all_objects(orthanc: tuple[int, int], tmp_path: Path, repository: Path) -> None:
     http, dicom = orthanc

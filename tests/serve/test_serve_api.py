@@ -17,6 +17,8 @@ pytest.importorskip("fastapi", reason="needs the extra [serve]")
 
 from tests.serve.fakes import POISON, SLOW, Server, film, serving, until
 
+pytestmark = pytest.mark.hospital
+
 KILOBYTE = 1 << 10
 
 

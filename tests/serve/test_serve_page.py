@@ -22,6 +22,8 @@ from tests.ports import free_port
 from tests.runs.fakes import dicom_film
 from tests.serve.fakes import SLOW, Server, film, serving
 
+pytestmark = pytest.mark.hospital
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 

@@ -23,6 +23,8 @@ from fracture.serve.guard import Rate
 from fracture.serve.settings import Settings
 from tests.serve.fakes import SLOW, film, serving, until
 
+pytestmark = pytest.mark.hospital
+
 
 def test_killed_in_the_middle_it_loses_nothing(tmp_path: Path) -> None:
     numbers: list[str] = []
