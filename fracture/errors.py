@@ -34,6 +34,7 @@ Messages never hold a patient's name, id or date: only what the caller gave and 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
@@ -67,6 +68,12 @@ __all__ = [
     "needing",
     "unforeseen",
 ]
+
+
+def meant(given: object, allowed: Iterable[str]) -> str | None:
+    """A hint that names the allowed word that is closest to what was given; None where none is close."""
+    near = difflib.get_close_matches(str(given), list(allowed), n=1)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 class FractureError(Exception):

@@ -183,7 +183,7 @@ def test_the_conformal_guarantee_survives_calibrated_members() -> None:
         return np.array([[0.5], [1.0], [2.0]]) * (1.5 * present + 0.7 * shared + 0.7 * own)
 
     found = []
-    for _ in range(300):
+    for _ in range(150):
         seen, new = draw(labels), draw(np.ones(400))
         members = [fit_platt(z, labels) for z in seen]
 

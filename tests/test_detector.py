@@ -14,6 +14,7 @@ import fracture
 from fracture.errors import (
     ConfigurationError,
     InputError,
+    OperatingPointError,
     PixelValueError,
     RegionError,
     UnreadableFileError,
@@ -65,6 +66,8 @@ def test_an_unknown_region_or_point_is_the_caller_s_error(detector: fracture.Det
         detector.predict(film(), region="wristt")
     with pytest.raises(RegionError, match="point"):
         detector.predict(film(), operating_point="balanced")
+    with pytest.raises(OperatingPointError, match="did you mean 'high_sensitivity'"):
+        detector.predict(film(), operating_point="High-Sensitivity")
     with pytest.raises(RegionError):
         detector.predict_many([film()], region="nowhere")  # at the call, not at the first result
     with pytest.raises(ConfigurationError):

@@ -227,9 +227,10 @@ def test_a_check_made_in_bfloat16_serves_both_precisions(
 ) -> None:
     """Rounding is part of the features that it was made from; exact ones lie no farther out."""
     copy = Path(shutil.copytree(tiny_weights, tmp_path / "copy"))
-    parts = split_parts(films, {"train": 0.6, "validation": 0.4}, seed=0)
-    seen, unseen = parts.part(films, "train"), parts.part(films, "validation")
-    make_input_check(copy, seen, unseen, false_alarms=0.02, precision="bfloat16", device="cpu")
+    few = films.subset([one.source for one in films][:75])  # processors without bfloat16 emulate it
+    parts = split_parts(few, {"train": 0.6, "validation": 0.4}, seed=0)
+    seen, unseen = parts.part(few, "train"), parts.part(few, "validation")
+    make_input_check(copy, seen, unseen, false_alarms=0.04, precision="bfloat16", device="cpu")
     for precision in ("float32", "bfloat16"):
         detector = fracture.load(copy, device="cpu", precision=precision)  # type: ignore[arg-type]
         assert not any(detector.predict(film(k, (128, 96))).warnings for k in range(900, 906))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import pickle
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +96,26 @@ def test_the_caller_s_array_stays_writable() -> None:
     unit[0, 0] = 0
 
 
+def test_a_radiograph_that_was_pickled_is_the_same_and_shows_itself_in_a_line() -> None:
+    one = read(film(), region="wrist")
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one
+    assert hash(again) == hash(one)
+    assert one != read(film() // 2, region="wrist")
+    assert one != replace(one, view="lateral")
+    assert one != one.pixels.tobytes()
+    assert "width=30, height=20, regions=('wrist',)" in repr(one)
+    assert len(repr(one)) < 160
+
+
 def test_regions_of_the_caller() -> None:
     assert read(film(), region="Tibia/Fibula").regions == ("tibia_fibula",)
     assert read(film(), region=["hand", "wrist", "HAND"]).regions == ("hand", "wrist")
     with pytest.raises(RegionError, match="wrist"):
         read(film(), region="wirst")
+    for odd in (5, ["wrist", None], b"wrist"):
+        with pytest.raises(RegionError, match="named by a string"):
+            read(film(), region=odd)  # type: ignore[arg-type]
 
 
 @given(hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)))

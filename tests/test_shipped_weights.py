@@ -17,7 +17,7 @@ from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import DEFAULT_WEIGHTS, open_weights
 
-FILMS = 16  # of each class
+FILMS = 8  # of each class
 EMULATED = 8  # one film in so many also in bfloat16, which takes minutes where the processor does not have it
 
 

@@ -41,6 +41,8 @@ def test_card_round_trip(tiny_weights: Path, tmp_path: Path) -> None:
 def test_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(WeightsNotFoundError, match=r"card\.json"):
         find("no-such-weights")
+    with pytest.raises(WeightsNotFoundError, match="did you mean 'fracatlas-small'"):
+        find("fracatlas_smal")
 
 
 def test_shipped_weights_are_found_by_name(repository: Path) -> None:

@@ -13,8 +13,9 @@ import runpy
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def _child(arguments: Sequence[str], environment: Mapping[str, str], folder: str
     else:
         sys.argv = ["-c", *arguments[2:]]
         exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
+
+
+def process(target: Callable[..., object], *args: object) -> BaseProcess:
+    """A process that will run a function of a module, not started; it ends with this one."""
+    _serve()
+    return _CONTEXT.Process(target=target, args=args, daemon=True)
 
 
 @dataclass

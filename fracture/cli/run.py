@@ -109,7 +109,7 @@ def run(
     if group is not None:
         inputs = replace(inputs, studies=group(inputs.films))
     overlays = overlay_paths(outputs.overlay, inputs.names, inputs.root) if outputs.overlay is not None else {}
-    check_outputs(outputs, inputs.films, overlays)
+    check_outputs(outputs, inputs.films, overlays, [outputs.report / name for name in FILES] if outputs.report else ())
     report = None
     if outputs.report is not None:
         check_report(outputs.report, inputs.films, replace=outputs.resume or outputs.overwrite)

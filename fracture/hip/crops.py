@@ -19,7 +19,7 @@ from fracture.data.records import Box
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.iou import grow
-from fracture.preprocess.pipeline import square_scale
+from fracture.preprocess.pipeline import resize_by_axis, square_scale
 from fracture.schema import Record
 from fracture.wing.result import GridToSource
 
@@ -159,7 +159,9 @@ def window_of(box: Box, spec: CropSpec, aspect: float = 1.0) -> tuple[int, int, 
 def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, aspect: float = 1.0) -> Crop:
     """Cut a hip out of its film; a left hip is mirrored to look right.
 
-    Area interpolation where the window shrinks, bicubic where it grows. Beyond the film pixels are invalid and 0.
+    Area interpolation where the window shrinks along both axes, else bicubic. Where the film's pixels are not square,
+    a window may shrink along one axis and grow along the other: each axis then has its own interpolation, so that the
+    finer one is averaged as it is on films of square pixels. Beyond the film pixels are invalid and 0.
 
     Args:
         pixels: float32, shape (height, width), in [0, 1], bright = dense; a :class:`~fracture.Radiograph`'s.
@@ -187,14 +189,12 @@ def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, a
         canvas, valid = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
         canvas[at], valid[at] = part, 1.0
         part = canvas
-    shrinks = x1 - x0 >= size and y1 - y0 >= size
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC if valid is None else cv2.INTER_LINEAR
-    resized = part if part.shape == (size, size) else cv2.resize(part, (size, size), interpolation=method)
-    resized = np.clip(np.asarray(resized, np.float32), 0.0, 1.0)  # bicubic interpolation overshoots
+    grows = cv2.INTER_CUBIC if valid is None else cv2.INTER_LINEAR
+    resized = _resized(part, size, grows, aspect)
     if valid is None:
         mask = np.ones((size, size), np.bool_)
     else:
-        share = valid if valid.shape == (size, size) else cv2.resize(valid, (size, size), interpolation=method)
+        share = _resized(valid, size, grows, aspect)
         mask = np.asarray(share >= 0.5)
         # A pixel across the film's edge takes its value from the film alone, so that no dark rim appears.
         resized = np.where(mask, np.clip(resized / np.maximum(share, 0.5), 0, 1), 0).astype(np.float32)
@@ -204,6 +204,14 @@ def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, a
     if flipped:
         resized, mask = resized[:, ::-1], mask[:, ::-1]
     return Crop(np.ascontiguousarray(resized), np.ascontiguousarray(mask), CropGeometry(window, size, flipped))
+
+
+def _resized(part: NDArray[np.float32], size: int, grows: int, aspect: float) -> NDArray[np.float32]:
+    """To a square. In version 1 of :class:`CropSpec` both axes of square pixels are bicubic as soon as one grows."""
+    if aspect == 1.0 and min(part.shape) < size:
+        resized = np.asarray(cv2.resize(part, (size, size), interpolation=grows), np.float32)
+        return np.clip(resized, 0.0, 1.0, out=resized)
+    return resize_by_axis(part, (size, size), grows)
 
 
 def _stretched(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ class Reading:
 def _regions(region: str | Sequence[str] | None, tree: RegionTree) -> tuple[str, ...]:
     if region is None:
         return ()
-    names = (region,) if isinstance(region, str) else tuple(region)
+    names = tuple(region) if isinstance(region, Iterable) and not isinstance(region, str) else (region,)
     return tuple(dict.fromkeys(tree.normalize(name) for name in names))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,6 +135,21 @@ class Radiograph:
                 raise InputError(f"{self.source}: {name} must be {count or 'a tuple of'} texts", got=repr(given))
         object.__setattr__(self, "regions", tuple(self.regions))
         pixels.flags.writeable = False
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Radiograph):
+            return NotImplemented
+        words = (f.name for f in fields(self) if f.name != "pixels")
+        return all(getattr(self, w) == getattr(other, w) for w in words) and np.array_equal(self.pixels, other.pixels)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.pixels.shape))
+
+    def __repr__(self) -> str:
+        return (
+            f"Radiograph(source={self.source!r}, width={self.width}, height={self.height}, regions={self.regions}, "
+            f"view={self.view!r}, spacing={self.spacing}, warnings={len(self.warnings)})"
+        )
 
     @property
     def mirrored(self) -> bool:

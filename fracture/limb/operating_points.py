@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from fracture.errors import CardError, EvaluationError, FractureError, OperatingPointError, RegionError
+from fracture.errors import CardError, EvaluationError, FractureError, OperatingPointError, RegionError, meant
 from fracture.intervals import wilson
 from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import Line, Name, Record, Share
@@ -535,4 +535,4 @@ def _check_rule(kind: str, method: str) -> None:
 
 def _check_point_name(name: str) -> None:
     if name not in POINTS:
-        raise OperatingPointError("unknown operating point", got=repr(name), allowed=POINTS)
+        raise OperatingPointError("unknown operating point", got=repr(name), allowed=POINTS, hint=meant(name, POINTS))

@@ -103,9 +103,7 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     crop = find_crop(pixels, source=radiograph.source) if spec.crop else (0, 0, width, height)
     x0, y0, x1, y1 = crop
     scaled = _scaled_size(x1 - x0, y1 - y0, radiograph.spacing, radiograph.aspect, spec)
-    part = np.ascontiguousarray(pixels[y0:y1, x0:x1])
-    if scaled != (x1 - x0, y1 - y0):
-        part = _resized(part, scaled)
+    part = resize_by_axis(np.ascontiguousarray(pixels[y0:y1, x0:x1]), scaled)
     if spec.shape == "square":
         size = (spec.size, spec.size)
     else:
@@ -161,19 +159,25 @@ def square_pixels(radiograph: Radiograph) -> tuple[NDArray[np.float32], tuple[fl
     height, width = radiograph.pixels.shape
     per_x, per_y = square_scale(radiograph.aspect)
     size = (max(1, round(width * per_x)), max(1, round(height * per_y)))
-    pixels = radiograph.pixels if size == (width, height) else _resized(radiograph.pixels, size)
-    return pixels, (size[0] / width, size[1] / height)
+    return resize_by_axis(radiograph.pixels, size), (size[0] / width, size[1] / height)
 
 
-def _resized(part: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize to (width, height): first the axes that shrink, then those that grow."""
+def resize_by_axis(
+    part: NDArray[np.float32], size: tuple[int, int], grows: int = cv2.INTER_CUBIC
+) -> NDArray[np.float32]:
+    """Resize to (width, height): first, by area, the axes that shrink, then, by ``grows`` of OpenCV, those that grow.
+
+    Values stay in [0, 1], which bicubic interpolation would leave. What has the size already is returned as it is.
+    """
     height, width = part.shape
+    if size == (width, height):
+        return part
     smaller = (min(size[0], width), min(size[1], height))
     if smaller != (width, height):
         part = np.asarray(cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), np.float32)
     if smaller != size:
-        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), np.float32)
-    return np.clip(part, 0.0, 1.0, out=part)  # bicubic interpolation overshoots
+        part = np.asarray(cv2.resize(part, size, interpolation=grows), np.float32)
+    return np.clip(part, 0.0, 1.0, out=part)
 
 
 def _scaled_size(

@@ -73,6 +73,11 @@ def record_files(path: Path) -> tuple[Path, Path]:
     return place / "journal.jsonl", place / "lock"
 
 
+def is_record(head: bytes) -> bool:
+    """Whether a file that begins so is the record of a run."""
+    return head.startswith(encode({"format": FORMAT})[:-2])
+
+
 class Journal:
     """The two files of a run: results, and the record beside them. Made by :func:`journaled`.
 
@@ -192,7 +197,7 @@ def _read(record: Path, path: Path, request: Mapping[str, Any], there: bytes) ->
         if "line" in entry:
             before[entry["line"]["source"]] = Entry(entry["sha256"], entry["line"])
             lines.add(encode(entry["line"]))
-    *whole, half = there.split(b"\n")
+    *whole, half = there.rstrip(b"\0").split(b"\n")  # a machine that lost power may leave zeros at the end
     strange = [line for line in whole if line + b"\n" not in lines]
     if strange or not any(line.startswith(half) for line in (*lines, b"")):
         raise ConfigurationError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from fracture.errors import ConfigurationError
 from fracture.io.marks import is_own_picture, is_results, shows_other, subject_of
 from fracture.regular import identity_of
-from fracture.runs.journal import record_files
+from fracture.runs.journal import is_record, record_files
 from fracture.runs.kinds import read_head
 
 _LONGEST = 255  # bytes of a file's name
@@ -136,8 +136,16 @@ def check_folder(
         check_output(folder / name, inputs, option=option, own=lambda _: False)
 
 
-def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str, str]) -> None:
+def check_outputs(
+    outputs: Outputs, films: Iterable[str], overlays: Mapping[str, str], beside: Iterable[Path] = ()
+) -> None:
     """``check_output`` for all that a run will write, and contradictory options.
+
+    Args:
+        outputs: What is asked for.
+        films: Paths of films.
+        overlays: Film to path, as :func:`overlay_paths` gives them.
+        beside: Other files that the run will write, of a report.
 
     Raises:
         ConfigurationError: As ``check_output``; a folder for a file, or options that exclude each other.
@@ -151,10 +159,12 @@ def check_outputs(outputs: Outputs, films: Iterable[str], overlays: Mapping[str,
         if outputs.json_file.is_dir():
             raise ConfigurationError("--json is a folder", got=outputs.json_file, hint="give a file's name")
         check_output(outputs.json_file, inputs, option="--json", own=is_results)
-        for beside in record_files(outputs.json_file):
-            check_output(beside, inputs, option="--json")
-        if os.path.abspath(outputs.json_file) in {os.path.abspath(path) for path in overlays.values()}:  # noqa: PTH100
-            raise ConfigurationError("--json and an overlay are the same file", got=outputs.json_file)
+        record, lock = record_files(outputs.json_file)
+        check_output(record, inputs, option="--json", own=None if outputs.resume else is_record)
+        check_output(lock, inputs, option="--json")
+        for what, paths in (("an overlay", overlays.values()), ("a file of the report", beside)):
+            if os.path.abspath(outputs.json_file) in {os.path.abspath(path) for path in paths}:  # noqa: PTH100
+                raise ConfigurationError(f"--json and {what} are the same file", got=outputs.json_file)
     if outputs.overlay is not None and outputs.overlay.exists() and not outputs.overlay.is_dir():
         raise ConfigurationError("--overlay is a file", got=outputs.overlay, hint="give a folder")
     for film, path in overlays.items():

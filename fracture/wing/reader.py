@@ -13,7 +13,6 @@ before it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from fracture.errors import ConfigurationError, FractureError, unforeseen
+from fracture.errors import ConfigurationError, FractureError, meant, unforeseen
 from fracture.io.ahead import ahead, source_name
 from fracture.io.radiograph import Radiograph
 from fracture.io.reading import read
@@ -349,8 +348,7 @@ def check_options(function: Callable[..., Any], reading: Mapping[str, Any], know
         return
     parameters = inspect.signature(function).parameters.values()
     allowed = sorted({p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | set(known))
-    near = difflib.get_close_matches(unknown[0], allowed, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else None
+    hint = meant(unknown[0], allowed)
     raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=allowed, hint=hint)
 
 

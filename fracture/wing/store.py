@@ -17,6 +17,7 @@ from fracture.errors import (
     UnreadableFileError,
     WeightsIntegrityError,
     WeightsNotFoundError,
+    meant,
 )
 from fracture.regular import read_regular
 from fracture.wing.card import BaseCard, WeightFile
@@ -123,7 +124,8 @@ class Store(Generic[C]):
             f"no {self.kind} of that name, and no folder with a card at that path",
             got=ascii(str(name_or_path)),
             allowed=self.available() or "none are shipped with this installation",
-            hint=f"pass a name, or a folder that holds {self.card.FILE} and its safetensors files; "
+            hint=meant(name_or_path, self.available())
+            or f"pass a name, or a folder that holds {self.card.FILE} and its safetensors files; "
             f"{self.command} makes such a folder",
         )
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests import warm
+
 MEMORY = 8 * 2**30
 """Most address space of a worker, in bytes: torch alone maps some 3 GiB of it."""
 
@@ -89,9 +91,8 @@ class Worker:
         self._end()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, self.kind), daemon=True)
+        self._connection, other = multiprocessing.Pipe()
+        self._process = warm.process(_work, other, self.kind)
         self._process.start()
         other.close()
         if not self._connection.poll(START) or self._connection.recv() != "ready":

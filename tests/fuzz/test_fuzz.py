@@ -9,7 +9,7 @@ import pytest
 from tests.fuzz.driver import escapes, run_kind
 from tests.fuzz.kinds import KINDS
 
-CASES = 60
+CASES = 45
 GENEROUS = 60.0  # seconds for a case: a busy machine is no fault
 
 

@@ -88,6 +88,34 @@ def test_pixels_that_are_not_square_show_the_same_part_of_the_patient(fit: Any, 
     assert np.corrcoef(one.pixels.ravel(), other.pixels.ravel())[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("fit", ["stretch", "square", "top"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("inside", [True, False])
+def test_each_axis_of_pixels_that_are_not_square_has_its_own_interpolation(fit: Any, axis: int, inside: bool) -> None:
+    """A film that is fine along one axis alone: fine lines are averaged away, as on a film of square pixels; the
+    bicubic interpolation that the coarse axis needs would leave them."""
+    coarse = 0.2 + 0.6 * cv2.GaussianBlur(FILM[:120, :120], (0, 0), 4)
+    lines = np.where(np.arange(960) % 2, 0.15, -0.15).astype(np.float32)
+    fine = np.repeat(coarse, 8, axis=axis) + (lines[None, :] if axis else lines[:, None])
+    box = np.array((10.0, 12.0, 74.0, 90.0)) + (0 if inside else 55)
+    per = np.array([8, 1] * 2 if axis else [1, 8] * 2)
+    spec = CropSpec(size=96, margin=1.0, fit=fit)
+    crop = crop_hip(fine, tuple(box * per), "left", spec, 8.0 if axis else 0.125)
+    plain = crop_hip(coarse, tuple(box), "left", spec)
+    both = crop.mask & plain.mask
+    assert both.mean() > (0.99 if inside else 0.3)
+    assert np.abs(crop.pixels - plain.pixels)[both].max() < 0.06
+
+
+def test_square_pixels_are_read_as_the_networks_that_ship_were_trained() -> None:
+    """To the last bit: one interpolation for both axes, by area where both shrink."""
+    for box, method in (((10, 10, 50, 150), cv2.INTER_CUBIC), ((10, 10, 150, 180), cv2.INTER_AREA)):
+        crop = crop_hip(FILM, box, "right", CropSpec(size=96, margin=1.0))
+        x0, y0, x1, y1 = crop.geometry.window
+        expected = np.clip(cv2.resize(FILM[y0:y1, x0:x1], (96, 96), interpolation=method), 0, 1)
+        np.testing.assert_array_equal(crop.pixels, expected)
+
+
 def test_a_stretched_film_gives_the_same_stretched_crop() -> None:
     wide = np.repeat(FILM, 2, axis=1)
     spec = CropSpec(size=32, margin=1.0, fit="stretch")

@@ -140,9 +140,20 @@ def _overlay_is_json(films: Path) -> dict[str, Any]:
     return {"overlay": films.parent / "o", "json_file": films.parent / "o" / "hand.png"}
 
 
+def _json_is_a_file_of_the_report(films: Path) -> dict[str, Any]:
+    return {"report": films.parent / "o", "json_file": films.parent / "o" / "results.csv"}
+
+
+def _record_is_somebody_s(films: Path) -> dict[str, Any]:
+    (films.parent / "o.run").mkdir()
+    (films.parent / "o.run" / "journal.jsonl").write_text("my own journal")
+    return {"json_file": films.parent / "o", "overwrite": True}
+
+
 @pytest.mark.parametrize(
     "case",
     [
+        _json_is_a_file_of_the_report, _record_is_somebody_s,
         _json_over_film, _json_over_link, _json_over_hard_link, _json_over_notes, _json_is_a_folder,
         _overlay_over_film, _overlay_over_other_picture, _overlay_through_a_link, _overlay_is_a_file, _overlay_is_json,
     ],
@@ -160,7 +171,7 @@ def test_an_output_that_would_replace_something_is_refused_before_anything_is_wr
         run([str(films)], Outputs(**outputs), looker.task)
     assert looker.seen == []
     assert tree(tmp_path) == before
-    assert {path.name for path in tmp_path.iterdir()} <= {"in", "soft", "hard", "pictures", "o"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"in", "soft", "hard", "pictures", "o", "o.run"}
 
 
 def test_a_folder_in_an_overlays_place_costs_that_overlay_alone(

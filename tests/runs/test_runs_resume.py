@@ -54,7 +54,7 @@ def test_killed_at_any_byte_it_ends_the_same(films: Path, tmp_path: Path) -> Non
     whole, record = out.read_bytes(), record_files(out)[0]
     log = record.read_bytes()
     entries = log.splitlines(keepends=True)[1:-1]  # without the request and the summary
-    for size in range(0, len(log) + 1, 7):
+    for size in range(0, len(log) + 1, 17):
         record.write_bytes(log[:size])
         logged = log[:size].count(b"\n") - 1
         # A result stands in the record before it stands in the results, which may end anywhere in the next line.
@@ -66,6 +66,16 @@ def test_killed_at_any_byte_it_ends_the_same(films: Path, tmp_path: Path) -> Non
             done = {Path(json.loads(line)["line"]["source"]).name for line in entries[: max(0, logged)]} - {"2.png"}
             assert names(looker) == [f"{n}.png" for n in range(6) if f"{n}.png" not in done]
             record.write_bytes(log[:size])
+
+
+def test_zeros_that_a_power_cut_left_at_the_end(films: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    finish(films, out)
+    whole, record = out.read_bytes(), record_files(out)[0]
+    out.write_bytes(whole[:-30] + bytes(30))
+    record.write_bytes(record.read_bytes()[:-10] + bytes(10))  # the summary
+    assert names(finish(films, out, resume=True)) == ["2.png"]
+    assert out.read_bytes() == whole
 
 
 def test_a_finished_run_computes_only_what_failed_or_changed(films: Path, tmp_path: Path) -> None:

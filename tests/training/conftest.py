@@ -87,7 +87,7 @@ SMALL: dict[str, Any] = {
     "name": "small",
     "seed": 5,
     "model": {"backbone": "resnet18", "stages": 2, "output_stride": 8, "norm": "group", "dropout": 0.1},
-    "preprocess": {"size": 96, "shape": "stride", "enlarge": False, "crop": False},
+    "preprocess": {"size": 64, "shape": "stride", "enlarge": False, "crop": False},
     "split": {"shares": {"train": 0.6, "tune": 0.2, "validation": 0.2}, "seed": 3},
     "optimizer": {"lr": 1e-3, "ema": 0.9, "schedule": "cosine", "warmup_steps": 2},
     "loop": {"epochs": 2, "batch": 8, "micro_batch": 4, "workers": 1, "overlays": 0, "threads": 1},

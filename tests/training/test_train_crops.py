@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ from fracture.models.spec import MAP_STRIDE
 from fracture.training.config import CropsConfig, MemberConfig
 from fracture.training.crops import choose_window
 from fracture.training.dataset import Films
+
+
+@pytest.fixture
+def small(small: Callable[..., MemberConfig]) -> Callable[..., MemberConfig]:
+    """At the films' own size."""
+    return partial(small, preprocess={"size": 96})
 
 
 def ring(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from fracture.training.stage import Step, training_steps
 
 Build = Callable[..., MemberConfig]
 Part = Callable[..., Films]
+
+
+@pytest.fixture
+def small(small: Build) -> Build:
+    """At the films' own size."""
+    return partial(small, preprocess={"size": 96})
 
 
 def content(step: Step) -> list[tuple[str, bytes, bytes]]:
