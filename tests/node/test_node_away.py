@@ -28,6 +28,8 @@ from tests.node.harness import ROOT, Archive, file_of, film, send
 from tests.ports import free_port
 from tests.postgres import database
 
+pytestmark = pytest.mark.hospital
+
 SENT = {"sop_class": str(SecondaryCaptureImageStorage), "syntax": str(ExplicitVRLittleEndian)}
 
 
