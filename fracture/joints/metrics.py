@@ -24,7 +24,18 @@ from fracture.evaluation.stats.statistics import divide
 from fracture.joints.layout import Damage, Kind
 from fracture.joints.table import ScoreTable
 
-__all__ = ["BOUNDS", "THRESHOLDS", "Reading", "Scores", "errors", "evaluate_scores", "patient_weights", "per_joint"]
+__all__ = [
+    "BOUNDS",
+    "THRESHOLDS",
+    "Reading",
+    "Scores",
+    "errors",
+    "evaluate_scores",
+    "patient_weights",
+    "per_joint",
+    "rank_correlation",
+    "weighted_rmse",
+]
 
 BOUNDS = (0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0)
 """Upper ends of the first seven bins of a patient's true score; the eighth is open."""
@@ -90,6 +101,23 @@ class _RankCorrelation:
         n, x, y, xx, yy, xy = (as_weights(weights, self._shape[0]) @ self._columns).T
         spread = np.sqrt(np.maximum(n * xx - x * x, 0.0) * np.maximum(n * yy - y * y, 0.0))
         return divide(n * xy - x * y, spread)
+
+
+def weighted_rmse(truth: FloatArray, predicted: FloatArray, reading: Reading = "pooled") -> Statistic:
+    """The weighted RMSE of any joints, weighted by the sum of each row's true scores, as a function of row counts.
+
+    Args:
+        truth: (n, k) scores of n patients, or films, and k joints.
+        predicted: The same.
+        reading: How rows and joints become one number.
+    """
+    squared: FloatArray = (np.log1p(predicted) - np.log1p(truth)) ** 2
+    return _WeightedError(squared, patient_weights(truth.sum(axis=1)), reading)
+
+
+def rank_correlation(truth: FloatArray, predicted: FloatArray) -> Statistic:
+    """Spearman's coefficient over all scores (n, k), as a function of row counts."""
+    return _RankCorrelation(truth, predicted)
 
 
 def _log_errors(gold: ScoreTable, predicted: ScoreTable, damage: Damage, kind: Kind | None) -> FloatArray:

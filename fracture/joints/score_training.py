@@ -30,6 +30,7 @@ from fracture.joints.scoring import (
     Family,
     ScoreNetworks,
     ScoreSpec,
+    crop_of,
     expected,
     family_of,
     planes_of,
@@ -195,13 +196,15 @@ class JointPictures:
             (x + float(dx), y + float(dy)), up, scale, CROP_SIZE, is_mirrored(points) != (rng.random() < 0.5)
         )
 
-    def plain(self, item: _Item, lesion: Lesion, seed: int, painter: Painter | None = None) -> NDArray[np.float32]:
-        """(1, 224, 224) as in use, of a joint with this lesion."""
+    def plain(
+        self, item: _Item, lesion: Lesion, seed: int, painter: Painter | None = None, jitter: int | None = None
+    ) -> NDArray[np.float32]:
+        """(1, 224, 224) as in use, of a joint with this lesion; ``jitter`` seeds errors of a found point."""
         pixels = _film(self.part.image_path(item.film))
         part, points = painted(pixels, item.limb.points, item.name, lesion, seed, painter)
-        scale = CROP_SIZE / (SPANS[self.config.model.family] * unit_length(points))
-        place = Similarity(points[item.name], direction(points, item.name), scale, CROP_SIZE, is_mirrored(points))
-        return planes_of(crop_at(part, place))
+        if jitter is not None:
+            return planes_of(crop_at(part, self._place(points, item.name, np.random.default_rng([seed, jitter]))))
+        return planes_of(crop_of(part, points, item.name, self.config.model.family))
 
     def source(self, picture: _Shown) -> str:
         """The film's name."""
@@ -266,6 +269,7 @@ def score_rows(
     painter: Painter | None = None,
     times: int = 1,
     seed: int = 0,
+    jitter: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What networks say of painted joints: film, joint, grades, and of each damage ``_value`` and ``_spread``.
 
@@ -276,13 +280,16 @@ def score_rows(
         painter: Another painter than ours.
         times: Lesions for each joint.
         seed: Of lesions and painter.
+        jitter: Seed of the errors of found points; None: the points as annotated.
     """
     was = model.training
     model.eval()
     for number, item in enumerate(pictures.items * times):
         rng = generator(derive_seed(seed, 0, number, stream="judge"))
         lesion = draw_lesion(rng, item.limb.kind)
-        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter))[None].to(device)
+        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter, jitter))[None].to(
+            device
+        )
         with torch.inference_mode():
             found = {damage: expected(logits) for damage, logits in model(planes).items()}
         row = {"source": item.film.source, "group": item.film.group, "kind": item.limb.kind, "point": item.name}
