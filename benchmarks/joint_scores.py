@@ -80,13 +80,13 @@ def main() -> None:
     films = read_landmarks(options.landmarks, options.images)
     result = {}
     for family in FAMILIES:
-        record = options.run / f"scores-{family}.json"
+        record = options.run / f"scores_{family}.json"
         if not record.exists():
             continue
         spec = ScoreSpec.from_dict(read_record(record)["model"])
         model = ScoreNetworks(spec)
         load_state(model, load_file(str(record.with_suffix(".safetensors"))))
-        held = set(Split.read(options.run / f"scores-{family}" / "split.json").parts["validation"])
+        held = set(Split.read(options.run / f"scores_{family}" / "split.json").parts["validation"])
         pictures = JointPictures(films.select(lambda film, held=held: film.source in held), ScoreConfig(model=spec))
         device, result[family] = torch.device("cpu"), {}
         for name, painter in (("own_painter", None), ("second_painter", second)):

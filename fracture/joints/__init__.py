@@ -19,6 +19,16 @@ if TYPE_CHECKING:
         ensembles as ensembles,
         paired_tests as paired_tests,
     )
+    from fracture.joints.reports import (
+        Change as Change,
+        Progress as Progress,
+        change as change,
+        draw_damage as draw_damage,
+        repeatability as repeatability,
+    )
+    from fracture.joints.painted import write_painted as write_painted
+    from fracture.joints.score_training import train_scores as train_scores
+    from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.metrics import Scores as Scores, evaluate_scores as evaluate_scores
     from fracture.joints.table import (
         ScoreTable as ScoreTable,

@@ -334,7 +334,7 @@ def train_scores(
 
     Args:
         annotated: Of :func:`fracture.joints.records.read_landmarks`; films without points are left out.
-        out: The run folder: ``scores-<family>.safetensors``, ``scores-<family>.json`` and a folder for each family.
+        out: The run folder: ``scores_<family>.safetensors``, ``scores_<family>.json`` and a folder for each family.
         families: Which of ``FAMILIES``.
         changes: Settings that differ from ``DEFAULTS``, for all of them.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
@@ -356,5 +356,5 @@ def train_scores(
         for family in families:
             config = ScoreConfig.from_dict({**DEFAULTS, "model": {"family": family}}).replace(changes or {})
             build = partial(build_score_stage, config)
-            run_stage(f"scores-{family}", config, films, build, run)
+            run_stage(f"scores_{family}", config, films, build, run)
     return Path(out)

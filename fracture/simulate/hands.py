@@ -166,7 +166,7 @@ def write_joints(
     made = (hand(film_seed(seed, index), size=size) for index in range(n))
     films = (
         JointFilm(
-            one.film.pixels / np.float32(4095),
+            one.film.to_radiograph().pixels,
             (("hand", one.points, one.lesions),),
             {
                 "group": f"simulated {one.film.seed}",

@@ -1,0 +1,66 @@
+"""Folders of real films with painted damage: for training elsewhere, for tests, for readers to practice on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fracture.data.records import AnnotatedSet
+from fracture.errors import DataError
+from fracture.io.reading import read
+from fracture.joints.layout import columns_of
+from fracture.joints.records import limbs_of
+from fracture.joints.score_training import real_joint
+from fracture.simulate.dataset import Summary, check_folder
+from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
+from fracture.simulate.joints import paint_joints
+
+__all__ = ["write_painted"]
+
+
+def write_painted(
+    annotated: AnnotatedSet,
+    directory: str | os.PathLike[str],
+    n: int,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+) -> Summary:
+    """Write ``n`` films with lesions at the joints that the challenge scores; each film in turn, each time others.
+
+    Args:
+        annotated: Of :func:`fracture.joints.records.read_landmarks`.
+        directory: The folder, made where it does not exist; one that already holds ``annotations.json`` is refused.
+        n: Number of films.
+        seed: A non-negative integer.
+        progress: Called with (films done, n) after each film.
+
+    Raises:
+        ConfigurationError: A setting that does not exist, or a folder that already holds a data set.
+        DataError: No film with points.
+        InputError: A film cannot be read.
+    """
+    films = [film for film in annotated if limbs_of(film)]
+    if not films:
+        raise DataError(f"{annotated.name}: no film with points of a hand or forefoot")
+    folder = check_folder(directory, n, seed)
+
+    def made() -> Iterator[JointFilm]:
+        for index in range(n):
+            film = films[index % len(films)]
+            pixels, limbs = read(annotated.image_path(film)).pixels, []
+            for number, limb in enumerate(limbs_of(film)):
+                most: dict[str, list[int]] = {}
+                for column in columns_of(limb.kind):
+                    if column.point in limb.points:
+                        most.setdefault(column.point, [0, 0])[column.damage == "erosion"] = column.maximum
+                rng = np.random.default_rng([seed, index, number])
+                lesions = draw_lesions(rng, {name: (both[0], both[1]) for name, both in most.items()})
+                joints = {name: real_joint(limb.points, name) for name in lesions}
+                pixels = paint_joints(pixels, joints, lesions, int(rng.integers(2**31)))
+                limbs.append((limb.kind, limb.points, lesions))
+            yield JointFilm(pixels, limbs, {"group": film.group, "painted_into": film.source})
+
+    return write_joint_films(folder, made(), n, progress=progress)
