@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from fracture.cli import options as opt
 from fracture.cli.reading import Reading, reads_films
 from fracture.errors import ConfigurationError
 
@@ -24,22 +25,11 @@ _POINT = "high_sensitivity"
 @reads_films()
 def predict(
     reading: Reading,
-    region: Annotated[
-        list[str] | None, typer.Option(help="Anatomical region shown, for all films; may be given more than once.")
-    ] = None,
-    candidates: Annotated[
-        bool, typer.Option("--candidates", help="Also list every box of the map, however weak.")
-    ] = False,
-    operating_point: Annotated[
-        str, typer.Option(help="high_sensitivity or high_specificity: what decides 'fractured'.")
-    ] = _POINT,
-    fast: Annotated[
-        bool,
-        typer.Option(
-            "--fast", help="Run only the members that the card names for this; the card states what this costs."
-        ),
-    ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Films per batch.")] = 8,
+    region: opt.Region = None,
+    candidates: opt.Candidates = False,
+    operating_point: opt.OperatingPointName = _POINT,
+    fast: opt.Fast = False,
+    batch_size: opt.BatchSize = 8,
     by_study: Annotated[
         bool,
         typer.Option(

@@ -10,9 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
-
-import typer
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from fracture.cli import options as opt
 
@@ -136,7 +134,7 @@ def _shared(
     kind: str,
     *,
     paths: opt.Paths,
-    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
+    weights: opt.WeightsName = None,
     json_file: opt.Json = None,
     overlay: opt.Overlay = None,
     report: opt.Report = None,
