@@ -10,6 +10,7 @@ import torch
 
 import fracture
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
+from fracture.limb.card import Calibration, Card
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.models.pyramid import Cells
 from fracture.preprocess import Geometry
@@ -71,3 +72,35 @@ def test_a_detector_with_pyramids_reads_their_boxes(tmp_path: Path) -> None:
     (again,) = detector.predict_many([FILM], candidates=True)
     assert again.ok
     assert again.boxes == prediction.boxes
+
+
+def test_a_member_for_boxes_only_has_no_part_in_the_means(tmp_path: Path) -> None:
+    """Its boxes are the pair's; score, map and regions are the other's alone."""
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    card = write_weights(both, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    first, second = card.members
+    card.model_copy(update={"members": (first, second.model_copy(update={"boxes_only": True}))}).write(both)
+    write_weights(alone, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    card.model_copy(update={"members": (first,)}).write(alone)
+    pair, single = (fracture.load(folder, device="cpu", precision="float32").predict(FILM) for folder in (both, alone))
+    assert pair.probability == single.probability
+    assert pair.member_scores == single.member_scores
+    assert pair.region_probabilities == single.region_probabilities
+    assert pair.probability_map is not None
+    assert single.probability_map is not None
+    np.testing.assert_array_equal(pair.probability_map, single.probability_map)
+    assert pair.boxes != single.boxes
+
+
+def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
+    pyramids = write_weights(tmp_path / "p", pyramid=True).members
+    plain = write_weights(tmp_path / "m", calibration=Calibration(slope=1.0, intercept=0.0))
+    asked = [{**one.model_dump(), "boxes_only": True} for one in pyramids]
+    values = plain.model_dump()
+    for members, said in (
+        ([{**values["members"][0], "boxes_only": True, "calibration": None}, values["members"][1]], "no pyramid"),
+        (asked, "at least one must not be boxes_only"),
+        ([{**asked[0], "calibration": {"slope": 1.0, "intercept": 0.0}}, values["members"][1]], "has no calibration"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Card(**{**values, "members": members})

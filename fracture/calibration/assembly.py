@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 
 from fracture.calibration.folds import SPLIT_FILE
 from fracture.data.splits import Split
-from fracture.errors import DataError
+from fracture.errors import ConfigurationError, DataError
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card, MemberCard
 from fracture.limb.operating_points import (
@@ -34,6 +34,7 @@ def assemble(
     version: str,
     description: str,
     members: Sequence[str] = (),
+    boxes_only: Collection[str] = (),
     license: str = "Apache-2.0",  # noqa: A002 - the card's word
     attribution: Sequence[str] = (),
     intended_use: str = "Research. This is not a medical device.",
@@ -49,8 +50,10 @@ def assemble(
         name, version, description, license, attribution, intended_use, limitations: For the card; what the training
             set asks to be quoted is added to ``attribution``.
         members: Names of the members to take, in order; all that are finished where left out.
+        boxes_only: Those of them that tell boxes and have no part in the film's score (``MemberCard.boxes_only``).
 
     Raises:
+        CardError: One of ``boxes_only`` has no pyramid, or none is left for the score.
         DataError: A member is missing or unfinished, or its file is not the one that its description names.
         ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
@@ -60,6 +63,8 @@ def assemble(
     )
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
+    if unknown := sorted(set(boxes_only) - set(names)):
+        raise ConfigurationError("boxes_only names no member", got=", ".join(unknown), allowed=names)
     STORE.check_place(folder, name)
     found = read_finished(source, names)
     copy_weights(source, names, folder)
@@ -69,6 +74,7 @@ def assemble(
             sha256=facts["sha256"],
             model=facts["model"],
             preprocess=facts["preprocess"],
+            boxes_only=member in boxes_only,
             training=for_card(facts["training"]),
         )
         for member, facts in found.items()

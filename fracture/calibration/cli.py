@@ -25,6 +25,10 @@ def assemble(
     ] = None,
     limitation: Annotated[list[str] | None, typer.Option(help="A known limit; may be repeated.")] = None,
     member: Annotated[list[str] | None, typer.Option(help="Take only this member; may be repeated.")] = None,
+    boxes_only: Annotated[
+        list[str] | None,
+        typer.Option(help="A member that tells boxes and has no part in the film's score; may be repeated."),
+    ] = None,
 ) -> None:
     """Put the members of a training run into a folder of weights, with a provisional card; then calibrate it."""
     from fracture.calibration import assemble as run_assemble
@@ -36,6 +40,7 @@ def assemble(
         version=version,
         description=description or f"trained in {run.name}",
         members=tuple(member or ()),
+        boxes_only=tuple(boxes_only or ()),
         license=card_license,
         attribution=tuple(attribution or ()),
         limitations=tuple(limitation or ()),

@@ -39,11 +39,16 @@ class Calibration(Section):
 
 
 class MemberCard(WeightFile):
-    """One network of the ensemble."""
+    """One network of the ensemble.
+
+    ``boxes_only`` is for a network whose boxes are better than its opinion: it tells boxes, and has no part in the
+    means of scores, maps and regions.
+    """
 
     model: Annotated[JsonObject, spec_of(ModelSpec)]
     preprocess: Annotated[JsonObject, spec_of(PreprocessSpec)]
     calibration: Calibration | None = None
+    boxes_only: bool = False
     training: JsonObject = Field(default_factory=dict)
 
     @property
@@ -63,6 +68,10 @@ class MemberCard(WeightFile):
                 f"the network's inputs {self.model_spec.inputs} differ from the prepared planes "
                 f"{self.preprocess_spec.channels}"
             )
+        if self.boxes_only and not self.model_spec.pyramid:
+            raise ValueError("boxes_only: the network has no pyramid, which tells boxes")
+        if self.boxes_only and self.calibration is not None:
+            raise ValueError("boxes_only: a network whose score does not count has no calibration")
         return self
 
 
@@ -140,6 +149,8 @@ class Card(BaseCard):
         files = [member.file for member in self.members]
         if len(set(files)) != len(files):
             raise ValueError("two members name the same file")
+        if all(member.boxes_only for member in self.members):
+            raise ValueError("members: at least one must not be boxes_only, for the film's score")
         return self
 
     @model_validator(mode="after")

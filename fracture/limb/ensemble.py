@@ -2,7 +2,8 @@
 
 Jones et al. 2020, Methods, "Analysis stage": the score is the unweighted average over all networks; the map is the
 unweighted average over those that give one. Averaged are probabilities, not logits. Where a member has a calibrator,
-its score is calibrated before the average (our choice; the card says whether).
+its score is calibrated before the average (our choice; the card says whether). A member that is ``boxes_only`` in the
+card has no part in the means (ours, too).
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ class Member:
         model: In evaluation mode, on the ensemble's device and in its precision.
         preprocess: What it is fed.
         calibration: Applied to its score before averaging, or ``None``.
+        boxes_only: It tells boxes, and has no part in any mean.
     """
 
     name: str
     model: FractureModel
     preprocess: PreprocessSpec
     calibration: Calibration | None = None
+    boxes_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,8 +184,15 @@ class Ensemble:
             features = next((one.pop("pooled") for one in found if "pooled" in one), None)
             outputs = [ModelOutput(**one) for one in found]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
-            maps = [_numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None else None for o in outputs]
-            extents = [_numpy(o.extents) if o.extents is not None else None for o in outputs]
+            heard = [not member.boxes_only for member in self.members]
+            maps = [
+                _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and counts else None
+                for o, counts in zip(outputs, heard, strict=True)
+            ]
+            extents = [
+                _numpy(o.extents) if o.extents is not None and counts else None
+                for o, counts in zip(outputs, heard, strict=True)
+            ]
             told = [
                 best_cells(output.cells, [film.inputs[index].geometry for film in films])
                 for output, index in zip(outputs, self._spec_of, strict=True)
@@ -233,7 +243,7 @@ class Ensemble:
 
     @staticmethod
     def _regions(member: Member, output: ModelOutput) -> dict[str, NDArray[np.float64]]:
-        if output.region_logits is None:
+        if output.region_logits is None or member.boxes_only:
             return {}
         values = torch.sigmoid(output.region_logits.float()).cpu().double().numpy()
         return {name: values[:, k] for k, name in enumerate(member.model.spec.regions)}
@@ -246,7 +256,7 @@ class Ensemble:
         extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
     ) -> EnsembleOutput:
-        by_name = {member.name: float(logit) for member, logit in zip(self.members, logits, strict=True)}
+        by_name = {m.name: float(logit) for m, logit in zip(self.members, logits, strict=True) if not m.boxes_only}
         score, raw, scores = _combined(by_name, {member.name: member.calibration for member in self.members})
         merged, sized, grid = self._merge_maps(film, maps, extents)
         names = dict.fromkeys(name for region in regions for name in region)
@@ -299,7 +309,7 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
     fused = in_precision(fuse_for_inference(model), dtype).to(device)
-    return Member(path.stem, fused, card.preprocess_spec, card.calibration)
+    return Member(path.stem, fused, card.preprocess_spec, card.calibration, card.boxes_only)
 
 
 def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str, FeatureDistribution] | None:

@@ -16,7 +16,8 @@ __all__ = ["CardTexts"]
 class CardTexts(BaseModel):
     """Fields of :class:`fracture.limb.card.Card` that people write.
 
-    ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``.
+    ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``;
+    ``boxes_only`` names members that tell boxes and have no part in the film's score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +29,7 @@ class CardTexts(BaseModel):
     attribution: tuple[str, ...] = ()
     intended_use: str = "Research. This is not a medical device."
     limitations: tuple[str, ...] = ()
+    boxes_only: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: dict[str, Any], *, source: str = "the card's texts") -> CardTexts:
