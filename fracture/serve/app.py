@@ -19,6 +19,7 @@ from fracture.serve.guard import Guard, Rate, client_of, problem, too_many
 from fracture.serve.metrics import Metrics
 from fracture.serve.readings import Kept, open_weights
 from fracture.serve.settings import Settings
+from fracture.serve.window import windowed
 from fracture.serve.worker import DICOM, PREDICT, Load, open_jobs, told
 from fracture.wing.pieces import marks_css
 
@@ -334,9 +335,20 @@ def _parts(app: FastAPI, server: _Server) -> None:
         return Response(content, media_type="image/png")
 
     @app.get(part + "film.png", tags=["parts"], response_class=Response, responses={**_PROBLEMS, **_PNG})
-    async def film(number: str, reading: _Nth = 0, page: _Nth = 0) -> Response:
-        """The film as it was read, gray, in its own pixels."""
-        return await png(number, lambda kept: kept.film(reading, page))
+    async def film(
+        number: str,
+        reading: _Nth = 0,
+        page: _Nth = 0,
+        low: Annotated[float, Query(ge=-100, le=100, description="what is black")] = 0.0,
+        wide: Annotated[float, Query(ge=0.001, le=100, description="from there to white")] = 1.0,
+    ) -> Response:
+        """The film as it was read, gray, in its own pixels; or under another window of the values that its file stores,
+        on the scale of this one."""
+        if (low, wide) == (0.0, 1.0):
+            return await png(number, lambda kept: kept.film(reading, page))
+        path = server.films.keep.path((await server.find(number)).job.payload["film"])
+        most = server.settings.max_pixels
+        return await png(number, lambda kept: windowed(path, kept.film(reading, page), low, wide, max_pixels=most))
 
     @app.get(part + "overlay.png", tags=["parts"], response_class=Response, responses={**_PROBLEMS, **_PNG})
     async def overlay(number: str, reading: _Nth = 0, map: bool = False) -> Response:  # noqa: A002

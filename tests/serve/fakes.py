@@ -24,6 +24,7 @@ from fracture.serve.readings import Opened
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY, Box, GridToSource, ResultBase
 from fracture.wing.scene import Page, Scene, SceneBox, as_gray
+from tests.runs.fakes import dicom_film
 
 SOFT, HARD = 0.1, 0.6
 POISON, SLOW = 13, 17
@@ -37,6 +38,13 @@ def film(level: int = 255, *, width: int = 120, height: int = 80) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, format="PNG")
     return out.getvalue()
+
+
+def deep_film() -> bytes:
+    """A DICOM film of 12 bits, all values from 0 to 4095 row by row, whose own window shows 1000 to 2000."""
+    stored = np.arange(4096, dtype="<u2").tobytes()
+    told = {"Rows": 64, "Columns": 64, "BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}
+    return dicom_film(**told, WindowCenter="1500.5", WindowWidth="1001", PixelData=stored)
 
 
 @dataclass(frozen=True)

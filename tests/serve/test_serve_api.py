@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs the extra [serve]")
 
-from tests.serve.fakes import POISON, SLOW, Server, film, serving, until
+from tests.serve.fakes import POISON, SLOW, Server, deep_film, film, serving, until
 
 pytestmark = pytest.mark.hospital
 
@@ -208,6 +208,30 @@ def test_names_are_no_paths(client: httpx.Client) -> None:
 def test_nothing_is_sent_anywhere(client: httpx.Client, server: Server) -> None:
     send(client, film())
     assert server.connections.read_text() == ""  # an audit hook saw every connection and name looked up
+
+
+def test_a_window_shows_what_the_first_one_cut_off(client: httpx.Client) -> None:
+    """12 bits: the file's own window shows 1000 to 2000 alone, and what it shows as one gray are many."""
+    number = send(client, deep_film()).json()["id"]
+
+    def shown(**asked: float) -> np.ndarray:
+        answer = client.get(f"/v1/predictions/{number}/film.png", params=asked)
+        assert answer.status_code == 200, answer.text
+        return picture(answer.content).astype(int).ravel()
+
+    plain = shown()
+    assert plain[:1000].max() == 0
+    assert plain[2002:].min() == 255
+    for low, high in ((2000, 4000), (1400, 1420), (0, 4095)):
+        expected = np.clip((np.arange(4096) - low) / (high - low), 0, 1) * 255
+        found = shown(low=(low - 1000) / 1000, wide=(high - low) / 1000)
+        assert np.abs(found - expected).max() <= 255 / (high - low) + 1.5
+        assert len(np.unique(found)) == min(256, high - low + 1)
+    eight = send(client, film(level=128)).json()["id"]
+    answer = client.get(f"/v1/predictions/{eight}/film.png", params={"low": 0.0, "wide": 0.5})
+    assert picture(answer.content).max() == 255
+    for wrong in ({"wide": 0}, {"low": "x"}, {"wide": -1}):
+        assert client.get(f"/v1/predictions/{number}/film.png", params=wrong).status_code == 422
 
 
 def test_the_schema_is_frozen(client: httpx.Client) -> None:

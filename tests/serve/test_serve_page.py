@@ -20,7 +20,7 @@ pytest.importorskip("fastapi", reason="needs the extra [serve]")
 from tests.browser import opened
 from tests.ports import free_port
 from tests.runs.fakes import dicom_film
-from tests.serve.fakes import SLOW, Server, film, serving
+from tests.serve.fakes import SLOW, Server, deep_film, film, serving
 
 pytestmark = pytest.mark.hospital
 
@@ -147,6 +147,28 @@ def test_map_window_and_zoom_by_keys_and_mouse(page: Page) -> None:
     page.keyboard.press("0")
     told(page, "#zoom", "100 %")
     assert np.abs(pixels(page) - before).max() < 12
+
+
+def test_a_window_shows_values_that_the_first_one_cut_off(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    drop(page, a_dcm=deep_film())
+    told(page, "#verdict", "racture")
+    page.locator("#stage").focus()
+    page.keyboard.press("b")
+    dark, darker = on_stage(page, 10, 14.5), on_stage(page, 10, 9.5)  # stored values of about 906 and 586
+    before = pixels(page)
+    assert before[dark][0] == before[darker][0] < 5
+    page.locator("#brightness").fill("100")
+    # Without a filter it is the picture itself that is of this window.
+    expect(page.locator("#film")).not_to_have_attribute("filter", "url(#window)")
+    after = pixels(page)
+    assert abs(after[dark][0] - 103) < 8
+    assert abs(after[darker][0] - 22) < 8
+    page.keyboard.press("r")
+    expect(page.locator("#film")).not_to_have_attribute("filter", "url(#window)")
+    again = pixels(page)
+    assert max(again[dark][0], again[darker][0]) < 5
 
 
 def test_both_operating_points_and_hips(page: Page) -> None:

@@ -3,7 +3,7 @@
 // The browser remembers the predictions' numbers alone, so that a page that is loaded again finds its results.
 const $ = (id) => document.getElementById(id);
 const films = [];
-const view = { film: null, reading: 0, page: 0, rect: null, brightness: 0, contrast: 0, invert: false };
+const view = { film: null, reading: 0, page: 0, rect: null, brightness: 0, contrast: 0, invert: false, baked: [0, 1] };
 const SENDING = 2, STEP = 700;
 let token = sessionStorage.getItem("token"), asking = null, weights = null, sending = 0, urls = [];
 
@@ -300,6 +300,8 @@ async function picture() {
     const [gray, heat] = await Promise.all([blob(base + "/film.png" + query), page.has_map ? blob(base + "/map.png" + query) : null]);
     if (view.key !== key) return;
     $("film").setAttribute("href", gray);
+    view.baked = [0, 1];
+    look();
     if (heat) $("heat").setAttribute("href", heat); else $("heat").removeAttribute("href");
   } catch (error) { if (error.name !== "AbortError") $("message").textContent = error.message; }
   old.forEach((url) => URL.revokeObjectURL(url));
@@ -315,14 +317,31 @@ function look() {
   $("marks").style.display = pressed("boxes") ? "" : "none";
   $("heat").toggleAttribute("hidden", !pressed("map") || $("map").disabled);
   // A window of width w about level l: (value - l + w / 2) / w, and its mirror image where it is inverted.
+  // The picture may be of another window (baked) already: the filter does the rest, at once and in the steps of 8 bits,
+  // until the server has made the picture anew from the values of the file.
   const wide = 2 ** (-view.contrast / 33), low = 0.5 - view.brightness / 200 - wide / 2, sign = pressed("invert") ? -1 : 1;
+  const [from, over] = view.baked, slope = over / wide, first = (from - low) / wide;
   for (const part of $("window").firstElementChild.children) {
-    part.setAttribute("slope", sign / wide);
-    part.setAttribute("intercept", sign > 0 ? -low / wide : 1 + low / wide);
+    part.setAttribute("slope", sign * slope);
+    part.setAttribute("intercept", sign > 0 ? first : 1 - first);
   }
-  const plain = !view.brightness && !view.contrast && sign > 0;
-  if (plain) $("film").removeAttribute("filter"); else $("film").setAttribute("filter", "url(#window)");
+  const done = from === low && over === wide;
+  if (done && sign > 0) $("film").removeAttribute("filter"); else $("film").setAttribute("filter", "url(#window)");
+  view.window = [low, wide];
+  clearTimeout(view.later);
+  if (!done && view.key) view.later = setTimeout(bake, 150, view.key, low, wide);
   for (const id of ["brightness", "contrast"]) $(id).value = view[id];
+}
+
+async function bake(key, low, wide) {
+  const [film, reading, page] = key.split(","), query = new URLSearchParams({ reading, page, low, wide });
+  try {
+    const gray = await blob("/v1/predictions/" + film + "/film.png?" + query);
+    if (view.key !== key || view.window[0] !== low || view.window[1] !== wide) return;
+    $("film").setAttribute("href", gray);
+    view.baked = [low, wide];
+    look();
+  } catch (error) { if (error.name !== "AbortError") $("message").textContent = error.message; }
 }
 
 function reset() {
