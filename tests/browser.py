@@ -31,6 +31,7 @@ def opened(url: str, *, width: int = 1280, height: int = 900, webgl: bool = Fals
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *(_WEBGL if webgl else ())])
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_navigation_timeout(120_000)  # a busy machine is no failure
             page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("request", lambda request: _check(request.url, origin, complaints))

@@ -40,10 +40,10 @@ def windowed(path: Path, picture: bytes, low: float, wide: float, *, max_pixels:
         FileNotFoundError: The film is gone.
         FractureError: It cannot be read.
     """
-    values = _stored(path, path.stat().st_mtime_ns, max_pixels)
+    stored = _stored(path, path.stat().st_mtime_ns, max_pixels)
     with Image.open(io.BytesIO(picture)) as image:
-        if values is None or values.shape != (image.height, image.width):
-            values = np.asarray(image.convert("L"), np.float32) / 255
+        eight = np.asarray(image.convert("L"), np.float32) / np.float32(255)
+    values = eight if stored is None or stored.shape != eight.shape else stored
     return png_of(as_gray((values - np.float32(low)) / np.float32(wide)))
 
 
