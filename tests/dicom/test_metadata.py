@@ -171,6 +171,8 @@ def test_orientation_of_the_patient() -> None:
     assert (mirrored.orientation, mirrored.mirrored) == (("RA", "F"), True)
     for odd in (["LE", "V"], ["Q", "F"], ["L"], ["", ""], ["RT", "D"]):  # four-legged, unknown, incomplete
         assert film(PatientOrientation=odd).orientation is None
+    for odd in (["RL", "F"], ["RR", "F"], ["R", "L"], ["R", "RF"], ["R", "F", "A"]):  # it contradicts itself
+        assert film(PatientOrientation=odd).orientation is None
 
 
 @pytest.mark.parametrize(

@@ -279,11 +279,13 @@ def _aspect(dataset: Attributes, notes: list[str]) -> float:
 
 
 def _orientation(dataset: Attributes) -> tuple[str, str] | None:
-    """PatientOrientation (PS3.3 C.7.6.1.1.1): which way rows and columns run, in the letters of two-legged patients."""
+    """PatientOrientation (PS3.3 C.7.6.1.1.1): which way rows and columns run, in the letters of two-legged patients;
+    None where it says nothing, or contradicts itself."""
     found = texts(dataset, "PatientOrientation")
-    if len(found) != 2 or not all(0 < len(one) <= 3 and set(one) <= set("APRLHF") for one in found):
+    axes = [[{"P": "A", "L": "R", "H": "F"}.get(letter, letter) for letter in one] for one in found]
+    if len(found) != 2 or not all(one and set(one) <= set("ARF") and len(set(one)) == len(one) for one in axes):
         return None
-    return found[0], found[1]
+    return None if axes[0][0] == axes[1][0] else (found[0], found[1])
 
 
 def _warn_of_raw_values(dataset: Attributes, notes: list[str]) -> None:
