@@ -86,6 +86,12 @@ if TYPE_CHECKING:
         proportion as proportion,
         wilson as wilson,
     )
+    from fracture.evaluation.stats.ranking import (
+        PairedTest as PairedTest,
+        bayes_factors as bayes_factors,
+        concordance_index as concordance_index,
+        paired_tests as paired_tests,
+    )
     from fracture.evaluation.stats.resampling import (
         Bootstrap as Bootstrap,
         Resampler as Resampler,

@@ -11,13 +11,10 @@ from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
     from fracture.joints.comparison import (
-        bayes_factors as bayes_factors,
         compare as compare,
-        concordance_index as concordance_index,
         discordant as discordant,
         divide_by_weight as divide_by_weight,
         ensembles as ensembles,
-        paired_tests as paired_tests,
     )
     from fracture.joints.reports import (
         Change as Change,

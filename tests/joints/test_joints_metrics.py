@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 
 from fracture.errors import DataError, EvaluationError
-from fracture.evaluation import Bootstrap
+from fracture.evaluation import Bootstrap, bayes_factors, concordance_index, paired_tests
 from fracture.joints.comparison import (
-    bayes_factors,
     compare,
-    concordance_index,
     discordant,
     divide_by_weight,
     ensembles,
     mean_of,
-    paired_tests,
 )
 from fracture.joints.layout import ROW
 from fracture.joints.metrics import errors, evaluate_scores, patient_weights
