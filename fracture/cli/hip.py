@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -193,17 +193,10 @@ def assemble(
     ] = None,
 ) -> None:
     """Make a folder of hip networks with a card out of a run. Exit code 0: written; 2: it cannot be."""
-    import tomllib
-
     from fracture.hip.assembly import assemble as make
+    from fracture.training.tables import read_toml
 
-    facts: dict[str, Any] = {}
-    if card is not None:
-        try:
-            facts = tomllib.loads(card.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(f"{card} is not a readable TOML file", got=error) from error
-    made = make(run, out, facts)
+    made = make(run, out, {} if card is None else read_toml(card))
     typer.echo(f"{made.label}: {out}")
 
 

@@ -18,6 +18,7 @@ from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
+from fracture.cli.spine import spine
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
 from fracture.cli.words import in_options
@@ -65,6 +66,7 @@ app.add_typer(archive)
 app.add_typer(dicom)
 app.add_typer(label)
 app.add_typer(node)
+app.add_typer(spine)
 
 
 def _version(value: bool) -> None:

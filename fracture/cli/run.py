@@ -87,6 +87,8 @@ def run(
     make: Callable[[], Task],
     objects: ObjectFolder | None = None,
     group: Group | None = None,
+    *,
+    find: Callable[[Sequence[str]], Inputs] = collect,
 ) -> None:
     """Read the films at the given paths, write one line each, and report the outcome at the end.
 
@@ -98,6 +100,7 @@ def run(
         make: Loads the weights; called when all else is in order.
         objects: Where DICOM objects go, if they are wanted.
         group: From the films to those of each study, where a result is one of a study.
+        find: What is read at the paths.
 
     Raises:
         ConfigurationError: No films, outputs that are inputs, results of an earlier run that is not resumed.
@@ -105,7 +108,7 @@ def run(
         typer.Exit: Code 1, if a film failed or an overlay could not be written.
     """
     start = time.perf_counter()
-    inputs = collect(paths)
+    inputs = find(paths)
     if group is not None:
         inputs = replace(inputs, studies=group(inputs.films))
     overlays = overlay_paths(outputs.overlay, inputs.names, inputs.root) if outputs.overlay is not None else {}

@@ -21,17 +21,28 @@ def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]
     known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
     path = Path(source)
     try:
-        if not path.is_file():
-            path = shipped / f"{source}.toml"
+        path = path if path.is_file() else shipped / f"{source}.toml"
         if not path.is_file():
             raise ConfigurationError("no such training recipe", got=str(source), allowed=f"a TOML file, or {known}")
-        if path.stat().st_size > _LARGEST_RECIPE:
-            raise ConfigurationError(f"{path} is too large for a recipe", allowed=f"{_LARGEST_RECIPE} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig")), path.stem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path.name} is not a TOML file", got=str(error) or type(error).__name__) from error
     except (OSError, ValueError) as error:  # a name that no file can have
         raise ConfigurationError(f"the recipe {source} cannot be read", got=error) from error
+    return read_toml(path), path.stem
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigurationError: It cannot be read, is not a text of up to 1 MiB, or not TOML.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_RECIPE:
+            raise ConfigurationError(f"{path} is too large for a recipe", allowed=f"{_LARGEST_RECIPE} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path.name} is not a TOML file", got=str(error) or type(error).__name__) from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read", got=error) from error
 
 
 def flat_table(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

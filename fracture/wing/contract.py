@@ -38,7 +38,11 @@ __all__ = [
 ]
 
 GROUP = "fracture.wings"
-BUILT_IN = {"limb": "fracture.limb.wing:WING", "hip": "fracture.hip.wing:WING"}
+BUILT_IN = {
+    "limb": "fracture.limb.wing:WING",
+    "hip": "fracture.hip.wing:WING",
+    "lumbar": "fracture.spine.lumbar.wing:WING",
+}
 """Our own entry points, as ``setup.cfg`` states them; a source tree that was never installed has no others."""
 
 R_co = TypeVar("R_co", covariant=True)

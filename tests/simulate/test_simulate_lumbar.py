@@ -67,7 +67,8 @@ def test_a_set_is_written_and_read_back(tmp_path: Path) -> None:
     coco = json.loads((tmp_path / "s" / "annotations.json").read_text())
     for film, image in zip(annotated, coco["images"], strict=True):
         drawn = simulate.lumbar(image["seed"], side=96, transitional=0.1)
-        np.testing.assert_array_equal(np.asarray(Image.open(annotated.image_path(film))), drawn.pixels)
+        with Image.open(annotated.image_path(film)) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), drawn.pixels)
         marks = discs_of(film)
         assert [mark.level for mark in marks] == [disc.level for disc in drawn.discs[::-1]]
         for mark, disc in zip(marks, drawn.discs[::-1], strict=True):

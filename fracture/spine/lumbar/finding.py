@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.lumbar.network import Peak, peaks
 from fracture.spine.lumbar.picture import fit
+from fracture.wing.result import GridToSource
 from fracture.wing.runner import Runner
 
-__all__ = ["CHAIN", "Disc", "Discs", "Naming", "chain", "find_discs", "name_discs"]
+__all__ = ["CHAIN", "Disc", "Discs", "Naming", "chain", "discs_from", "find_discs", "name_discs"]
 
 CHAIN = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1", "T11/T12", "T10/T11", "T9/T10")
 """Names in the order in which discs are counted; those above L1/L2 are named as if five vertebrae were lumbar."""
@@ -89,14 +90,18 @@ def find_discs(runner: Runner, pixels: NDArray[np.float32], spacing: tuple[float
         PixelValueError: A slice without contrast.
     """
     planes, grid = fit(pixels, spacing)
-    maps = runner.run({"x": planes[None]})["output"].float().cpu().numpy()[0]
-    return name_discs([_placed(peak, grid.affine) for peak in peaks(maps)])
+    return discs_from(runner.run({"x": planes[None]})["output"].float().cpu().numpy()[0], grid)
 
 
-def _placed(peak: Peak, affine: tuple[float, float, float, float]) -> Disc:
-    sx, sy, ox, oy = affine
-    x, y, w, h = peak.x * sx + ox, peak.y * sy + oy, peak.width * sx / 2, peak.height * sy / 2
-    return Disc(x, y, x - w, y - h, x + w, y + h, peak.score, peak.last)
+def discs_from(maps: NDArray[np.float32], grid: GridToSource) -> Discs:
+    """The discs that the maps (4, h, w) of one slice show, on the slice."""
+    return name_discs([_placed(peak, grid) for peak in peaks(maps)])
+
+
+def _placed(peak: Peak, grid: GridToSource) -> Disc:
+    wide, tall = peak.width / 2, peak.height / 2
+    x0, y0, x1, y1 = grid.box(peak.x - wide, peak.y - tall, peak.x + wide, peak.y + tall)
+    return Disc((x0 + x1) / 2, (y0 + y1) / 2, x0, y0, x1, y1, peak.score, peak.last)
 
 
 def name_discs(found: Sequence[Disc]) -> Discs:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fracture.errors import ConfigurationError
 from fracture.models.backbone import seeded
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.models.starting_points import InitReport
@@ -72,6 +73,18 @@ class DiscNetwork(nn.Module):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """``"heads"`` (all but the trunk) and ``"trunk"``."""
         return parameter_groups(self, ("laterals.", "smooth.", "head."))
+
+    def freeze(self, stages: int) -> None:
+        """Keep the trunk's stem and its blocks below ``stages`` as they are; 0 lets all learn.
+
+        Raises:
+            ConfigurationError: More stages than the trunk has.
+        """
+        blocks = list(self.trunk.blocks)
+        if stages > len(blocks):
+            raise ConfigurationError("optimizer.freeze_stages", got=stages, allowed=f"0 to {len(blocks)}")
+        for part in (self.trunk.conv_stem, self.trunk.bn1, *blocks[:stages]) if stages else ():
+            part.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (B, 1, H, W) in [0, 1], sides divisible by 32, to maps (B, 4, H/4, W/4).
@@ -135,4 +148,8 @@ def peaks(maps: NDArray[np.float32]) -> tuple[Peak, ...]:
         y = (row + 0.5 + float((mass.sum(axis=1) * steps).sum())) * STRIDE
         width, height = np.exp(np.clip(maps[2:, row, column], 0, 6)).tolist()
         found.append(Peak(x, y, width, height, float(scores[0, row, column]), float(near[1, row, column])))
-    return tuple(sorted(found, key=lambda one: -one.score))
+    kept: list[Peak] = []
+    for one in sorted(found, key=lambda one: -one.score):  # cells of equal score beside each other are one peak
+        if all(max(abs(one.x - other.x), abs(one.y - other.y)) >= 2.5 * STRIDE for other in kept):
+            kept.append(one)
+    return tuple(kept)

@@ -20,7 +20,7 @@ from fracture.wing.result import GridToSource
 __all__ = ["fit", "read_picture"]
 
 
-def read_picture(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+def read_picture(source: str | os.PathLike[str] | bytes) -> NDArray[np.float32]:
     """A picture that was exported from a viewer, as training sets have them: gray, whatever was drawn on it in color.
 
     Returns:
@@ -30,7 +30,7 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         UnreadableFileError: No picture that Pillow opens.
         ImageSizeError: Larger than the limit of films.
     """
-    data, name = open_bytes(path, MAX_BYTES)
+    data, name = open_bytes(source, MAX_BYTES)
     try:
         with quiet(), Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             if picture.width * picture.height > MAX_PIXELS:

@@ -126,6 +126,8 @@ def _film(row: dict[str, Any], boxes: Sequence[Any], points: Any, problems: Prob
         extra={
             "discs": tuple((m.x, m.y, m.size, m.level, m.abnormal) for m in marks),
             "complete": named.issuperset(LEVELS),
+            "spacing": as_number(row.get("spacing_mm")),
+            "part": "augmented" if row.get("augmented_by_uploader") else "plain",
             "anchored": any(level.endswith("/S1") for level in named),
         },
     )

@@ -25,9 +25,10 @@ from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
+from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 
-__all__ = ["LumbarConfig", "targets", "train"]
+__all__ = ["LumbarConfig", "load_recipe", "targets", "train"]
 
 _CELLS = SIDE // STRIDE
 _SPREAD = 1.5  # cells, standard deviation of a center's peak (ours)
@@ -53,6 +54,15 @@ class LumbarConfig(StageConfig):
 
     model: DiscSpec = DiscSpec()
     augment: AugmentConfig = AugmentConfig()
+
+
+def load_recipe(source: str | Path) -> LumbarConfig:
+    """Settings from a TOML file, or from the name of a recipe that is shipped: ``pretrain`` or ``small``.
+
+    Raises:
+        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+    """
+    return LumbarConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
 
 
 class _Pictures(PlainPictures):
@@ -254,6 +264,7 @@ def train(
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model: DiscNetwork = build_network(config.model, seed=config.seed)
         start = initialize(model, config.init)
+        model.freeze(config.optimizer.freeze_stages)
         pictures = _Pictures(parts["train"], config)
         return DiscStage(model, config, pictures, parts, run.device, world=run.world, start=start.to_dict())
 

@@ -1,0 +1,198 @@
+"""``fracture spine lumbar``: predict, train, evaluate, assemble, verify."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from fracture.cli import options as opt
+from fracture.cli.verify import verify
+from fracture.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fracture.cli.run import Task
+    from fracture.models.devices import Precision
+    from fracture.runs.inputs import Inputs
+    from fracture.spine.lumbar.finding import Discs
+
+spine = typer.Typer(
+    name="spine", help="Series of the spine. Research use only.", no_args_is_help=True, rich_markup_mode=None
+)
+lumbar = typer.Typer(
+    name="lumbar",
+    help="Find and name the discs of the lumbar spine on sagittal MR. Research use only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+spine.add_typer(lumbar)
+
+
+@lumbar.command("predict")
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Each a folder of one study or series, a file, or a picture of a slice."
+        ),
+    ],
+    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
+    json_file: opt.Json = None,
+    overlay: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a PNG of the slice with the discs for each path here.")
+    ] = None,
+    number: Annotated[
+        int | None, typer.Option(min=0, help="Which series of each path, from 0; else the sagittal T2 is taken.")
+    ] = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    dry_run: opt.DryRun = False,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+    workers: opt.Workers = 1,
+) -> None:
+    """Find and name discs: one JSON line for each path, in order.
+
+    Exit code 0: all paths were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot be
+    written.
+    """
+    from fracture.cli.run import Task, outputs_of, request_of, run
+
+    outputs = outputs_of(
+        json_file=json_file,
+        report=None,
+        overlay=overlay,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        kind="lumbar",
+    )
+
+    def task() -> Task:
+        from fracture.spine.lumbar.card import STORE
+        from fracture.spine.lumbar.reader import load_reader
+
+        reader = load_reader(STORE.open(weights), device=device, precision=precision)
+        return Task(
+            request=request_of("spine lumbar predict", reader.card, reader.device, reader.dtype, {"number": number}),
+            results=lambda sources: reader.predict_many(
+                sources, batch_size=1, workers=workers, keep=outputs.drawn, number=number
+            ),
+            draw=lambda result, path: result.save_overlay(path),
+            line=_line,
+        )
+
+    run(paths, outputs, task, find=_as_they_are)
+
+
+def _as_they_are(paths: Sequence[str]) -> Inputs:
+    """Every path is one spine, a folder too."""
+    from fracture.runs.inputs import Inputs
+
+    parents = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120
+    return Inputs(tuple(paths), (), os.path.commonpath(parents))
+
+
+def _line(result: Any) -> dict[str, Any]:
+    stated: dict[str, Any] = result.to_dict()
+    return stated if result.ok else {key: stated[key] for key in ("source", "seconds", "error")}
+
+
+@lumbar.command("train")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: pretrain, small.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    data: Annotated[Path, typer.Option(help="Pictures with marked discs, divided into parts.")],
+    train_only: Annotated[Path | None, typer.Option(help="Further pictures, used for training only.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    init: Annotated[str | None, typer.Option(help="Starting point: pretrained, or a safetensors file.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting, as loop.epochs=3; may be repeated.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train the finder of discs. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
+    from fracture.spine.lumbar.records import read_discs
+    from fracture.spine.lumbar.training import load_recipe
+    from fracture.spine.lumbar.training import train as run
+    from fracture.training.cli import changes_of, stopped
+    from fracture.training.driver import Interrupted
+
+    changes = changes_of(("discs",), [init] if init else [], set_ or [], None)["discs"]
+    config = load_recipe(recipe).replace(changes)
+    more = None if train_only is None else read_discs(train_only)
+    try:
+        facts = run(config, read_discs(data), out=out, train_only=more, device=device, progress=not quiet)
+    except Interrupted:
+        stopped()
+    typer.echo(f"discs: {out / 'discs.safetensors'} {json.dumps(facts['training']['results'])}")
+
+
+@lumbar.command("evaluate")
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Pictures with marked discs.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.json and report.txt.")],
+    found: Annotated[
+        list[Path] | None,
+        typer.Option(help="found.jsonl of a training's held-out pictures, instead of weights; may be repeated."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 1000,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+) -> None:
+    """Measure how well discs are found and named on marked pictures, by source group.
+
+    Exit code 0: report written; 2: wrong usage or unusable files.
+    """
+    from fracture.atomic import write_json, write_text
+    from fracture.runs.outputs import Protected, check_folder
+    from fracture.spine.lumbar.evaluation import measure, read_found, text_of
+    from fracture.spine.lumbar.records import read_discs
+
+    inputs = Protected.of([data, *(found or [])])
+    check_folder(out, ("report.json", "report.txt"), inputs, option="--out", own=lambda head: b'"ap_complete"' in head)
+    if found and weights:
+        raise ConfigurationError("--found takes the place of weights", got=weights)
+    annotated = read_discs(data)
+    judged = read_found(found, annotated) if found else _judged(annotated, weights, device, precision)
+    measures = measure(annotated, judged, resamples=bootstrap)
+    lines = text_of(measures)
+    write_json(out / "report.json", [one.to_dict() for one in measures])
+    write_text(out / "report.txt", "\n".join(lines) + "\n")
+    for line in lines:
+        typer.echo(line)
+
+
+def _judged(annotated: Any, weights: str | None, device: str, precision: str) -> dict[str, Discs]:
+    from fracture.spine.lumbar.card import STORE
+    from fracture.spine.lumbar.finding import find_discs
+    from fracture.spine.lumbar.picture import read_picture
+    from fracture.spine.lumbar.reader import load_reader
+
+    reader = load_reader(STORE.open(weights), device=device, precision=cast("Precision", precision))
+    return {film.source: find_discs(reader.runner, read_picture(annotated.image_path(film))) for film in annotated}
+
+
+@lumbar.command("assemble")
+def assemble(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `fracture spine lumbar train`, done.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: card and network.")],
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file with fields of the card: name, version, description, metrics, ...")
+    ] = None,
+) -> None:
+    """Make a folder of weights with a card out of a run. Exit code 0: written; 2: it cannot be."""
+    from fracture.spine.lumbar.assembly import assemble as make
+    from fracture.training.tables import read_toml
+
+    made = make(run, out, {} if card is None else read_toml(card))
+    typer.echo(f"{made.label}: {out}")
+
+
+lumbar.command("verify")(verify)
