@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -29,3 +30,13 @@ def test_runs_from_top_to_bottom(path: Path, repository: Path, monkeypatch: pyte
         notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
     )
     client.execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_it_opens_with_a_picture_and_ends_with_what_to_try_next(path: Path) -> None:
+    first, *_, last = nbformat.read(path, as_version=4).cells
+    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", first.source)
+    assert (path.parent / picture).is_file()
+    assert last.source.startswith("## What to try next")
+    for name in re.findall(r"(?:docs|notebooks)/[\w/.]+", last.source):
+        assert (path.parent.parent / name.rstrip(".")).exists(), name

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fracture.adapt.measure import FEWEST_FRACTURED, compared, cross_judged, judged
-from fracture.adapt.site import SiteFit, fit_site
+from fracture.adapt.site import FEWEST_NORMAL, SiteFit, fit_site
 from fracture.adapt.text import told
 from fracture.atomic import hold
 from fracture.calibration.cases import Case, examine_films
@@ -183,4 +183,8 @@ def _folds(cases: Sequence[Case], annotated: AnnotatedSet, positives: int, seed:
     known = annotated.select(lambda film: film.source in numbers)
     if len({film.group for film in known}) < _FOLDS:
         return f"fewer than {_FOLDS} groups of films"
-    return [[numbers[source] for source in part] for part in split_folds(known, _FOLDS, seed=seed).parts.values()]
+    folds = [[numbers[source] for source in part] for part in split_folds(known, _FOLDS, seed=seed).parts.values()]
+    normals = len(cases) - positives
+    if normals - max(sum(not cases[i].film.fractured for i in fold) for fold in folds) < FEWEST_NORMAL:
+        return f"{normals} normal films are too few to set a part of them aside and to fit with the others"
+    return folds

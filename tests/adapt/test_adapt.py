@@ -168,6 +168,15 @@ def test_what_it_gains_is_measured_on_films_that_did_not_help(
     assert "was not measured" in unmeasured.text
 
 
+def test_twenty_normal_films_are_enough_to_fit_but_not_to_measure(
+    weights: Path, films: AnnotatedSet, tmp_path: Path
+) -> None:
+    kept = [film.source for film in films if not film.fractured][:20] + [f.source for f in films if f.fractured][:14]
+    adapted = adapt(weights, films.subset(kept), out=tmp_path / "ours", **CPU)
+    assert not adapted.report["gain"]["measured"]
+    assert "20 normal films are too few" in adapted.text
+
+
 def test_the_command(weights: Path, films: AnnotatedSet, tmp_path: Path) -> None:
     table = tmp_path / "films.csv"
     rows = [f"{films.image_path(film)},{film.fractured},{film.group}" for film in films]
