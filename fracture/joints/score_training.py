@@ -151,7 +151,7 @@ class JointPictures:
 
     def __init__(self, part: AnnotatedSet, config: ScoreConfig) -> None:
         self.part, self.config, spec = part, config, config.model
-        wanted = {c.point for kind in ("hand", "forefoot") for c in columns_of(kind) if family_of(c) == spec.family}  # type: ignore[arg-type]
+        wanted = {c.point for kind in ("hand", "forefoot") for c in columns_of(kind) if family_of(c) == spec.family}
         self.items = [_Item(f, limb, n) for f in part for limb in limbs_of(f) for n in limb.points if n in wanted]
         self._painting, self._kept = -1, dict[int, Any]()
         if not self.items:
@@ -224,7 +224,7 @@ def _look(planes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
     x = planes[0, :, :: 1 if rng.random() < 0.5 else -1]
     x = x * np.float32(np.exp(rng.normal(0, 0.15)))
     if rng.random() < 0.4:
-        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0)))
+        x = np.asarray(cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
     noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.06))
     bent = x + np.float32(rng.normal(0, 0.06)) * np.clip(x, -3, 3) ** 2
     return np.asarray(bent + noise, np.float32)[None]
@@ -292,7 +292,12 @@ def score_rows(
         )
         with torch.inference_mode():
             found = {damage: expected(logits) for damage, logits in model(planes).items()}
-        row = {"source": item.film.source, "group": item.film.group, "kind": item.limb.kind, "point": item.name}
+        row: dict[str, Any] = {
+            "source": item.film.source,
+            "group": item.film.group,
+            "kind": item.limb.kind,
+            "point": item.name,
+        }
         row |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
         for damage, (value, spread) in found.items():
             row |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
