@@ -83,7 +83,9 @@ def draw_damage(pixels: NDArray[np.float32], limb: _Limb) -> Figure:
             edgecolors="0.3", linewidths=0.6, zorder=3,
         )  # fmt: skip
         if score.value >= 0.5:
-            drawing.annotate(f"{score.value:.1f}", (x, y), (0, 8), textcoords="offset points", ha="center", fontsize=7)
+            side = -1 if column.damage == "narrowing" else 1
+            text: dict[str, Any] = {"ha": "right" if side < 0 else "left", "va": "center", "fontsize": 7}
+            drawing.annotate(f"{score.value:.1f}", (x, y), (7 * side, 0), textcoords="offset points", **text)
     bar = ScalarMappable(cmap="YlOrRd")
     bar.set_clim(0, 1)
     figure.colorbar(bar, ax=drawing, label="share of the highest score", shrink=0.7)
