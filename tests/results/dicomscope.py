@@ -30,6 +30,10 @@ class Scope:
         """The screen, int (height, width, 3)."""
         return np.asarray(ImageGrab.grab(xdisplay=self.display).convert("RGB")).astype(int)
 
+    def film(self) -> np.ndarray:
+        """The part of the screen where films are shown."""
+        return self.shot()[70:925, 10:1140]
+
     def _do(self, *command: object) -> None:
         parts = [tool("xdotool"), *map(str, command)]
         subprocess.run(parts, env={**os.environ, "DISPLAY": self.display}, check=True, capture_output=True)

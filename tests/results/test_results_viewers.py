@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 
 from fracture.wing.result import Box
@@ -81,12 +82,14 @@ def test_dicomscope_draws_the_box_where_it_is(tmp_path: Path) -> None:
         viewer.open_second_series()
 
         def gray() -> np.ndarray:
-            found = (np.abs(viewer.shot() - 128).max(axis=2) < 12).astype(np.uint8)
-            return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((9, 9)))  # lines may cross it
+            found = (np.abs(viewer.film() - 128).max(axis=2) < 12).astype(np.uint8)
+            closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((9, 9)))  # a line crosses it
+            return cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((25, 25)))  # letters stand below it
 
         until(lambda: largest(gray()).sum() > 20_000, what="the rectangle")
         rectangle = extent(largest(gray()))
-        drawn = extent(largest(viewer.shot().min(axis=2) > 245))
+        Image.fromarray(viewer.shot().astype(np.uint8)).save(tmp_path / "dicomscope.png")
+        drawn = extent(largest(viewer.film().min(axis=2) > 245))
         scale = (rectangle[2] - rectangle[0]) / (BOX.x1 - BOX.x0)
         missed = np.abs(np.subtract(drawn, rectangle)).max() / scale
         assert missed <= WITHIN, (drawn, rectangle, scale)
