@@ -69,6 +69,14 @@ def test_without_a_sacrum_there_are_no_names() -> None:
     assert name_discs([]).remarks == ("no disc was found",)
 
 
+def test_near_the_lower_edge_there_is_no_room_for_a_sacrum() -> None:
+    discs = spine(6)
+    assert name_discs(discs, discs[0].y + 90).naming == "clear"
+    cut = name_discs(discs, discs[0].y + 60)
+    assert (cut.naming, cut.discs[0].level) == ("doubtful", "L5/S1")
+    assert "is the whole sacrum on the pictures?" in cut.remarks[0]
+
+
 def test_a_missed_disc_makes_the_names_doubtful() -> None:
     discs = spine(7, bend=0.05)
     found = name_discs([disc for k, disc in enumerate(discs) if k != 3])

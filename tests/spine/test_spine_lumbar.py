@@ -42,7 +42,7 @@ def spotted(rows: int = 128, columns: int = 128) -> np.ndarray:
     """A slice with six spots up a straight spine, as ``Marker`` sees them."""
     pixels = np.zeros((rows, columns), np.int16)
     for k in range(6):
-        row, column = rows * (110 - 18 * k) // 128, columns // 2
+        row, column = rows * (98 - 18 * k) // 128, columns // 2
         pixels[row - 2 : row + 3, column - 2 : column + 3] = 1000
     return pixels
 
@@ -70,7 +70,7 @@ def study(folder: Path, count: int = 9, **attributes: object) -> Path:
     made = slices(count, size=(128, 128), spacing=(1.5, 2.0), **attributes)  # type: ignore[arg-type]
     for k, one in enumerate(made):
         pixels = spotted()
-        pixels[70:] *= k == count // 2  # the others show the upper discs alone
+        pixels[60:] *= k == count // 2  # the others show the upper discs alone
         one.PixelData = pixels.tobytes()
     return write(made, folder)
 
@@ -84,7 +84,7 @@ def test_discs_of_a_series_have_names_and_places(reader: LumbarReader, tmp_path:
     assert last is not None
     assert last.place is not None
     volume = read_series(tmp_path).volume
-    assert last.place == pytest.approx(volume.place((4, 110, 64)), abs=3.0)  # of a grid of 4 pixels
+    assert last.place == pytest.approx(volume.place((4, 98, 64)), abs=3.0)  # of a grid of 4 pixels
     assert found.disc("T9/T10") is None
     line = found.to_dict()
     assert json.loads(json.dumps(line))["levels"]["L1/L2"]["place"] == list(found.disc("L1/L2").place)  # type: ignore[union-attr]
@@ -233,3 +233,23 @@ def test_what_a_training_found_is_read_by_picture(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"source": 3}\n')
     with pytest.raises(DataError, match="not what a finder said"):
         read_found([tmp_path / "c.jsonl"], annotated)  # type: ignore[arg-type]
+
+
+def test_the_shipped_weights_find_and_name_phantoms_and_say_what_they_are(repository: Path, tmp_path: Path) -> None:
+    folder = repository / "weights" / "lumbar-small"
+    card = LumbarCard.read(folder)
+    assert (folder / card.finder.file).stat().st_size <= 20 * 10**6
+    assert any("Without a sacrum" in line for line in card.limitations)
+    real = card.metrics["real"]["measures"][0]  # type: ignore[index, call-overload]
+    text = (repository / "docs" / "lumbar.md").read_text(encoding="utf-8")
+    assert f"{real['levels']['value'] * 55:.0f} of 55 discs" in text  # type: ignore[index, call-overload, operator]
+    assert f"{real['ap50']['value']:.2f} (" in text  # type: ignore[index, call-overload]
+    reader = load_reader("lumbar-small", device="cpu", precision="float32")
+    film = simulate.lumbar(2_000_001, contrast="T2", abnormal=0.0)
+    Image.fromarray(film.pixels).save(tmp_path / "a.png")
+    (found,) = reader.predict_many([tmp_path / "a.png"])
+    truth = {disc.level: disc for disc in film.discs}
+    for level in ("L5/S1", "L4/L5", "L3/L4"):
+        disc = found.disc(level)
+        assert disc is not None
+        assert np.hypot(disc.x - truth[level].x, disc.y - truth[level].y) < 8

@@ -30,6 +30,7 @@ Naming: TypeAlias = Literal["clear", "doubtful", "none"]
 LEAST_DISC = 0.3  # score of a disc (ours; the card's evaluation tells what it gives)
 LEAST_LAST = 0.3  # of the map of L5/S1, where counting begins
 DOUBT = 0.5  # a second place for L5/S1 with so much of the best one's score makes the names doubtful
+_BELOW = 1.3  # of the distance between discs that L5/S1 lies above the lower edge, since the sacrum is below it (ours)
 _NEAR, _FAR, _BEND = 0.45, 1.7, 50.0  # shares of the usual distance; degrees between two steps
 
 
@@ -90,12 +91,12 @@ def find_discs(runner: Runner, pixels: NDArray[np.float32], spacing: tuple[float
         PixelValueError: A slice without contrast.
     """
     planes, grid = fit(pixels, spacing)
-    return discs_from(runner.run({"x": planes[None]})["output"].float().cpu().numpy()[0], grid)
+    return discs_from(runner.run({"x": planes[None]})["output"].float().cpu().numpy()[0], grid, pixels.shape[0])
 
 
-def discs_from(maps: NDArray[np.float32], grid: GridToSource) -> Discs:
-    """The discs that the maps (4, h, w) of one slice show, on the slice."""
-    return name_discs([_placed(peak, grid) for peak in peaks(maps)])
+def discs_from(maps: NDArray[np.float32], grid: GridToSource, rows: int) -> Discs:
+    """The discs that the maps (4, h, w) of one slice of so many rows show, on the slice."""
+    return name_discs([_placed(peak, grid) for peak in peaks(maps)], float(rows))
 
 
 def _placed(peak: Peak, grid: GridToSource) -> Disc:
@@ -104,16 +105,17 @@ def _placed(peak: Peak, grid: GridToSource) -> Disc:
     return Disc((x0 + x1) / 2, (y0 + y1) / 2, x0, y0, x1, y1, peak.score, peak.last)
 
 
-def name_discs(found: Sequence[Disc]) -> Discs:
+def name_discs(found: Sequence[Disc], bottom: float | None = None) -> Discs:
     """Put discs on a chain and name them.
 
     Args:
         found: All peaks, the strongest first.
+        bottom: Lower edge of the slice; None where it is not known.
     """
     sure = [disc for disc in found if disc.score >= LEAST_DISC]
     links = chain(sure)
     remarks: list[str] = []
-    named, naming = _counted(links, remarks)
+    named, naming = _counted(links, remarks, bottom)
     return Discs(tuple(named), naming, tuple(remarks), tuple(found))
 
 
@@ -157,7 +159,7 @@ def _straight(places: NDArray[np.float64], h: int, i: int, j: int) -> bool:
     return cosine > math.cos(math.radians(_BEND))
 
 
-def _counted(links: Sequence[Disc], remarks: list[str]) -> tuple[list[Disc], Naming]:
+def _counted(links: Sequence[Disc], remarks: list[str], bottom: float | None) -> tuple[list[Disc], Naming]:
     if not links:
         remarks.append("no disc was found")
         return [], "none"
@@ -182,6 +184,9 @@ def _counted(links: Sequence[Disc], remarks: list[str]) -> tuple[list[Disc], Nam
     wide = [k for k, gap in enumerate(gaps) if len(gaps) > 2 and gap > 1.5 * float(np.median(gaps))]
     if wide:
         remarks.append(f"a disc may have been missed above {CHAIN[wide[0]]}: names from there on may be one too low")
+        naming = "doubtful"
+    if bottom is not None and gaps and bottom - links[start].y < _BELOW * float(np.median(gaps)):
+        remarks.append("what was taken for L5/S1 lies near the lower edge: is the whole sacrum on the pictures?")
         naming = "doubtful"
     missing = [level for level in LEVELS if level not in names]
     if missing:

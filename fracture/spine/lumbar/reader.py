@@ -152,7 +152,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
 
     def _judged(self, one: Taken[Sagittal, Planes], maps: NDArray[np.float32]) -> LumbarSpine:
         record = one.record
-        found = [discs_from(part, record.grid[0]) for part in maps]
+        found = [discs_from(part, record.grid[0], record.slices.shape[1]) for part in maps]
         best = max(range(len(found)), key=lambda k: (_total(found[k]), -abs(k - (len(found) - 1) / 2)))
         discs, volume, number = found[best], record.volume, record.first + best
         placed = [
