@@ -16,6 +16,7 @@ from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
 from fracture.cli.hip import hip
 from fracture.cli.info import info
+from fracture.cli.joints import joints
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.spine import spine
@@ -63,6 +64,7 @@ app.command("retrain")(retrain)
 app.command("serve")(serve)
 app.add_typer(hip)
 app.add_typer(archive)
+app.add_typer(joints)
 app.add_typer(dicom)
 app.add_typer(label)
 app.add_typer(node)

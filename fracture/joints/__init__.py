@@ -1,6 +1,11 @@
 """Joints of hands and forefeet: found, measured and scored after the RA2-DREAM challenge.
 
-Damage scores are proven on painted lesions only. Names are imported when they are first used.
+>>> import fracture.joints
+>>> film = fracture.joints.predict("hand.dcm", side="right")
+>>> film.points, film.spaces, film.columns
+
+Points are found and joint spaces measured on real adult hands; damage scores are proven on painted lesions only.
+Names are imported when they are first used, so that this package is quick to import and needs no torch.
 """
 
 from __future__ import annotations
@@ -27,10 +32,20 @@ if TYPE_CHECKING:
     from fracture.joints.score_training import train_scores as train_scores
     from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.metrics import Scores as Scores, evaluate_scores as evaluate_scores
+    from fracture.joints.prediction import JointsFilm as JointsFilm, JointsLimb as JointsLimb
+    from fracture.joints.reader import (
+        JointsReader as JointsReader,
+        load as load,
+        predict as predict,
+        predict_many as predict_many,
+    )
+    from fracture.joints.records import read_landmarks as read_landmarks
+    from fracture.joints.spaces import Space as Space
     from fracture.joints.table import (
         ScoreTable as ScoreTable,
         read_table as read_table,
         write_table as write_table,
     )
+    from fracture.joints.training import train as train
 
 lazy_names(globals())

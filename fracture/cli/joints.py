@@ -1,0 +1,93 @@
+"""``fracture joints``: predict, train, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fracture.cli.reading import Reading, reads_films
+from fracture.cli.verify import verify
+
+if TYPE_CHECKING:
+    from fracture.cli.run import Task
+
+joints = typer.Typer(
+    name="joints",
+    help="Find, measure and score the joints of hands and forefeet (after RA2-DREAM). Research use only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@joints.command("predict")
+@reads_films("joints")
+def predict(
+    reading: Reading,
+    side: Annotated[
+        str | None, typer.Option(help="left or right: the patient's, of all films; else header or letter.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Millimeters per pixel, in place of what the files say.")
+    ] = None,
+) -> None:
+    """Find joints: one JSON line per input, in input order, with the joints of each hand and forefoot.
+
+    Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
+    be written.
+    """
+
+    def task() -> Task:
+        from fracture.joints.reader import load
+
+        reader = load(reading.weights, device=reading.device)
+        return reading.task("joints predict", reader.card, reader.predict_many, {"side": side, "spacing": spacing})
+
+    reading.run(task)
+
+
+@joints.command("train")
+def train(
+    data: Annotated[Path, typer.Argument(help="COCO keypoints of hands (26 points) and forefeet (6 points).")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the films; by default that of the file.")] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Train only this stage: finder or placer; may be repeated.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A safetensors file with the trunk; by default that of joints-small.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, as loop.epochs=3, or STAGE:loop.epochs=3; may be repeated."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train finder and placer. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
+    from fracture.joints.records import read_landmarks
+    from fracture.joints.store import STORE
+    from fracture.joints.training import STAGES
+    from fracture.joints.training import train as run
+    from fracture.training.cli import changes_of, stopped
+    from fracture.training.driver import Interrupted
+
+    start = init or STORE.find() / STORE.open().card.finder.file
+    changes = changes_of(STAGES, (), set_ or (), None)
+    try:
+        folder = run(
+            read_landmarks(data, images),
+            out,
+            start,
+            stages=tuple(stage or STAGES),
+            changes=changes,
+            device=device,
+            progress=not quiet,
+        )
+    except Interrupted:
+        stopped()
+    typer.echo(f"finder and placer: {folder}")
+
+
+joints.command("verify")(verify)

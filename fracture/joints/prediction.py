@@ -1,0 +1,305 @@
+"""What the reader of joints gives back: ``JointsFilm``, one film, with a ``JointsLimb`` for each hand or forefoot.
+
+All coordinates are continuous source pixels with pixel edges, x right and y down. The records hold plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from fracture.errors import ConfigurationError
+from fracture.joints.layout import Kind, Point, columns_of
+from fracture.joints.spaces import Space
+from fracture.results.base import DicomResult
+from fracture.wing.result import ResultBase, known_fields, plain_number
+from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint, as_gray
+
+if TYPE_CHECKING:
+    from fracture.io.radiograph import Radiograph
+
+__all__ = ["WHOLES", "JointsFilm", "JointsLimb", "ScoreLike"]
+
+WHOLES = ("total", "erosion", "narrowing")
+Edges = tuple[float, float, float, float]
+_UNSURE = 0.2  # of a point's certainty: below it is drawn as a doubt
+
+
+class ScoreLike(Protocol):
+    """A joint's score: see :class:`fracture.joints.scoring.Score`."""
+
+    @property
+    def value(self) -> float:
+        """Expected value over the levels."""
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the levels."""
+
+    def rounded(self, near_zero: float = 0.0) -> int:
+        """The whole score."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class JointsLimb(ResultBase):
+    """One hand or forefoot.
+
+    Attributes:
+        kind: ``"hand"`` or ``"forefoot"``.
+        side: The patient's, ``"left"`` or ``"right"``; None: open.
+        side_source: ``"caller"``, ``"dicom"``, ``"letter"``, or None where it is open.
+        points: All 26 or 6 by name; those that the caller gave, as he gave them.
+        certainty: Of each point, in [0, 1]; 1 of those that the caller gave.
+        boxes: (x0, y0, x1, y1) around each point: what its joint is looked at in.
+        spaces: Width of the joint spaces that were found, by the joint's name.
+        scores: Narrowing and erosion by column without prefix; empty without score networks.
+        center: The finder's chance that this is what ``kind`` says, in [0, 1].
+        mirrored: Whether thumb or big toe lies to the left when the tips point up; not the side.
+        source: The film, as the caller gave it.
+    """
+
+    _shown = ("kind", "side", "points")
+
+    kind: Kind
+    side: str | None = None
+    side_source: str | None = None
+    points: Mapping[str, Point]
+    certainty: Mapping[str, float] = field(default_factory=dict)
+    boxes: Mapping[str, Edges] = field(default_factory=dict)
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    scores: Mapping[str, ScoreLike] = field(default_factory=dict)
+    center: float = 1.0
+    mirrored: bool = False
+    source: str = "<array>"
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The challenge's columns of this limb with their prefix, fractional; empty while the side is open."""
+        if self.side not in ("left", "right"):
+            return {}
+        side: Literal["left", "right"] = "left" if self.side == "left" else "right"
+        return {c.full(side): self.scores[c.name].value for c in columns_of(self.kind) if c.name in self.scores}
+
+    @property
+    def box(self) -> Edges:
+        """Around all points."""
+        xs, ys = [x for x, _ in self.points.values()], [y for _, y in self.points.values()]
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Of the limb as a whole; its joints are listed beside it."""
+        x0, y0, x1, y1 = self.box
+        return {
+            "kind": self.kind,
+            "side": self.side,
+            "side_source": self.side_source,
+            "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+            "center": plain_number(self.center),
+            "mirrored": self.mirrored,
+            "columns": {name: plain_number(value) for name, value in self.columns.items()},
+        }
+
+    def joints(self, number: int) -> list[dict[str, Any]]:
+        """One record for each point, with the limb's number."""
+        names = {c.name: c.point for c in columns_of(self.kind)}
+        rows = []
+        for name, (x, y) in self.points.items():
+            given = {column: score for column, score in self.scores.items() if names.get(column) == name}
+            rows.append(
+                {
+                    "limb": number,
+                    "name": name,
+                    "side": self.side,
+                    "x": plain_number(x),
+                    "y": plain_number(y),
+                    "certainty": plain_number(self.certainty.get(name)),
+                    "joint_box": list(self.boxes[name]) if name in self.boxes else None,
+                    "space": self.spaces[name].to_dict() if name in self.spaces else None,
+                    "scores": {
+                        column: {"value": plain_number(score.value), "spread": plain_number(score.spread)}
+                        for column, score in given.items()
+                    },
+                }
+            )
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class JointsFilm(DicomResult):
+    """One film with its hands or forefeet, left to right in the picture.
+
+    Attributes:
+        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
+        error: None; a ``Failure`` holds the error.
+        source: The film, as the caller gave it.
+        width, height: Its size in pixels.
+        limbs: Its hands and forefeet; at least one.
+        spacing: Millimeters per pixel at the object, (row, column); None where unknown.
+        model, model_version: The weights.
+        weights_checksum: SHA-256 of their card, which holds those of their files.
+        seconds: Wall time from file to answer.
+        warnings: Findings that a user should see.
+        radiograph: The film itself, where it was kept.
+    """
+
+    ok: ClassVar[Literal[True]] = True
+    error: ClassVar[None] = None
+    _kind = "joints"
+    _shown = ("source", "limbs", "warnings", "model")
+    _pixels = ("radiograph",)
+
+    source: str
+    width: int
+    height: int
+    limbs: tuple[JointsLimb, ...]
+    spacing: tuple[float, float] | None = None
+    model: str = ""
+    model_version: str | None = None
+    weights_checksum: str | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    @property
+    def points(self) -> tuple[Mapping[str, Point], ...]:
+        """The points of each limb by name, (x, y) in source pixels."""
+        return tuple(limb.points for limb in self.limbs)
+
+    @property
+    def boxes(self) -> tuple[Mapping[str, Edges], ...]:
+        """One box for each joint of each limb."""
+        return tuple(limb.boxes for limb in self.limbs)
+
+    @property
+    def spaces(self) -> tuple[Mapping[str, Space], ...]:
+        """The widths of each limb's joint spaces."""
+        return tuple(limb.spaces for limb in self.limbs)
+
+    @property
+    def scores(self) -> tuple[Mapping[str, ScoreLike], ...]:
+        """Narrowing and erosion of each limb, by column without prefix; empty without score networks."""
+        return tuple(limb.scores for limb in self.limbs)
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The challenge's columns that this film fills, with prefix, fractional; limbs of an open side fill none."""
+        return {name: value for limb in self.limbs for name, value in limb.columns.items()}
+
+    @property
+    def overall(self) -> dict[str, float] | None:
+        """Sums of the film's scores: total, erosion, narrowing, fractional; None without score networks."""
+        return self.sums()
+
+    def sums(self, *, rounded: bool = False, near_zero: float = 0.0) -> dict[str, float] | None:
+        """The film's sums.
+
+        Args:
+            rounded: Add whole scores.
+            near_zero: With ``rounded``: values up to this are 0.
+
+        Returns:
+            ``total``, ``erosion``, ``narrowing`` over all limbs; None without score networks.
+        """
+        if not any(limb.scores for limb in self.limbs):
+            return None
+        sums = dict.fromkeys(WHOLES, 0.0)
+        for limb in self.limbs:
+            damage = {c.name: c.damage for c in columns_of(limb.kind)}
+            for name, score in limb.scores.items():
+                value = float(score.rounded(near_zero)) if rounded else score.value
+                sums[damage[name]] += value
+                sums["total"] += value
+        return sums
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of ``fracture joints predict``. Nothing in it stems from the patient's data but the path."""
+        regions = ["hand" if kind == "hand" else "foot" for kind in dict.fromkeys(limb.kind for limb in self.limbs)]
+        return {
+            "source": self.source,
+            "width": int(self.width),
+            "height": int(self.height),
+            "regions": regions,
+            "limbs": [limb.to_dict() for limb in self.limbs],
+            "joints": [row for number, limb in enumerate(self.limbs, 1) for row in limb.joints(number)],
+            "overall": self.overall,
+            "spacing": None if self.spacing is None else list(self.spacing),
+            "model": self.model,
+            "seconds": plain_number(self.seconds),
+            "error": None,
+            "model_version": self.model_version,
+            "warnings": list(self.warnings),
+            "weights_checksum": self.weights_checksum,
+        }
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> JointsFilm:
+        """A film from its JSON line; pixels are not in it.
+
+        Raises:
+            ConfigurationError: It is no line of a film that was read.
+        """
+        from fracture.joints.scoring import Score
+
+        try:
+            limbs = []
+            for number, one in enumerate(line["limbs"], 1):
+                rows = [row for row in line["joints"] if row["limb"] == number]
+                scores = {name: Score(**value) for row in rows for name, value in row["scores"].items()}
+                given = known_fields(JointsLimb, {k: v for k, v in one.items() if k not in ("columns", "box")})
+                limbs.append(
+                    JointsLimb(
+                        **given,
+                        source=line["source"],
+                        points={row["name"]: (row["x"], row["y"]) for row in rows},
+                        certainty={row["name"]: row["certainty"] for row in rows},
+                        boxes={row["name"]: tuple(row["joint_box"]) for row in rows if row["joint_box"]},
+                        spaces={row["name"]: Space(**row["space"]) for row in rows if row["space"]},
+                        scores={c.name: scores[c.name] for c in columns_of(one["kind"]) if c.name in scores},
+                    )
+                )
+            return cls(**known_fields(cls, line) | {"limbs": tuple(limbs)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError("no line of fracture joints predict", got=error) from error
+
+    def scene(self) -> Scene:
+        """What there is to see: the film with a box around each limb and a point at each joint.
+
+        Raises:
+            ConfigurationError: The film was dropped.
+        """
+        if self.radiograph is None:
+            raise ConfigurationError(
+                f"{self.source}: this result does not hold its film", hint="predict with keep=True"
+            )
+        boxes, points, lines = [], [], []
+        for limb in self.limbs:
+            x0, y0, x1, y1 = limb.box
+            name = f"{limb.side} {limb.kind}" if limb.side else limb.kind
+            boxes.append(SceneBox(x0, y0, x1, y1, "calm", name))
+            for joint, (x, y) in limb.points.items():
+                look: Literal["calm", "doubt"] = "calm" if limb.certainty.get(joint, 1) >= _UNSURE else "doubt"
+                points.append(ScenePoint(x, y, look, joint))
+            lines.append(_line(name, limb))
+        if (sums := self.overall) is not None:
+            lines.append(
+                f"Damage of this film: {sums['total']:.1f} (erosion {sums['erosion']:.1f}, narrowing "
+                f"{sums['narrowing']:.1f}); proven on painted lesions only."
+            )
+        found = " and ".join(str(box.label) for box in boxes)
+        film = as_gray(self.radiograph.pixels)
+        return Scene((Page(film, f"Joints found: {found}", tuple(lines), None, tuple(boxes), tuple(points)),))
+
+
+def _line(name: str, limb: JointsLimb) -> str:
+    known = [space.mm for space in limb.spaces.values() if space.mm is not None]
+    if known:
+        width = f"median joint space {sorted(known)[len(known) // 2]:.1f} mm"
+    elif limb.spaces:
+        shares = sorted(space.share for space in limb.spaces.values())
+        unit = "MCP3 to DIP3" if limb.kind == "hand" else "MTP1 to MTP5"
+        width = f"median joint space {shares[len(shares) // 2]:.3f} of {unit}"
+    else:
+        width = "no joint space measured"
+    side = "" if limb.side else "; side open"
+    return f"{name.capitalize()}: {len(limb.points)} points, {width}{side}."

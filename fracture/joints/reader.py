@@ -1,0 +1,480 @@
+"""From a film to its joints: what stands between :class:`fracture.wing.reader.ReaderBase`'s reading and its results.
+
+1. ``fracture.read``: the film at its native resolution; rows are resampled where pixels are not square.
+2. ``finding.find``: hands and forefeet with their points.
+3. The side: the caller's, the header's, or the letter's; else open.
+4. Points that the caller corrected, widths of joint spaces, and scores where the weights have networks for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+
+from fracture.errors import ConfigurationError, InputError
+from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
+from fracture.joints.card import JointsTest
+from fracture.joints.finding import Found, find
+from fracture.joints.layout import POINTS, Kind, Point, is_mirrored, unit_length
+from fracture.joints.letters import side_of_letter
+from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer, decode_heat
+from fracture.joints.prediction import JointsFilm, JointsLimb, ScoreLike
+from fracture.joints.spaces import joint_spaces
+from fracture.joints.store import STORE, JointsWeights
+from fracture.models.devices import Precision, resolve_device
+from fracture.models.persistence import load_state
+from fracture.wing.reader import FilmReader, Taken, check_options
+from fracture.wing.result import Failure
+from fracture.wing.runner import TorchRunner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracture.io.reading import Source
+    from fracture.joints.card import JointsCard
+
+__all__ = ["JointsReader", "load", "predict", "predict_many", "self_test"]
+
+Points: TypeAlias = Mapping[str, Point]
+Sides: TypeAlias = "str | Sequence[str | None] | None"
+Spacing: TypeAlias = "float | tuple[float, float] | None"
+
+_SIDES: Final = ("left", "right")
+_BOX: Final = 0.3  # a joint's box as a share of the unit length
+_UNSURE: Final = 0.35  # mean certainty below which a user is warned
+_ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and forefeet lie below
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointsInput:
+    """A film with square pixels, float32 (height, width), and its rows per row of the source."""
+
+    pixels: NDArray[np.float32]
+    stretch: float
+
+    @property
+    def crop(self) -> tuple[int, int, int, int]:
+        """The whole film, in source pixels."""
+        return 0, 0, self.pixels.shape[1], round(self.pixels.shape[0] / self.stretch)
+
+    @property
+    def shape_key(self) -> tuple[int, ...]:
+        """Films are judged one by one."""
+        return self.pixels.shape
+
+    def to_square(self, points: Points) -> dict[str, Point]:
+        """Source coordinates to those of the square pixels."""
+        return {name: (float(x), float(y) * self.stretch) for name, (x, y) in points.items()}
+
+    def to_source(self, points: Points) -> dict[str, Point]:
+        """The inverse of :meth:`to_square`."""
+        return {name: (x, y / self.stretch) for name, (x, y) in points.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A film between the networks and the result."""
+
+    source: str
+    seconds: float
+    radiograph: Radiograph
+    inputs: JointsInput
+    limbs: tuple[Found, ...]
+    warnings: tuple[str, ...]
+
+
+class JointsReader(FilmReader[JointsInput, _Seen]):
+    """Finds, measures and scores joints. Get one from :func:`fracture.joints.load`.
+
+    Args:
+        finder, placer: The networks that find points.
+        card: What the networks say of themselves.
+        scores: Networks that score damage, by family of joints.
+        device: Where they run; always in float32.
+    """
+
+    def __init__(
+        self,
+        finder: Finder,
+        placer: Placer,
+        card: JointsCard,
+        *,
+        scores: Mapping[str, torch.nn.Module] | None = None,
+        device: torch.device,
+    ) -> None:
+        def ready(model: torch.nn.Module) -> TorchRunner:
+            kept = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return TorchRunner(kept, device=device, dtype=torch.float32)
+
+        self.card, self.device = card, device
+        self.template = placer.template.double().cpu().numpy()
+        self._finder, self._placer = ready(finder), ready(placer)
+        self._scores = {family: ready(model) for family, model in (scores or {}).items()}
+
+    @classmethod
+    def load(
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
+    ) -> JointsReader:
+        """Load a reader of joints from shipped networks or a folder; nothing is fetched.
+
+        Args:
+            name_or_path: Name of a shipped set, or a folder with ``joints_card.json`` and its safetensors files.
+            device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+            precision: Taken and not used: these networks run in float32.
+
+        Raises:
+            WeightsNotFoundError: No such set.
+            CardError: The card does not follow the schema.
+            WeightsIntegrityError: A weight file is not what its card describes.
+            ConfigurationError: An unknown device.
+        """
+        del precision
+        weights = STORE.open(name_or_path)
+        finder, placer, scores = load_networks(weights)
+        return cls(finder, placer, weights.card, scores=scores, device=resolve_device(device))
+
+    def predict(
+        self,
+        source: Source,
+        *,
+        side: Sides = None,
+        points: Points | Sequence[Points] | None = None,
+        spacing: Spacing = None,
+        **reading: Any,
+    ) -> JointsFilm:
+        """The joints of one film; see :func:`fracture.joints.predict`."""
+        last = self._last(side, spacing, points)
+        self._check_request(self.predict, reading)
+        return self._one(source, last, **reading)
+
+    def predict_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        side: Sides = None,
+        spacing: Spacing = None,
+        batch_size: int = 8,
+        workers: int = 2,
+        keep: bool = False,
+        **reading: Any,
+    ) -> Iterator[JointsFilm | Failure]:
+        """The joints of many films, lazily, in order, in constant memory.
+
+        Args:
+            sources: Any iterable of what :func:`fracture.read` takes.
+            side, spacing: Of all films, as for :func:`fracture.joints.predict`.
+            batch_size: Films that are read ahead together.
+            workers: Threads that read ahead; 0 reads in the calling thread.
+            keep: Keep the films in the results.
+            **reading: Options of :func:`fracture.read`.
+
+        Yields:
+            A :class:`JointsFilm` per source, or a ``Failure``.
+
+        Raises:
+            ConfigurationError: One source instead of several, an unknown option, or a malformed value of one.
+        """
+        conclude = self._last(side, spacing, None)
+        self._check_request(self.predict_many, reading)
+        last = conclude if keep else lambda seen: conclude(seen).drop_pixels()
+        return self._many(sources, last, batch_size=batch_size, workers=workers, **reading)
+
+    def prepare(self, radiograph: Radiograph) -> JointsInput:
+        """The film with square pixels."""
+        pixels, stretch = radiograph.pixels, 1.0
+        if abs(radiograph.aspect - 1) > 1e-3:
+            rows = max(2, round(radiograph.height * radiograph.aspect))
+            pixels = cv2.resize(pixels, (radiograph.width, rows), interpolation=cv2.INTER_LINEAR)
+            pixels, stretch = np.clip(pixels, 0, 1).astype(np.float32), rows / radiograph.height
+        return JointsInput(pixels, stretch)
+
+    def examine(self, films: Sequence[Taken[Radiograph, JointsInput]]) -> list[_Seen]:
+        """The hands and forefeet of each film."""
+        return [
+            _Seen(
+                film.record.source,
+                film.seconds,
+                film.record,
+                film.inputs,
+                find(film.inputs.pixels, self._finder, self._placer, self.template),
+                (*film.record.warnings, *film.warnings),
+            )
+            for film in films
+        ]
+
+    def _last(self, side: Sides, spacing: Spacing, points: Points | Sequence[Points] | None) -> Any:
+        sides = _sides(side)
+        given = [_checked(one) for one in ((points,) if isinstance(points, Mapping) else points or ())]
+        return functools.partial(self._conclude, sides=sides, size=_spacing(spacing), given=given)
+
+    def _conclude(
+        self, seen: _Seen, *, sides: Sides, size: tuple[float, float] | None, given: Sequence[Points]
+    ) -> JointsFilm:
+        film, square = seen.radiograph, seen.inputs
+        found = _corrected(seen.limbs, [square.to_square(one) for one in given])
+        if not found:
+            raise InputError(
+                f"{film.source}: no hand and no forefoot was found",
+                allowed="a hand (PA) or a forefoot (AP), whole or nearly so",
+                hint="give its joints with points= if there is one",
+            )
+        spacing = size or film.spacing
+        letter = side_of_letter(square.pixels, [one.points for one in found]) if sides is None else None
+        limbs = tuple(
+            self._limb(film, square, one, spacing, *_side_of(index, len(found), sides, film, letter))
+            for index, one in enumerate(found)
+        )
+        return JointsFilm(
+            source=film.source,
+            width=film.width,
+            height=film.height,
+            limbs=limbs,
+            spacing=spacing,
+            model=self.card.name,
+            model_version=self.card.version,
+            weights_checksum=self.card.checksum,
+            seconds=seen.seconds,
+            warnings=(*seen.warnings, *_findings(found, limbs, square)),
+            radiograph=film,
+        )
+
+    def _limb(
+        self,
+        film: Radiograph,
+        square: JointsInput,
+        one: Found,
+        spacing: tuple[float, float] | None,
+        side: str | None,
+        side_source: str | None,
+    ) -> JointsLimb:
+        measurable = all(n in one.points for n in (("mcp3", "dip3") if one.kind == "hand" else ("mtp1", "mtp5")))
+        half = _BOX / 2 * unit_length(one.points) if measurable else 0.0
+        size = None if spacing is None else spacing[1]
+        return JointsLimb(
+            kind=one.kind,
+            side=side,
+            side_source=side_source,
+            points=square.to_source(one.points),
+            certainty=one.certainty,
+            boxes={
+                name: (x - half, (y - half) / square.stretch, x + half, (y + half) / square.stretch)
+                for name, (x, y) in one.points.items()
+                if half
+            },
+            spaces=joint_spaces(square.pixels, one.points, one.kind, size) if measurable else {},
+            scores=self._scored(square.pixels, one) if measurable else {},
+            center=one.center,
+            mirrored=one.mirrored,
+            source=film.source,
+        )
+
+    def _scored(self, pixels: NDArray[np.float32], one: Found) -> Mapping[str, ScoreLike]:
+        if not self._scores:
+            return {}
+        from fracture.joints.scoring import score_joints
+
+        return score_joints(self._scores, pixels, one.points, one.kind)
+
+    def raw_test(self) -> JointsTest:
+        """What the networks say of the self-test's picture."""
+        ramp = np.linspace(0, 1, PLACE_SIZE, dtype=np.float32)
+        wave = 0.5 + 0.5 * np.sin(40 * ramp)[None, :] * np.cos(23 * ramp)[:, None] * ramp[:, None]
+        plane = np.ascontiguousarray(wave, np.float32)[None, None]
+        logits = self._placer.run({"x": plane})["output"][:, CHANNELS["hand"]]
+        # Means of the whole maps: peaks of a meaningless picture would jump.
+        points = decode_heat(logits, reach=logits.shape[-1])[0][0] / PLACE_SIZE
+        center = torch.sigmoid(self._finder.run({"x": plane})["centers"].float()).max()
+        return JointsTest(points=tuple(points.flatten().clamp(0, 1).tolist()), center=float(center))
+
+
+def _sides(side: Sides) -> Sides:
+    given = (side,) if side is None or isinstance(side, str) else tuple(side)
+    if any(one is not None and one not in _SIDES for one in given):
+        raise ConfigurationError("the side of a hand or foot", got=side, allowed="left, right, or one for each limb")
+    return side
+
+
+def _spacing(spacing: Spacing) -> tuple[float, float] | None:
+    if spacing is None:
+        return None
+    pair = tuple(spacing) if isinstance(spacing, Sequence) else (spacing, spacing)
+    if not plausible_spacing(pair):
+        low, high = SPACING_LIMITS
+        raise ConfigurationError("spacing", got=spacing, allowed=f"millimeters per pixel, {low:g} to {high:g}")
+    return float(pair[0]), float(pair[1])
+
+
+def _checked(points: Points) -> Points:
+    """Points of one limb that the caller gives."""
+    kind = _kind_of(points)
+    wrong = sorted(set(points) - set(POINTS[kind]))
+    ends = ("mcp3", "dip3") if kind == "hand" else ("mtp1", "mtp5")
+    missing = [name for name in ends if name not in points]
+    try:
+        finite = all(len(p) == 2 and bool(np.isfinite(np.asarray(p, float)).all()) for p in points.values())
+    except (TypeError, ValueError):
+        finite = False
+    if wrong or missing or not finite:
+        faults = [*(f"unknown: {n}" for n in wrong), *(f"missing: {n}" for n in missing)]
+        raise ConfigurationError(
+            "points of a hand or forefoot",
+            got="; ".join(faults) or "a point that is no pair of finite numbers",
+            allowed=f"a mapping name -> (x, y) of {', '.join(POINTS[kind])}, {' and '.join(ends)} among them",
+        )
+    return {name: (float(x), float(y)) for name, (x, y) in points.items()}
+
+
+def _kind_of(points: Points) -> Kind:
+    return "forefoot" if any(name in points for name in POINTS["forefoot"]) else "hand"
+
+
+def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
+    """The limbs of the caller, each completed by what was found of the same one; those found where he gives none."""
+    if not given:
+        return list(found)
+    limbs = []
+    for points in given:
+        kind = _kind_of(points)
+        middle = np.mean(list(points.values()), 0)
+        same = [one for one in found if one.kind == kind]
+        near = min(
+            same, key=lambda one: float(np.hypot(*(np.mean(list(one.points.values()), 0) - middle))), default=None
+        )
+        known = near is not None and float(np.hypot(*(np.mean(list(near.points.values()), 0) - middle))) < unit_length(
+            points
+        )
+        merged = {**(near.points if near is not None and known else {}), **points}
+        limbs.append(
+            Found(
+                kind=kind,
+                points={name: merged[name] for name in POINTS[kind] if name in merged},
+                certainty={n: 1.0 if n in points or near is None else near.certainty[n] for n in merged},
+                center=near.center if near is not None and known else 1.0,
+                mirrored=_handedness(merged),
+                shape=0.0,
+            )
+        )
+    return limbs
+
+
+def _handedness(points: Points) -> bool:
+    ends = ("mtp1", "mtp5", "ip") if _kind_of(points) == "forefoot" else ("mcp2", "mcp5")
+    return all(name in points for name in ends) and is_mirrored(points)
+
+
+def _side_of(
+    index: int, count: int, sides: Sides, film: Radiograph, letter: str | None
+) -> tuple[str | None, str | None]:
+    """The side of a limb and where it is from."""
+    if sides is not None:
+        side = sides if isinstance(sides, str) else (tuple(sides) + (None,) * count)[index]
+        return side, None if side is None else "caller"
+    if film.laterality in _SIDES:
+        return film.laterality, "dicom"
+    if letter is not None and count == 1:
+        return letter, "letter"
+    return None, None
+
+
+def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: JointsInput) -> tuple[str, ...]:
+    """What a user should know."""
+    said = []
+    height, width = square.pixels.shape
+    for number, (one, limb) in enumerate(zip(found, limbs, strict=True), 1):
+        name = limb.kind if len(limbs) == 1 else f"{limb.kind} {number}"
+        if one.score < _UNSURE or one.shape > _ODD:
+            said.append(
+                f"{name}: the points are less certain than usual (bent or hidden digits, a child's hand, a cast, "
+                "another view?); look at the overlay"
+            )
+        if any(not (0 <= x <= width and 0 <= y <= height) for x, y in one.points.values()):
+            said.append(f"{name}: reaches beyond the film; points outside are guessed")
+        if limb.side is None:
+            said.append(f"{name}: the side is open, and with it the challenge's columns; give side=")
+    return tuple(said)
+
+
+def load_networks(weights: JointsWeights) -> tuple[Finder, Placer, dict[str, torch.nn.Module]]:
+    """All networks, filled; names and shapes must agree with the card.
+
+    Raises:
+        WeightsIntegrityError: A file differs from its card.
+    """
+    card = weights.card
+    finder, placer = Finder(), Placer()
+    parts: list[tuple[torch.nn.Module, Any]] = [(finder, card.finder), (placer, card.placer)]
+    scores: dict[str, torch.nn.Module] = {}
+    if card.scores:
+        from fracture.joints.scoring import ScoreNetworks, ScoreSpec
+
+        for family, part in card.scores.items():
+            scores[family] = ScoreNetworks(ScoreSpec.from_dict(part.model))
+            parts.append((scores[family], part))
+    for model, part in parts:
+        load_state(model, weights.tensors(part), source=str(weights.folder / part.file))
+    return finder, placer, scores
+
+
+def self_test(weights: JointsWeights) -> JointsTest:
+    """What the networks say of a picture made of a formula, in float32 on the CPU."""
+    finder, placer, scores = load_networks(weights)
+    return JointsReader(finder, placer, weights.card, scores=scores, device=torch.device("cpu")).raw_test()
+
+
+load = JointsReader.load
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(name_or_path: str | None, device: str) -> JointsReader:
+    return load(name_or_path, device=device)
+
+
+def predict(
+    source: Source,
+    side: Sides = None,
+    points: Points | Sequence[Points] | None = None,
+    spacing: Spacing = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    **reading: Any,
+) -> JointsFilm:
+    """Find the joints of the hands or forefeet on one film, measure and score them; networks are loaded once and kept.
+
+    Args:
+        source: A path, array, PIL image, pydicom data set or Radiograph; see :func:`fracture.read`.
+        side: ``"left"`` or ``"right"``, the patient's; of several limbs one each, from left to right in the picture.
+            None: what the header says, or the letter in the film; else it stays open.
+        points: Joints by name, (x, y) in source pixels, in place of those found: one mapping, or one per limb.
+        spacing: Millimeters per pixel at the object, in place of what the file says: a number, or (row, column).
+        weights, device, precision: As for :func:`load`.
+        **reading: Options of :func:`fracture.read` (``frame``, ``window``, ``allow``, ...).
+
+    Raises:
+        InputError: The source cannot be read as a radiograph, or shows neither hand nor forefoot.
+        WeightsError: The networks cannot be used.
+        ConfigurationError: An unknown option or device, or a malformed side, spacing or point.
+    """
+    check_options(predict, reading)
+    del precision
+    reader = _kept(None if weights is None else os.fspath(weights), device)
+    return reader.predict(source, side=side, points=points, spacing=spacing, **reading)
+
+
+def predict_many(
+    sources: Iterable[Source],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> Iterator[JointsFilm | Failure]:
+    """:meth:`JointsReader.predict_many` with networks that are loaded once and kept."""
+    return _kept(None if weights is None else os.fspath(weights), device).predict_many(sources, **options)
