@@ -19,7 +19,7 @@ from fracture.joints.layout import AXES, Point, axis_of, is_mirrored
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_SIZE", "Crop", "Similarity", "crop_at", "crop_joint", "direction"]
+__all__ = ["CROP_SIZE", "Crop", "Similarity", "crop_at", "crop_joint", "direction", "warp"]
 
 CROP_SIZE: Final = 224
 """Side of a joint's crop in pixels, as team Alpine Lads cut them."""
@@ -78,36 +78,32 @@ class Crop:
     place: Similarity
 
 
-def crop_at(pixels: NDArray[np.float32], place: Similarity) -> Crop:
-    """Cut ``place`` out of a film, linearly interpolated; a film much finer than the crop is averaged first.
+def warp(
+    pixels: NDArray[np.float32], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Pixels through an affine map, and which of them lie on the film. Coordinates are continuous pixel edges.
+
+    A film that shrinks by more than a half is halved by area averages first.
 
     Args:
-        pixels: float32, shape (height, width), in [0, 1], square pixels.
-        place: What to cut.
+        pixels: float32, (height, width).
+        matrix: (2, 3), source to target.
+        size: (width, height) of the target.
     """
-    shrink = 2 ** max(0, math.floor(math.log2(1 / place.scale) + 0.25)) if place.scale < 1 else 1
-    height, width = pixels.shape
-    matrix = place.matrix
-    if shrink > 1:  # area averages of shrink x shrink pixels; the last, incomplete ones are of what there is
-        reach = shrink * math.hypot(place.size, place.size) / 2 / (place.scale * shrink) + shrink
-        x0 = int(min(max(0, (place.center[0] - reach) // shrink * shrink), width - 1))
-        y0 = int(min(max(0, (place.center[1] - reach) // shrink * shrink), height - 1))
-        x1, y1 = math.ceil(place.center[0] + reach), math.ceil(place.center[1] + reach)
-        part = pixels[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-        rows, columns = part.shape
-        small = max(1, columns // shrink), max(1, rows // shrink)
-        part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
-        factor = np.array([columns / small[0], rows / small[1]])
-        matrix = np.column_stack([matrix[:, :2] * factor, matrix[:, :2] @ (x0, y0) + matrix[:, 2]])
-    else:
-        part = pixels
-    # From edges to OpenCV's pixel middles.
-    centers = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (0.5, 0.5) - 0.5])
-    size = (place.size, place.size)
-    cut = cv2.warpAffine(np.ascontiguousarray(part), centers, size, flags=cv2.INTER_LINEAR)
-    at = place.to_source(np.stack(np.meshgrid(np.arange(place.size) + 0.5, np.arange(place.size) + 0.5), -1))
-    mask = (at >= 0).all(-1) & (at[..., 0] < width) & (at[..., 1] < height)
-    return Crop(np.asarray(np.clip(cut, 0, 1), np.float32), mask, place)
+    while math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))) < 0.6 and min(pixels.shape) > 2:
+        height, width = pixels.shape
+        half = (width + 1) // 2, (height + 1) // 2
+        pixels = np.asarray(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA), np.float32)
+        matrix = np.column_stack([matrix[:, :2] * (width / half[0], height / half[1]), matrix[:, 2]])
+    shifted = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (0.5, 0.5) - 0.5])
+    cut = cv2.warpAffine(pixels, shifted, size, flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(np.ones(pixels.shape, np.uint8), shifted, size, flags=cv2.INTER_NEAREST)
+    return np.asarray(cut, np.float32), mask.astype(np.bool_)
+
+
+def crop_at(pixels: NDArray[np.float32], place: Similarity) -> Crop:
+    """Cut ``place`` out of a film, float32 (height, width) in [0, 1] with square pixels; see :func:`warp`."""
+    return Crop(*warp(pixels, place.matrix, (place.size, place.size)), place)
 
 
 def crop_joint(

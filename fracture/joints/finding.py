@@ -1,8 +1,8 @@
 """From a film to the points of its hands and forefeet, in three steps.
 
 1. The finder looks at the whole film, letterboxed: centers, and roughly the points of each.
-2. The placer looks at a crop that is turned the usual way by these points, also at its mirror image; the better of both
-   is cut again by the points so found, a little turned and scaled, and what the crops say is averaged.
+2. The placer looks at a crop that is turned the usual way by these points, and at its mirror image; the surer one is
+   cut again by the points so found, a little turned and scaled, and what the crops say is averaged.
 3. Points whose map is flat are put where the other points say that they lie.
 
 All thresholds are ours, chosen on the annotated films.
@@ -19,15 +19,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from fracture.joints.crops import Similarity
-from fracture.joints.frames import fit_frame, letterbox_matrix, tone, warp
+from fracture.joints.crops import Similarity, crop_at, warp
+from fracture.joints.frames import fit_frame, letterbox_matrix, tone
 from fracture.joints.layout import POINTS, Kind, Point
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
     KINDS,
     OFFSET_UNIT,
-    PLACE_SIZE,
     ROUGH,
     FinderOutput,
     decode_heat,
@@ -43,6 +42,9 @@ __all__ = ["Found", "find", "place_points", "rough_limbs"]
 _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
+_ALONE: Final = 0.12  # least mean certainty of a limb's points
+_BESIDE: Final = 0.6  # likewise of a further limb, as a share of the surest one's
+_SURE: Final = 0.5  # mean certainty below which other turns and sizes are tried
 _FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
 _LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
 
@@ -84,12 +86,16 @@ def find(
         template: The placer's.
     """
     found: list[Found] = []
-    for kind, center, rough in rough_limbs(pixels, finder):
-        one = place_points(pixels, kind, rough, placer, template)
-        if all(_apart(one, other) for other in found):
-            found.append(replace(one, center=center))
-        if len(found) == _MOST:
+    for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
+        for kind, center, rough in rough_limbs(pixels, finder, zoom):
+            one = replace(place_points(pixels, kind, rough, placer, template), center=center)
+            same = [other for other in found if not _apart(one, other)]
+            if all(one.score > other.score for other in same):
+                found = [other for other in found if other not in same] + [one]
+        if any(one.score >= _SURE for one in found):
             break
+    best = max((one.score for one in found), default=0.0)
+    found = [one for one in found if one.score >= max(_ALONE, _BESIDE * best)]
     return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
 
 
@@ -100,16 +106,18 @@ def _apart(one: Found, other: Found) -> bool:
     return float(np.hypot(*(boxes[0].mean(0) - boxes[1].mean(0)))) > 0.4 * span
 
 
-def rough_limbs(pixels: NDArray[np.float32], finder: Runner) -> list[tuple[Kind, float, dict[str, Point]]]:
+def rough_limbs(
+    pixels: NDArray[np.float32], finder: Runner, zoom: float = 1.0
+) -> list[tuple[Kind, float, dict[str, Point]]]:
     """(kind, chance, rough points in pixels of the film) of each center, the likeliest first; [] where none is."""
     height, width = pixels.shape
-    matrix = letterbox_matrix(width, height)
+    matrix = letterbox_matrix(width, height, zoom=zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
     output = FinderOutput(**finder.run({"x": tone(plane, mask)[None, None]}))
     chances = torch.sigmoid(output.centers.float())
     peaks = torch.where(chances == F.max_pool2d(chances, 3, 1, 1), chances, torch.zeros_like(chances))[0]
     size = peaks.shape[-1]
-    values, places = peaks.flatten().topk(2 * _MOST)
+    values, places = peaks.flatten().topk(_MOST)
     found: list[tuple[Kind, float, dict[str, Point]]] = []
     for value, at in zip(values.tolist(), places.tolist(), strict=True):
         if value < (_CENTER if found else _LEAST):
@@ -138,13 +146,16 @@ def place_points(
     template: NDArray[np.float64],
 ) -> Found:
     """All points of a hand or forefoot from rough ones, at least two."""
-    frames = [fit_frame(rough, kind, template, mirrored=flip)[0] for flip in (False, True)]
-    own = fit_frame(rough, kind, template)[0].mirrored
-    looks = _look(pixels, kind, frames, placer)
-    # The rough points say already which way round it is; the placer must be clearly surer to say otherwise.
-    best = max((0, 1), key=lambda k: float(looks[k][1].mean()) * (1.25 if bool(k) == own else 1.0))
-    mirrored = bool(best)
-    points, sure = looks[best]
+    frame = fit_frame(rough, kind, template)[0]
+    frames = [replace(frame, mirrored=flip) for flip in (False, True)]
+    mirrored, points, sure = _surest(pixels, kind, frames, placer, template)
+    if sure.mean() < _SURE:  # lying another way, or of another size, than the finder guessed
+        others = [
+            _turned(each, turn, scale) for each in frames for turn in (0, 90, 180, 270) for scale in (0.6, 1, 1.5)
+        ]
+        other = _surest(pixels, kind, others, placer, template)
+        if other[2].mean() > sure.mean():
+            mirrored, points, sure = other
     for _ in range(2):
         frame, _left = _fitted(points, sure, kind, template, mirrored)
         turned = [_turned(frame, angle, scale) for angle, scale in _LOOKS]
@@ -166,6 +177,23 @@ def place_points(
     )
 
 
+def _surest(
+    pixels: NDArray[np.float32],
+    kind: Kind,
+    frames: Sequence[Similarity],
+    placer: Runner,
+    template: NDArray[np.float64],
+) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
+    """Way round, points and certainty of the surest crop, where the surer ones are cut again by their own points."""
+    looks = sorted(
+        zip(frames, _look(pixels, kind, frames, placer), strict=True), key=lambda pair: -float(pair[1][1].mean())
+    )[:3]
+    again = [_fitted(*look, kind, template, frame.mirrored)[0] for frame, look in looks]
+    seen = [*looks, *zip(again, _look(pixels, kind, again, placer), strict=True)]
+    frame, (points, sure) = max(seen, key=lambda pair: float(pair[1][1].mean()))
+    return frame.mirrored, points, sure
+
+
 def _fitted(
     points: NDArray[np.float64], sure: NDArray[np.float64], kind: Kind, template: NDArray[np.float64], mirrored: bool
 ) -> tuple[Similarity, float]:
@@ -184,10 +212,8 @@ def _look(
     pixels: NDArray[np.float32], kind: Kind, frames: Sequence[Similarity], placer: Runner
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Points (n, 2) in pixels of the film and their certainty (n,), as the placer sees each crop."""
-    planes = []
-    for frame in frames:
-        plane, mask = warp(pixels, frame.matrix, (PLACE_SIZE, PLACE_SIZE))
-        planes.append(tone(plane, mask))
+    crops = [crop_at(pixels, frame) for frame in frames]
+    planes = [tone(crop.pixels, crop.mask) for crop in crops]
     logits = placer.run({"x": np.stack(planes)[:, None]})["output"][:, CHANNELS[kind]]
     points, sure = decode_heat(logits)
     at, mass = points.double().cpu().numpy(), sure.double().cpu().numpy()

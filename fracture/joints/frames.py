@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from fracture.joints.crops import Similarity
@@ -16,7 +15,7 @@ from fracture.joints.networks import CHANNELS, FIND_SIZE, PLACE_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GAMMA", "fit_frame", "fit_similarity", "letterbox_matrix", "template_of", "tone", "warp"]
+__all__ = ["GAMMA", "fit_frame", "fit_similarity", "letterbox_matrix", "template_of", "tone"]
 
 GAMMA: Final = 0.7
 """Of the stretched grays: what the landmark network read radiographs best with."""
@@ -35,32 +34,12 @@ def tone(pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None = None) -> 
     return np.asarray(stretched if mask is None else np.where(mask, stretched, 0), np.float32)
 
 
-def warp(
-    pixels: NDArray[np.float32], matrix: NDArray[np.float64], size: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Pixels through an affine map, and which of them lie on the film. Coordinates are continuous pixel edges.
+def letterbox_matrix(width: int, height: int, size: int = FIND_SIZE, zoom: float = 1.0) -> NDArray[np.float64]:
+    """(2, 3): a film's coordinates to those of the square that the finder sees, the film in its middle.
 
-    A film that shrinks by more than a half is halved by area averages first.
-
-    Args:
-        pixels: float32, (height, width).
-        matrix: (2, 3), source to target.
-        size: (width, height) of the target.
+    ``zoom`` is the film's longer side by the square's.
     """
-    while math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))) < 0.6 and min(pixels.shape) > 2:
-        height, width = pixels.shape
-        half = (width + 1) // 2, (height + 1) // 2
-        pixels = np.asarray(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA), np.float32)
-        matrix = np.column_stack([matrix[:, :2] * (width / half[0], height / half[1]), matrix[:, 2]])
-    shifted = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (0.5, 0.5) - 0.5])
-    cut = cv2.warpAffine(pixels, shifted, size, flags=cv2.INTER_LINEAR)
-    mask = cv2.warpAffine(np.ones(pixels.shape, np.uint8), shifted, size, flags=cv2.INTER_NEAREST)
-    return np.asarray(cut, np.float32), mask.astype(np.bool_)
-
-
-def letterbox_matrix(width: int, height: int, size: int = FIND_SIZE) -> NDArray[np.float64]:
-    """(2, 3): a film's coordinates to those of the square that the finder sees, the film in its middle."""
-    scale = size / max(width, height)
+    scale = zoom * size / max(width, height)
     return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
 
 

@@ -30,6 +30,7 @@ _SIDE: Final = 96  # of the crop, in pixels
 _SPAN: Final[Mapping[Kind, float]] = {"hand": 0.3, "forefoot": 0.34}  # its side as a share of the unit length
 _HALF: Final = 9  # lines to either side of the middle
 _SHIFT: Final = 13  # crop pixels that the space may lie off the point
+_SPREAD: Final = 6.0  # likewise, as a standard deviation: of two dark lines the one nearer to the point is the space
 _REACH: Final = 20  # crop pixels from the space within which a bone's brightest gray is looked for
 _LEAST: Final = 0.04  # least depth of the space's gray below its bones, in shares of the crop's own range
 _STEP: Final = 4  # crop pixels that neighboring lines may differ by
@@ -103,7 +104,8 @@ def space_width(plane: NDArray[np.float32]) -> tuple[float | None, int]:
     window = slice(middle - _SHIFT, middle + _SHIFT + 1)
     # Where the space lies: darkest compared with what is brighter on both sides, followed from line to line.
     depth = np.minimum(_brightest(lines, -1), _brightest(lines, 1)) - lines
-    best = depth[window].mean(1).argmax() + middle - _SHIFT
+    near_point = np.exp(-0.5 * (np.arange(-_SHIFT, _SHIFT + 1) / _SPREAD) ** 2)
+    best = (depth[window].mean(1) * near_point).argmax() + middle - _SHIFT
     widths = []
     for order in (range(_HALF, len(columns)), range(_HALF - 1, -1, -1)):
         at = int(best)
@@ -114,7 +116,7 @@ def space_width(plane: NDArray[np.float32]) -> tuple[float | None, int]:
             at = int(depth[near, index].argmax()) + near.start
             if depth[at, index] < _LEAST:
                 continue
-            above, below = (_crossing(lines[:, index], at, step) for step in (-1, 1))
+            above, below = (_crossing(lines[:, index], at, step, depth[at, index]) for step in (-1, 1))
             if above is not None and below is not None:
                 widths.append(above + below)
     if len(widths) < len(columns) / 3:
@@ -130,19 +132,17 @@ def _brightest(lines: NDArray[np.float64], step: int) -> NDArray[np.float64]:
     return found
 
 
-def _crossing(line: NDArray[np.float64], at: int, step: int) -> float | None:
-    """How far from ``at`` the gray is halfway up to the bone's first crest, between pixels; None where it never is."""
+def _crossing(line: NDArray[np.float64], at: int, step: int, depth: float) -> float | None:
+    """How far from ``at`` the gray is halfway up to the bone's crest, between pixels; None where it never is.
+
+    The crest is the first place after which the gray falls by a fifth of the space's depth, or the brightest.
+    """
     run = line[at : at + _REACH + 1] if step > 0 else line[at - _REACH : at + 1][::-1]
-    # The crest: the first place after which the gray falls by a fifth of what it rose, or the brightest.
-    top, crest = run[0], 0
-    for k, value in enumerate(run):
-        if value > top:
-            top, crest = value, k
-        elif top - value > 0.2 * (top - run[0]) and top - run[0] > _LEAST:
-            break
-    level = (run[0] + top) / 2
-    over = np.flatnonzero(run[: crest + 1] >= level)
-    if top - run[0] < _LEAST or not len(over) or over[0] == 0:
+    risen = np.maximum.accumulate(run)
+    falls = np.flatnonzero((risen - run > 0.2 * depth) & (risen - run[0] > 0.6 * depth))
+    top = risen[int(falls[0]) if len(falls) else -1]
+    over = np.flatnonzero(run >= (run[0] + top) / 2)
+    if not len(over) or over[0] == 0:
         return None
     k = int(over[0])
-    return float(k - 1 + (level - run[k - 1]) / (run[k] - run[k - 1]))
+    return float(k - 1 + ((run[0] + top) / 2 - run[k - 1]) / (run[k] - run[k - 1]))

@@ -22,7 +22,8 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
-from fracture.joints.frames import fit_frame, letterbox_matrix, template_of, tone, warp
+from fracture.joints.crops import warp
+from fracture.joints.frames import fit_frame, letterbox_matrix, template_of, tone
 from fracture.joints.layout import POINTS
 from fracture.joints.networks import (
     CHANNELS,
