@@ -200,7 +200,7 @@ def _fitted(
     """The crop by the surer half of the points."""
     limit = min(float(np.median(sure)), 0.5)
     kept = {name: tuple(p) for name, p, s in zip(POINTS[kind], points.tolist(), sure, strict=True) if s >= limit}
-    return fit_frame(kept, kind, template, mirrored=mirrored)  # type: ignore[arg-type]
+    return fit_frame(kept, kind, template, mirrored=mirrored)
 
 
 def _turned(frame: Similarity, degrees: float, scale: float) -> Similarity:

@@ -141,7 +141,8 @@ def axis_of(points: Mapping[str, Point]) -> Point:
     side where the big toe's own joint lies.
     """
     if "mtp1" in points:
-        (x1, y1), (x5, y5), (xi, yi) = points["mtp1"], points["mtp5"], points["ip"]
+        (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
+        xi, yi = points.get("ip", (x1 + y5 - y1, y1 + x1 - x5))
         dx, dy = y5 - y1, x1 - x5
         if dx * (xi - x1) + dy * (yi - y1) < 0:
             dx, dy = -dx, -dy
@@ -165,9 +166,12 @@ def unit_length(points: Mapping[str, Point]) -> float:
 def is_mirrored(points: Mapping[str, Point]) -> bool:
     """Whether thumb or big toe lies to the left when the tips point up. Networks see all films with it to the right.
 
-    This is the shape's handedness in the picture, not the patient's side: films are hung either way.
+    This is the shape's handedness in the picture, not the patient's side: films are hung either way. False where the
+    points do not tell.
     """
     dx, dy = axis_of(points)
     near, far = ("mtp1", "mtp5") if "mtp1" in points else ("mcp2", "mcp5")
+    if near not in points or far not in points:
+        return False
     (x1, y1), (x5, y5) = points[near], points[far]
     return dx * (y1 - y5) - dy * (x1 - x5) < 0

@@ -357,16 +357,11 @@ def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
                 points={name: merged[name] for name in POINTS[kind] if name in merged},
                 certainty={n: 1.0 if n in points or near is None else near.certainty[n] for n in merged},
                 center=near.center if near is not None and known else 1.0,
-                mirrored=_handedness(merged),
+                mirrored=is_mirrored(merged),
                 shape=0.0,
             )
         )
     return limbs
-
-
-def _handedness(points: Points) -> bool:
-    ends = ("mtp1", "mtp5", "ip") if _kind_of(points) == "forefoot" else ("mcp2", "mcp5")
-    return all(name in points for name in ends) and is_mirrored(points)
 
 
 def _side_of(

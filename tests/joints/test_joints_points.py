@@ -1,0 +1,178 @@
+"""Names, crops, frames, letters, widths and results of the joints, on drawn pictures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from fracture.errors import ConfigurationError, DataError
+from fracture.joints.crops import Similarity, crop_at, crop_joint
+from fracture.joints.frames import fit_frame, template_of
+from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of, is_mirrored
+from fracture.joints.letters import side_of_letter
+from fracture.joints.prediction import JointsFilm, JointsLimb
+from fracture.joints.records import limbs_of, read_landmarks
+from fracture.joints.spaces import Space, joint_spaces, space_width
+from tests.joints.drawn import joint
+
+HAND_SHAPE = dict(
+    zip(
+        HAND,
+        [
+            *((60, 5), (30, -25), (10, -30), (-8, -25), (-25, -15), (85, -25), (38, -62), (11, -72), (-12, -65)),
+            *(
+                (-32, -45),
+                (40, -80),
+                (12, -96),
+                (-14, -88),
+                (-38, -60),
+                (35, 40),
+                (30, 44),
+                (22, 52),
+                (8, 56),
+                (18, 70),
+            ),
+            *((-6, 68), (8, 34), (0, 35), (-8, 37), (26, 48), (12, 50), (12, 62)),
+        ],
+        strict=True,
+    )
+)
+
+
+def placed(turn: float, scale: float, *, mirrored: bool, at: tuple[float, float] = (500.0, 400.0)) -> dict:
+    """The drawn hand, turned by ``turn`` radians."""
+    c, s = math.cos(turn), math.sin(turn)
+    flip = -1 if mirrored else 1
+    return {
+        name: (at[0] + scale * (c * flip * x - s * y), at[1] + scale * (s * flip * x + c * y))
+        for name, (x, y) in HAND_SHAPE.items()
+    }
+
+
+def test_the_challenge_has_ninety_columns_and_each_film_its_share():
+    assert len(ROW) == len(set(ROW)) == 90
+    assert (len(COLUMNS), len(columns_of("hand")), len(columns_of("forefoot"))) == (43, 31, 12)
+    assert sum(2 * column.maximum for column in COLUMNS) == 448  # the most that a patient can have
+    assert all(column.point in POINTS[column.kind] for column in COLUMNS)
+    assert ROW[4] == "LH_mcp_E__ip"
+    assert ROW[-1] == "RF_mtp_J__5"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.5])
+def test_a_crop_knows_the_way_back_and_shows_what_lies_there(scale, mirrored):
+    film = np.zeros((300, 400), np.float32)
+    film[140:149, 220:229] = 1.0
+    place = Similarity((224.5, 144.5), (math.sin(0.4), -math.cos(0.4)), scale, 64, mirrored)
+    assert np.allclose(place.to_source(place.to_crop([[10.0, 20.0]])), [[10.0, 20.0]])
+    crop = crop_at(film, place)
+    rows, columns = np.mgrid[0:64, 0:64] + 0.5
+    middle = np.array([(columns * crop.pixels).sum(), (rows * crop.pixels).sum()]) / crop.pixels.sum()
+    assert np.allclose(middle, 32, atol=0.3)
+
+
+def test_a_joints_crop_has_its_digit_up_and_the_thumb_to_the_right():
+    for mirrored in (False, True):
+        points = placed(2.0, 2.0, mirrored=mirrored)
+        assert is_mirrored(points) is mirrored
+        crop = crop_joint(np.zeros((900, 900), np.float32), points, "pip3", scale=0.5)
+        tip, thumb = crop.place.to_crop([points["dip3"], points["ip1"]])
+        assert abs(tip[0] - 112) < 2
+        assert tip[1] < 112
+        assert thumb[0] > 112
+    with pytest.raises(ConfigurationError, match="point of a crop"):
+        crop_joint(np.zeros((9, 9), np.float32), {"pip3": (1.0, 1.0)}, "dip3")
+
+
+def test_a_frame_finds_turn_size_and_the_way_round():
+    template = template_of([("hand", placed(0.0, 1.0, mirrored=False))])
+    for turn, mirrored in ((0.0, False), (2.5, True), (-1.0, False)):
+        points = placed(turn, 3.0, mirrored=mirrored)
+        frame, left = fit_frame(points, "hand", template)
+        assert frame.mirrored is mirrored
+        assert left < 1e-6
+        assert np.allclose(frame.to_crop([points[name] for name in HAND]), template[: len(HAND)], atol=1e-6)
+
+
+@pytest.mark.parametrize(("letter", "side"), [("R", "right"), ("L", "left")])
+def test_a_letter_beside_the_hand_tells_the_side_and_two_tell_nothing(letter, side):
+    film = Image.new("F", (500, 600), 0.1)
+    draw = ImageDraw.Draw(film)
+    draw.text((60, 60), letter, 1.0, ImageFont.load_default(30), stroke_width=2)
+    assert side_of_letter(np.asarray(film)) == side
+    assert side_of_letter(np.asarray(film), [{"a": (0, 0), "b": (300, 0), "c": (300, 300), "d": (0, 300)}]) is None
+    draw.text((300, 300), "L" if letter == "R" else "R", 1.0, ImageFont.load_default(30), stroke_width=2)
+    assert side_of_letter(np.asarray(film)) is None
+    assert side_of_letter(np.full((500, 600), 0.1, np.float32)) is None
+
+
+def test_known_widths_are_measured_within_a_pixel():
+    gaps = np.linspace(3.0, 11.0, 9)
+    found = [space_width(joint(gap, blur=0.8 + 0.08 * k, seed=k, shift=(k % 5) - 2.0))[0] for k, gap in enumerate(gaps)]
+    away = np.array(found, float) - gaps
+    assert abs(away.mean()) < 0.4
+    assert away.std() < 0.5
+    assert np.abs(away).max() < 1.2
+    assert space_width(np.full((96, 96), 0.5, np.float32))[0] is None
+
+
+def test_widths_come_in_pixels_shares_and_millimeters():
+    points = {"mcp3": (48.0, 200.0), "pip3": (48.0, 48.0), "dip3": (48.0, -120.0)}
+    film = joint(6.0, blur=1.0)
+    found = joint_spaces(
+        np.pad(film, 60, mode="edge"), {n: (x + 60, y + 60) for n, (x, y) in points.items()}, "hand", 0.2
+    )
+    space = found["pip3"]
+    assert abs(space.pixels - 6.0) < 1.0
+    assert space.mm == pytest.approx(space.pixels * 0.2)
+    assert space.share == pytest.approx(space.pixels / 320.0)
+
+
+def test_a_result_survives_its_json_line_and_open_sides_fill_no_columns():
+    from fracture.joints.scoring import Score
+
+    limb = JointsLimb(
+        kind="forefoot",
+        points=dict.fromkeys(FOREFOOT, (1.0, 2.0)),
+        certainty=dict.fromkeys(FOREFOOT, 0.5),
+        boxes={"ip": (0.0, 0.0, 4.0, 4.0)},
+        spaces={"ip": Space(2.0, 0.02, 0.4, 19)},
+        scores={"mtp_E__1": Score(2.4, 0.5), "mtp_J__1": Score(0.2, 0.1)},
+        source="a.png",
+    )
+    film = JointsFilm(source="a.png", width=9, height=8, limbs=(limb,), model="m")
+    assert film.columns == {}
+    assert film.overall == {"total": pytest.approx(2.6), "erosion": 2.4, "narrowing": 0.2}
+    assert film.sums(rounded=True, near_zero=0.3) == {"total": 2.0, "erosion": 2.0, "narrowing": 0.0}
+    again = JointsFilm.from_dict(film.to_dict())
+    assert again.points == film.points
+    assert again.spaces == film.spaces
+    assert again.scores == film.scores
+    assert again.to_dict() == film.to_dict()
+
+
+def test_landmark_files_are_read_and_their_faults_told(tmp_path):
+    import json
+
+    Image.new("L", (20, 10)).save(tmp_path / "a.png")
+    category = {"id": 2, "name": "forefoot", "keypoints": list(FOREFOOT)}
+    one = {"id": 1, "image_id": 1, "category_id": 2, "keypoints": [5, 5, 2] * 5 + [0, 0, 0]}
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10, "fracatlas_group": 7}],
+        "annotations": [one],
+        "categories": [category],
+    }
+    (tmp_path / "l.json").write_text(json.dumps(document))
+    (film,) = read_landmarks(tmp_path / "l.json")
+    (limb,) = limbs_of(film)
+    assert film.group == "7"
+    assert limb.kind == "forefoot"
+    assert set(limb.points) == {*FOREFOOT} - {"ip"}
+    document["annotations"] = [{**one, "keypoints": [50, 5, 2] * 6}]
+    document["images"].append({"id": 2, "file_name": "b.png"})
+    (tmp_path / "l.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"outside its film.*missing"):
+        read_landmarks(tmp_path / "l.json")
