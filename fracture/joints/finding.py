@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from fracture.joints.crops import Similarity, crop_at, warp
-from fracture.joints.frames import fit_frame, letterbox_matrix, tone
+from fracture.joints.frames import UNIT, fit_frame, letterbox_matrix, tone
 from fracture.joints.layout import POINTS, Kind, Point
 from fracture.joints.networks import (
     CHANNELS,
@@ -45,6 +45,7 @@ _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
 _ALONE: Final = 0.12  # least mean certainty of a limb's points
 _BESIDE: Final = 0.6  # likewise of a further limb, as a share of the surest one's
 _SURE: Final = 0.5  # mean certainty below which other turns and sizes are tried
+_SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
 _FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
 _LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
 
@@ -87,8 +88,8 @@ def find(
     """
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
-        for kind, center, rough in rough_limbs(pixels, finder, zoom):
-            one = replace(place_points(pixels, kind, rough, placer, template), center=center)
+        for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
+            one = replace(place_points(pixels, kind, rough, placer, template, center), center=chance)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
                 found = [other for other in found if other not in same] + [one]
@@ -108,8 +109,8 @@ def _apart(one: Found, other: Found) -> bool:
 
 def rough_limbs(
     pixels: NDArray[np.float32], finder: Runner, zoom: float = 1.0
-) -> list[tuple[Kind, float, dict[str, Point]]]:
-    """(kind, chance, rough points in pixels of the film) of each center, the likeliest first; [] where none is."""
+) -> list[tuple[Kind, float, dict[str, Point], Point]]:
+    """(kind, chance, rough points, center) in pixels of the film, the likeliest first; [] where there is none."""
     height, width = pixels.shape
     matrix = letterbox_matrix(width, height, zoom=zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
@@ -118,7 +119,7 @@ def rough_limbs(
     peaks = torch.where(chances == F.max_pool2d(chances, 3, 1, 1), chances, torch.zeros_like(chances))[0]
     size = peaks.shape[-1]
     values, places = peaks.flatten().topk(_MOST)
-    found: list[tuple[Kind, float, dict[str, Point]]] = []
+    found: list[tuple[Kind, float, dict[str, Point], Point]] = []
     for value, at in zip(values.tolist(), places.tolist(), strict=True):
         if value < (_CENTER if found else _LEAST):
             break
@@ -134,7 +135,9 @@ def rough_limbs(
         x = ((offsets[:, 0] + xs[None, None, :]) * weights).sum((1, 2)).cpu().numpy()
         y = ((offsets[:, 1] + ys[None, :, None]) * weights).sum((1, 2)).cpu().numpy()
         points = (np.stack([x, y], -1) - matrix[:, 2]) / matrix[0, 0]
-        found.append((kind, value, {n: (float(p[0]), float(p[1])) for n, p in zip(ROUGH[kind], points, strict=True)}))
+        middle = (np.array([column * 8 + 4, row * 8 + 4]) - matrix[:, 2]) / matrix[0, 0]
+        named = {n: (float(p[0]), float(p[1])) for n, p in zip(ROUGH[kind], points, strict=True)}
+        found.append((kind, value, named, (float(middle[0]), float(middle[1]))))
     return found
 
 
@@ -144,18 +147,26 @@ def place_points(
     rough: Mapping[str, Point],
     placer: Runner,
     template: NDArray[np.float64],
+    center: Point,
 ) -> Found:
-    """All points of a hand or forefoot from rough ones, at least two."""
+    """All points of a hand or forefoot from rough ones, at least two, and from the middle of its MCP or MTP joints."""
+    longest = max(pixels.shape)
     frame = fit_frame(rough, kind, template)[0]
     frames = [replace(frame, mirrored=flip) for flip in (False, True)]
     mirrored, points, sure = _surest(pixels, kind, frames, placer, template)
     if sure.mean() < _SURE:  # lying another way, or of another size, than the finder guessed
-        others = [
-            _turned(each, turn, scale) for each in frames for turn in (0, 90, 180, 270) for scale in (0.6, 1, 1.5)
-        ]
-        other = _surest(pixels, kind, others, placer, template)
-        if other[2].mean() > sure.mean():
-            mirrored, points, sure = other
+        for shares in _SHARES:
+            others = [
+                _turned(replace(each, center=center, up=(0.0, -1.0)), turn, UNIT[kind] / (share * longest) / each.scale)
+                for each in frames
+                for turn in range(0, 360, 45)
+                for share in shares
+            ]
+            other = _surest(pixels, kind, others, placer, template)
+            if other[2].mean() > sure.mean():
+                mirrored, points, sure = other
+            if sure.mean() >= _SURE:
+                break
     for _ in range(2):
         frame, _left = _fitted(points, sure, kind, template, mirrored)
         turned = [_turned(frame, angle, scale) for angle, scale in _LOOKS]

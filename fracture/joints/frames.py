@@ -15,12 +15,12 @@ from fracture.joints.networks import CHANNELS, FIND_SIZE, PLACE_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GAMMA", "fit_frame", "fit_similarity", "letterbox_matrix", "template_of", "tone"]
+__all__ = ["GAMMA", "UNIT", "fit_frame", "fit_similarity", "letterbox_matrix", "template_of", "tone"]
 
 GAMMA: Final = 0.7
 """Of the stretched grays: what the landmark network read radiographs best with."""
 _PERCENTILES: Final = (1.0, 99.5)
-_UNIT: Final[Mapping[Kind, float]] = {"hand": 66.0, "forefoot": 100.0}
+UNIT: Final[Mapping[Kind, float]] = {"hand": 66.0, "forefoot": 100.0}
 """Crop pixels of the unit length in the placer's crop; ours: all 26 points, the finger tips, and room for errors."""
 
 
@@ -117,5 +117,5 @@ def template_of(known: Sequence[tuple[Kind, Mapping[str, Point]]]) -> NDArray[np
 def _own_frame(kind: Kind, points: Mapping[str, Point]) -> Similarity:
     row = [points[name] for name in (HAND[1:5] if kind == "hand" else FOREFOOT[:5]) if name in points]
     center = (sum(x for x, _ in row) / len(row), sum(y for _, y in row) / len(row))
-    scale = _UNIT[kind] / max(unit_length(points), 1e-6)
+    scale = UNIT[kind] / max(unit_length(points), 1e-6)
     return Similarity(center, axis_of(points), scale, PLACE_SIZE, is_mirrored(points))
