@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fracture.joints.score_training import train_scores as train_scores
     from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.metrics import Scores as Scores, evaluate_scores as evaluate_scores
+    from fracture.joints.patient import PatientJoints as PatientJoints, read_patient as read_patient
     from fracture.joints.prediction import JointsFilm as JointsFilm, JointsLimb as JointsLimb
     from fracture.joints.reader import (
         JointsReader as JointsReader,
