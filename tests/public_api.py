@@ -29,6 +29,7 @@ _ROOMS = (
     "errors",
     "evaluation",
     "hip",
+    "joints",
     "models",
     "preprocess",
     "regions",

@@ -1,4 +1,4 @@
-"""``fracture joints``: predict, train, verify."""
+"""``fracture joints``: predict, train, verify, and what tables of scores are for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fracture.cli.joints_tables import change, evaluate, simulate
 from fracture.cli.reading import Reading, reads_films
 from fracture.cli.verify import verify
 
@@ -90,4 +91,7 @@ def train(
     typer.echo(f"finder and placer: {folder}")
 
 
+joints.command("evaluate")(evaluate)
+joints.command("change")(change)
+joints.command("simulate")(simulate)
 joints.command("verify")(verify)

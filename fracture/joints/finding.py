@@ -42,10 +42,11 @@ __all__ = ["Found", "find", "place_points", "rough_limbs"]
 _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
-_ALONE: Final = 0.12  # least mean certainty of a limb's points
+_EVIDENCE: Final = 0.6  # least sum of a limb's mean certainty and its center's chance
 _BESIDE: Final = 0.6  # likewise of a further limb, as a share of the surest one's
-_SURE: Final = 0.5  # mean certainty below which other turns and sizes are tried
+_SURE: Final = 0.82  # mean certainty below which other turns and sizes are tried
 _SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
+_WORTH, _CLEAR = 0.1, 0.3  # least chance of a center that is searched around; beside a sure limb
 _FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
 _LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
 
@@ -89,14 +90,16 @@ def find(
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
         for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
-            one = replace(place_points(pixels, kind, rough, placer, template, center), center=chance)
+            sure = any(other.score >= _SURE for other in found)
+            search = chance >= (_CLEAR if sure else _WORTH)
+            one = replace(place_points(pixels, kind, rough, placer, template, center, search=search), center=chance)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
                 found = [other for other in found if other not in same] + [one]
         if any(one.score >= _SURE for one in found):
             break
     best = max((one.score for one in found), default=0.0)
-    found = [one for one in found if one.score >= max(_ALONE, _BESIDE * best)]
+    found = [one for one in found if one.score >= _BESIDE * best and one.score + one.center >= _EVIDENCE]
     return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
 
 
@@ -148,13 +151,15 @@ def place_points(
     placer: Runner,
     template: NDArray[np.float64],
     center: Point,
+    *,
+    search: bool = True,
 ) -> Found:
     """All points of a hand or forefoot from rough ones, at least two, and from the middle of its MCP or MTP joints."""
     longest = max(pixels.shape)
     frame = fit_frame(rough, kind, template)[0]
     frames = [replace(frame, mirrored=flip) for flip in (False, True)]
     mirrored, points, sure = _surest(pixels, kind, frames, placer, template)
-    if sure.mean() < _SURE:  # lying another way, or of another size, than the finder guessed
+    if search and sure.mean() < _SURE:  # lying another way, or of another size, than the finder guessed
         for shares in _SHARES:
             others = [
                 _turned(replace(each, center=center, up=(0.0, -1.0)), turn, UNIT[kind] / (share * longest) / each.scale)

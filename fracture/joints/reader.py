@@ -152,7 +152,8 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         """The joints of one film; see :func:`fracture.joints.predict`."""
         last = self._last(side, spacing, points)
         self._check_request(self.predict, reading)
-        return self._one(source, last, **reading)
+        found: JointsFilm = self._one(source, last, **reading)
+        return found
 
     def predict_many(
         self,
@@ -191,8 +192,8 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         pixels, stretch = radiograph.pixels, 1.0
         if abs(radiograph.aspect - 1) > 1e-3:
             rows = max(2, round(radiograph.height * radiograph.aspect))
-            pixels = cv2.resize(pixels, (radiograph.width, rows), interpolation=cv2.INTER_LINEAR)
-            pixels, stretch = np.clip(pixels, 0, 1).astype(np.float32), rows / radiograph.height
+            resized = cv2.resize(pixels, (radiograph.width, rows), interpolation=cv2.INTER_LINEAR)
+            pixels, stretch = np.clip(resized, 0, 1).astype(np.float32), rows / radiograph.height
         return JointsInput(pixels, stretch)
 
     def examine(self, films: Sequence[Taken[Radiograph, JointsInput]]) -> list[_Seen]:

@@ -6,6 +6,7 @@ smaller, coarser, lighter and darker. All magnitudes are ours.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,9 +93,9 @@ class _Films(PlainPictures):
         variants = [(film, k) for film in self.part for k in range(self.config.copies * len(limbs_of(film)) or 2)]
         return [variants[i] for i in rng.permutation(len(variants)).tolist()]
 
-    def source(self, picture: tuple[Film, int]) -> str:
+    def source(self, picture: Any) -> str:
         """The film's name."""
-        return picture[0].source
+        return str(picture[0].source)
 
     def size(self, made: Made) -> tuple[int, ...]:
         """Shape of the finest map."""
@@ -122,7 +123,8 @@ class _Films(PlainPictures):
             found = read(str(self.part.image_path(film))).pixels
             scale = min(1.0, _LONGEST / max(found.shape))
             if scale < 1:
-                found = cv2.resize(found, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                small = cv2.resize(found, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                found = np.asarray(small, np.float32)
             self.kept[film.source] = found
         found = self.kept[film.source]
         return found, found.shape[1] / film.width if film.width else 1.0
@@ -133,11 +135,11 @@ def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generat
     if rng.random() < 0.4:
         share = rng.uniform(0.35, 0.8)
         small = cv2.resize(plane, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        plane = cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        plane = np.asarray(cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     plane = tone(plane, mask) ** np.float32(2 ** rng.uniform(-0.7, 0.7))
     plane = plane * np.float32(rng.uniform(0.7, 1.15)) + np.float32(rng.uniform(-0.05, 0.1))
     if rng.random() < 0.3:
-        plane = cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.4, 1.2))
+        plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.4, 1.2)), np.float32)
     plane = plane + rng.normal(0, rng.uniform(0, 0.03), plane.shape).astype(np.float32)
     if rng.random() < 0.25:  # a patch without information: a ring, a letter, a collimator's edge
         height, width = plane.shape
@@ -191,7 +193,8 @@ class FinderPictures(_Films):
         """One picture of 256 x 256, and its limbs: kind and rough points."""
         del index
         if rng.random() >= 0.3:
-            return self._view(film, rng, FIND_SIZE, FIND_SIZE)
+            plane, limbs = self._view(film, rng, FIND_SIZE, FIND_SIZE)
+            return plane, limbs
         beside = self.part[int(rng.integers(len(self.part)))]
         half = FIND_SIZE // 2
         shape = (FIND_SIZE, half) if rng.random() < 0.5 else (half, FIND_SIZE)
@@ -366,5 +369,5 @@ def train(
             config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": str(init)})
             config = config.replace((changes or {}).get(stage, {}))
             films = annotated if stage == "finder" else annotated.select(lambda film: bool(limbs_of(film)))
-            run_stage(stage, config, films, lambda parts, place, own=config: build_stage(own, parts, place, kept), run)
+            run_stage(stage, config, films, functools.partial(build_stage, config, kept=kept), run)
     return Path(out)
