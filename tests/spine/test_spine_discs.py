@@ -13,9 +13,10 @@ import torch
 from fracture import simulate
 from fracture.errors import DataError, PixelValueError, UnreadableFileError
 from fracture.spine.lumbar.finding import CHAIN, Disc, chain, name_discs
-from fracture.spine.lumbar.network import SIDE, STRIDE, DiscSpec, build_network, peaks
+from fracture.spine.lumbar.network import SIDE, STRIDE, build_network, peaks
 from fracture.spine.lumbar.picture import fit, read_picture
 from fracture.spine.lumbar.records import DiscMark, discs_of, read_discs
+from fracture.spine.lumbar.spec import DiscSpec
 from fracture.spine.lumbar.training import AugmentConfig, LumbarConfig, _moved, _varied, disc_loss, targets, train
 
 

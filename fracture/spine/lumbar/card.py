@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
-from fracture.spine.lumbar.network import DiscSpec
+from fracture.spine.lumbar.spec import DiscSpec
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store
 
@@ -16,7 +16,7 @@ __all__ = ["STORE", "DiscFile", "DiscTest", "LumbarCard"]
 
 
 class NetworkSpec(Section):
-    """See :class:`fracture.spine.lumbar.network.DiscSpec`."""
+    """See :class:`fracture.spine.lumbar.spec.DiscSpec`."""
 
     trunk: Literal["mobilenetv2_100"] = "mobilenetv2_100"
     channels: Annotated[int, Field(ge=1, le=1024)] = 48

@@ -6,9 +6,8 @@ the others are counted, and two of a disc's width and height. Size, channels and
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,32 +20,12 @@ from fracture.models.backbone import seeded
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.models.starting_points import InitReport
 from fracture.models.trunks import feature_trunk, parameter_groups, start
+from fracture.spine.lumbar.spec import DiscSpec
 
-__all__ = ["SIDE", "STRIDE", "DiscNetwork", "DiscSpec", "Peak", "build_network", "initialize", "peaks"]
+__all__ = ["SIDE", "STRIDE", "DiscNetwork", "Peak", "build_network", "initialize", "peaks"]
 
 SIDE, STRIDE = 256, 4
 LEAST_SCORE = 0.05  # of a peak that is kept at all; what counts as a disc is decided later
-
-
-@dataclass(frozen=True, slots=True)
-class DiscSpec:
-    """What the network is.
-
-    Attributes:
-        trunk: timm's name of the network whose stages are used.
-        channels: Of the pyramid.
-        norm: ``"frozen"`` keeps the trunk's batch statistics, which micro-batches would spoil; it needs a start.
-        geometry: As the other trunks have it.
-    """
-
-    trunk: Literal["mobilenetv2_100"] = "mobilenetv2_100"
-    channels: int = 48
-    norm: Literal["batch", "frozen"] = "frozen"
-    geometry: Literal["torchvision"] = "torchvision"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
-        return asdict(self)
 
 
 class DiscNetwork(nn.Module):

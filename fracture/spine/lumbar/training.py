@@ -19,9 +19,10 @@ from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.spine.lumbar.finding import find_discs
-from fracture.spine.lumbar.network import SIDE, STRIDE, DiscNetwork, DiscSpec, build_network, initialize
+from fracture.spine.lumbar.network import SIDE, STRIDE, DiscNetwork, build_network, initialize
 from fracture.spine.lumbar.picture import fit, read_picture
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
+from fracture.spine.lumbar.spec import DiscSpec
 from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
