@@ -246,6 +246,7 @@ def test_a_dask_cluster_reads_the_shards(listed: Path, tiny_weights: Path, tmp_p
         run_archive(listed, tmp_path / "other", settings, dask="nonsense://", shard_size=5)
 
 
+@pytest.mark.hospital  # processes, like those of the node
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_workers_and_drivers_cost_nothing(
     films: list[str], listed: Path, tiny_weights: Path, tmp_path: Path
