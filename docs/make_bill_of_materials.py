@@ -34,7 +34,7 @@ def parts_of(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def text() -> str:
     lines = [HEAD]
-    for path in sorted([*REPOSITORY.glob("weights/*/card.json"), *REPOSITORY.glob("weights/*/hip_card.json")]):
+    for path in sorted(REPOSITORY.glob("weights/*/*card.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
         lines += [f"## {card['name']} {card['version']}", "", f"{card['description']}.", ""]
         lines += [f"- License: {card['license']}", f"- Made: {card['created']}"]

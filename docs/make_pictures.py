@@ -1,4 +1,4 @@
-"""Draw the README's picture: the shipped weights on the shipped (simulated) examples.
+"""Draw the README's picture, of the shipped weights on the shipped (simulated) examples, and that of the joints.
 
 python docs/make_pictures.py
 """
@@ -6,6 +6,7 @@ python docs/make_pictures.py
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -37,5 +38,28 @@ def main() -> None:
     cv2.imwrite(str(target), row[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
+def joints() -> None:
+    """Damage painted into a simulated hand, beside its joints colored by score."""
+    from fracture import simulate
+    from fracture.joints import draw_damage
+    from fracture.joints.layout import columns_of
+    from fracture.joints.scoring import Score
+
+    lesions = {
+        name: simulate.Lesion(n % 5, (2 * n) % 6) for n, name in enumerate(("mcp2", "mcp3", "pip2", "pip4", "mcp5"))
+    }
+    hand = simulate.hand(12, size=(512, 426), lesions=lesions)
+    scores = {
+        c.name: Score(getattr(hand.lesions[c.point], c.damage), 0.0)
+        for c in columns_of("hand")
+        if c.point in hand.lesions
+    }
+    drawn = draw_damage(
+        hand.film.to_radiograph().pixels, SimpleNamespace(kind="hand", points=hand.points, scores=scores)
+    )
+    drawn.savefig(ROOT / "docs" / "images" / "joints.png", dpi=90)
+
+
 if __name__ == "__main__":
     main()
+    joints()

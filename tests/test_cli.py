@@ -235,7 +235,7 @@ def test_a_progress_bar_on_a_terminal_only(terminal: bool, monkeypatch: pytest.M
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(sys, "stderr", stderr)
-    assert list(_told(iter(range(3)), 3)) == [0, 1, 2]
+    assert list(_told(iter(range(3)), 3, "film")) == [0, 1, 2]
     assert bool(stderr.getvalue()) is terminal
 
 

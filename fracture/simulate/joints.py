@@ -115,7 +115,7 @@ def paint_joints(
         window, local = spaced(film, joint)
         _narrow(window, local, lesion.narrowing, rng)
         _erode(window, local, lesion.erosion, rng)
-    return film
+    return np.clip(film, 0, 1)  # interpolation overshoots at sharp edges
 
 
 def spaced(film: Array, joint: Joint) -> tuple[Array, Joint]:

@@ -261,8 +261,9 @@ def test_adjustments() -> None:
     assert adjust([0.01, 0.04, 0.5]) == pytest.approx([0.03, 0.12, 1.0])
     assert adjust([0.04, 0.01, 0.03], "holm") == pytest.approx([0.06, 0.03, 0.06])
     assert adjust([0.3, 0.2], "none") == [0.3, 0.2]
+    assert adjust([0.01, 0.04, 0.03], "fdr") == pytest.approx([0.03, 0.04, 0.04])
     with pytest.raises(EvaluationError, match="adjustment"):
-        adjust([0.1], "fdr")  # type: ignore[arg-type]
+        adjust([0.1], "sidak")  # type: ignore[arg-type]
     pairs = dunn({"a": [1, 2, 3], "b": [4, 5, 6], "c": [7, 8, 9]})
     assert [p.adjusted for p in pairs] == pytest.approx([min(1, 3 * p.p_value) for p in pairs])
     assert pairs[0].to_dict()["first"] == "a"

@@ -143,3 +143,12 @@ def test_folders_of_hands_are_read_back_by_the_wing(tmp_path: Path) -> None:
     assert (x, y) == pytest.approx(simulate.hand(0, size=(192, 160)).points["mcp2"], abs=0.01)
     refused = CliRunner().invoke(app, ["simulate", str(tmp_path / "b"), "--kind", "joints", "--region", "hand"])
     assert isinstance(refused.exception, ConfigurationError)
+
+
+def test_pixels_stay_in_their_range() -> None:
+    """Interpolation overshoots at sharp edges: below 0 it would come round as the brightest gray."""
+    names = ("mcp2", "mcp3", "pip2", "pip4", "mcp5")
+    lesions = {name: simulate.Lesion(n % 5, (2 * n) % 6) for n, name in enumerate(names)}
+    painted = simulate.hand(12, size=(512, 426), lesions=lesions)
+    assert painted.film.pixels.max() <= 4095
+    painted.film.to_radiograph()
