@@ -14,7 +14,7 @@ from fracture.limb.card import Calibration, Card
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.models.pyramid import Cells
 from fracture.preprocess import Geometry
-from fracture.wing.result import GridToSource
+from fracture.wing.result import Failure, GridToSource
 from tests.weights import write_weights
 
 FILM = np.random.default_rng(0).random((150, 200)).astype(np.float32)
@@ -92,6 +92,26 @@ def test_a_member_for_boxes_only_has_no_part_in_the_means(tmp_path: Path) -> Non
     assert pair.boxes != single.boxes
 
 
+def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Path) -> None:
+    card = write_weights(tmp_path, sizes=(128, 160), pyramid=True)
+    plain = fracture.load(tmp_path, device="cpu", precision="float32").predict(FILM)
+    told = Calibration(slope=0.5, intercept=-0.25, peak=0.75)
+    card.model_copy(update={"members": tuple(m.model_copy(update={"calibration": told}) for m in card.members)}).write(
+        tmp_path
+    )
+    detector = fracture.load(tmp_path, device="cpu", precision="float32")
+    (found,) = detector.examine_many([FILM])
+    assert not isinstance(found, Failure)
+    output = found.output
+    assert output.member_peaks.keys() == output.member_logits.keys()
+    for name, logit in output.member_logits.items():
+        assert output.member_scores[name] == told(logit, output.member_peaks[name])
+    best = max(float(one.quality[0]) for one in output.told)
+    assert max(output.member_peaks.values()) == pytest.approx(np.log(best / (1 - best)))
+    assert output.raw_score == plain.probability
+    assert output.score == pytest.approx(np.mean(list(output.member_scores.values())))
+
+
 def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
     pyramids = write_weights(tmp_path / "p", pyramid=True).members
     plain = write_weights(tmp_path / "m", calibration=Calibration(slope=1.0, intercept=0.0))
@@ -101,6 +121,11 @@ def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
         ([{**values["members"][0], "boxes_only": True, "calibration": None}, values["members"][1]], "no pyramid"),
         (asked, "at least one must not be boxes_only"),
         ([{**asked[0], "calibration": {"slope": 1.0, "intercept": 0.0}}, values["members"][1]], "has no calibration"),
+        (
+            [{**values["members"][0], "calibration": {"slope": 1.0, "intercept": 0.0, "peak": 1.0}}],
+            "peak: the network has no pyramid",
+        ),
+        ([{**asked[0], "boxes_only": False, "calibration": {"slope": 0.0, "intercept": 0.0}}], "both 0"),
     ):
         with pytest.raises(ValueError, match=said):
             Card(**{**values, "members": members})

@@ -54,6 +54,34 @@ def test_the_optimum_has_no_gradient_and_follows_the_scale(seed: int, scale: flo
     assert (shuffled.slope, shuffled.intercept) == pytest.approx((fitted.slope, fitted.intercept), rel=1e-6, abs=1e-8)
 
 
+def test_the_best_box_counts_beside_the_logit_as_the_likelihood_has_it() -> None:
+    logits, labels = drawn(2, n=200)
+    peaks, _ = drawn(3, n=200, gap=2.0)
+    target = smoothed(labels)
+
+    def loss(theta: np.ndarray) -> float:
+        s = theta[0] * logits + theta[1] * peaks + theta[2]
+        return float(np.sum(np.logaddexp(0, s) - target * s))
+
+    expected = minimize(loss, np.zeros(3), method="BFGS", options={"gtol": 1e-8}).x
+    fitted = fit_platt(logits, labels, peaks=peaks)
+    assert (fitted.slope, fitted.peak, fitted.intercept) == pytest.approx(tuple(expected), abs=1e-5)
+    s = fitted.slope * logits[0] + fitted.peak * peaks[0] + fitted.intercept
+    assert fitted(logits[0], peaks[0]) == pytest.approx(1 / (1 + np.exp(-s)))
+
+
+def test_an_opinion_that_would_be_turned_around_has_no_weight() -> None:
+    logits, labels = drawn(2, n=200)
+    fitted = fit_platt(logits, labels, peaks=-logits + drawn(4, n=200, gap=-1.0)[0])
+    assert fitted == fit_platt(logits, labels)
+    assert fitted.peak == 0
+    turned = fit_platt(-logits, labels, peaks=logits + drawn(4, n=200)[0])
+    assert turned.slope == 0 < turned.peak
+    assert fit_platt(logits, labels, peaks=np.zeros(200)) == fitted  # says nothing
+    with pytest.raises(DataError, match="not higher on fractured films"):
+        fit_platt(-logits, labels, peaks=-logits - drawn(4, n=200)[0])
+
+
 def test_classes_that_do_not_overlap_get_a_finite_sigmoid() -> None:
     fitted = fit_platt([-1.0, -1.0, -1.0, 1.0, 1.0], [0, 0, 0, 1, 1])
     assert fitted(-1.0) == pytest.approx(1 / 5, abs=1e-6)  # 1 / (N- + 2), not 0

@@ -205,6 +205,7 @@ def _named(case: Case, names: Mapping[str, str], judge: Card) -> Case:
         output,
         member_scores={names[name]: score for name, score in output.member_scores.items()},
         member_logits={names[name]: logit for name, logit in output.member_logits.items()},
+        member_peaks={names[name]: peak for name, peak in output.member_peaks.items()},
     )
     return replace(case, examined=replace(case.examined, output=output), judge=judge)
 

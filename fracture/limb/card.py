@@ -27,14 +27,26 @@ _Boxes = Annotated[JsonObject, spec_of(BoxParameters)]
 
 
 class Calibration(Section):
-    """Platt scaling of one member's score: sigmoid(slope * logit + intercept). Never a pickled estimator."""
+    """Platt scaling of one member's opinion: sigmoid(slope * logit + peak * best + intercept). Never a pickled object.
 
-    slope: float = Field(gt=0, le=1e6)
+    ``best`` is the logit of the highest quality among the boxes that the member tells. A small fracture that the pooled
+    score passes over has a box all the same, so a network with a pyramid has two opinions of a film (ours); ``peak`` is
+    0 where a member tells no boxes.
+    """
+
+    slope: float = Field(ge=0, le=1e6)
     intercept: float = Field(ge=-1e6, le=1e6)
+    peak: float = Field(default=0.0, ge=0, le=1e6)
 
-    def __call__(self, logit: float) -> float:
-        """The calibrated probability for a raw logit, float in [0, 1]."""
-        z = self.slope * logit + self.intercept
+    @model_validator(mode="after")
+    def _rises(self) -> Calibration:
+        if not self.slope + self.peak > 0:
+            raise ValueError("slope and peak are both 0: the score would be the same for every film")
+        return self
+
+    def __call__(self, logit: float, best: float = 0.0) -> float:
+        """The calibrated probability for a raw logit and the logit of the best box's quality, float in [0, 1]."""
+        z = self.slope * logit + self.peak * best + self.intercept
         return 1.0 / (1.0 + math.exp(-z)) if z >= 0 else math.exp(z) / (1.0 + math.exp(z))
 
 
@@ -72,6 +84,8 @@ class MemberCard(WeightFile):
             raise ValueError("boxes_only: the network has no pyramid, which tells boxes")
         if self.boxes_only and self.calibration is not None:
             raise ValueError("boxes_only: a network whose score does not count has no calibration")
+        if self.calibration is not None and self.calibration.peak and not self.model_spec.pyramid:
+            raise ValueError("calibration.peak: the network has no pyramid, which tells boxes")
         return self
 
 

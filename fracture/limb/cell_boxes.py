@@ -9,6 +9,7 @@ number of networks, so that a box that one network alone sees counts for less (w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fracture.models.pyramid import Cells
     from fracture.preprocess import Geometry
 
+_LEAST: Final = 1e-6  # quality of a film whose cells see nothing: far below any that a trained network gives
 _MOST: Final = 300  # cells of a film that are looked at: ours, twenty times what is ever shown
 
 
@@ -39,6 +41,12 @@ class CellBoxes:
 
     def __len__(self) -> int:
         return len(self.quality)
+
+    @property
+    def best_logit(self) -> float:
+        """Logit of the highest quality, at least that of one in a million: what these boxes say about the film."""
+        best = min(max(float(self.quality[0]) if len(self) else 0.0, _LEAST), 1.0 - _LEAST)
+        return math.log(best / (1.0 - best))
 
 
 def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:

@@ -9,7 +9,7 @@ card has no part in the means (ours, too).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,8 @@ class EnsembleOutput:
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
         member_logits: Each member's logit by name, before calibration and before the sigmoid.
+        member_peaks: Logit of the highest quality among the boxes that a member tells, by name; for members with a
+            pyramid only. Part of a member's score where its calibrator says so.
         told: Boxes that the cells of each member with a pyramid tell, with their quality; ``()`` where there is none.
         input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
             where the weights have no input check.
@@ -103,14 +105,15 @@ class EnsembleOutput:
     input_distance: float | None = None
     extents: NDArray[np.float32] | None = None
     told: tuple[CellBoxes, ...] = ()
+    member_peaks: dict[str, float] = field(default_factory=dict)
 
     def recalibrated(self, calibrations: Mapping[str, Calibration | None]) -> EnsembleOutput:
-        """The same output with other calibrators: the scores are made again from the members' logits.
+        """The same output with other calibrators: the scores are made again from the members' logits and peaks.
 
         Args:
             calibrations: By member name; a member that is not named, or has ``None``, counts with its raw score.
         """
-        score, raw, members = _combined(self.member_logits, calibrations)
+        score, raw, members = _combined(self.member_logits, self.member_peaks, calibrations)
         return replace(self, score=score, raw_score=raw, member_scores=members)
 
 
@@ -193,11 +196,11 @@ class Ensemble:
                 _numpy(o.extents) if o.extents is not None and counts else None
                 for o, counts in zip(outputs, heard, strict=True)
             ]
-            told = [
-                best_cells(output.cells, [film.inputs[index].geometry for film in films])
-                for output, index in zip(outputs, self._spec_of, strict=True)
+            told = {
+                member.name: best_cells(output.cells, [film.inputs[index].geometry for film in films])
+                for member, output, index in zip(self.members, outputs, self._spec_of, strict=True)
                 if output.cells is not None
-            ]
+            }
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
         averaged = [
             self._average(
@@ -206,11 +209,10 @@ class Ensemble:
                 [m if m is None else m[i, 0] for m in maps],
                 [e if e is None else e[i] for e in extents],
                 [{name: values[i] for name, values in region.items()} for region in regions],
+                {name: of[i] for name, of in told.items()},
             )
             for i in range(len(films))
         ]
-        if told:
-            averaged = [replace(one, told=tuple(of[i] for of in told)) for i, one in enumerate(averaged)]
         if features is None or self.real_films is None:
             return averaged
         distances = self.real_films[1].distance(features)
@@ -255,9 +257,11 @@ class Ensemble:
         maps: Sequence[NDArray[np.float32] | None],
         extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
+        told: Mapping[str, CellBoxes],
     ) -> EnsembleOutput:
         by_name = {m.name: float(logit) for m, logit in zip(self.members, logits, strict=True) if not m.boxes_only}
-        score, raw, scores = _combined(by_name, {member.name: member.calibration for member in self.members})
+        peaks = {name: of.best_logit for name, of in told.items() if name in by_name}
+        score, raw, scores = _combined(by_name, peaks, {member.name: member.calibration for member in self.members})
         merged, sized, grid = self._merge_maps(film, maps, extents)
         names = dict.fromkeys(name for region in regions for name in region)
         return EnsembleOutput(
@@ -269,6 +273,8 @@ class Ensemble:
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
             member_logits=by_name,
             extents=sized,
+            told=tuple(told.values()),
+            member_peaks=peaks,
         )
 
     def _merge_maps(
@@ -341,12 +347,12 @@ def _pooled(features: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _combined(
-    logits: Mapping[str, float], calibrations: Mapping[str, Calibration | None]
+    logits: Mapping[str, float], peaks: Mapping[str, float], calibrations: Mapping[str, Calibration | None]
 ) -> tuple[float, float, dict[str, float]]:
-    """The ensemble's score, the one without calibrators, and each member's score, from the members' logits."""
+    """The ensemble's score, the one without calibrators, and each member's score, from the members' opinions."""
     raw = {name: float(1.0 / (1.0 + np.exp(-np.clip(logit, -700, 700)))) for name, logit in logits.items()}
     scores = {
-        name: raw[name] if (calibration := calibrations.get(name)) is None else calibration(logit)
+        name: raw[name] if (calibration := calibrations.get(name)) is None else calibration(logit, peaks.get(name, 0.0))
         for name, logit in logits.items()
     }
     return float(np.mean(list(scores.values()))), float(np.mean(list(raw.values()))), scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fracture.limb.card import Card
+from fracture.limb.card import Calibration, Card
 from fracture.limb.operating_points import OperatingPoint, OperatingPoints
 from fracture.reporting.markdown import as_estimate, blocks, shown, table
 
@@ -166,12 +166,17 @@ def members(card: Card) -> str:
                 ),
                 "+".join(str(name) for name in preprocess.get("channels", ())),
                 f"{preprocess.get('size')} px, {preprocess.get('shape')}, version {preprocess.get('version')}",
-                "none" if calibration is None else f"{calibration.slope:.3f} x logit {calibration.intercept:+.3f}",
+                "none" if calibration is None else _in_words(calibration),
                 member.sha256,
             )
         )
     header = ("member", "network", "planes", "input", "score calibration", "SHA-256")
     return "## Members\n\n" + table(header, rows)
+
+
+def _in_words(calibration: Calibration) -> str:
+    boxes = f" {calibration.peak:+.3f} x best box" if calibration.peak else ""
+    return f"{calibration.slope:.3f} x logit{boxes} {calibration.intercept:+.3f}"
 
 
 def training(card: Card) -> str:
