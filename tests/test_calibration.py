@@ -19,12 +19,12 @@ from fracture.calibration import assemble, calibrate
 from fracture.calibration.assembly import provisional
 from fracture.calibration.cases import examine_films
 from fracture.calibration.folds import read_fold
-from fracture.calibration.sweep import Sweep
+from fracture.calibration.sweep import MapRule, Sweep
 from fracture.cli import app
 from fracture.data.coco_writer import write_coco
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds, split_parts
-from fracture.errors import DataError
+from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.tables import read_predictions, read_reference
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card
@@ -209,6 +209,19 @@ def test_the_sweep_prefers_rules_that_find_the_fracture(weights: Path, annotated
     assert sweep.value(1, everything) > 0.4
     assert sweep.value(0, everything) == 0.0
     assert sweep.best(everything) == low
+    # The paper's rule: the highest threshold that finds enough; where none does, the one that finds most.
+    lower = replace(low, threshold=0.2)
+    sweep = Sweep.over(cases, (lower, high, low))
+    assert sweep.found(1, everything) == 0.0
+    assert sweep.found(0, everything) == sweep.found(2, everything) > 0.9
+    assert MapRule("sensitivity", 0.9).choose(sweep, everything, high) == low
+    assert MapRule("sensitivity", 1e-9).choose(sweep, everything, high) == low
+    assert MapRule("sensitivity", 0.9).choose(Sweep.thresholds(cases, high), everything, high).threshold == 0.4
+    nothing = Sweep.over(cases, (replace(high, threshold=0.6), high))
+    assert MapRule("sensitivity", 0.9).choose(nothing, everything, high).threshold == 0.6
+    assert MapRule("balance").choose(sweep, everything, high) == lower
+    with pytest.raises(ConfigurationError, match="MapRule"):
+        MapRule("sensitivity", 1.5)
 
 
 def test_assemble_then_calibrate(tmp_path: Path, annotated: AnnotatedSet) -> None:

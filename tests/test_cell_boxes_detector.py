@@ -112,6 +112,20 @@ def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Pa
     assert output.score == pytest.approx(np.mean(list(output.member_scores.values())))
 
 
+def test_a_region_threshold_is_of_the_quality_where_cells_tell_boxes(tmp_path: Path) -> None:
+    card = write_weights(tmp_path, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    shown = {}
+    for threshold in (1.0, 1e-6):
+        points = card.operating_points
+        points = {**points, "nodes": {"any": {**points["nodes"]["any"], "map_threshold": threshold}}}
+        card.model_copy(update={"operating_points": points}).write(tmp_path)
+        prediction = fracture.load(tmp_path, device="cpu", precision="float32").predict(FILM, candidates=True)
+        assert prediction.map_threshold == threshold
+        shown[threshold] = prediction
+    assert len(shown[1.0].boxes) == 1  # the best is shown whatever its quality
+    assert len(shown[1e-6].boxes) > 1
+
+
 def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
     pyramids = write_weights(tmp_path / "p", pyramid=True).members
     plain = write_weights(tmp_path / "m", calibration=Calibration(slope=1.0, intercept=0.0))

@@ -74,6 +74,16 @@ def calibrate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,
     method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
+    map_rule: Annotated[
+        str,
+        typer.Option(
+            help="Map thresholds: sensitivity (the paper's: a region's highest that keeps --map-sensitivity) or "
+            "balance (ours: best mean of AP and FROC)."
+        ),
+    ] = "sensitivity",
+    map_sensitivity: Annotated[
+        float, typer.Option(help="Share of the fractures that a reported box must hit, for --map-rule sensitivity.")
+    ] = 0.75,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the parts and of the intervals.")] = 0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -91,6 +101,7 @@ def calibrate(
     from fracture.calibration.folds import HELD_OUT, read_fold, share_out
     from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import calibrate as run
+    from fracture.calibration.sweep import MapRule
     from fracture.data.splits import Split
     from fracture.errors import ConfigurationError
     from fracture.runs.progress import progress_bar
@@ -99,6 +110,7 @@ def calibrate(
     options: dict[str, Any] = {
         "out": out,
         "method": method,
+        "maps": MapRule(map_rule, map_sensitivity),  # type: ignore[arg-type]  # checked when made
         "folds": folds,
         "seed": seed,
         "precision": precision,

@@ -8,7 +8,7 @@ from datetime import date
 
 from fracture.calibration.cases import Case, recalibrated
 from fracture.calibration.platt import fit_members, with_calibrators
-from fracture.calibration.sweep import Sweep
+from fracture.calibration.sweep import PAPERS, MapRule, Sweep
 from fracture.errors import DataError
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card
@@ -48,6 +48,7 @@ class Fitting:
             these calibrators give to the very films they were fitted on: see :func:`cross_fit` for why.
         method: Of the thresholds.
         data: Which films all of them are, in words.
+        maps: How the map thresholds are chosen.
     """
 
     cases: tuple[Case, ...]
@@ -56,6 +57,7 @@ class Fitting:
     calibrate_members: bool
     method: Method
     data: str
+    maps: MapRule = PAPERS
 
     def on(self, keep: Sequence[int]) -> Fitted:
         """Calibrators, then thresholds and box rules, found on the cases of these numbers only.
@@ -71,16 +73,15 @@ class Fitting:
             cases = tuple(recalibrated(cases, calibrators))
             sweep = sweep.rescored(cases)
         chosen = [cases[i] for i in keep]
-        rules = sweep.best(keep)
+        rules = self.maps.choose(sweep, keep, sweep.best(keep))
         tree = card.region_tree
         points = fit_operating_points(
             [case.score for case in chosen],
             [case.film.fractured for case in chosen],
             [case.film.regions or ("any",) for case in chosen],
             method=self.method,
-            map_thresholds={"any": rules.threshold, **self._map_thresholds(sweep, keep, rules)},
-            map_threshold_source=f"highest mean of AP at IoU 0.3 and FROC sensitivity at 0.5 false alarms a film; "
-            f"{self.data}; {date.today().isoformat()}",
+            map_thresholds={"any": rules.reports(told=sweep.told), **self._map_thresholds(sweep, keep, rules)},
+            map_threshold_source=self.maps.words(f"{self.data}; {date.today().isoformat()}"),
             data=self.data,
             date=date.today().isoformat(),
             tree=tree,
@@ -96,7 +97,7 @@ class Fitting:
         for region in sorted({region for i in keep for region in sweep.cases[i].film.regions}):
             own = [i for i in keep if region in sweep.cases[i].film.regions]
             if sum(len(sweep.cases[i].film.boxes) for i in own) >= FEWEST_BOXES:
-                thresholds[tree.normalize(region)] = sweep.best(own, start=rules).threshold
+                thresholds[tree.normalize(region)] = self.maps.choose(sweep, own, rules).reports(told=sweep.told)
         return thresholds
 
 

@@ -19,7 +19,7 @@ from fracture.calibration.run import (
     require_fractures,
     told_of,
 )
-from fracture.calibration.sweep import Sweep
+from fracture.calibration.sweep import PAPERS, MapRule, Sweep
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import DataError
@@ -59,6 +59,7 @@ def calibrate_out_of_fold(
     calibrate_members: bool | None = None,
     out: str | Path | None = None,
     method: Method = "empirical",
+    maps: MapRule = PAPERS,
     folds: int = 5,
     seed: int = 0,
     precision: Precision = "auto",
@@ -90,7 +91,7 @@ def calibrate_out_of_fold(
         fold_weights: Folders with a card and the split beside it (``split.json``).
         parts: Parts of these splits to judge; :func:`fracture.calibration.folds.share_out` says who judges what.
         calibrate_members: As said above; ``None`` calibrates members that are the fold weights' and no sisters.
-        out, method, folds, seed, precision, device, progress: As for :func:`fracture.calibration.calibrate`.
+        out, method, maps, folds, seed, precision, device, progress: As for :func:`fracture.calibration.calibrate`.
 
     Raises:
         DataError: As for :func:`fracture.calibration.calibrate` and :func:`fracture.calibration.folds.share_out`; some
@@ -122,7 +123,7 @@ def calibrate_out_of_fold(
         f"{count} films, {fractured} fractured, of {annotated.name}, out of fold: each "
         f"judged by the one of {', '.join(judge.name for judge in judges)} that held it out; {kinship.words}"
     )
-    fitting = Fitting(tuple(cases), Sweep.over(cases), card, fitted, method, told_of(data, failures))
+    fitting = Fitting(tuple(cases), Sweep.over(cases), card, fitted, method, told_of(data, failures), maps)
     more = {"out_of_fold": _account(judges, shares, parts, kinship, card)}
     return conclude(opened, fitting, numbers_of(cases, held), ensemble, failures, out=out, seed=seed, more=more)
 

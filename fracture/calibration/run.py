@@ -14,7 +14,7 @@ from fracture.calibration.cases import Case, examine_films
 from fracture.calibration.fitting import Fitting, cross_fit
 from fracture.calibration.folds import check_unseen
 from fracture.calibration.metrics import measure_all
-from fracture.calibration.sweep import Sweep
+from fracture.calibration.sweep import PAPERS, MapRule, Sweep
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError, DataError
@@ -70,6 +70,7 @@ def calibrate(
     calibrate_members: bool = False,
     out: str | Path | None = None,
     method: Method = "empirical",
+    maps: MapRule = PAPERS,
     folds: int = 5,
     seed: int = 0,
     precision: Precision = "auto",
@@ -94,6 +95,7 @@ def calibrate(
         out: Folder for ``predictions.jsonl`` (candidates included, then the films that failed) for
             ``fracture evaluate``.
         method: ``"empirical"`` (the paper's rule) or ``"conformal"`` (with a finite-sample guarantee).
+        maps: How the map thresholds are chosen: by the paper's rule, or by ours.
         folds: Parts of the cross-fitting.
         seed: Of the parts, and of the bootstrap intervals.
         precision, device: Those that will be used; thresholds belong to them.
@@ -116,7 +118,7 @@ def calibrate(
     ensemble = Ensemble.load(opened, device=device, precision=precision)
     cases, failures = examine_films(Detector(ensemble, opened.card), annotated, progress=progress)
     data = told_of(description or f"{len(annotated)} films of {annotated.name}", failures)
-    fitting = Fitting(tuple(cases), Sweep.over(cases), opened.card, calibrate_members, method, data)
+    fitting = Fitting(tuple(cases), Sweep.over(cases), opened.card, calibrate_members, method, data, maps)
     return conclude(opened, fitting, numbers_of(cases, held), ensemble, failures, out=out, seed=seed)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fracture.calibration.cases import Case
 from fracture.calibration.fitting import FEWEST_BOXES
 from fracture.calibration.metrics import cohorts_of, number_of
-from fracture.calibration.sweep import Sweep
+from fracture.calibration.sweep import PAPERS, Sweep
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.scores import one_class_reason
@@ -40,9 +40,10 @@ def thresholds_for(
         method: ``"empirical"`` or ``"conformal"``.
         data: Which films, in words.
     """
-    maps = {}
+    maps, rule = {}, PAPERS
     if sum(len(case.film.boxes) for case in cases) >= FEWEST_BOXES:
-        maps[region] = Sweep.over(cases).best(range(len(cases)), start=rules).threshold
+        sweep = Sweep.thresholds(cases, rules)
+        maps[region] = rule.choose(sweep, range(len(cases)), rules).reports(told=sweep.told)
     return fit_operating_points(
         [case.score for case in cases],
         [case.film.fractured for case in cases],
@@ -50,7 +51,7 @@ def thresholds_for(
         nodes=(region,),
         method=method,
         map_thresholds=maps,
-        map_threshold_source=f"highest mean of AP at IoU 0.3 and FROC sensitivity at 0.5 false alarms a film; {data}",
+        map_threshold_source=rule.words(data),
         data=data,
         tree=tree,
     )

@@ -75,7 +75,8 @@ class BoxParameters(Record):
         use_extents: Whether boxes are sized by the networks' extents where they tell any, or always by the outline of
             the region.
         suppress: Overlap (IoU) above which the weaker of two boxes that are sized by extents is dropped, in [0, 1].
-        quality: Quality that a reported box must reach where cells tell it, in [0, 1]; ours, as the next two.
+        quality: Quality that a reported box must reach where cells tell it, in [0, 1]; a region of the body with a
+            map threshold of its own replaces it. Ours, as the next two.
         fuse: Overlap (IoU) from which boxes of two networks are one, in (0, 1].
         film_power: Exponent of the film's score in the score of a box that a cell tells, 0 to 2.
         merge_gap: Boxes within this many map cells of each other are merged: what the map hardly resolves.
@@ -120,9 +121,18 @@ class BoxParameters(Record):
         """The map value down to which a reported region extends."""
         return self.hysteresis * self.threshold
 
-    def with_threshold(self, threshold: float | None) -> BoxParameters:
-        """The same parameters with a body region's own map threshold; unchanged for ``None``."""
-        return self if threshold is None else replace(self, threshold=threshold)
+    def reports(self, *, told: bool = False) -> float:
+        """What a box must reach to be reported: ``quality`` where cells tell the boxes, else ``threshold``."""
+        return self.quality if told else self.threshold
+
+    def with_threshold(self, threshold: float | None, *, told: bool = False) -> BoxParameters:
+        """The same parameters with a body region's own map threshold; unchanged for ``None``.
+
+        With ``told`` it is of the map of qualities, whose cells tell the boxes.
+        """
+        if threshold is None:
+            return self
+        return replace(self, quality=threshold) if told else replace(self, threshold=threshold)
 
 
 class _Region(NamedTuple):

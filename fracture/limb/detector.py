@@ -286,8 +286,9 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         grid = map_threshold = None
         if output.map is not None and output.grid_to_source is not None:
             grid = GridToSource(*output.grid_to_source)
-            parameters = self.box_parameters.with_threshold(film.map_threshold)
-            map_threshold = parameters.threshold
+            told = bool(output.told)
+            parameters = self.box_parameters.with_threshold(film.map_threshold, told=told)
+            map_threshold = parameters.reports(told=told)
             arguments: dict[str, Any] = {
                 "to_source": grid,
                 "size": (radiograph.width, radiograph.height),

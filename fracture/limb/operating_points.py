@@ -116,7 +116,7 @@ class RegionThresholds(Record):
     Attributes:
         high_sensitivity: Decides ``fractured`` unless asked otherwise.
         high_specificity: A film that reaches it has its boxes drawn solid.
-        map_threshold: Replaces ``BoxParameters.threshold``, in (0, 1].
+        map_threshold: Replaces ``BoxParameters.threshold`` or, where cells tell the boxes, ``quality``, in (0, 1].
         map_threshold_source: Where the map threshold comes from: sweep, data, count, date.
     """
 

@@ -54,7 +54,8 @@ class Prediction(DicomResult):
         operating_reason: Why that node: the region itself, its nearest ancestor, ...
         thresholds: Score thresholds of all operating points by name, where they exist.
         reached: Names of the operating points that the probability reaches.
-        map_threshold: The map threshold of the boxes, ``None`` if the ensemble gives no map.
+        map_threshold: What a box must reach to be reported: a value of the probability map or, where cells tell the
+            boxes, of their quality; ``None`` if the ensemble gives no map.
         candidates: Every box of the map whatever the decision, or ``None`` if not asked for.
         regions: Anatomical regions shown, by name; ``()`` where unknown.
         region_source: ``"caller"``, ``"dicom"``, ``"model"``, or ``None`` where unknown.

@@ -87,8 +87,9 @@ def input_check(card: Card) -> str:
 
 
 _MAP_THRESHOLDS = (
-    "Jones et al. 2020 set map thresholds per region for a minimum sensitivity; these maximize the figure stated "
-    "below, and promise no sensitivity of boxes. Regions that are not listed take their parent's."
+    "Map thresholds are of the probability map or, where cells tell the boxes, of the quality that they expect of "
+    "them. Jones et al. 2020 set them per region for a minimum sensitivity; how these were chosen stands below. "
+    "Regions that are not listed take their parent's."
 )
 
 
