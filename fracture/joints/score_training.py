@@ -36,7 +36,7 @@ from fracture.joints.scoring import (
     planes_of,
 )
 from fracture.models.backbone import seeded
-from fracture.models.starting_points import InitReport
+from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
 from fracture.training.config import StageConfig, StageLoop
 from fracture.training.driver import Running, run_stage, running
@@ -306,13 +306,17 @@ def score_rows(
 
 
 def build_score_stage(config: ScoreConfig, parts: Mapping[str, AnnotatedSet], run: Running) -> ScoreStage:
-    """A stage from random weights, for :func:`fracture.training.driver.run_stage`.
+    """A stage for :func:`fracture.training.driver.run_stage`, from random weights or those of another family.
 
     Raises:
         DataError: No joint of the family, or a film that cannot be read.
+        WeightsError: ``config.init`` holds no score networks of this width.
     """
     model = seeded(ScoreNetworks, config.model, config.seed)
     start = InitReport("random").to_dict()
+    if config.init != "random":
+        first, name = f"damages.{DAMAGES[0]}.body.", str(config.init)
+        start = fill(model, read_tensors(name), name, network="score network", trunk=first, homes=("",)).to_dict()
     return ScoreStage(
         model, config, JointPictures(parts["train"], config), parts, run.device, world=run.world, start=start
     )

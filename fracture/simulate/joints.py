@@ -60,6 +60,11 @@ class Joint:
         return (self.space or sizes[key]["space"] * self.unit), sizes[key]["half"] * self.unit
 
     @property
+    def among_bones(self) -> bool:
+        """Whether it lies in the wrist, where other bones lie beside it."""
+        return not self.foot and not self.name.startswith(("mcp", "pip", "dip", "ip"))
+
+    @property
     def foot(self) -> bool:
         """Whether erosion counts on both sides of the joint, up to 10."""
         return self.name.startswith("mtp") or self.name == "ip"
@@ -188,7 +193,8 @@ def _erode(window: Array, joint: Joint, grade: int, rng: np.random.Generator) ->
         parts = [first, grade - first]
     side = float(rng.choice([-1, 1]))
     for part in parts:
-        _bites(window, along, across, (space, half), side, float(rng.uniform(*ERODED[part])) * 4 * half * half, rng)
+        area = float(rng.uniform(*ERODED[part])) * 4 * half * half
+        _bites(window, along, across, (space, half), side, area, 10 if joint.among_bones else 40, rng)
         side = -side
 
 
@@ -199,9 +205,10 @@ def _bites(
     sizes: tuple[float, float],
     side: float,
     area: float,
+    level: float,
     rng: np.random.Generator,
 ) -> None:
-    """One to three bites of ``area`` pixels together, out of the corners of one bone end."""
+    """One to three bites of ``area`` pixels together, out of the corners of one bone end; ``level`` of their floor."""
     space, half = sizes
     count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
     shares = rng.dirichlet(np.full(count, 4.0))
@@ -217,7 +224,7 @@ def _bites(
         rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
         depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
         bitten = _smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
-        floor = np.minimum(window, _beside(window, across * np.float32(margin), half) + texture)
+        floor = np.minimum(window, _beside(window, across * np.float32(margin), half, level) + texture)
         np.copyto(window, window * (1 - bitten) + floor * bitten)
         if rng.random() < 0.35:  # a healed rim
             rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
@@ -244,10 +251,10 @@ def _margin(window: Array, along: Array, across: Array, place: tuple[float, floa
     return float(steps[best + 1]) if falls[best] > 0.02 else half
 
 
-def _beside(window: Array, across: Array, half: float) -> np.float32:
-    """The gray of the soft tissue beside the bone, where ``across`` is positive."""
+def _beside(window: Array, across: Array, half: float, level: float) -> np.float32:
+    """The gray beside the bone, where ``across`` is positive: a percentile, lower where much of that is other bones."""
     ring = window[(across > 1.2 * half) & (across < 1.8 * half)]
-    return np.float32(np.percentile(ring if ring.size else window, 40))
+    return np.float32(np.percentile(ring if ring.size else window, level))
 
 
 def _shade(window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator) -> None:
