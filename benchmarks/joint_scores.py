@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 from fracture.data.splits import Split
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.resampling import bootstrap
-from fracture.joints.metrics import rank_correlation, weighted_rmse
+from fracture.evaluation.stats.statistics import RankCorrelation
+from fracture.joints.metrics import weighted_rmse
 from fracture.joints.records import read_landmarks
 from fracture.joints.reports import repeatability
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
@@ -54,7 +55,7 @@ def judged(rows, damage, resamples):
         chosen = [several[k % len(several)] for k in range(most)]
         truth[place], found[place] = ([row[key] for row in chosen] for key in (damage, f"{damage}_value"))
     draws = Bootstrap(resamples=resamples, groups=[group for _, group, _ in rounds]).over(len(rounds))
-    measures = {"weighted_rmse": weighted_rmse(truth, found), "spearman": rank_correlation(truth, found)}
+    measures = {"weighted_rmse": weighted_rmse(truth, found), "spearman": RankCorrelation(truth, found)}
     result = {name: value.to_dict() for name, value in bootstrap(measures, draws).items()}
     constant = np.full_like(found, np.expm1(np.log1p(truth).mean()))
     result["weighted_rmse_of_a_constant"] = float(weighted_rmse(truth, constant)(np.ones((1, len(truth))))[0])

@@ -33,8 +33,7 @@ def evaluate(
     from fracture.atomic import write_json
     from fracture.evaluation.stats.record import plain
     from fracture.evaluation.stats.resampling import Bootstrap
-    from fracture.joints.comparison import compare, discordant, ensembles
-    from fracture.joints.metrics import evaluate_scores
+    from fracture.joints.metrics import compare, discordant, ensembles, evaluate_scores
     from fracture.joints.table import read_table
     from fracture.runs.outputs import Protected, check_output
 

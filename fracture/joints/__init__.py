@@ -15,12 +15,6 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.joints.comparison import (
-        compare as compare,
-        discordant as discordant,
-        divide_by_weight as divide_by_weight,
-        ensembles as ensembles,
-    )
     from fracture.joints.reports import (
         Change as Change,
         Progress as Progress,
@@ -31,7 +25,14 @@ if TYPE_CHECKING:
     from fracture.joints.painted import write_painted as write_painted
     from fracture.joints.score_training import train_scores as train_scores
     from fracture.joints.scoring import Score as Score, score_joints as score_joints
-    from fracture.joints.metrics import Scores as Scores, evaluate_scores as evaluate_scores
+    from fracture.joints.metrics import (
+        Scores as Scores,
+        compare as compare,
+        discordant as discordant,
+        divide_by_weight as divide_by_weight,
+        ensembles as ensembles,
+        evaluate_scores as evaluate_scores,
+    )
     from fracture.joints.patient import PatientJoints as PatientJoints, read_patient as read_patient
     from fracture.joints.prediction import JointsFilm as JointsFilm, JointsLimb as JointsLimb
     from fracture.joints.reader import (

@@ -13,15 +13,17 @@ import pytest
 
 from fracture.errors import DataError, EvaluationError
 from fracture.evaluation import Bootstrap, bayes_factors, concordance_index, paired_tests
-from fracture.joints.comparison import (
+from fracture.joints.layout import ROW
+from fracture.joints.metrics import (
     compare,
     discordant,
     divide_by_weight,
     ensembles,
+    errors,
+    evaluate_scores,
     mean_of,
+    patient_weights,
 )
-from fracture.joints.layout import ROW
-from fracture.joints.metrics import errors, evaluate_scores, patient_weights
 from fracture.joints.table import JOINTS, ScoreTable, highest, read_table, write_table
 
 NAMES = ("pred_good", "pred_close", "pred_poor", "pred_zero")

@@ -6,20 +6,25 @@ does not define them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_weights, labeled
 
 __all__ = [
     "AreaUnderCurve",
+    "READINGS",
     "AveragePrecision",
     "BinnedCalibration",
     "MeanOf",
+    "RankCorrelation",
     "Ratio",
+    "Reading",
+    "WeightedError",
     "confusion_statistics",
     "divide",
     "equal_mass_bins",
@@ -268,3 +273,44 @@ class BinnedCalibration:
         excess = folded_normal_mean(gap, noise) - plain
         corrected: FloatArray = np.einsum("ij,ij->i", share, plain - excess)
         return corrected
+
+
+Reading = Literal["pooled", "mean_of_patient_rmse", "mean_of_joint_wrmse"]
+READINGS: tuple[Reading, ...] = get_args(Reading)
+"""What "average weighted RMSE" of patients' joints may mean: the root of the whole mean, a mean of patients' roots, or a
+mean of joints' roots."""
+
+
+class WeightedError:
+    """Squared errors of rows (patients) and columns (joints) as one number, each row with a weight of its own.
+
+    Args:
+        squared: (n, k), for rows and columns.
+        weights: (n,), of the rows.
+        reading: How rows and columns become one number.
+    """
+
+    def __init__(self, squared: FloatArray, weights: FloatArray, reading: Reading = "pooled") -> None:
+        self._weights, self._root = weights, reading != "mean_of_patient_rmse"
+        whole = squared if reading == "mean_of_joint_wrmse" else squared.mean(axis=1, keepdims=True)
+        self._errors = whole if self._root else np.sqrt(whole)
+
+    def __call__(self, weights: FloatArray) -> FloatArray:
+        rows = as_weights(weights, self._weights.size) * self._weights
+        means = divide(rows @ self._errors, rows.sum(axis=1, keepdims=True))
+        found: FloatArray = (np.sqrt(means) if self._root else means).mean(axis=1)
+        return found
+
+
+class RankCorrelation:
+    """Spearman's coefficient of pairs (n, k), each counted with its row's weight; ranks are those of all rows."""
+
+    def __init__(self, truth: FloatArray, predicted: FloatArray) -> None:
+        x, y = (rankdata(values.ravel()).reshape(truth.shape) for values in (truth, predicted))
+        sums = [np.full(len(x), float(x.shape[1]))] + [v.sum(axis=1) for v in (x, y, x * x, y * y, x * y)]
+        self._columns = np.stack(sums, axis=1)
+
+    def __call__(self, weights: FloatArray) -> FloatArray:
+        n, x, y, xx, yy, xy = (as_weights(weights, len(self._columns)) @ self._columns).T
+        spread = np.sqrt(np.maximum(n * xx - x * x, 0.0) * np.maximum(n * yy - y * y, 0.0))
+        return divide(n * xy - x * y, spread)

@@ -1,0 +1,64 @@
+"""The challenge's table: one row per patient, three sums and 86 joints, in the columns of ``layout.ROW``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from fracture.evaluation.files import score_tables
+from fracture.evaluation.stats.checks import FloatArray
+from fracture.joints.layout import COLUMNS, ROW, SUMS, Damage, Kind
+
+__all__ = ["JOINTS", "ScoreTable", "highest", "read_table", "write_table"]
+
+Whole = Literal["total", "erosion", "narrowing"]
+
+JOINTS: Final = ROW[1 + len(SUMS) :]
+"""The 86 joints in the challenge's order."""
+
+_OF = {column.full(side): column for column in COLUMNS for side in ("left", "right")}
+_SUMS = {"Overall_Tol": ("erosion", "narrowing"), "Overall_erosion": ("erosion",), "Overall_narrowing": ("narrowing",)}
+
+
+def highest(joint: str) -> int:
+    """The most that a column can hold: narrowing 4, erosion of a hand 5, of a foot's joint, both sides, 10."""
+    return _OF[joint].maximum
+
+
+class ScoreTable(score_tables.ScoreTable):
+    """Patients' damage scores: ``values`` (patients, 86), ``sums`` (patients, 3) of total, erosion, narrowing."""
+
+    LAYOUT: ClassVar = score_tables.Layout(
+        ROW[0],
+        {name: [joint for joint in JOINTS if _OF[joint].damage in damages] for name, damages in _SUMS.items()},
+        {joint: float(highest(joint)) for joint in JOINTS},
+    )
+
+    @staticmethod
+    def names(damage: Damage, kind: Kind | None = None) -> tuple[str, ...]:
+        """Columns of one kind of damage, of hands or forefeet alone where asked."""
+        return tuple(c for c in JOINTS if _OF[c].damage == damage and kind in (None, _OF[c].kind))
+
+    def joints(self, damage: Damage, kind: Kind | None = None) -> FloatArray:
+        """float64 (patients, joints) of ``names(damage, kind)``."""
+        found: FloatArray = self.values[:, self.LAYOUT.places(self.names(damage, kind))]
+        return found
+
+    def overall(self, what: Whole) -> FloatArray:
+        """float64 (patients,): the sum as the table states it."""
+        found: FloatArray = self.sums[:, ("total", "erosion", "narrowing").index(what)]
+        return found
+
+
+def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
+    """Read a table of the challenge; see :meth:`fracture.evaluation.files.score_tables.ScoreTable.read`."""
+    return ScoreTable.read(path, predicted=predicted)
+
+
+def write_table(table: ScoreTable, path: str | Path) -> None:
+    """Write the 90 columns as CSV.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    table.write(path)
