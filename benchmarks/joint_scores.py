@@ -2,7 +2,7 @@
 
     python benchmarks/joint_scores.py RUN LANDMARKS --images FOLDER --out scores.json
 
-``RUN`` is a folder of ``fracture.joints.score_training.train_scores``. For each family: weighted RMSE (the challenge's
+``RUN`` is a run folder of ``fracture joints train``. For each family: weighted RMSE (the challenge's
 weights, by the sum of a film's true scores) and Spearman's coefficient over the joints of the held-out films, with
 bootstrap intervals over film groups; the error of healthy joints; what two readings of a joint with other points differ
 by. Numbers of the card's ``metrics.scores``. Nothing here is a patient's damage.

@@ -54,7 +54,11 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the films; by default that of the file.")] = None,
     stage: Annotated[
-        list[str] | None, typer.Option(help="Train only this stage: finder or placer; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Train only this: finder, placer, finger, forefoot or wrist (scores); may be repeated."),
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file with fields of the card: name, version, license, metrics, ...")
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="A safetensors file with the trunk; by default that of joints-small.")
@@ -66,29 +70,32 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train finder and placer. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
+    """Train all networks and write weights with a card; scores are taught on lesions painted into these films.
+
+    Exit code 0: done; 143: stopped by a signal, saved; the same command resumes.
+    """
     from fracture.joints.records import read_landmarks
-    from fracture.joints.store import STORE
     from fracture.joints.training import STAGES
     from fracture.joints.training import train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
+    from fracture.training.tables import read_toml
 
-    start = init or STORE.find() / STORE.open().card.finder.file
     changes = changes_of(STAGES, (), set_ or (), None)
     try:
         folder = run(
             read_landmarks(data, images),
             out,
-            start,
-            stages=tuple(stage or STAGES),
+            init,
+            stages=stage,
             changes=changes,
+            facts=None if card is None else read_toml(card),
             device=device,
             progress=not quiet,
         )
     except Interrupted:
         stopped()
-    typer.echo(f"finder and placer: {folder}")
+    typer.echo(f"weights: {folder}" if (folder / "joints_card.json").exists() else f"run: {folder}")
 
 
 joints.command("evaluate")(evaluate)

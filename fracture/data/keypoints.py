@@ -1,49 +1,38 @@
-"""Films with the points of their hands and forefeet, from a COCO keypoint file."""
+"""Films with named points, from a COCO keypoint file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fracture.data.files import Problems, load_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
-from fracture.joints.layout import POINTS, Kind, Point
 
-__all__ = ["Limb", "limbs_of", "read_landmarks"]
+__all__ = ["read_keypoints"]
 
-_REGION = {"hand": "hand", "forefoot": "foot"}
-
-
-@dataclass(frozen=True, slots=True)
-class Limb:
-    """One annotated hand or forefoot.
-
-    Attributes:
-        kind: Which.
-        points: The labeled points by name, in source pixels.
-    """
-
-    kind: Kind
-    points: Mapping[str, Point]
+Points = Mapping[str, tuple[float, float]]
 
 
-def limbs_of(film: Film) -> tuple[Limb, ...]:
-    """The hands and forefeet that are annotated on a film; () where it shows none."""
-    found: Any = film.extra.get("limbs", ())
-    return tuple(found)
-
-
-def read_landmarks(path: str | Path, images: str | Path | None = None) -> AnnotatedSet:
-    """COCO keypoints of hands (26 points) and forefeet (6), as films that hold :class:`Limb` in ``extra["limbs"]``.
+def read_keypoints(
+    path: str | Path,
+    images: str | Path | None,
+    known: Mapping[str, tuple[str, ...]],
+    make: Callable[[str, Points], Any],
+    regions: Mapping[str, str],
+    field: str,
+) -> AnnotatedSet:
+    """COCO keypoints as films that hold what ``make`` gives for each annotation, as a tuple, in ``extra[field]``.
 
     Args:
-        path: The JSON file; categories ``hand`` and ``forefoot`` with the names of :mod:`fracture.joints.layout`.
-            Points with ``v`` 0 are not labeled. Images may say ``fracatlas_group`` or ``group`` and ``fractured``.
+        path: The JSON file. Points with ``v`` 0 are not labeled. Images may say ``group`` and ``fractured``.
         images: Folder of the films; names are looked up there first, then beside the file.
+        known: Category to the names of its points; no other is taken.
+        make: From a category and its labeled points, (x, y) in source pixels.
+        regions: Category to the film's region.
+        field: Where a film holds them.
 
     Raises:
         DataError: Other categories or points, a film that is missing, or a point outside its film; all told at once.
@@ -54,15 +43,15 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise DataError(f"{file} is not a COCO keypoint file", allowed="images, annotations, categories")
     root = Path(images) if images is not None else file.parent
-    kinds: dict[Any, Kind] = {}
+    kinds: dict[Any, str] = {}
     for category in content.get("categories", []):
-        kind: Kind | None = next((k for k in POINTS if k == category.get("name")), None)
-        if kind is None or set(category.get("keypoints", ())) != set(POINTS[kind]):
-            problems.add("a category that is no hand or forefoot with our points", category.get("name"))
+        kind = str(category.get("name"))
+        if kind not in known or set(category.get("keypoints", ())) != set(known[kind]):
+            problems.add(f"a category that is no {' or '.join(known)} with our points", kind)
         else:
             kinds[category["id"]] = kind
     names = {category.get("id"): tuple(category.get("keypoints", ())) for category in content.get("categories", [])}
-    limbs: dict[Any, list[Limb]] = {}
+    marks: dict[Any, list[tuple[str, Points]]] = {}
     for one in content["annotations"]:
         if one.get("category_id") not in kinds:
             problems.add("an annotation without a known category", one.get("id"))
@@ -74,7 +63,7 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
         points = {
             name: (float(flat[3 * i]), float(flat[3 * i + 1])) for i, name in enumerate(order) if flat[3 * i + 2] > 0
         }
-        limbs.setdefault(one.get("image_id"), []).append(Limb(kinds[one["category_id"]], points))
+        marks.setdefault(one.get("image_id"), []).append((kinds[one["category_id"]], points))
     films = []
     for image in content["images"]:
         name = str(image.get("file_name", ""))
@@ -82,9 +71,9 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
         if place is None:
             problems.add("a film that is missing", name)
             continue
-        found = tuple(limbs.get(image.get("id"), ()))
+        found = marks.get(image.get("id"), [])
         width, height = int(image.get("width", 0)), int(image.get("height", 0))
-        if any(not (0 <= x <= width and 0 <= y <= height) for limb in found for x, y in limb.points.values()):
+        if any(not (0 <= x <= width and 0 <= y <= height) for _, points in found for x, y in points.values()):
             problems.add("a point outside its film", name)
         films.append(
             Film(
@@ -92,10 +81,10 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
                 width=width,
                 height=height,
                 fractured=int(bool(image.get("fractured", 0))),
-                regions=tuple(dict.fromkeys(_REGION[limb.kind] for limb in found)),
+                regions=tuple(dict.fromkeys(regions[kind] for kind, _ in found)),
                 group=str(image.get("group") or image.get("fracatlas_group") or name),
-                extra={"limbs": found},
+                extra={field: tuple(make(*one) for one in found)},
             )
         )
     problems.raise_if_any()
-    return AnnotatedSet(tuple(films), file.stem, root, format="joints")
+    return AnnotatedSet(tuple(films), file.stem, root, format="keypoints")

@@ -19,7 +19,7 @@ from fracture.hip.card import FIXED, HipCard, HipTest, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.hip.store import STORE
 from fracture.hip.training_config import STAGES
-from fracture.training.finished import copy_weights, for_card, read_finished
+from fracture.wing.assembly import Stages, assemble_card, network_of
 from fracture.wing.store import Weights
 from fracture.wing.verification import self_test_film
 
@@ -46,46 +46,33 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         The card, as written.
 
     Raises:
-        DataError: A stage is not finished.
-        CardError: Facts that no card has.
-        ConfigurationError: ``out`` holds other weights, or is the folder of something else.
+        DataError, CardError, ConfigurationError: As for :func:`fracture.wing.assembly.assemble_card`.
     """
-    run, out = Path(run), Path(out)
-    STORE.check_place(out, str(dict(facts or {}).get("name", _NAME)))
-    stages = read_finished(run, STAGES)
-    training = {name: stage["training"] for name, stage in stages.items()}
-    rows = _rows(run / "classifier" / "predictions_tune.jsonl")
-    fracture, advise = thresholds_from(rows, data=f"{training['classifier']['set']}, tuning part")
-    hips = training["classifier"]["hips"]
 
-    def stage(name: str, *keys: str) -> dict[str, Any]:
-        config, kept = training[name]["config"], for_card(training[name], without=("hips", "license", "attribution"))
-        files = {"file": f"{name}.safetensors", "sha256": stages[name]["sha256"]}
-        return {**files, **{key: config[key] for key in ("model", *keys)}, "training": kept}
+    def describe(stages: Stages) -> Mapping[str, Any]:
+        training = {name: stage["training"] for name, stage in stages.items()}
+        last = training["classifier"]
+        rows, hips = _rows(Path(run) / "classifier" / "predictions_tune.jsonl"), last["hips"]
+        fracture, advise = thresholds_from(rows, data=f"{last['set']}, tuning part")
 
-    values: dict[str, Any] = {
-        "name": _NAME,
-        "version": "0",
-        "created": datetime.now(UTC).date().isoformat(),
-        "description": f"recipe {training['classifier']['recipe']}, made by fracture {__version__}",
-        "license": training["classifier"]["license"],
-        "attribution": [line for line in training["classifier"]["attribution"].splitlines() if line],
-        "intended_use": "Research on hip radiographs; not a medical device.",
-        "limitations": ["Measured only where the metrics below say so."],
-        "localizer": stage("localizer", "preprocess", "rules"),
-        "classifier": stage("classifier", "crop"),
-        "fracture": fracture.model_dump(),
-        "advise_imaging": None if advise is None else advise.model_dump(),
-        "classes": {name: {"trained_on": _trained(name, hips.get("train", {}))} for name in CLASSES},
-        "data": {"hips": hips, "balance": training["classifier"]["balance"]},
-        "metrics": {name: record["results"] for name, record in training.items()},
-        **dict(facts or {}),
-    }
-    card = HipCard.parse(values, "the hip card of these facts")
-    copy_weights(run, STAGES, out)
-    card = card.model_copy(update={"self_test": self_test(Weights(out, card))})
-    card.write(out)
-    return HipCard.read(out)
+        def network(name: str, *keys: str) -> dict[str, Any]:
+            part = network_of(stages, name, model=False, without=("hips", "license", "attribution"))
+            return {**part, **{key: training[name]["config"][key] for key in ("model", *keys)}}
+
+        return {
+            "name": _NAME,
+            "description": f"recipe {last['recipe']}, made by fracture {__version__}",
+            "intended_use": "Research on hip radiographs; not a medical device.",
+            "localizer": network("localizer", "preprocess", "rules"),
+            "classifier": network("classifier", "crop"),
+            "fracture": fracture.model_dump(),
+            "advise_imaging": None if advise is None else advise.model_dump(),
+            "classes": {name: {"trained_on": _trained(name, hips.get("train", {}))} for name in CLASSES},
+            "data": {"hips": hips, "balance": last["balance"]},
+            "metrics": {name: record["results"] for name, record in training.items()},
+        }
+
+    return assemble_card(STORE, run, out, STAGES, describe, facts, self_test)
 
 
 def thresholds_from(rows: Sequence[Mapping[str, Any]], *, data: str) -> tuple[Threshold, Threshold | None]:

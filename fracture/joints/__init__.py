@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         repeatability as repeatability,
     )
     from fracture.joints.painted import write_painted as write_painted
-    from fracture.joints.score_training import train_scores as train_scores
     from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.metrics import (
         Scores as Scores,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from fracture.joints.layout import HAND
 from fracture.schema import JsonObject, Line, Name, Share
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
+from fracture.wing.store import Store, Weights
 
-__all__ = ["JointsCard", "JointsTest", "NetworkCard", "PartCard", "ScoreCard"]
+__all__ = ["STORE", "JointsCard", "JointsTest", "JointsWeights", "NetworkCard", "PartCard", "ScoreCard"]
 
 
 class NetworkCard(WeightFile):
@@ -65,3 +66,7 @@ class JointsCard(BaseCard):
     def files(self) -> tuple[WeightFile, ...]:
         """Of all networks."""
         return self.finder, self.placer, *self.scores.values()
+
+
+STORE = Store(JointsCard, "joints-small", "joint networks", "`fracture joints train`")
+JointsWeights: TypeAlias = Weights[JointsCard]

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from fracture.joints.crops import Similarity, crop_at, warp
-from fracture.joints.frames import UNIT, fit_frame, letterbox_matrix, tone
+from fracture.joints.frames import UNIT, fit_frame, tone
 from fracture.joints.layout import POINTS, Kind, Point
 from fracture.joints.networks import (
     CHANNELS,
@@ -29,8 +28,9 @@ from fracture.joints.networks import (
     OFFSET_UNIT,
     ROUGH,
     FinderOutput,
-    decode_heat,
 )
+from fracture.models.heatmaps import decode_heat
+from fracture.preprocess.similarity import Similarity, crop_at, letterbox_matrix, warp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def rough_limbs(
 ) -> list[tuple[Kind, float, dict[str, Point], Point]]:
     """(kind, chance, rough points, center) in pixels of the film, the likeliest first; [] where there is none."""
     height, width = pixels.shape
-    matrix = letterbox_matrix(width, height, zoom=zoom)
+    matrix = letterbox_matrix(width, height, FIND_SIZE, zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
     output = FinderOutput(**finder.run({"x": tone(plane, mask)[None, None]}))
     chances = torch.sigmoid(output.centers.float())

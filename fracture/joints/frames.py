@@ -1,4 +1,4 @@
-"""How a hand or forefoot is turned for the placer, and the grays that networks see; one way for training and use."""
+"""How a hand, a forefoot or a joint is turned and cut, and the grays that networks see; for training and use alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fracture.joints.crops import Similarity
-from fracture.joints.layout import FOREFOOT, HAND, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
-from fracture.joints.networks import CHANNELS, FIND_SIZE, PLACE_SIZE
+from fracture.errors import ConfigurationError
+from fracture.joints.layout import AXES, FOREFOOT, HAND, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
+from fracture.joints.networks import CHANNELS, PLACE_SIZE
+from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_similarity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GAMMA", "UNIT", "fit_frame", "fit_similarity", "letterbox_matrix", "template_of", "tone"]
+__all__ = ["CROP_SIZE", "GAMMA", "UNIT", "crop_joint", "direction", "fit_frame", "template_of", "tone"]
+
+CROP_SIZE: Final = 224
+"""Side of a joint's crop in pixels, as team Alpine Lads cut them."""
+
 
 GAMMA: Final = 0.7
 """Of the stretched grays: what the landmark network read radiographs best with."""
@@ -34,36 +39,42 @@ def tone(pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None = None) -> 
     return np.asarray(stretched if mask is None else np.where(mask, stretched, 0), np.float32)
 
 
-def letterbox_matrix(width: int, height: int, size: int = FIND_SIZE, zoom: float = 1.0) -> NDArray[np.float64]:
-    """(2, 3): a film's coordinates to those of the square that the finder sees, the film in its middle.
-
-    ``zoom`` is the film's longer side by the square's.
-    """
-    scale = zoom * size / max(width, height)
-    return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
-
-
-def fit_similarity(
-    model: NDArray[np.float64], seen: NDArray[np.float64], weights: NDArray[np.float64] | None = None
-) -> tuple[complex, complex, float]:
-    """The turn, scale and shift (without mirroring) that bring model points nearest to seen ones.
+def crop_joint(
+    pixels: NDArray[np.float32],
+    points: Mapping[str, Point],
+    name: str,
+    *,
+    size: int = CROP_SIZE,
+    scale: float = 1.0,
+) -> Crop:
+    """Cut a joint out: its point in the middle, its digit pointing up, the thumb's or big toe's side to the right.
 
     Args:
-        model: (n, 2), n at least 2.
-        seen: (n, 2).
-        weights: (n,), not negative.
+        pixels: float32, shape (height, width), in [0, 1], square pixels.
+        points: All points of the hand or forefoot that are known, by name, in source pixels.
+        name: Of the point.
+        size: Side of the crop in pixels.
+        scale: Crop pixels per source pixel; 1 is the film's own resolution.
 
-    Returns:
-        a and b of ``seen = a * model + b`` in complex numbers, and the root mean square of what is left over the
-        spread of ``seen``.
+    Raises:
+        ConfigurationError: The point is not among ``points``, or the scale is not positive.
     """
-    z, w = model[:, 0] + 1j * model[:, 1], seen[:, 0] + 1j * seen[:, 1]
-    share = np.full(len(z), 1 / len(z)) if weights is None else weights / max(float(weights.sum()), 1e-12)
-    mean_z, mean_w = (share * z).sum(), (share * w).sum()
-    dz, dw = z - mean_z, w - mean_w
-    a = (share * dz.conj() * dw).sum() / max(float((share * abs(dz) ** 2).sum()), 1e-12)
-    left = float((share * abs(dw - a * dz) ** 2).sum()) / max(float((share * abs(dw) ** 2).sum()), 1e-12)
-    return complex(a), complex(mean_w - a * mean_z), math.sqrt(left)
+    if name not in points:
+        raise ConfigurationError("the point of a crop", got=name, allowed=", ".join(points) or "no points")
+    if not scale > 0:
+        raise ConfigurationError("the scale of a crop", got=scale, allowed="more than 0")
+    return crop_at(pixels, Similarity(points[name], direction(points, name), scale, size, is_mirrored(points)))
+
+
+def direction(points: Mapping[str, Point], name: str) -> Point:
+    """The direction of a point's digit, outwards, of length 1; of the whole where the digit's points are unknown."""
+    ends = AXES.get(name)
+    if ends is not None and all(end in points for end in ends):
+        (x0, y0), (x1, y1) = (points[end] for end in ends)
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length > 0:
+            return (x1 - x0) / length, (y1 - y0) / length
+    return axis_of(points)
 
 
 def fit_frame(

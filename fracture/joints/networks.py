@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fracture.joints.layout import FOREFOOT, HAND, Kind
-from fracture.joints.trunk import TAPS, Trunk
+from fracture.models.hand_trunk import TAPS, Trunk
 
-__all__ = ["CHANNELS", "FIND_SIZE", "KINDS", "PLACE_SIZE", "Finder", "FinderOutput", "Placer", "decode_heat"]
+__all__ = ["CHANNELS", "FIND_SIZE", "KINDS", "PLACE_SIZE", "Finder", "FinderOutput", "Placer"]
 
 FIND_SIZE: Final = 256
 """Side of the letterboxed film that the finder sees, in pixels; ours."""
@@ -130,27 +130,3 @@ class Placer(_OnTrunk):
         own = self.fine(maps[0])
         logits: Tensor = self.last(own + _up(self.narrow(self._mixed(maps[1:])), own))
         return logits
-
-
-def decode_heat(logits: Tensor, stride: float = 4.0, reach: int = 2) -> tuple[Tensor, Tensor]:
-    """The mean of each map's softmax around its peak.
-
-    Args:
-        logits: (B, K, h, w).
-        stride: Crop pixels per cell.
-        reach: Cells around the peak that count.
-
-    Returns:
-        Points (B, K, 2) in crop pixels, order (x, y), and the share of the softmax that lies there, (B, K).
-    """
-    batch, count, height, width = logits.shape
-    heat = logits.float().flatten(2).softmax(-1)
-    peak = heat.argmax(-1, keepdim=True)
-    rows, columns = torch.arange(height * width, device=logits.device).div(width, rounding_mode="floor"), None
-    columns = torch.arange(height * width, device=logits.device) % width
-    near = ((rows - peak // width).abs() <= reach) & ((columns - peak % width).abs() <= reach)
-    local = heat * near
-    mass = local.sum(-1)
-    x = (local * (columns + 0.5)).sum(-1) / mass.clamp_min(1e-12)
-    y = (local * (rows + 0.5)).sum(-1) / mass.clamp_min(1e-12)
-    return torch.stack([x, y], -1).view(batch, count, 2) * stride, mass

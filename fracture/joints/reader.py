@@ -14,22 +14,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import cv2
 import numpy as np
 import torch
 
 from fracture.errors import ConfigurationError, InputError
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
-from fracture.joints.card import JointsTest
+from fracture.joints.card import STORE, JointsTest, JointsWeights
 from fracture.joints.finding import Found, find
 from fracture.joints.layout import POINTS, Kind, Point, is_mirrored, unit_length
-from fracture.joints.letters import side_of_letter
-from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer, decode_heat
+from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb, ScoreLike
 from fracture.joints.spaces import joint_spaces
-from fracture.joints.store import STORE, JointsWeights
 from fracture.models.devices import Precision, resolve_device
+from fracture.models.heatmaps import decode_heat
 from fracture.models.persistence import load_state
+from fracture.preprocess.pipeline import square_pixels
+from fracture.preprocess.side_letter import side_of_letter
 from fracture.wing.reader import FilmReader, Taken, check_options
 from fracture.wing.result import Failure
 from fracture.wing.runner import TorchRunner
@@ -54,15 +54,15 @@ _ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointsInput:
-    """A film with square pixels, float32 (height, width), and its rows per row of the source."""
+    """A film with square pixels, float32 (height, width), and the factors (x, y) from the source's pixels to these."""
 
     pixels: NDArray[np.float32]
-    stretch: float
+    scale: tuple[float, float]
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
         """The whole film, in source pixels."""
-        return 0, 0, self.pixels.shape[1], round(self.pixels.shape[0] / self.stretch)
+        return 0, 0, round(self.pixels.shape[1] / self.scale[0]), round(self.pixels.shape[0] / self.scale[1])
 
     @property
     def shape_key(self) -> tuple[int, ...]:
@@ -71,11 +71,11 @@ class JointsInput:
 
     def to_square(self, points: Points) -> dict[str, Point]:
         """Source coordinates to those of the square pixels."""
-        return {name: (float(x), float(y) * self.stretch) for name, (x, y) in points.items()}
+        return {name: (float(x) * self.scale[0], float(y) * self.scale[1]) for name, (x, y) in points.items()}
 
     def to_source(self, points: Points) -> dict[str, Point]:
         """The inverse of :meth:`to_square`."""
-        return {name: (x, y / self.stretch) for name, (x, y) in points.items()}
+        return {name: (x / self.scale[0], y / self.scale[1]) for name, (x, y) in points.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,12 +189,7 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
 
     def prepare(self, radiograph: Radiograph) -> JointsInput:
         """The film with square pixels."""
-        pixels, stretch = radiograph.pixels, 1.0
-        if abs(radiograph.aspect - 1) > 1e-3:
-            rows = max(2, round(radiograph.height * radiograph.aspect))
-            resized = cv2.resize(pixels, (radiograph.width, rows), interpolation=cv2.INTER_LINEAR)
-            pixels, stretch = np.clip(resized, 0, 1).astype(np.float32), rows / radiograph.height
-        return JointsInput(pixels, stretch)
+        return JointsInput(*square_pixels(radiograph))
 
     def examine(self, films: Sequence[Taken[Radiograph, JointsInput]]) -> list[_Seen]:
         """The hands and forefeet of each film."""
@@ -256,8 +251,8 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         side_source: str | None,
     ) -> JointsLimb:
         measurable = all(n in one.points for n in (("mcp3", "dip3") if one.kind == "hand" else ("mtp1", "mtp5")))
-        half = _BOX / 2 * unit_length(one.points) if measurable else 0.0
-        size = None if spacing is None else spacing[1]
+        half, (across, down) = _BOX / 2 * unit_length(one.points) if measurable else 0.0, square.scale
+        size = None if spacing is None else spacing[1] / across
         return JointsLimb(
             kind=one.kind,
             side=side,
@@ -265,7 +260,7 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
             points=square.to_source(one.points),
             certainty=one.certainty,
             boxes={
-                name: (x - half, (y - half) / square.stretch, x + half, (y + half) / square.stretch)
+                name: ((x - half) / across, (y - half) / down, (x + half) / across, (y + half) / down)
                 for name, (x, y) in one.points.items()
                 if half
             },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,31 +18,31 @@ from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
-from fracture.errors import ConfigurationError, DataError
+from fracture.errors import DataError
 from fracture.io.reading import read
-from fracture.joints.crops import CROP_SIZE, Similarity, crop_at, direction
-from fracture.joints.layout import Point, columns_of, is_mirrored, unit_length
+from fracture.joints.frames import CROP_SIZE, direction
+from fracture.joints.layout import Point, is_mirrored, unit_length
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import (
     DAMAGES,
-    FAMILIES,
     SPANS,
-    Family,
     ScoreNetworks,
     ScoreSpec,
     crop_of,
-    expected,
-    family_of,
     planes_of,
+    points_of,
 )
 from fracture.models.backbone import seeded
+from fracture.models.ordered_levels import expected
 from fracture.models.starting_points import InitReport, fill, read_tensors
+from fracture.preprocess.similarity import Similarity, crop_at
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
 from fracture.training.config import StageConfig, StageLoop
-from fracture.training.driver import Running, run_stage, running
+from fracture.training.driver import Running
 from fracture.training.stage import Stage
 
 __all__ = [
+    "DEFAULTS",
     "JointPictures",
     "ScoreConfig",
     "ScoreStage",
@@ -50,7 +50,6 @@ __all__ = [
     "painted",
     "real_joint",
     "score_rows",
-    "train_scores",
 ]
 
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
@@ -60,18 +59,18 @@ Painter = Callable[[NDArray[np.float32], Joint, Lesion, int], NDArray[np.float32
 class ScoreLoop(StageLoop):
     """Length, batches, precision, safety; ``batch`` left out is 16."""
 
-    epochs: int = Field(default=12, ge=1, le=10**6, description="at most")
+    epochs: int = Field(default=14, ge=1, le=10**6, description="at most")
     patience: int | None = Field(default=None, ge=1, description="None: the rate falls to the end instead")
 
 
 class ScoreConfig(StageConfig):
-    """A family's score networks; pictures of a joint in an epoch are ``presented``."""
+    """A family's score networks; an epoch has ``pictures``, which go around all joints."""
 
     SPECS: ClassVar[Mapping[str, Any]] = {"model": ScoreSpec.from_dict}
 
     model: InstanceOf[ScoreSpec]
     loop: ScoreLoop = ScoreLoop()
-    presented: int = Field(default=8, ge=1, description="pictures of each joint in an epoch, each painted otherwise")
+    pictures: int = Field(default=2000, ge=1, description="of an epoch; each is painted otherwise")
     repeats: int = Field(
         default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
     )
@@ -151,15 +150,15 @@ class JointPictures:
 
     def __init__(self, part: AnnotatedSet, config: ScoreConfig) -> None:
         self.part, self.config, spec = part, config, config.model
-        wanted = {c.point for kind in ("hand", "forefoot") for c in columns_of(kind) if family_of(c) == spec.family}
+        wanted = points_of(spec.family)
         self.items = [_Item(f, limb, n) for f in part for limb in limbs_of(f) for n in limb.points if n in wanted]
         self._painting, self._kept = -1, dict[int, Any]()
         if not self.items:
             raise DataError(f"{part.name}: no joint of the family {spec.family}", hint="annotate films with points")
 
     def order(self, epoch: int, turn: int = 0) -> list[_Shown]:
-        """Every joint as often as configured, shuffled; the same lesions for ``repeats`` epochs."""
-        config, count = self.config, len(self.items) * self.config.presented
+        """As many as configured, around all joints, shuffled; the same lesions for ``repeats`` epochs."""
+        config, count = self.config, self.config.pictures
         painting, rng = epoch // config.repeats, generator(derive_seed(config.seed, epoch, turn, stream="joints"))
         if painting != self._painting:
             self._painting = painting
@@ -326,44 +325,3 @@ DEFAULTS: Mapping[str, Any] = {
     "split": {"shares": {"train": 0.7, "validation": 0.3}},
     "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10},
 }
-
-
-def train_scores(
-    annotated: AnnotatedSet,
-    out: str | Path,
-    *,
-    families: Sequence[Family] = FAMILIES,
-    changes: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> Path:
-    """Train score networks on lesions painted into annotated films; a call on a folder with an unfinished run goes on.
-
-    Films are divided by their groups; what is held out is judged with lesions of our own painter.
-
-    Args:
-        annotated: Of :func:`fracture.joints.records.read_landmarks`; films without points are left out.
-        out: The run folder: ``scores_<family>.safetensors``, ``scores_<family>.json`` and a folder for each family.
-        families: Which of ``FAMILIES``.
-        changes: Settings that differ from ``DEFAULTS``, for all of them.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-        progress: Whether a bar is shown on standard error.
-
-    Returns:
-        The run folder.
-
-    Raises:
-        ConfigurationError: Unknown settings or families, or a folder with another run.
-        DataError: Faults of the set or of the split, or a family without a joint.
-        TrainingError: Training cannot go on.
-        Interrupted: A signal asked to stop; everything is saved.
-    """
-    if unknown := sorted(set(families) - set(FAMILIES)):
-        raise ConfigurationError("families of the joints' scores", got=", ".join(unknown), allowed=FAMILIES)
-    films = annotated.select(lambda film: bool(limbs_of(film)))
-    with running(out, device=device, progress=progress) as run:
-        for family in families:
-            config = ScoreConfig.from_dict({**DEFAULTS, "model": {"family": family}}).replace(changes or {})
-            build = partial(build_score_stage, config)
-            run_stage(f"scores_{family}", config, films, build, run)
-    return Path(out)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from fracture.joints.crops import CROP_SIZE, Crop, crop_joint
+from fracture.joints.frames import CROP_SIZE, crop_joint
 from fracture.joints.layout import COLUMNS, Column, Damage, Kind, Point, columns_of, unit_length
+from fracture.models.ordered_levels import OrderedLevels, expected
+from fracture.preprocess.similarity import Crop
 from fracture.schema import Record
 from fracture.wing.runner import Runner
 
@@ -31,9 +32,9 @@ __all__ = [
     "ScoreNetworks",
     "ScoreSpec",
     "crop_of",
-    "expected",
     "family_of",
     "planes_of",
+    "points_of",
     "score_joints",
 ]
 
@@ -51,6 +52,11 @@ NEAR_ZERO: Final = 0.3
 def family_of(column: Column) -> Family:
     """Which networks read a column."""
     return "forefoot" if column.kind == "forefoot" else "wrist" if column.name.startswith("wrist") else "finger"
+
+
+def points_of(family: str) -> set[str]:
+    """The points at which a family's networks read a column."""
+    return {column.point for column in COLUMNS if family_of(column) == family}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,46 +93,13 @@ class Score:
         return 0 if self.value <= near_zero else math.floor(self.value + 0.5)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Network(nn.Module):
-    """Five convolutions, and a location and a scale over ordered levels.
-
-    The logit of "at least level k" is (location - threshold k) / scale with rising thresholds, so that the levels'
-    probabilities never cross (McCullagh 1980's cumulative model with a scale); the network itself is ours.
-    """
-
-    def __init__(self, width: int, levels: int) -> None:
-        super().__init__()
-        w = width
-        self.body = nn.Sequential(
-            *(_conv(1, w, 7, 4), _conv(w, 2 * w, 3, 2), _conv(2 * w, 2 * w, 3, 1)),
-            *(_conv(2 * w, 4 * w, 3, 2), _conv(4 * w, 4 * w, 3, 1)),
-        )
-        self.last = nn.Sequential(nn.Linear(8 * w, 48), nn.ReLU(inplace=True), nn.Linear(48, 2))
-        self.steps = nn.Parameter(torch.zeros(levels))
-
-    def forward(self, planes: Tensor) -> Tensor:
-        maps = self.body(planes).float()
-        found = self.last(torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1))
-        rising = torch.cumsum(nn.functional.softplus(self.steps), dim=0)
-        logits: Tensor = (found[:, :1] + rising.mean() - rising) / torch.exp(found[:, 1:].clamp(-3, 3))
-        return logits
-
-
 class ScoreNetworks(nn.Module):
     """A family's network for narrowing and its network for erosion, side by side; they share nothing but the input."""
 
     def __init__(self, spec: ScoreSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.damages = nn.ModuleDict({damage: _Network(spec.width, spec.levels(damage)) for damage in DAMAGES})
+        self.damages = nn.ModuleDict({damage: OrderedLevels(spec.width, spec.levels(damage)) for damage in DAMAGES})
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """All of it is new."""
@@ -135,14 +108,6 @@ class ScoreNetworks(nn.Module):
     def forward(self, planes: Tensor) -> dict[str, Tensor]:
         """(B, 1, 224, 224) of :func:`planes_of` to logits (B, levels) of a score of at least 1, 2, ..., by damage."""
         return {damage: network(planes) for damage, network in self.damages.items()}
-
-
-def expected(logits: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (n,) of scores from the logits (n, levels) of at least 1, 2, ..."""
-    least = torch.sigmoid(logits.double()).cpu().numpy()
-    mean = least.sum(axis=1)
-    square = (least * (2 * np.arange(1, least.shape[1] + 1) - 1)).sum(axis=1)  # k² is the sum of the odd numbers to it
-    return mean, np.sqrt(np.maximum(square - mean * mean, 0.0))
 
 
 def planes_of(crop: Crop) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fracture.joints.crops import crop_joint
+from fracture.joints.frames import crop_joint
 from fracture.joints.layout import AXES, Kind, Point, unit_length
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``train``: the finder and the placer, from annotated films, on the shared floor of training.
+"""``train``: all networks from annotated films to a card, and here the finder and the placer.
 
 Strong geometric and gray changes stand in for films that we do not have: turned, mirrored, stretched, larger and
 smaller, coarser, lighter and darker. All magnitudes are ours.
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
-from fracture.joints.crops import warp
-from fracture.joints.frames import fit_frame, letterbox_matrix, template_of, tone
+from fracture.joints.assembly import assemble
+from fracture.joints.card import STORE
+from fracture.joints.frames import fit_frame, template_of, tone
 from fracture.joints.layout import POINTS
 from fracture.joints.networks import (
     CHANNELS,
@@ -39,15 +39,21 @@ from fracture.joints.networks import (
     Placer,
 )
 from fracture.joints.records import limbs_of
-from fracture.joints.trunk import Trunk
+from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS
+from fracture.joints.score_training import ScoreConfig, build_score_stage
+from fracture.joints.scoring import FAMILIES, points_of
+from fracture.models.hand_trunk import Trunk
+from fracture.models.heatmaps import center_loss
 from fracture.models.starting_points import read_tensors
+from fracture.preprocess.similarity import letterbox_matrix, warp
 from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
 
 __all__ = ["STAGES", "JointsConfig", "train"]
 
-STAGES: Final = ("finder", "placer")
+POINT_STAGES: Final = ("finder", "placer")
+STAGES: Final = (*POINT_STAGES, *FAMILIES)
 StageName = Literal["finder", "placer"]
 Plane = NDArray[np.float32]
 _LONGEST = 1400  # a film's longer side kept in memory, in pixels
@@ -298,14 +304,9 @@ class FinderStage(_HeadStage):
                 gap = (got - torch.from_numpy(np.nan_to_num(wanted).astype(np.float32)).to(self.device)).abs()
                 offset = offset + gap[torch.from_numpy(seen).to(self.device)].mean()
         target = torch.from_numpy(heat).to(self.device)
-        peak = target == 1
-        logits = found.centers.float()
-        chance = torch.sigmoid(logits)
-        hit = -F.logsigmoid(logits) * (1 - chance) ** 2
-        miss = -F.logsigmoid(-logits) * chance**2 * (1 - target) ** 4
         count = max(1, sum(len(limbs) for _, limbs in batch))
         share = len(batch) / totals[0] / count
-        terms = {"center": torch.where(peak, hit, miss).sum() * share, "offset": offset * share}
+        terms = {"center": center_loss(found.centers, target) * share, "offset": offset * share}
         return {"loss": terms["center"] + 2 * terms["offset"], **terms}
 
 
@@ -333,41 +334,59 @@ def build_stage(
 def train(
     annotated: AnnotatedSet,
     out: str | Path,
-    init: str | Path,
+    init: str | Path | None = None,
     *,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] | None = None,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
+    facts: Mapping[str, Any] | None = None,
     kept: Kept | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> Path:
-    """Train the finder and the placer; a call on a folder with an unfinished run goes on.
+    """From annotated films to weights with a card: finder, placer, and a family's score networks after the other.
+
+    A call on a folder with an unfinished run goes on. Score networks learn lesions that are painted into these films; a
+    share of the films, by group, is held out and judged.
 
     Args:
         annotated: Of :func:`fracture.joints.records.read_landmarks`, with films that show neither hand nor foot.
-        out: The run folder: ``<stage>.safetensors``, ``<stage>.json`` and a folder for each stage.
-        init: A safetensors file with the trunk, as any stage's of earlier weights.
-        stages: Which.
+        out: The run folder: ``<stage>.safetensors``, ``<stage>.json`` and a folder for each stage, and ``weights``.
+        init: A safetensors file with the trunk, as any point stage's of earlier weights; that of ``joints-small`` where
+            not given.
+        stages: Which of ``STAGES``; all that the films have joints for where not given.
         changes: Settings of a stage that differ from the defaults, by stage.
+        facts: Fields of the card, see :func:`fracture.joints.assembly.assemble`.
         kept: Where pictures are kept that several trainings share, as those of folds.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         progress: Whether a bar is shown on standard error.
 
     Returns:
-        The run folder.
+        The folder ``weights``, for :func:`fracture.joints.load`; the run folder while finder or placer are missing.
 
     Raises:
         ConfigurationError: Unknown settings or stages, or a folder with another run.
-        DataError: Faults of the set or of the split.
+        DataError: Faults of the set or of the split, or a family without a joint.
         TrainingError: Training cannot go on.
         Interrupted: A signal asked to stop; everything is saved.
     """
-    if unknown := sorted({*stages, *(changes or {})} - set(STAGES)):
+    if unknown := sorted({*(stages or ()), *(changes or {})} - set(STAGES)):
         raise ConfigurationError("stages of the joints' training", got=", ".join(unknown), allowed=STAGES)
+    films = annotated.select(lambda film: bool(limbs_of(film)))
+    shown = {name for film in films for limb in limbs_of(film) for name in limb.points}
+    possible = [name for name in STAGES if name in POINT_STAGES or any(p in shown for p in points_of(name))]
+    start = str(STORE.find() / STORE.open().card.finder.file if init is None else init)
     with running(out, device=device, progress=progress) as run:
-        for stage in stages:
-            config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": str(init)})
-            config = config.replace((changes or {}).get(stage, {}))
-            films = annotated if stage == "finder" else annotated.select(lambda film: bool(limbs_of(film)))
-            run_stage(stage, config, films, functools.partial(build_stage, config, kept=kept), run)
-    return Path(out)
+        for stage in possible if stages is None else stages:
+            more = (changes or {}).get(stage, {})
+            if stage in POINT_STAGES:
+                config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": start}).replace(more)
+                build = functools.partial(build_stage, config, kept=kept)
+                run_stage(stage, config, annotated if stage == "finder" else films, build, run)
+            else:
+                scores = ScoreConfig.from_dict({**SCORE_DEFAULTS, "model": {"family": stage}}).replace(more)
+                run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)
+    weights = Path(out) / "weights"
+    if not all((Path(out) / f"{stage}.json").exists() for stage in POINT_STAGES):
+        return Path(out)
+    assemble(out, weights, facts)
+    return weights

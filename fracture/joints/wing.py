@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fracture.joints.card import JointsCard
-from fracture.joints.store import STORE, JointsWeights
+from fracture.joints.card import STORE, JointsCard, JointsWeights
 from fracture.wing.contract import Wing
 
 if TYPE_CHECKING:

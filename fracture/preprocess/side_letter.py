@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fracture.joints.layout import Point
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,7 +28,7 @@ _SHAPES: Final = {"R": (0.5, 1.05), "L": (0.4, 0.95)}  # width by height
 _SIDES: Final = {"R": "right", "L": "left"}
 
 
-def side_of_letter(pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, Point]] = ()) -> str | None:
+def side_of_letter(pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, tuple[float, float]]] = ()) -> str | None:
     """``"left"`` or ``"right"`` by the letter in the film; None where there is none, or both.
 
     Args:
@@ -41,7 +39,9 @@ def side_of_letter(pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, Poi
     return _SIDES[found.pop()] if len(found) == 1 else None
 
 
-def _letters(pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, Point]]) -> list[tuple[str, float]]:
+def _letters(
+    pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, tuple[float, float]]]
+) -> list[tuple[str, float]]:
     """Letters with their likeness."""
     longest = max(pixels.shape)
     low, high = _HEIGHTS[0] * longest, _HEIGHTS[1] * longest

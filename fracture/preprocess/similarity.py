@@ -1,4 +1,4 @@
-"""Square cuts out of a film, turned, scaled and mirrored: what the networks of joints see, and the way back.
+"""Square cuts out of a film, turned, scaled and mirrored, and the way back.
 
 A crop's pixels are related to the film's by one similarity transform, which is kept with it.
 """
@@ -6,23 +6,18 @@ A crop's pixels are related to the film's by one similarity transform, which is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from fracture.errors import ConfigurationError
-from fracture.joints.layout import AXES, Point, axis_of, is_mirrored
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_SIZE", "Crop", "Similarity", "crop_at", "crop_joint", "direction", "warp"]
+__all__ = ["Crop", "Similarity", "crop_at", "fit_similarity", "letterbox_matrix", "warp"]
 
-CROP_SIZE: Final = 224
-"""Side of a joint's crop in pixels, as team Alpine Lads cut them."""
+Point: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,39 +101,33 @@ def crop_at(pixels: NDArray[np.float32], place: Similarity) -> Crop:
     return Crop(*warp(pixels, place.matrix, (place.size, place.size)), place)
 
 
-def crop_joint(
-    pixels: NDArray[np.float32],
-    points: Mapping[str, Point],
-    name: str,
-    *,
-    size: int = CROP_SIZE,
-    scale: float = 1.0,
-) -> Crop:
-    """Cut a joint out: its point in the middle, its digit pointing up, the thumb's or big toe's side to the right.
+def letterbox_matrix(width: int, height: int, size: int, zoom: float = 1.0) -> NDArray[np.float64]:
+    """(2, 3): a film's coordinates to those of a square, the film in its middle.
+
+    ``zoom`` is the film's longer side by the square's.
+    """
+    scale = zoom * size / max(width, height)
+    return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
+
+
+def fit_similarity(
+    model: NDArray[np.float64], seen: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> tuple[complex, complex, float]:
+    """The turn, scale and shift (without mirroring) that bring model points nearest to seen ones.
 
     Args:
-        pixels: float32, shape (height, width), in [0, 1], square pixels.
-        points: All points of the hand or forefoot that are known, by name, in source pixels.
-        name: Of the point.
-        size: Side of the crop in pixels.
-        scale: Crop pixels per source pixel; 1 is the film's own resolution.
+        model: (n, 2), n at least 2.
+        seen: (n, 2).
+        weights: (n,), not negative.
 
-    Raises:
-        ConfigurationError: The point is not among ``points``, or the scale is not positive.
+    Returns:
+        a and b of ``seen = a * model + b`` in complex numbers, and the root mean square of what is left over the
+        spread of ``seen``.
     """
-    if name not in points:
-        raise ConfigurationError("the point of a crop", got=name, allowed=", ".join(points) or "no points")
-    if not scale > 0:
-        raise ConfigurationError("the scale of a crop", got=scale, allowed="more than 0")
-    return crop_at(pixels, Similarity(points[name], direction(points, name), scale, size, is_mirrored(points)))
-
-
-def direction(points: Mapping[str, Point], name: str) -> Point:
-    """The direction of a point's digit, outwards, of length 1; of the whole where the digit's points are unknown."""
-    ends = AXES.get(name)
-    if ends is not None and all(end in points for end in ends):
-        (x0, y0), (x1, y1) = (points[end] for end in ends)
-        length = math.hypot(x1 - x0, y1 - y0)
-        if length > 0:
-            return (x1 - x0) / length, (y1 - y0) / length
-    return axis_of(points)
+    z, w = model[:, 0] + 1j * model[:, 1], seen[:, 0] + 1j * seen[:, 1]
+    share = np.full(len(z), 1 / len(z)) if weights is None else weights / max(float(weights.sum()), 1e-12)
+    mean_z, mean_w = (share * z).sum(), (share * w).sum()
+    dz, dw = z - mean_z, w - mean_w
+    a = (share * dz.conj() * dw).sum() / max(float((share * abs(dz) ** 2).sum()), 1e-12)
+    left = float((share * abs(dw - a * dz) ** 2).sum()) / max(float((share * abs(dw) ** 2).sum()), 1e-12)
+    return complex(a), complex(mean_w - a * mean_z), math.sqrt(left)

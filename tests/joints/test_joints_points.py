@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError, DataError
-from fracture.joints.crops import Similarity, crop_at, crop_joint
-from fracture.joints.frames import fit_frame, template_of
+from fracture.joints.frames import crop_joint, fit_frame, template_of
 from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of, is_mirrored
-from fracture.joints.letters import side_of_letter
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.records import limbs_of, read_landmarks
 from fracture.joints.spaces import Space, joint_spaces, space_width
+from fracture.preprocess.side_letter import side_of_letter
+from fracture.preprocess.similarity import Similarity, crop_at
 from tests.joints.drawn import joint
 
 HAND_SHAPE = dict(

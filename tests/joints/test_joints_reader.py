@@ -10,8 +10,8 @@ import pytest
 import fracture.joints
 from fracture.errors import ConfigurationError, InputError
 from fracture.io.radiograph import Radiograph
+from fracture.joints.card import STORE
 from fracture.joints.layout import FOREFOOT, HAND
-from fracture.joints.store import STORE
 
 BLANK = np.zeros((300, 240), np.float32)
 ROW = {f"mtp{k}": (30.0 * k, 150.0) for k in range(1, 6)} | {"ip": (30.0, 110.0)}

@@ -27,7 +27,8 @@ def bayes_factors(values: ArrayLike, reference: int, *, invert: bool = False) ->
     K is the odds of the more frequent side among the bootstraps, so it is two-sided: K of B against A is K of A against
     B, and a large K says different, not better. All bootstraps on one side give infinity, as many on either give 1. A
     bootstrap without a difference counts as not below the reference: an identical algorithm gives infinity too, and
-    :func:`fracture.evaluation.stats.algorithms.rank_algorithms` calls it tied. The reference itself gives 0, infinity where inverted.
+    :func:`fracture.evaluation.stats.algorithms.rank_algorithms` calls it tied. The reference itself gives 0, infinity
+    where inverted.
 
     Args:
         values: float (bootstraps, algorithms), of the same resamples.

@@ -16,8 +16,8 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_weights, labeled
 
 __all__ = [
-    "AreaUnderCurve",
     "READINGS",
+    "AreaUnderCurve",
     "AveragePrecision",
     "BinnedCalibration",
     "MeanOf",
@@ -277,8 +277,7 @@ class BinnedCalibration:
 
 Reading = Literal["pooled", "mean_of_patient_rmse", "mean_of_joint_wrmse"]
 READINGS: tuple[Reading, ...] = get_args(Reading)
-"""What "average weighted RMSE" of patients' joints may mean: the root of the whole mean, a mean of patients' roots, or a
-mean of joints' roots."""
+"""What "average weighted RMSE" may mean: the root of the whole mean, a mean of rows' roots, or one of columns'."""
 
 
 class WeightedError:
@@ -296,6 +295,7 @@ class WeightedError:
         self._errors = whole if self._root else np.sqrt(whole)
 
     def __call__(self, weights: FloatArray) -> FloatArray:
+        """See the module."""
         rows = as_weights(weights, self._weights.size) * self._weights
         means = divide(rows @ self._errors, rows.sum(axis=1, keepdims=True))
         found: FloatArray = (np.sqrt(means) if self._root else means).mean(axis=1)
@@ -311,6 +311,7 @@ class RankCorrelation:
         self._columns = np.stack(sums, axis=1)
 
     def __call__(self, weights: FloatArray) -> FloatArray:
+        """See the module."""
         n, x, y, xx, yy, xy = (as_weights(weights, len(self._columns)) @ self._columns).T
         spread = np.sqrt(np.maximum(n * xx - x * x, 0.0) * np.maximum(n * yy - y * y, 0.0))
         return divide(n * xy - x * y, spread)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fracture._version import __version__
-from fracture.spine.lumbar.card import STORE, LumbarCard
+from fracture.spine.lumbar.card import STORE, DiscTest, LumbarCard
 from fracture.spine.lumbar.reader import load_reader, self_test
-from fracture.training.finished import copy_weights, for_card, read_finished
+from fracture.wing.assembly import Stages, assemble_card, network_of
 from fracture.wing.store import Weights
 
 __all__ = ["assemble"]
@@ -31,33 +29,14 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         The card, as written.
 
     Raises:
-        DataError: The run is not finished.
-        CardError: Facts that no card has.
-        ConfigurationError: ``out`` holds other weights, or is the folder of something else.
+        DataError, CardError, ConfigurationError: As for :func:`fracture.wing.assembly.assemble_card`.
     """
-    run, out = Path(run), Path(out)
-    STORE.check_place(out, str(dict(facts or {}).get("name", "lumbar")))
-    stage = read_finished(run, (_STAGE,))[_STAGE]
-    training = stage["training"]
-    values: dict[str, Any] = {
-        "name": "lumbar",
-        "version": "0",
-        "created": datetime.now(UTC).date().isoformat(),
-        "description": f"made by fracture {__version__}",
-        "license": training["license"] or "not stated",
-        "attribution": [line for line in training["attribution"].splitlines() if line],
-        "intended_use": "Research on MR of the lumbar spine; not a medical device.",
-        "limitations": ["Measured only where the metrics below say so."],
-        "finder": {
-            "file": f"{_STAGE}.safetensors",
-            "sha256": stage["sha256"],
-            "model": stage["model"],
-            "training": for_card(training, without=("license", "attribution")),
-        },
-        **dict(facts or {}),
-    }
-    card = LumbarCard.parse(values, "the lumbar card of these facts")
-    copy_weights(run, (_STAGE,), out)
-    reader = load_reader(Weights(out, card), device="cpu", precision="float32")
-    card.model_copy(update={"self_test": self_test(reader)}).write(out)
-    return LumbarCard.read(out)
+
+    def describe(stages: Stages) -> Mapping[str, Any]:
+        use = "Research on MR of the lumbar spine; not a medical device."
+        return {"name": "lumbar", "intended_use": use, "finder": network_of(stages, _STAGE)}
+
+    def test(weights: Weights[LumbarCard]) -> DiscTest:
+        return self_test(load_reader(weights, device="cpu", precision="float32"))
+
+    return assemble_card(STORE, run, out, (_STAGE,), describe, facts, test)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -64,4 +64,4 @@ class LumbarCard(BaseCard):
         return (self.finder,)
 
 
-STORE: Store[Any] = Store(LumbarCard, "lumbar-small", "lumbar networks", "`fracture spine lumbar assemble`")
+STORE = Store(LumbarCard, "lumbar-small", "lumbar networks", "`fracture spine lumbar assemble`")

@@ -18,6 +18,7 @@ from torch import Tensor
 from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
+from fracture.models.heatmaps import center_loss
 from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.network import SIDE, STRIDE, DiscNetwork, build_network, initialize
 from fracture.spine.lumbar.picture import fit, read_picture
@@ -190,13 +191,8 @@ def disc_loss(out: Tensor, truth: Tensor, counts: Tensor) -> dict[str, Tensor]:
         out, truth: (B, 4, h, w).
         counts: (B, 2, h, w).
     """
-    logits = out[:, :2].float()
-    p = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
-    target = truth[:, :2]
-    center = target >= 1
-    hit = -((1 - p) ** 2) * p.log()
-    miss = -((1 - target) ** 4) * p**2 * (1 - p).log()
-    focal = (torch.where(center, hit, miss) * counts).sum() / center.sum().clamp(min=1)
+    centers = truth[:, :2]
+    focal = center_loss(out[:, :2], centers, counts) / (centers >= 1).sum().clamp(min=1)
     known = truth[:, 2:] != 0
     size = ((out[:, 2:].float() - truth[:, 2:]).abs() * known).sum() / known.sum().clamp(min=1)
     return {"loss": focal + 0.1 * size, "focal": focal, "size": size}

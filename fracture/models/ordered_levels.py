@@ -1,0 +1,56 @@
+"""A small network that grades a picture in ordered levels, as expected value and spread."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["OrderedLevels", "expected"]
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class OrderedLevels(nn.Module):
+    """Five convolutions, and a location and a scale over ordered levels.
+
+    The logit of "at least level k" is (location - threshold k) / scale with rising thresholds, so that the levels'
+    probabilities never cross (McCullagh 1980's cumulative model with a scale); the network itself is ours.
+
+    Args:
+        width: Channels of the first map; the others have two and four times as many.
+        levels: The highest level.
+    """
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        w = width
+        self.body = nn.Sequential(
+            *(_conv(1, w, 7, 4), _conv(w, 2 * w, 3, 2), _conv(2 * w, 2 * w, 3, 1)),
+            *(_conv(2 * w, 4 * w, 3, 2), _conv(4 * w, 4 * w, 3, 1)),
+        )
+        self.last = nn.Sequential(nn.Linear(8 * w, 48), nn.ReLU(inplace=True), nn.Linear(48, 2))
+        self.steps = nn.Parameter(torch.zeros(levels))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(B, 1, H, W) to logits (B, levels) of at least level 1, 2, ..."""
+        maps = self.body(planes).float()
+        found = self.last(torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1))
+        rising = torch.cumsum(nn.functional.softplus(self.steps), dim=0)
+        logits: Tensor = (found[:, :1] + rising.mean() - rising) / torch.exp(found[:, 1:].clamp(-3, 3))
+        return logits
+
+
+def expected(logits: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (n,) of scores from the logits (n, levels) of at least 1, 2, ..."""
+    least = torch.sigmoid(logits.double()).cpu().numpy()
+    mean = least.sum(axis=1)
+    square = (least * (2 * np.arange(1, least.shape[1] + 1) - 1)).sum(axis=1)  # k² is the sum of the odd numbers to it
+    return mean, np.sqrt(np.maximum(square - mean * mean, 0.0))
