@@ -47,4 +47,11 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
     def limb(kind: str, points: Mapping[str, Point]) -> Limb:
         return Limb("hand" if kind == "hand" else "forefoot", points)
 
-    return read_keypoints(path, images, dict(POINTS), limb, {"hand": "hand", "forefoot": "foot"}, "limbs")
+    return read_keypoints(
+        path,
+        images,
+        {str(kind): names for kind, names in POINTS.items()},
+        limb,
+        {"hand": "hand", "forefoot": "foot"},
+        "limbs",
+    )
