@@ -42,8 +42,8 @@ __all__ = ["Found", "find", "place_points", "rough_limbs"]
 _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
-_EVIDENCE: Final = 0.6  # least sum of a limb's mean certainty and its center's chance
-_BESIDE: Final = 0.6  # likewise of a further limb, as a share of the surest one's
+_LEAST_SCORE: Final = 0.57  # of a limb; see docs/joints.md for what films with and without a hand or foot have
+_BESIDE: Final = 0.75  # likewise of a further limb, as a share of the surest one's
 _SURE: Final = 0.82  # mean certainty below which other turns and sizes are tried
 _SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
 _WORTH, _CLEAR = 0.1, 0.3  # least chance of a center that is searched around; beside a sure limb
@@ -99,7 +99,7 @@ def find(
         if any(one.score >= _SURE for one in found):
             break
     best = max((one.score for one in found), default=0.0)
-    found = [one for one in found if one.score >= _BESIDE * best and one.score + one.center >= _EVIDENCE]
+    found = [one for one in found if one.score >= max(_LEAST_SCORE, _BESIDE * best)]
     return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
 
 
