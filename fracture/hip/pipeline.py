@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
 from fracture.preprocess.rgb import rgb_input
-from fracture.wing.reader import FilmReader, Taken, check_options
+from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Box as ScoredBox
 from fracture.wing.result import Failure
 from fracture.wing.runner import TorchRunner, place
@@ -345,13 +344,7 @@ def _in_the_mirror(side: str, radiograph: Radiograph) -> str:
 load = HipReader.load
 
 
-@functools.lru_cache(maxsize=2)
-def _kept(name_or_path: str | None, device: str, precision: Precision) -> HipReader:
-    return load(name_or_path, device=device, precision=precision)
-
-
-def _reader(weights: str | os.PathLike[str] | None, device: str, precision: Precision) -> HipReader:
-    return _kept(None if weights is None else os.fspath(weights), device, precision)
+_reader = kept_readers(load)
 
 
 def predict(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, LABELS, OPERATIONS, SIDES, fracture_probability, is_fracture
-from fracture.results.base import DicomResult
+from fracture.results.base import FilmResult, kept_pixels
 from fracture.wing.result import Box, GridToSource, ResultBase, html_table, known_fields
-from fracture.wing.scene import Heat, Page, Scene, SceneBox, as_gray, digits, suspicion
+from fracture.wing.scene import Heat, Page, Scene, SceneBox, digits, suspicion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,37 +208,17 @@ class Hip(ResultBase):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class HipFilm(DicomResult):
+class HipFilm(FilmResult):
     """One film with the hips found on it; an empty film is a real object.
 
     Attributes:
-        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
-        error: None; a ``Failure`` holds the error.
-        source: The film, as the caller gave it.
-        width, height: Its size in pixels.
         hips: Patient's right first, as it stands on an AP film; ``()`` where there is none.
-        model, model_version: The weights.
-        weights_checksum: SHA-256 of their card, which holds those of their files.
-        seconds: Wall time from file to answer.
-        warnings: Findings that a user should see.
-        radiograph: The film itself, where it was kept.
     """
 
-    ok: ClassVar[Literal[True]] = True
-    error: ClassVar[None] = None
     _kind = "hips"
     _shown = ("source", "hips", "warnings", "model")
 
-    source: str
-    width: int
-    height: int
     hips: tuple[Hip, ...] = ()
-    model: str = ""
-    model_version: str | None = None
-    weights_checksum: str | None = None
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-    radiograph: Radiograph | None = field(default=None, repr=False)
 
     def drop_pixels(self) -> HipFilm:
         """The same without film and heatmaps, for holding many of them."""
@@ -263,18 +243,7 @@ class HipFilm(DicomResult):
 
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture hip predict``. Nothing in it stems from the patient's data but the path."""
-        return {
-            "source": self.source,
-            "width": int(self.width),
-            "height": int(self.height),
-            "hips": [hip.to_dict() for hip in self.hips],
-            "model": self.model,
-            "seconds": float(self.seconds) if math.isfinite(self.seconds) else None,
-            "error": None,
-            "model_version": self.model_version,
-            "warnings": list(self.warnings),
-            "weights_checksum": self.weights_checksum,
-        }
+        return self.line(hips=[hip.to_dict() for hip in self.hips])
 
     def scene(self, *, show_heatmap: bool = False) -> Scene:
         """What there is to see: the film with the hips' boxes, on request their heatmaps, and what is said of each.
@@ -306,9 +275,7 @@ def hip_page(
     Raises:
         ConfigurationError: The film or the heatmaps were dropped, or there is no such class.
     """
-    if film is None:
-        raise ConfigurationError(f"{source}: this result does not hold its film", hint="predict with keep=True")
-    heats = []
+    pixels, heats = kept_pixels(source, film), []
     for hip in hips if show_heatmap else ():
         heat = hip.heatmap_of(of or hip.label)
         if heat is None or hip.map_to_source is None:
@@ -326,4 +293,4 @@ def hip_page(
     if hips:
         lines.append("Suspicion runs from 0 to 1; the threshold is 0.5.")
     alarm = bool(suspected) if hips else None
-    return Page(as_gray(film.pixels), verdict, tuple(lines), alarm, boxes, heats=tuple(heats))
+    return Page(pixels, verdict, tuple(lines), alarm, boxes, heats=tuple(heats))

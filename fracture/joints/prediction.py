@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fracture.errors import ConfigurationError
 from fracture.joints.layout import Kind, Point, columns_of
 from fracture.joints.spaces import Space
-from fracture.results.base import DicomResult
+from fracture.results.base import FilmResult, kept_pixels
 from fracture.wing.result import ResultBase, known_fields, plain_number
-from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint, as_gray
+from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 
 if TYPE_CHECKING:
-    from fracture.io.radiograph import Radiograph
+    pass
 
 __all__ = ["WHOLES", "JointsFilm", "JointsLimb", "ScoreLike"]
 
@@ -126,40 +126,19 @@ class JointsLimb(ResultBase):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class JointsFilm(DicomResult):
+class JointsFilm(FilmResult):
     """One film with its hands or forefeet, left to right in the picture.
 
     Attributes:
-        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
-        error: None; a ``Failure`` holds the error.
-        source: The film, as the caller gave it.
-        width, height: Its size in pixels.
         limbs: Its hands and forefeet; at least one.
         spacing: Millimeters per pixel at the object, (row, column); None where unknown.
-        model, model_version: The weights.
-        weights_checksum: SHA-256 of their card, which holds those of their files.
-        seconds: Wall time from file to answer.
-        warnings: Findings that a user should see.
-        radiograph: The film itself, where it was kept.
     """
 
-    ok: ClassVar[Literal[True]] = True
-    error: ClassVar[None] = None
     _kind = "joints"
     _shown = ("source", "limbs", "warnings", "model")
-    _pixels = ("radiograph",)
 
-    source: str
-    width: int
-    height: int
     limbs: tuple[JointsLimb, ...]
     spacing: tuple[float, float] | None = None
-    model: str = ""
-    model_version: str | None = None
-    weights_checksum: str | None = None
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-    radiograph: Radiograph | None = field(default=None, repr=False)
 
     @property
     def points(self) -> tuple[Mapping[str, Point], ...]:
@@ -215,22 +194,13 @@ class JointsFilm(DicomResult):
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture joints predict``. Nothing in it stems from the patient's data but the path."""
         regions = ["hand" if kind == "hand" else "foot" for kind in dict.fromkeys(limb.kind for limb in self.limbs)]
-        return {
-            "source": self.source,
-            "width": int(self.width),
-            "height": int(self.height),
-            "regions": regions,
-            "limbs": [limb.to_dict() for limb in self.limbs],
-            "joints": [row for number, limb in enumerate(self.limbs, 1) for row in limb.joints(number)],
-            "overall": self.overall,
-            "spacing": None if self.spacing is None else list(self.spacing),
-            "model": self.model,
-            "seconds": plain_number(self.seconds),
-            "error": None,
-            "model_version": self.model_version,
-            "warnings": list(self.warnings),
-            "weights_checksum": self.weights_checksum,
-        }
+        return self.line(
+            regions=regions,
+            limbs=[limb.to_dict() for limb in self.limbs],
+            joints=[row for number, limb in enumerate(self.limbs, 1) for row in limb.joints(number)],
+            overall=self.overall,
+            spacing=None if self.spacing is None else list(self.spacing),
+        )
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> JointsFilm:
@@ -268,10 +238,7 @@ class JointsFilm(DicomResult):
         Raises:
             ConfigurationError: The film was dropped.
         """
-        if self.radiograph is None:
-            raise ConfigurationError(
-                f"{self.source}: this result does not hold its film", hint="predict with keep=True"
-            )
+        film = kept_pixels(self.source, self.radiograph)
         boxes, points, lines = [], [], []
         for limb in self.limbs:
             x0, y0, x1, y1 = limb.box
@@ -287,7 +254,6 @@ class JointsFilm(DicomResult):
                 f"{sums['narrowing']:.1f}); proven on painted lesions only."
             )
         found = " and ".join(str(box.label) for box in boxes)
-        film = as_gray(self.radiograph.pixels)
         return Scene((Page(film, f"Joints found: {found}", tuple(lines), None, tuple(boxes), tuple(points)),))
 
 

@@ -30,7 +30,7 @@ from fracture.models.heatmaps import decode_heat
 from fracture.models.persistence import load_state
 from fracture.preprocess.pipeline import square_pixels
 from fracture.preprocess.side_letter import side_of_letter
-from fracture.wing.reader import FilmReader, Taken, check_options
+from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Failure
 from fracture.wing.runner import TorchRunner
 
@@ -422,9 +422,7 @@ def self_test(weights: JointsWeights) -> JointsTest:
 load = JointsReader.load
 
 
-@functools.lru_cache(maxsize=2)
-def _kept(name_or_path: str | None, device: str) -> JointsReader:
-    return load(name_or_path, device=device)
+_reader = kept_readers(load)
 
 
 def predict(
@@ -455,9 +453,7 @@ def predict(
         ConfigurationError: An unknown option or device, or a malformed side, spacing or point.
     """
     check_options(predict, reading)
-    del precision
-    reader = _kept(None if weights is None else os.fspath(weights), device)
-    return reader.predict(source, side=side, points=points, spacing=spacing, **reading)
+    return _reader(weights, device, precision).predict(source, side=side, points=points, spacing=spacing, **reading)
 
 
 def predict_many(
@@ -468,4 +464,4 @@ def predict_many(
     **options: Any,
 ) -> Iterator[JointsFilm | Failure]:
     """:meth:`JointsReader.predict_many` with networks that are loaded once and kept."""
-    return _kept(None if weights is None else os.fspath(weights), device).predict_many(sources, **options)
+    return _reader(weights, device).predict_many(sources, **options)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from fracture.errors import ConfigurationError
 from fracture.results.kinds import DEFAULT
-from fracture.wing.result import ResultBase
+from fracture.wing.result import ResultBase, plain_number
+from fracture.wing.scene import as_gray
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
+
+    from fracture.io.radiograph import Radiograph
 
 
 class DicomResult(ResultBase):
@@ -27,3 +34,60 @@ class DicomResult(ResultBase):
         from fracture.results.objects import to_dicom
 
         return to_dicom(self, objects, **options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FilmResult(DicomResult):
+    """One film and what was found on it; a wing adds its findings.
+
+    Attributes:
+        ok: True: the film was read and judged. ``if result.ok:`` tells a type checker that it is no ``Failure``.
+        error: None; a ``Failure`` holds the error.
+        source: The film, as the caller gave it.
+        width, height: Its size in pixels.
+        model, model_version: The weights.
+        weights_checksum: SHA-256 of their card, which holds those of their files.
+        seconds: Wall time from file to answer.
+        warnings: Findings that a user should see.
+        radiograph: The film itself, where it was kept.
+    """
+
+    ok: ClassVar[Literal[True]] = True
+    error: ClassVar[None] = None
+    _pixels = ("radiograph",)
+
+    source: str
+    width: int
+    height: int
+    model: str = ""
+    model_version: str | None = None
+    weights_checksum: str | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    def line(self, **found: Any) -> dict[str, Any]:
+        """A JSON line with a wing's findings. Nothing in it stems from the patient's data but the path."""
+        return {
+            "source": self.source,
+            "width": int(self.width),
+            "height": int(self.height),
+            **found,
+            "model": self.model,
+            "seconds": plain_number(self.seconds),
+            "error": None,
+            "model_version": self.model_version,
+            "warnings": list(self.warnings),
+            "weights_checksum": self.weights_checksum,
+        }
+
+
+def kept_pixels(source: str, film: Radiograph | None) -> NDArray[np.uint8]:
+    """A film's pixels for a page.
+
+    Raises:
+        ConfigurationError: The film was dropped.
+    """
+    if film is None:
+        raise ConfigurationError(f"{source}: this result does not hold its film", hint="predict with keep=True")
+    return as_gray(film.pixels)

@@ -39,7 +39,17 @@ if TYPE_CHECKING:
 
     from fracture.io.reading import Source
 
-__all__ = ["FilmInputs", "FilmReader", "Inputs", "ReaderBase", "Record", "Taken", "check_options", "shape_groups"]
+__all__ = [
+    "FilmInputs",
+    "FilmReader",
+    "Inputs",
+    "ReaderBase",
+    "Record",
+    "Taken",
+    "check_options",
+    "kept_readers",
+    "shape_groups",
+]
 
 _READING = tuple(name for name in inspect.signature(read).parameters if name not in ("source", "region", "tree"))
 _SINGLE = (str, bytes, bytearray, memoryview, os.PathLike, Radiograph, Volume)
@@ -87,6 +97,7 @@ F = TypeVar("F", bound=FilmInputs)
 E = TypeVar("E", bound=_Timed)
 R = TypeVar("R", bound=_Timed)
 A = TypeVar("A")
+Q = TypeVar("Q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -358,6 +369,26 @@ def shape_groups(films: Iterable[Inputs | NDArray[Any]]) -> list[list[int]]:
     for index, film in enumerate(films):
         groups.setdefault(film.shape if isinstance(film, np.ndarray) else film.shape_key, []).append(index)
     return list(groups.values())
+
+
+def kept_readers(load: Callable[..., Q]) -> Callable[..., Q]:
+    """Readers that are loaded once and kept, two of them: what a wing's ``predict`` without a reader uses.
+
+    Args:
+        load: As a reader's ``load``.
+
+    Returns:
+        A function of weights (a name, a folder, or None), ``device`` and ``precision``.
+    """
+
+    @functools.lru_cache(maxsize=2)
+    def opened(weights: str | None, device: str, precision: str) -> Q:
+        return load(weights, device=device, precision=precision)
+
+    def reader(weights: str | os.PathLike[str] | None, device: str = "auto", precision: str = "auto") -> Q:
+        return opened(None if weights is None else os.fspath(weights), device, precision)
+
+    return reader
 
 
 _BLANK = Radiograph(np.zeros((1, 1), np.float32))
