@@ -23,7 +23,7 @@ from fracture.cli.spine import spine
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
 from fracture.cli.words import in_options
-from fracture.data.cli import augment_sheet, cohort, sample_test, split_data, verify_data
+from fracture.data.cli import augment_sheet, cohort, pack_data, sample_test, split_data, verify_data
 from fracture.errors import FractureError
 from fracture.evaluation.cli import evaluate
 from fracture.finetune.cli import finetune
@@ -48,6 +48,7 @@ app.command("verify")(verify)
 app.command("simulate")(simulate)
 app.command("verify-data")(verify_data)
 app.command("split-data")(split_data)
+app.command("pack-data")(pack_data)
 app.command("cohort")(cohort)
 app.command("sample-test")(sample_test)
 app.command("augment-sheet")(augment_sheet)

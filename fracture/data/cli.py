@@ -17,7 +17,7 @@ from fracture.atomic import write_text
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
 
-__all__ = ["augment_sheet", "cohort", "sample_test", "split_data", "verify_data"]
+__all__ = ["augment_sheet", "cohort", "pack_data", "sample_test", "split_data", "verify_data"]
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Annotation file, or the folder of the set.")]
 FormatOption = Annotated[
@@ -90,6 +90,32 @@ def split_data(
         strata = ", ".join(f"{name} {count}" for name, count in counts.items())
         typer.echo(f"{part}: {strata}")
     typer.echo(f"sha256 {divided.checksum}")
+
+
+def pack_data(
+    data: _Data,
+    output: Annotated[Path, typer.Argument(metavar="FILMS.zip", help="The file to write.")],
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
+    long_side: Annotated[int, typer.Option(min=16, help="Longest side of a film in pixels.")] = 720,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG.")] = 85,
+) -> None:
+    """Pack a set into one small file, films as gray JPEG, for training on another machine.
+
+    Exit code 0: done; 1: done, but some films could not be read and are not in it; 2: it cannot be done.
+    """
+    from fracture.data.pack import pack
+    from fracture.runs.progress import progress_bar
+
+    _check(output, data, lambda head: head.startswith(b"PK"))
+    annotated = read_set(data, file_format, option)
+    with progress_bar(len(annotated)) as bar:
+        packed = pack(annotated, output, long_side=long_side, quality=quality, progress=bar.update)
+    for source, reason in packed.failures:
+        typer.echo(f"fracture: left out: {source}: {reason}", err=True)
+    typer.echo(f"{packed.films} films, {packed.size / 1e6:.1f} MB; there: python -m zipfile -e {output.name} FOLDER")
+    if packed.failures:
+        raise typer.Exit(1)
 
 
 def cohort(data: _Data, file_format: FormatOption = "auto", option: ReaderOption = None, split: _Split = None) -> None:

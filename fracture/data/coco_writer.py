@@ -19,9 +19,15 @@ def write_coco(annotated: AnnotatedSet, path: Path) -> None:
     annotations: list[dict[str, Any]] = []
     for number, film in enumerate(annotated):
         images.append(_image(film, number))
-        for x0, y0, x1, y1 in film.boxes:
-            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
-            annotations.append({"id": len(annotations), "image_id": number, "category_id": 1, **box})
+        outlines = film.polygons or ((),) * len(film.boxes)
+        for crowd, boxes in enumerate((film.boxes, film.crowd)):
+            for k, (x0, y0, x1, y1) in enumerate(boxes):
+                box: dict[str, Any] = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+                if not crowd and outlines[k]:
+                    box["segmentation"] = [[value for point in ring for value in point] for ring in outlines[k]]
+                annotations.append(
+                    {"id": len(annotations), "image_id": number, "category_id": 1, **box, "iscrowd": crowd}
+                )
     content = {
         "info": {"description": annotated.attribution or annotated.name},
         "licenses": [{"id": 1, "name": annotated.license}] if annotated.license else [],
