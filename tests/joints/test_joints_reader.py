@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fracture.joints
+from fracture import simulate
 from fracture.errors import ConfigurationError, InputError
 from fracture.io.radiograph import Radiograph
 from fracture.joints.card import STORE
@@ -36,8 +37,10 @@ def test_given_points_come_back_with_side_and_widths_in_millimeters():
 
 
 def test_a_film_without_hand_or_foot_is_refused_and_a_batch_goes_on():
-    with pytest.raises(InputError, match="no hand and no forefoot"):
-        fracture.joints.predict(BLANK)
+    knee = simulate.radiograph(4, region="knee", fractured=False, view="frontal", size=(320, 260)).to_radiograph()
+    for film in (BLANK, knee):
+        with pytest.raises(InputError, match="no hand and no forefoot"):
+            fracture.joints.predict(film)
     results = list(fracture.joints.load().predict_many([BLANK, "missing.png"], workers=0))
     assert [result.ok for result in results] == [False, False]
 
