@@ -20,7 +20,7 @@ from tests.results.made import UIDS, run, tool
 @pytest.fixture(scope="module")
 def hand_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated hand as a DICOM file that names no side."""
-    pixels = simulate.hand(3, size=(384, 320), damaged=False).film.pixels
+    pixels = simulate.hand(4, size=(384, 320), damaged=False).film.pixels
     path = tmp_path_factory.mktemp("films") / "hand.dcm"
     path.write_bytes(file_bytes(dataset(np.asarray(pixels, np.uint16), **UIDS, BodyPartExamined="HAND")))
     return path
