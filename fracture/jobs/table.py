@@ -166,10 +166,7 @@ class Jobs:
         Returns:
             What it held, as it was.
         """
-        with reading(self._engine) as connection:
-            held = and_(_COLUMNS.state == RUNNING, _COLUMNS.owner == owner)
-            jobs = [job_of(row) for row in connection.execute(select(TABLE).where(held)).mappings()]
-        return [job for job in jobs if self.fail(job, error)]
+        return [job for job in self.held(owner) if self.fail(job, error)]
 
     def settle(self, kind: str, key: str, result: Any = None) -> bool:
         """Finish a job that somebody else answers, whoever holds it; False where there is none that is not done."""
@@ -208,6 +205,10 @@ class Jobs:
                 some = and_(_COLUMNS.kind == kind, _COLUMNS.key.in_(wanted[start : start + _MANY]))
                 found |= set(connection.execute(select(_COLUMNS.key).where(some)).scalars())
         return found
+
+    def held(self, owner: str) -> list[Job]:
+        """What an owner has in hand."""
+        return self._select(_COLUMNS.state == RUNNING, _COLUMNS.owner == owner, limit=_MANY)
 
     def listing(
         self,

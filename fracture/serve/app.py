@@ -27,6 +27,7 @@ with needing("serve"):
     from fastapi import Body, FastAPI, File, Form, Header, Query, Request, Response, UploadFile
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
+    from sqlalchemy.exc import OperationalError
     from starlette.exceptions import HTTPException
 
 __all__ = ["create_app"]
@@ -56,8 +57,8 @@ class _Refused(Exception):  # noqa: N818 - no error of the library
 
 
 def create_app(settings: Settings, load: Load = open_weights) -> FastAPI:
-    """The server as an ASGI application; its lifespan starts and ends the worker. One process may serve a folder:
-    :func:`fracture.serve.run.run` holds it.
+    """The server as an ASGI application; its lifespan starts and ends the workers. One process may serve a folder,
+    unless they share a database: :func:`fracture.serve.run.run` holds it.
 
     Args:
         settings: Of the server.
@@ -90,7 +91,7 @@ def create_app(settings: Settings, load: Load = open_weights) -> FastAPI:
     )
     app.add_middleware(Guard, settings=settings, rate=rate)
     app.middleware("http")(metrics.count)
-    _handlers(app)
+    _handlers(app, shared=settings.database is not None)
     _pages(app)
     server = _Server(settings, films, crew, rate)
     _state(app, server, metrics)
@@ -150,7 +151,7 @@ class _Server:
     async def result(self, key: str, wait: float, kind: str = PREDICT) -> Standing:
         """A job once it is over, or as it stands when the time is."""
         self.crew.wake()
-        await self.crew.done(key, wait, lambda: (found := self.films.standing(key, kind)) is None or found.over)
+        await self.crew.done(key, wait, lambda: self.films.over(key, kind))
         found = await asyncio.to_thread(self.films.standing, key, kind)
         if found is None:
             raise _gone()
@@ -182,7 +183,7 @@ class _expiring:  # noqa: N801 - reads as a statement
             raise _gone() from None
 
 
-def _handlers(app: FastAPI) -> None:
+def _handlers(app: FastAPI, *, shared: bool) -> None:
     """Every fault in one form."""
 
     @app.exception_handler(_Refused)
@@ -191,7 +192,11 @@ def _handlers(app: FastAPI) -> None:
 
     @app.exception_handler(FractureError)
     async def library(_: Request, error: FractureError) -> JSONResponse:
-        return JSONResponse({"error": told(error)}, 507 if isinstance(error, OutputError) else 422)
+        if not isinstance(error, OutputError):
+            return JSONResponse({"error": told(error)}, 422)
+        if shared and isinstance(error.__cause__, OperationalError):  # the database is away
+            return JSONResponse({"error": told(error)}, 503, {"retry-after": "5"})
+        return JSONResponse({"error": told(error)}, 507)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -221,17 +226,21 @@ def _pages(app: FastAPI) -> None:
 
 def _state(app: FastAPI, server: _Server, metrics: Metrics) -> None:
     def ready_now() -> Ready:
+        try:
+            server.films.queued()
+        except OutputError as error:
+            return Ready(ready=False, why=str(error))
         return Ready(ready=server.crew.about is not None, why=server.crew.why)
 
     @app.get("/healthz", tags=["state"])
     async def healthz() -> Ready:
         """The server answers; whether films can be read is told, and changes nothing."""
-        return ready_now()
+        return await asyncio.to_thread(ready_now)
 
     @app.get("/readyz", tags=["state"], responses={503: {"model": Ready}})
     async def readyz(response: Response) -> Ready:
-        """Films can be read: the weights are open."""
-        now = ready_now()
+        """Films can be read: the weights are open, and the table of jobs is there."""
+        now = await asyncio.to_thread(ready_now)
         response.status_code = 200 if now.ready else 503
         return now
 

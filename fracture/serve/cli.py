@@ -20,6 +20,11 @@ def serve(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Films, results and jobs, until they expire.")] = Path(
         "fracture-data"
     ),
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="PostgreSQL: servers with one database and one --data share the work."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read films; each holds the weights in memory.")] = 1,
     weights: Annotated[
         list[str] | None,
         typer.Option(help="Name or folder; may be given more than once. The first reads every film."),
@@ -42,6 +47,8 @@ def serve(
     run(
         Settings(
             data=data,
+            database=database,
+            workers=workers,
             host=host,
             port=port,
             weights=tuple(weights or DEFAULT_WEIGHTS),

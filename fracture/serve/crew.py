@@ -1,10 +1,9 @@
-"""Keeps one worker process alive, wakes it, and tells who waits for a job that it is done."""
+"""Keeps worker processes alive, wakes them, and tells who waits for a job that it is done."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import secrets
 import threading
 import time
@@ -14,7 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from fracture.jobs import RUNNING
+from fracture.errors import OutputError
 from fracture.serve.worker import Load, work
 
 if TYPE_CHECKING:
@@ -24,44 +23,54 @@ if TYPE_CHECKING:
 __all__ = ["Crew"]
 
 _AGAIN = (0.2, 5.0, 30.0)  # seconds before a worker is started again: once, twice, more often in a row
+_LOOK = 1.0  # seconds between looks whether another server has done a job
 
 
 class Crew:
-    """A worker process and the thread that looks after it.
+    """The workers of a server, and who waits for them.
 
     Args:
         settings: Of the server.
-        load: Opens weights within the worker; found there by its name.
+        load: Opens weights within a worker; found there by its name.
         jobs: The table.
     """
 
     def __init__(self, settings: Settings, load: Load, jobs: Jobs) -> None:
-        self._settings, self._load, self._jobs = settings, load, jobs
-        self._over = threading.Event()
-        self._process: Any = None
-        self._connection: Any = None
+        self._hands = [_Hand(settings, load, jobs, self._tell) for _ in range(settings.workers)]
         self._waiting: dict[str, list[Callable[[], object]]] = defaultdict(list)
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._watch, name="crew", daemon=True)
-        self.about: list[dict[str, Any]] | None = None
-        self.why = "the weights are being opened"
-        self.restarts = 0
+
+    @property
+    def about(self) -> list[dict[str, Any]] | None:
+        """What the open weights say of themselves; None until a worker has opened them."""
+        return next((hand.about for hand in self._hands if hand.about is not None), None)
+
+    @property
+    def why(self) -> str:
+        """Why no film can be read now; empty where they can."""
+        return "" if self.about is not None else self._hands[0].why
+
+    @property
+    def restarts(self) -> int:
+        """Workers that had to be replaced."""
+        return sum(hand.restarts for hand in self._hands)
 
     def start(self) -> None:
-        """Start the worker; :attr:`about` is None until it has opened its weights."""
-        self._thread.start()
+        """Start the workers."""
+        for hand in self._hands:
+            hand.start()
 
     def stop(self) -> None:
-        """Let the worker finish its film, and end it; after ten seconds it is killed, and its job waits anew."""
-        self._over.set()
-        self.wake()
-        self._thread.join(15)
+        """Let each worker finish its film, and end it; after ten seconds it is killed, and its job waits anew."""
+        for hand in self._hands:
+            hand.leave()
+        for hand in self._hands:
+            hand.join(15)
 
     def wake(self) -> None:
         """There is a new job."""
-        with self._lock, suppress(OSError):  # one that has just died; the next one looks at the table first
-            if self._connection is not None:
-                self._connection.send("job")
+        for hand in self._hands:
+            hand.wake()
 
     async def done(self, key: str, seconds: float, finished: Callable[[], bool]) -> None:
         """Return when the job of a key is done or set aside, or the time is over.
@@ -82,7 +91,7 @@ class Crew:
             end = time.monotonic() + seconds
             while not await asyncio.to_thread(finished) and (left := end - time.monotonic()) > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(event.wait(), min(left, 5.0))
+                    await asyncio.wait_for(event.wait(), min(left, _LOOK))
                 event.clear()
         finally:
             with self._lock:
@@ -90,10 +99,40 @@ class Crew:
                 if not self._waiting[key]:
                     del self._waiting[key]
 
+    def _tell(self, key: str) -> None:
+        with self._lock:
+            for tell in self._waiting.get(key, ()):
+                tell()
+
+
+class _Hand:
+    """A worker process and the thread that looks after it."""
+
+    def __init__(self, settings: Settings, load: Load, jobs: Jobs, tell: Callable[[str], None]) -> None:
+        self._settings, self._load, self._jobs, self._tell = settings, load, jobs, tell
+        self._over = threading.Event()
+        self._process: Any = None
+        self._connection: Any = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="crew", daemon=True)
+        self.about: list[dict[str, Any]] | None = None
+        self.why = "the weights are being opened"
+        self.restarts = 0
+        self.start, self.join = self._thread.start, self._thread.join
+
+    def leave(self) -> None:
+        self._over.set()
+        self.wake()
+
+    def wake(self) -> None:
+        with self._lock, suppress(OSError):  # one that has just died; the next one looks at the table first
+            if self._connection is not None:
+                self._connection.send("job")
+
     def _watch(self) -> None:
         failures = 0
         while not self._over.is_set():
-            owner = f"serve-{os.getpid()}-{secrets.token_hex(4)}"
+            owner = f"serve-{secrets.token_hex(8)}"
             healthy = self._run(owner)
             if self._over.is_set():
                 return
@@ -125,12 +164,13 @@ class Crew:
         self.about = None
         if opened:
             self.why = "the process that reads films is started again"
-        if self._over.is_set():  # ended by us: no fault of the film's
-            for job in self._jobs.listing(states=[RUNNING]):
-                self._jobs.release(job)
-            return opened
-        for job in self._jobs.crashed(owner, f"reading this film ended its process ({ended})"):
-            self._tell(job.key)
+        with suppress(OutputError):  # the table cannot be reached: what was in hand waits until its lease is over
+            if self._over.is_set():  # ended by us: no fault of the film's
+                for job in self._jobs.held(owner):
+                    self._jobs.release(job)
+            else:
+                for job in self._jobs.crashed(owner, f"reading this film ended its process ({ended})"):
+                    self._tell(job.key)
         return opened
 
     def _hear(self, kind: str, said: Any) -> None:
@@ -140,11 +180,6 @@ class Crew:
             self.why = said
         else:
             self._tell(said)
-
-    def _tell(self, key: str) -> None:
-        with self._lock:
-            for tell in self._waiting.get(key, ()):
-                tell()
 
     def _end(self) -> str:
         """Close the connection, so that the worker ends after its film, and kill it where it does not."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracture.jobs import DEAD, DONE, RUNNING, WAITING, Job, Jobs, Keep, NewJob
 from fracture.serve.readings import Kept
-from fracture.serve.worker import DICOM, PREDICT
+from fracture.serve.worker import DICOM, KINDS, PREDICT
 
 if TYPE_CHECKING:
     from fracture.serve.settings import Settings
@@ -59,9 +59,11 @@ class Films:
         self.keep = Keep(settings.data / "files", spare=_SPARE)
 
     def adopt(self) -> None:
-        """At the start: what a server that was killed had in hand waits again, without counting as a failure."""
-        for job in self._jobs.listing(states=[RUNNING], limit=1000):
-            self._jobs.release(job)
+        """At the start: what a server that was killed had in hand waits again, without counting as a failure. Where
+        servers share a database it may be in another's hand, and waits until its lease is over."""
+        if self._settings.database is None:
+            for job in self._jobs.listing(kinds=KINDS, states=[RUNNING], limit=1000):
+                self._jobs.release(job)
         self.keep.sweep()
 
     def add(self, films: Iterable[tuple[str, bytes]], region: Sequence[str]) -> list[str]:
@@ -106,7 +108,12 @@ class Films:
 
     def queued(self) -> int:
         """Films that wait."""
-        return sum(count for (_, state), count in self._jobs.counts().items() if state == WAITING)
+        return sum(n for (kind, state), n in self._jobs.counts().items() if kind in KINDS and state == WAITING)
+
+    def over(self, key: str, kind: str) -> bool:
+        """Whether a job is done, set aside or gone."""
+        job = self._jobs.find(kind, key)
+        return job is None or job.state in (DONE, DEAD)
 
     def standing(self, key: str, kind: str = PREDICT) -> Standing | None:
         """How a job stands; None where there is none."""
@@ -160,11 +167,11 @@ class Films:
         Returns:
             How many predictions and made objects were removed.
         """
-        for job in self._jobs.listing(states=[WAITING, RUNNING], limit=10_000):
+        for job in self._jobs.listing(kinds=KINDS, states=[WAITING, RUNNING], limit=10_000):
             with suppress(OSError):
                 self._touch(job)
         before = self._clock() - 3600 * self._settings.keep_hours
-        old = self._jobs.listing(states=[DONE, DEAD], before=before, limit=10_000)
+        old = self._jobs.listing(kinds=KINDS, states=[DONE, DEAD], before=before, limit=10_000)
         for path in self.keep.files():
             with suppress(OSError):  # removed meanwhile
                 if path.stat().st_mtime < before:

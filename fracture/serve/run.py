@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import nullcontext
 
 from fracture.atomic import hold
 from fracture.errors import ConfigurationError, needing
@@ -25,7 +26,7 @@ def run(settings: Settings, load: Load = open_weights) -> None:
     Raises:
         WeightsError: No such weights; said before anything is opened.
         ConfigurationError: The address is taken.
-        OutputError: Another server has the folder.
+        OutputError: Another server has the folder, and they share no database.
     """
     if load is open_weights:
         for name in settings.weights:
@@ -33,7 +34,7 @@ def run(settings: Settings, load: Load = open_weights) -> None:
             wing.store.card.read(folder)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     lock = hold(settings.data / "serve.lock", f"the data of a server in {settings.data}")
-    with lock, socket.socket(family) as listening:
+    with nullcontext() if settings.database else lock, socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((settings.host, settings.port))

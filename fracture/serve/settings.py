@@ -19,7 +19,12 @@ class Settings:
     """Options of a server; the defaults are ours.
 
     Attributes:
-        data: Folder of films, results and jobs; made where missing, held by one server at a time.
+        data: Folder of films, results and jobs; made where missing, held by one server at a time unless they share a
+            database.
+        database: URL of a PostgreSQL database with the table of jobs, for servers that share their work and the folder;
+            None for a file in the folder.
+        workers: Processes that read films; each has the weights in memory.
+        lease: Seconds after which others read what a server that vanished had in hand, where they share a database.
         weights: Names or folders. The first reads every film; hips' networks among the others read films where a hip
             or pelvis is seen.
         device, precision: As for :func:`fracture.load`.
@@ -39,6 +44,9 @@ class Settings:
     """
 
     data: Path
+    database: str | None = None
+    workers: int = 1
+    lease: float = 60.0
     weights: tuple[str, ...] = DEFAULT_WEIGHTS
     device: str = "auto"
     precision: str = "auto"
@@ -57,7 +65,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.weights:
             raise ConfigurationError("a server needs weights", got="none")
-        for name in ("max_bytes", "max_request", "max_pixels", "max_files", "queue", "rate", "keep_hours"):
+        for name in (
+            *("workers", "lease", "max_bytes", "max_request", "max_pixels", "max_files", "queue", "rate", "keep_hours"),
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be above 0", got=getattr(self, name))
         if not 0 <= self.wait <= 600:

@@ -6,8 +6,10 @@ import io
 import os
 import signal
 import threading
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +23,23 @@ if TYPE_CHECKING:
 
     from fracture.serve.settings import Settings
 
-__all__ = ["DICOM", "PREDICT", "Load", "open_jobs", "told", "work"]
+__all__ = ["DICOM", "KINDS", "PREDICT", "Load", "open_jobs", "told", "work"]
 
 PREDICT, DICOM = "predict", "dicom"
 """Kinds of jobs: read a film; read it again and make DICOM objects of a reading."""
+KINDS = (PREDICT, DICOM)
+"""The server's own; a node may keep others in the same table."""
 
 Load = Callable[[str, str, str], Opened]
 """Opens weights: (name, device, precision)."""
 
-_LEASE = 120.0  # seconds, renewed while a film is read
 _IDLE = 1.0  # seconds between looks at the table without being told of a job
+_TROUBLE = 2.0  # seconds of rest where the table cannot be reached, or the disk is full
 
 
 def open_jobs(settings: Settings) -> Jobs:
     """The server's table of jobs."""
-    return Jobs(settings.data / "jobs.sqlite", pause=1.0)
+    return Jobs(settings.database or settings.data / "jobs.sqlite", pause=1.0)
 
 
 def told(error: FractureError) -> dict[str, Any]:
@@ -69,7 +73,12 @@ def work(settings: Settings, load: Load, connection: Connection, owner: str) -> 
         while True:
             while connection.poll(0):
                 connection.recv()
-            if (job := worker.step()) is not None:
+            try:
+                job = worker.step()
+            except OutputError:  # what waits still does, and what was in hand is claimed anew when its lease is over
+                time.sleep(_TROUBLE)
+                continue
+            if job is not None:
                 connection.send(("done", job.key))
             else:
                 connection.poll(_IDLE)
@@ -85,12 +94,12 @@ class _Worker:
     owner: str
 
     def step(self) -> Job | None:
-        """Do one job; None where nothing is due."""
-        try:
-            found = self.jobs.claim([PREDICT, DICOM], self.owner, lease=_LEASE)
-        except OutputError:
-            return None  # a full disk; what waits still does
-        for job in found:
+        """Do one job; None where nothing is due.
+
+        Raises:
+            OutputError: The table of jobs cannot be used.
+        """
+        for job in self.jobs.claim(KINDS, self.owner, lease=self.settings.lease):
             over = threading.Event()
             heart = threading.Thread(target=self._beat, args=(job, over), daemon=True)
             heart.start()
@@ -102,11 +111,9 @@ class _Worker:
         return None
 
     def _beat(self, job: Job, over: threading.Event) -> None:
-        while not over.wait(_LEASE / 4):
-            try:
-                self.jobs.renew(job, _LEASE)
-            except OutputError:
-                continue
+        while not over.wait(self.settings.lease / 4):
+            with suppress(OutputError):
+                self.jobs.renew(job, self.settings.lease)
 
     def _do(self, job: Job) -> None:
         try:
