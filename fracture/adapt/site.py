@@ -116,7 +116,9 @@ def fit_site(
     _check(positives, normals, flag, prevalence)
     shift = _shift(cases, labels, prevalence) if positives else 0.0
     calibrators = {
-        member_name(m): _shifted(m.calibration, shift) for m in card.members if shift or m.calibration is not None
+        member_name(m): _shifted(m.calibration, shift)
+        for m in card.members
+        if not m.boxes_only and (shift or m.calibration is not None)
     }
     scored = recalibrated(cases, calibrators)
     scores = np.array([case.score for case in scored])

@@ -25,6 +25,7 @@ from fracture.training.config import LossConfig, MemberConfig
 __all__ = ["Start", "mix", "start_member"]
 
 _REGION = "heads.region."
+_HABITS = ("loss", "augmentation", "windows")  # a network with a pyramid learns its boxes on windows alone
 _NEVER = -6.0  # logit of a region that nothing has taught: sigmoid 0.0025
 
 
@@ -92,14 +93,13 @@ def start_member(weights: Weights, member: MemberCard, region: str, *, seed: int
 
 
 def _habits(training: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
-    """Losses and augmentation of the member's own training; ours where its card is silent or of another version."""
+    """Losses, augmentation and windows of the member's own training; ours where its card is silent or of another
+    version."""
     settings = training.get("config")
     if isinstance(settings, Mapping):
         try:
-            found = MemberConfig.from_dict(
-                {"model": spec, **{k: settings[k] for k in ("loss", "augmentation") if k in settings}}
-            )
-            return {"loss": found.loss, "augmentation": found.augmentation}
+            found = MemberConfig.from_dict({"model": spec, **{k: settings[k] for k in _HABITS if k in settings}})
+            return {name: getattr(found, name) for name in _HABITS}
         except (FractureError, ValidationError):
             pass  # settings of an older version are worth less than a training that starts
     return {"loss": LossConfig(map_loss="bce_dice", map_negatives=0.5, localization=1, classification=1)}

@@ -93,7 +93,7 @@ class FineTunePolicy(Record):
         frozen = stages if phase == "heads" else max(0, stages - self.thaw_stages)
         tables: dict[str, Any] = {
             "sampling": {"films_per_epoch": epoch, "balanced_epochs": 0},
-            "crops": {"epochs": round(epochs * self.crop_share) if phase == "thaw" else 0},
+            "crops": {"epochs": round(epochs * self.crop_share) if phase == "thaw" and not base.windows.size else 0},
             "optimizer": {
                 "name": "adamw",
                 "lr": self.lr,

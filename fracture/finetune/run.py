@@ -297,6 +297,7 @@ def _member_card(
         model=start.config.model.to_dict(),
         preprocess=old.preprocess,
         calibration=old.calibration,
+        boxes_only=old.boxes_only,
         training=training,
     )
 

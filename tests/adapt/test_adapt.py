@@ -24,6 +24,7 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.limb.card import Card
 from fracture.wing.verification import verify_weights
 from tests.drawn_films import annotated_films
+from tests.weights import write_weights
 
 CPU: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 
@@ -52,6 +53,20 @@ def with_scores(cases: list[Case], scores: Any) -> list[Case]:
         known = replace(output, member_logits=dict.fromkeys(output.member_logits, logit)).recalibrated({})
         made.append(replace(case, examined=replace(case.examined, output=known)))
     return made
+
+
+def test_a_network_for_boxes_only_gets_no_calibrator(films: AnnotatedSet, tmp_path: Path) -> None:
+    card = write_weights(tmp_path / "weights", sizes=(96, 96), channels=(("raw",), ("raw",)), pyramid=True)
+    scored, boxes = card.members
+    card.model_copy(update={"members": (scored, boxes.model_copy(update={"boxes_only": True}))}).write(
+        tmp_path / "weights"
+    )
+    adapted = adapt(tmp_path / "weights", films, out=tmp_path / "ours", **CPU)
+    first, second = Card.read(tmp_path / "ours").members
+    assert first.calibration is not None
+    assert second.boxes_only
+    assert second.calibration is None
+    assert adapted.card.members == (first, second)
 
 
 def test_the_new_card_names_its_parent_and_is_its_own(weights: Path, films: AnnotatedSet, tmp_path: Path) -> None:

@@ -310,3 +310,24 @@ def test_no_film_is_presented_too_often() -> None:
     assert policy.presentations("thaw", 20) == 400
     assert policy.presentations("heads", 1000) == policy.head_films
     assert policy.presentations("thaw", 1000) == policy.thaw_films
+
+
+def test_a_pyramid_learns_boxes_on_windows_and_one_for_boxes_only_stays_so(films: AnnotatedSet, tmp_path: Path) -> None:
+    card = write_weights(
+        tmp_path / "base", sizes=(96, 96), channels=(("raw",), ("raw",)), regions=REGIONS, pyramid=True
+    )
+    scored, boxes = card.members
+    known = {"config": {"windows": {"size": 96, "long_side": [96, 128], "stored": 128}}}
+    boxes = boxes.model_copy(update={"boxes_only": True, "training": known})
+    card.model_copy(update={"members": (scored, boxes)}).write(tmp_path / "base")
+    policy = FineTunePolicy(head_films=8, thaw_films=8, batch=4)
+    tuned = fracture.load(tmp_path / "base", precision="float32").finetune(
+        films, region="scaphoid", out=tmp_path / "tuned", policy=policy, precision="float32", progress=False
+    )
+    assert [member.boxes_only for member in tuned.card.members] == [False, True]
+    assert tuned.card.members[1].calibration is None
+    sizes = {
+        path.parent.name + "/" + path.stem: json.loads(path.read_text())["training"]["config"]["windows"]["size"]
+        for path in sorted(tmp_path.rglob("member_*.json"))
+    }
+    assert sizes == {f"{phase}/member_{k}": 96 * k for phase in policy.phases() for k in (0, 1)}
