@@ -48,6 +48,11 @@ def test_the_bill_of_materials_is_that_of_the_cards(repository: Path) -> None:
         assert f"| {file.name} | `" in made
 
 
+def test_the_limits_are_those_of_the_cards(repository: Path) -> None:
+    made = runpy.run_path(str(repository / "docs" / "make_limits.py"))["text"]()
+    assert (repository / "docs" / "limits.md").read_text(encoding="utf-8") == made
+
+
 def test_the_lock_file_holds_every_requirement_with_its_hash(repository: Path) -> None:
     lock = (repository / "deploy" / "requirements.txt").read_text(encoding="utf-8")
     locked = set(re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", lock, re.MULTILINE))
