@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fracture.io.reading import Source
     from fracture.limb.prediction import Prediction
     from fracture.models.devices import Precision
+    from fracture.wing.engines import Engine
 
 
 class Detector(Reader):
@@ -67,8 +68,8 @@ class Detector(Reader):
 
 
 @functools.lru_cache(maxsize=2)
-def _shared(name_or_path: str | None, device: str, precision: Precision, fast: bool) -> Detector:
-    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
+def _shared(name_or_path: str | None, device: str, precision: Precision, fast: bool, engine: Engine) -> Detector:
+    return Detector.load(name_or_path, device=device, precision=precision, fast=fast, engine=engine)
 
 
 def load(
@@ -77,6 +78,7 @@ def load(
     device: str = "auto",
     precision: Precision = "auto",
     fast: bool = False,
+    engine: Engine = "torch",
 ) -> Detector:
     """Load a detector from shipped weights or a folder; nothing is fetched from the network.
 
@@ -87,14 +89,17 @@ def load(
         precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
         fast: Run only the members that the card names for this, with operating points of their own; the card's
             ``fast.loses`` says what that costs.
+        engine: What runs the networks: ``"torch"``, or ``"openvino"`` (the extra of that name; float32 on the CPU). See
+            :mod:`fracture.wing.engines`.
 
     Raises:
         WeightsNotFoundError: No such weights.
         CardError: The card does not follow the schema.
         WeightsIntegrityError: A weight file is not what its card describes.
-        ConfigurationError: An unknown device or precision, or ``fast`` with weights that have no fast subset.
+        ConfigurationError: An unknown device, precision or engine, an engine that is not installed, or ``fast`` with
+            weights that have no fast subset.
     """
-    return Detector.load(name_or_path, device=device, precision=precision, fast=fast)
+    return Detector.load(name_or_path, device=device, precision=precision, fast=fast, engine=engine)
 
 
 def predict(
@@ -105,6 +110,7 @@ def predict(
     device: str = "auto",
     precision: Precision = "auto",
     fast: bool = False,
+    engine: Engine = "torch",
     operating_point: str = HIGH_SENSITIVITY,
     candidates: bool = False,
     **reading: Any,
@@ -127,6 +133,7 @@ def predict(
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
         fast: Run only the members that the card names for this; its ``fast.loses`` says what that costs.
+        engine: As for :func:`load`.
         operating_point: ``"high_sensitivity"`` (the paper's 92.5 %) or ``"high_specificity"``: which threshold decides
             ``fractured``.
         candidates: Also return every box found in the map, whatever the film's decision.
@@ -141,10 +148,10 @@ def predict(
             ``fracture.errors``.
         RegionError: An unknown region.
         OperatingPointError: An unknown operating point, or none for the region.
-        ConfigurationError: An unknown option, device or precision.
+        ConfigurationError: An unknown option, device, precision or engine.
         WeightsError: The weights are missing, damaged, or not what their card says.
     """
     check_options(predict, reading)
     key = None if weights is None else os.fspath(weights)
-    detector = _shared(key, device, precision, fast)
+    detector = _shared(key, device, precision, fast, engine)
     return detector.predict(source, region=region, operating_point=operating_point, candidates=candidates, **reading)

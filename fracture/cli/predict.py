@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fracture.cli.run import Task
     from fracture.limb.study import Rule
     from fracture.wing.contract import Wing
+    from fracture.wing.engines import Engine
 
 _POINT = "high_sensitivity"
 
@@ -29,6 +30,7 @@ def predict(
     candidates: opt.Candidates = False,
     operating_point: opt.OperatingPointName = _POINT,
     fast: opt.Fast = False,
+    engine: opt.EngineName = "torch",
     batch_size: opt.BatchSize = 8,
     by_study: Annotated[
         bool,
@@ -59,16 +61,22 @@ def predict(
 
         wing, folder = find_wing(reading.weights)
         if wing.name != "limb":
-            foreign = {**own, "fast": fast, "by_study": by_study}
-            changed = [name for name, value in foreign.items() if value not in (None, False, _POINT)]
+            foreign = {**own, "fast": fast, "engine": engine, "by_study": by_study}
+            changed = [name for name, value in foreign.items() if value not in (None, False, _POINT, "torch")]
             _by_wing(reading, wing, folder, changed)
             return
+
+    kind = cast("Engine", engine)
+    if kind != "torch" and reading.precision == "auto":
+        reading = replace(reading, precision="float32")  # what the run then records
 
     def task() -> Task:
         from fracture.limb.detector import Detector
 
-        detector = Detector.load(reading.weights, device=reading.device, precision=reading.precision, fast=fast)
-        recorded: dict[str, Any] = {"fast": fast}
+        detector = Detector.load(
+            reading.weights, device=reading.device, precision=reading.precision, fast=fast, engine=kind
+        )
+        recorded: dict[str, Any] = {"fast": fast} if kind == "torch" else {"fast": fast, "engine": kind}
         many: Callable[..., Iterator[Any]] = detector.predict_many
         if by_study:
             many = functools.partial(detector.predict_studies, rule=cast("Rule", study_rule))

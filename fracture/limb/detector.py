@@ -21,6 +21,7 @@ from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
 from fracture.limb.study import Rule, StudyPrediction, check_rule
 from fracture.models.devices import Precision
+from fracture.wing.engines import Engine
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning
@@ -89,13 +90,14 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         device: str = "auto",
         precision: Precision = "auto",
         fast: bool = False,
+        engine: Engine = "torch",
     ) -> Self:
         """Load weights by name or folder; see :func:`fracture.load`."""
         weights = open_weights(name_or_path)
         name = weights.card.name
         if fast:
             weights, name = Weights(weights.folder, fast_view(weights.card)), name + FAST_SUFFIX
-        ensemble = Ensemble.load(weights, device=device, precision=precision)
+        ensemble = Ensemble.load(weights, device=device, precision=precision, engine=engine)
         return cls(ensemble, weights.card, folder=weights.folder, name=name)
 
     def predict(

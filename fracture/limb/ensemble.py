@@ -28,6 +28,7 @@ from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.wing.distribution import FeatureDistribution
+from fracture.wing.engines import Engine, check_engine, make_runner
 from fracture.wing.runner import TorchRunner, place
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Ensemble:
         device: Where the models are.
         dtype: Precision of their arithmetic; heads and averages are float32 whatever it is.
         real_films: Name of a member and the distribution of its features on real films, for the input check.
+        engine: What runs the networks; see :mod:`fracture.wing.engines`.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Ensemble:
         device: torch.device,
         dtype: torch.dtype,
         real_films: tuple[str, FeatureDistribution] | None = None,
+        engine: Engine = "torch",
     ) -> None:
         if not members:
             raise ConfigurationError("an ensemble needs at least one member", got=0)
@@ -145,22 +148,27 @@ class Ensemble:
         self._spec_of = tuple(self.specs.index(member.preprocess) for member in members)
         watched = None if real_films is None else real_films[0]
         self._runners = [
-            TorchRunner(_with_features(m.model) if m.name == watched else m.model, device=device, dtype=dtype)
+            make_runner(
+                _with_features(m.model) if m.name == watched else m.model, device=device, dtype=dtype, engine=engine
+            )
             for m in members
         ]
 
     @classmethod
-    def load(cls, weights: Weights, *, device: str = "auto", precision: Precision = "auto") -> Ensemble:
+    def load(
+        cls, weights: Weights, *, device: str = "auto", precision: Precision = "auto", engine: Engine = "torch"
+    ) -> Ensemble:
         """Build every member of a card and fill it with its tensors.
 
         Raises:
             WeightsIntegrityError: A file differs from its card.
-            ConfigurationError: An unknown device or precision.
+            ConfigurationError: An unknown device, precision or engine, or an engine that cannot run here as asked.
         """
         where = resolve_device(device)
-        dtype = resolve_precision(precision, where)
+        check_engine(engine, where, precision)
+        dtype = resolve_precision(precision if engine == "torch" else "float32", where)
         members = [_load_member(weights, member, where, dtype) for member in weights.card.members]
-        return cls(members, device=where, dtype=dtype, real_films=_load_distribution(weights, members))
+        return cls(members, device=where, dtype=dtype, real_films=_load_distribution(weights, members), engine=engine)
 
     def prepare(self, radiograph: Radiograph) -> PreparedFilm:
         """Preprocess one film for all members (numpy and OpenCV only; safe to call from several threads).
@@ -215,7 +223,7 @@ class Ensemble:
         ]
         if features is None or self.real_films is None:
             return averaged
-        distances = self.real_films[1].distance(features)
+        distances = self.real_films[1].distance(_doubles(features))
         return [replace(one, input_distance=float(d)) for one, d in zip(averaged, distances, strict=True)]
 
     def features(self, films: Sequence[PreparedFilm], member: str) -> NDArray[np.float64]:
@@ -233,8 +241,7 @@ class Ensemble:
             if own.name == member:
                 planes, mask = self.tensors([film.inputs[index] for film in films])
                 runner = TorchRunner(_with_features(own.model), device=self.device, dtype=self.dtype)
-                pooled: NDArray[np.float64] = runner.run({"planes": planes, "mask": mask})["pooled"]
-                return pooled
+                return _doubles(runner.run({"planes": planes, "mask": mask})["pooled"])
         raise ConfigurationError("no such member", got=member, allowed=[own.name for own in self.members])
 
     def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -339,11 +346,15 @@ def _with_features(model: FractureModel) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def _pooled(features: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float64]:
+def _pooled(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(B, C, H / 8, W / 8) and (B, 1, H, W) to the means over valid cells, (B, C), in float32 arithmetic."""
     validity = cell_validity(mask, MAP_STRIDE)
     total = validity.sum(dim=(2, 3)).clamp_min(torch.finfo(validity.dtype).tiny)
-    return ((features.float() * validity).sum(dim=(2, 3)) / total).cpu().double().numpy()
+    return (features.float() * validity).sum(dim=(2, 3)) / total
+
+
+def _doubles(tensor: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(tensor.cpu().double().numpy(), np.float64)
 
 
 def _combined(

@@ -1,6 +1,6 @@
 """The one place where a network is called for inference: its inputs placed, no gradients, its outputs by name.
 
-Another engine (ONNX Runtime, OpenVINO) takes torch's place here: what readers need is a :class:`Runner`.
+Another engine takes torch's place here (:mod:`fracture.wing.engines`): what readers need is a :class:`Runner`.
 """
 
 from __future__ import annotations
