@@ -31,7 +31,8 @@ def test_openvino_says_what_torch_says_at_any_size(tmp_path: Path) -> None:
     for pixels in (film(0), film(1), film(2)[:, :90]):
         expected, found = ours.predict(pixels, candidates=True), theirs.predict(pixels, candidates=True)
         assert found.probability == pytest.approx(expected.probability, abs=1e-4)
-        assert found.probability_map is not None and expected.probability_map is not None
+        assert found.probability_map is not None
+        assert expected.probability_map is not None
         np.testing.assert_allclose(found.probability_map, expected.probability_map, atol=1e-4)
 
 
