@@ -418,8 +418,16 @@ REGIONS: tuple[str, ...] = tuple(sorted(region.name for region in _NODES if regi
 """The sixteen regions in alphabetical order."""
 
 
-ancestors, from_dicom, get = DEFAULT_TREE.ancestors, DEFAULT_TREE.from_dicom, DEFAULT_TREE.get
-lookup, normalize = DEFAULT_TREE.lookup, DEFAULT_TREE.normalize
+ancestors = DEFAULT_TREE.ancestors
+"""See :meth:`RegionTree.ancestors`; this and the next four are of the default tree."""
+from_dicom = DEFAULT_TREE.from_dicom
+"""See :meth:`RegionTree.from_dicom`."""
+get = DEFAULT_TREE.get
+"""See :meth:`RegionTree.get`."""
+lookup = DEFAULT_TREE.lookup
+"""See :meth:`RegionTree.lookup`."""
+normalize = DEFAULT_TREE.normalize
+"""See :meth:`RegionTree.normalize`."""
 
 _PLAIN = {
     ROOT: "unknown",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.public_api import FILE
+
 
 @pytest.mark.docs
 def test_the_site_builds_without_a_warning_and_fetches_nothing(repository: Path, tmp_path: Path) -> None:
@@ -26,3 +28,10 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(repository: Path,
     api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
     assert "fracture.predict" in api
     assert "operating_point" in api
+    checked = 0
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        found = re.match(r"fracture\.((?:wing\.)?[a-z_]+)\.(\w+)(?::|\(|$)", line)
+        if found and (page := tmp_path / "site" / "reference" / f"{found[1]}.html").exists():
+            assert f'id="fracture.{found[1]}.{found[2]}"' in page.read_text(encoding="utf-8"), line
+            checked += 1
+    assert checked > 250
