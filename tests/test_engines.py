@@ -56,7 +56,7 @@ def test_what_an_engine_cannot_do_is_refused(
 def test_an_engine_that_is_not_installed_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_weights(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"fracture\[openvino\]"):
+    with pytest.raises(ConfigurationError, match=r"fracture-radiographs\[openvino\]"):
         fracture.load(tmp_path, device="cpu", engine="openvino")
 
 

@@ -48,7 +48,7 @@ def check_engine(engine: str, device: torch.device, precision: str) -> None:
         raise ConfigurationError(
             f"engine={engine!r} needs a package that is not installed",
             got="no openvino",
-            hint=f"pip install 'fracture[{engine}]', or use engine='torch'",
+            hint=f"pip install 'fracture-radiographs[{engine}]', or use engine='torch'",
         )
     if device.type != "cpu":
         raise ConfigurationError(
