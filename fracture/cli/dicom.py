@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,7 @@ def results(
         name = str(line.get("source"))
         try:
             with unforeseen(name):
-                film = inputs.named(name)
+                film = inputs.named((line.get("frame") or {}).get("file") or name)  # of a series, the slice's file
                 folder.add(_result(line), Path(places[film]), source=film, frame=frame)
             done += 1
         except FractureError as error:
@@ -84,10 +85,8 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
 def _result(line: Mapping[str, Any]) -> Any:
     if (error := line.get("error")) is not None:
         raise ConfigurationError("the film failed, so there is no result", got=error.get("message"))
-    if "hips" in line:
-        from fracture.hip.prediction import HipFilm
-
-        return HipFilm.from_dict(line)
-    from fracture.limb.prediction import Prediction
-
-    return Prediction.from_dict(line)
+    kinds = {"hips": "hip.prediction:HipFilm", "limbs": "joints.prediction:JointsFilm"}
+    kinds |= {"discs": "spine.lumbar.result:LumbarSpine"}
+    found = next((kind for key, kind in kinds.items() if key in line), "limb.prediction:Prediction")
+    room, _, name = found.partition(":")
+    return getattr(import_module(f"fracture.{room}"), name).from_dict(line)

@@ -49,6 +49,9 @@ def predict(
     number: Annotated[
         int | None, typer.Option(min=0, help="Which series of each path, from 0; else the sagittal T2 is taken.")
     ] = None,
+    dicom: opt.Dicom = None,
+    objects: opt.Objects = "sr,sc,gsps",
+    deidentify: opt.Deidentify = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
@@ -67,6 +70,7 @@ def predict(
         json_file=json_file,
         report=None,
         overlay=overlay,
+        dicom=dicom,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -87,7 +91,7 @@ def predict(
             line=_line,
         )
 
-    run(paths, outputs, task, find=_as_they_are)
+    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=_as_they_are)
 
 
 def _as_they_are(paths: Sequence[str]) -> Inputs:

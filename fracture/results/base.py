@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from fracture.errors import ConfigurationError
+from fracture.io.reading import read
 from fracture.results.kinds import DEFAULT
 from fracture.wing.result import ResultBase, plain_number
 from fracture.wing.scene import as_gray
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from fracture.io.radiograph import Radiograph
+    from fracture.results.header import HeaderSource
+
+
+class Filmed(NamedTuple):
+    """A result as its DICOM objects show it.
+
+    Attributes:
+        result: In pixels of the film, which its ``scene`` shows.
+        film: That film.
+        source: The film's file, its content, or its header; None where only its path is known.
+        frame: The frame of it, from 0; None of a film of one frame.
+    """
+
+    result: Any
+    film: Radiograph
+    source: HeaderSource | None
+    frame: int | None
 
 
 class DicomResult(ResultBase):
@@ -34,6 +52,37 @@ class DicomResult(ResultBase):
         from fracture.results.objects import to_dicom
 
         return to_dicom(self, objects, **options)
+
+    def filmed(self, source: HeaderSource | None, frame: int | None) -> Filmed:
+        """The result with its film, which is read again where it holds none.
+
+        Args:
+            source: The film's file, its bytes, or data set; None: the path that was predicted.
+            frame: As for ``fracture.read``.
+
+        Raises:
+            ConfigurationError: The film is not known.
+            FractureError: It cannot be read any more.
+        """
+        film: Radiograph | None = getattr(self, "radiograph", None)
+        if film is not None:
+            return Filmed(self, film, source, film.frame if frame is None else frame)
+        film = read(self.header_of(source), frame=frame, allow=("*",))
+        changed: Any = {"radiograph": film}
+        return Filmed(replace(self, **changed), film, source, film.frame if frame is None else frame)  # type: ignore[type-var]
+
+    def header_of(self, source: HeaderSource | None) -> HeaderSource:
+        """Where the film's header is.
+
+        Raises:
+            ConfigurationError: The film came without a file, and none is given.
+        """
+        if source is None and self.source.startswith("<"):
+            raise ConfigurationError(
+                f"{self.source}: the film's header is not known",
+                hint="give source= the file or data set, or make a study of its own: new_study=True",
+            )
+        return self.source if source is None else source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

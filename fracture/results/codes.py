@@ -13,7 +13,11 @@ from fracture.regions import DEFAULT_TREE, plain_name
 SCHEME = "99FRACTURE"
 
 FRACTURE = Code("125605004", "SCT", "Fracture of bone")
-RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
+_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
+_PROCEDURES = {
+    "CT": Code("77477000", "SCT", "Computed tomography"),
+    "MR": Code("113091000", "SCT", "Magnetic resonance imaging"),
+}
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 PRESENT, ABSENT = Code("52101004", "SCT", "Present"), Code("272519000", "SCT", "Absent")
 YES, NO = Code("373066001", "SCT", "Yes"), Code("373067005", "SCT", "No")
@@ -61,6 +65,11 @@ def key_of(value: str, scheme: str) -> str | None:
     return next(
         (key for key, code in _STANDARD.items() if (code.value, code.scheme_designator) == (value, scheme)), None
     )
+
+
+def procedure(modality: str) -> Code:
+    """What was done with the patient to get an image of a modality."""
+    return _PROCEDURES.get(modality, _RADIOGRAPHY)
 
 
 def site_of(region: str) -> Code | None:

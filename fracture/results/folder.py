@@ -18,7 +18,7 @@ from fracture.deidentification import Rules, deidentify_header
 from fracture.errors import ConfigurationError, OutputError, UnsupportedError
 from fracture.io.quiet import quiet
 from fracture.results.kinds import checked_objects
-from fracture.results.objects import to_dicom, with_film
+from fracture.results.objects import to_dicom
 from fracture.runs.outputs import overlay_paths
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class ObjectFolder:
         from fracture.results.marks import name_predecessor
 
         if self.rules is not None:
-            film = options.get("source") or result.source
-            result = with_film(result, film, options.get("frame"))  # the copy's header has no pixels
-            options["source"] = copied = self._deidentified(film, self.rules)
+            # The film is read now: the copy's header has no pixels.
+            result, _, film, options["frame"] = result.filmed(options.get("source"), options.get("frame"))
+            options["source"] = copied = self._deidentified(result.header_of(film), self.rules)
             place = self.folder / f"{copied.get('SOPInstanceUID')}.objects"
         made = to_dicom(result, self.objects, new_study=self.new_study, **options)
         for one in made:

@@ -4,13 +4,11 @@ see."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.io.quiet import quiet
-from fracture.io.reading import read
 from fracture.results.header import HeaderSource, SourceHeader, read_source
 from fracture.results.kinds import DEFAULT, checked_objects
 from fracture.results.statement import Statement, statement_of
@@ -35,7 +33,7 @@ def to_dicom(
     comprehensive_3d: bool = True,
     now: datetime | None = None,
 ) -> list[Dataset]:
-    """A result as DICOM objects in the study of its film.
+    """A result as DICOM objects in the study of its film, or of the slice that it shows.
 
     The film is read again for its header; a normalized copy of what is needed goes into the objects, and the file stays
     as it is. Equal calls give equal objects, UIDs too, but for their times.
@@ -68,14 +66,13 @@ def to_dicom(
     from fracture.results.marks import Making
 
     with unforeseen(result.source, quote=False), quiet():
-        result = with_film(result, source, frame)
-        film = result.radiograph
+        result, film, source, frame = result.filmed(source, frame)
         statement = statement_of(result.to_dict())
         picture = None
         if new_study:
             header, picture = _study_of(film)
         else:
-            header = read_source(_given(result, source), frame=film.frame if frame is None else frame)
+            header = read_source(result.header_of(source), frame=frame)
         _check(header, statement, result.source)
         making = Making.of(header, statement, now)
         made = [] if picture is None else [_image(making, picture)]
@@ -106,22 +103,6 @@ def _make(
     from fracture.results.selection import make_selection
 
     return make_selection(making, page.verdict)
-
-
-def with_film(result: Any, source: HeaderSource | None, frame: int | None) -> Any:
-    """The result with its film, which is read again where it holds none."""
-    if getattr(result, "radiograph", None) is not None:
-        return result
-    return replace(result, radiograph=read(_given(result, source), frame=frame, allow=("*",)))
-
-
-def _given(result: Any, source: HeaderSource | None) -> HeaderSource:
-    if source is None and result.source.startswith("<"):
-        raise ConfigurationError(
-            f"{result.source}: the film's header is not known",
-            hint="give source= the file or data set, or make a study of its own: new_study=True",
-        )
-    return result.source if source is None else source
 
 
 def _check(header: SourceHeader, statement: Statement, name: str) -> None:

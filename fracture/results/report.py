@@ -36,7 +36,7 @@ def make_report(making: Making, *, previous: Sequence[Dataset] = (), comprehensi
     )
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(making)),
-        procedure_reported=own.RADIOGRAPHY,
+        procedure_reported=own.procedure(str(image.get("Modality"))),
         imaging_measurements=[_group(making, image, place) for place in (None, *making.statement.places)],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=[image] if placed else None,
@@ -91,7 +91,8 @@ def _group(making: Making, image: Dataset, place: Place | None) -> sr.PlanarROIM
     source = sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID)
     edges = (0.0, 0.0, float(statement.width), float(statement.height)) if place is None else place.edges
     region = sr.ImageRegion("POINT" if len(edges) == 2 else "POLYLINE", outline(edges), source)
-    judged = "fractured" in values or place is None or kind == "box"
+    told = "fractured" in values or kind == "box"
+    judged = told or (place is None and any("fractured" in one.values for one in statement.places))
     group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(making.uid("tracking", name), name),
         referenced_region=region,

@@ -34,6 +34,7 @@ _APART = (
     *("source", "width", "height", "spacing", "seconds", "error", "overlay", "dicom", "warnings", "candidates"),
     *("model", "model_version", "weights_checksum", "member_scores", "regions", "reached", "top2", "views", "side"),
 )
+_OF_SERIES = ("frame", "levels", "aspect")  # which file has the slice, its discs once more by name, a pixel's shape
 _EDGES = ("x0", "y0", "x1", "y1")
 
 
@@ -104,7 +105,7 @@ def statement_of(line: Mapping[str, Any]) -> Statement:
         for record in records if isinstance(records, list) and key != "boxes" else ():
             if isinstance(record, Mapping):
                 settings |= _flat({key: record[key] for key in _SETTINGS if key in record})
-    values = dict(_flat({key: value for key, value in line.items() if key not in (*_APART, *_SETTINGS)}))
+    values = dict(_flat({key: value for key, value in line.items() if key not in (*_APART, *_SETTINGS, *_OF_SERIES)}))
     reached = line.get("reached") or ()
     values |= {f"reached.{name}": name in reached for name in line.get("thresholds") or ()}
     inside = [(place.kind, place.side, dict(place.values)) for place in places]
@@ -134,7 +135,7 @@ def _places(line: Mapping[str, Any]) -> Iterator[Place]:
         placed = [(record, edges) for record in records if (edges := _edges(record))]
         for number, (record, edges) in enumerate(placed, 1):
             side = record.get("side") if record.get("side") in ("left", "right") else None
-            name = f"{side} {kind}" if side else f"{kind} {number}"
+            name = f"{side} {kind}" if side else str(record.get("level") or f"{kind} {number}")
             apart = {*_APART, *_SETTINGS, *_EDGES, "x", "y", "box"} - {"operating_point"}
             values = dict(_flat({k: value for k, value in record.items() if k not in apart}))
             yield Place(name, kind, edges, values, side)
@@ -145,8 +146,12 @@ def _edges(record: Any) -> tuple[float, ...]:
         return ()
     inner = record.get("box", record)
     for keys in (_EDGES, ("x", "y")):
-        found: list[Any] = [inner.get(key) for key in keys] if isinstance(inner, Mapping) else []
-        if found and all(isinstance(v, int | float) and math.isfinite(v) for v in found):
+        found: Any = [inner.get(key) for key in keys] if isinstance(inner, Mapping) else inner
+        if (
+            isinstance(found, list)
+            and len(found) == len(keys)
+            and all(isinstance(v, int | float) and math.isfinite(v) for v in found)
+        ):
             return tuple(float(value) for value in found)
     return ()
 

@@ -45,6 +45,10 @@ def test_one_command_writes_everything_there_is(hand_file: Path, tmp_path: Path)
     assert list(out["report"].glob("*.html"))
     objects = sorted(out["dicom"].rglob("*.dcm"))
     assert {pydicom.dcmread(path).Modality for path in objects} >= {"SR", "OT"}
+    again = ["dicom", "results", str(tmp_path / "out.jsonl"), str(hand_file), "--dicom", str(tmp_path / "again")]
+    done = CliRunner().invoke(app, again)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "again").rglob("*.dcm")} == {path.name for path in objects}
     for path in objects:
         said = run(tool("dciodvfy"), "-new", path)
         assert not [line for line in said.splitlines() if line.startswith("Error")], said

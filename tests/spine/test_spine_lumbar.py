@@ -154,7 +154,7 @@ def test_commands(weights: Path, tmp_path: Path) -> None:
     told = run.invoke(app, [*base, "--json", str(tmp_path / "o.jsonl"), "--overlay", str(tmp_path / "o")])
     assert told.exit_code == 1, told.output
     first, second = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
-    assert (first["error"], first["model"]) == (None, "tiny 1")
+    assert (first["error"], first["model"], first["model_version"]) == (None, "tiny", "1")
     assert second["error"]["type"] == "MissingFileError"
     assert Path(first["overlay"]).is_file()
     simulate.write_lumbar(tmp_path / "set", 2, side=64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.models.devices import resolve_device, resolve_precision
 from fracture.models.persistence import load_state
+from fracture.spine.frame import frame_of
 from fracture.spine.kinds import SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.card import DiscTest, LumbarCard
 from fracture.spine.lumbar.finding import Discs, discs_from
@@ -48,6 +49,7 @@ class Sagittal:
         first: Number of the first of them in the volume.
         series, reason: What was taken, and why.
         volume: Where they come from; None for a picture.
+        stack: What the volume was read from; None of one that was given.
         grid: How the network's pixels lie on the slices; set when they are prepared.
         warnings: What a user should see.
     """
@@ -59,6 +61,7 @@ class Sagittal:
     series: str
     reason: str
     volume: Volume | None = None
+    stack: Stack | None = None
     warnings: tuple[str, ...] = ()
     grid: list[GridToSource] = field(default_factory=list)
 
@@ -128,7 +131,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         if series.kind.modality == "CT":
             raise NotARadiographError(f"{taken.source}: a CT series", allowed="MR", hint="this wing reads MR")
         warnings = (*found.warnings, *volume.warnings)
-        return Sagittal(taken.source, taken.slices, taken.spacing, taken.first, taken.series, reason, volume, warnings)
+        return replace(taken, stack=stack, warnings=warnings)
 
     def prepare(self, record: Sagittal, /) -> Planes:
         """(n, 1, SIDE, SIDE)."""
@@ -172,11 +175,13 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
             discs=tuple(placed),
             naming=discs.naming,
             remarks=discs.remarks,
-            model=self.card.label,
+            model=self.card.name,
+            model_version=self.card.version,
             weights_checksum=self.card.checksum,
             warnings=(*record.warnings, *one.warnings),
             pixels=np.rint(shown).astype(np.uint8),
             aspect=record.spacing[0] / record.spacing[1],
+            frame=None if record.stack is None or volume is None else frame_of(record.stack, volume, number),
         )
 
 
@@ -217,7 +222,7 @@ def _middle(volume: Volume, source: str, series: str, reason: str) -> Sagittal:
     count = volume.voxels.shape[0]
     first = max(0, (count - _SLICES) // 2)
     slices = volume.voxels[first : first + _SLICES]
-    return Sagittal(source, slices, volume.spacing[1:], first, series, reason, volume, volume.warnings)
+    return Sagittal(source, slices, volume.spacing[1:], first, series, reason, volume, warnings=volume.warnings)
 
 
 def _total(found: Discs) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 from fracture.simulate.lumbar import LEVELS
+from fracture.spine.frame import SliceFrame, SliceResult
 from fracture.spine.lumbar.finding import Disc, Naming
-from fracture.wing.result import ResultBase, plain_number
+from fracture.wing.result import known_fields, plain_number
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
 
 __all__ = ["FoundDisc", "LumbarSpine"]
@@ -43,7 +45,7 @@ class FoundDisc:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class LumbarSpine(ResultBase):
+class LumbarSpine(SliceResult):
     """The discs of one spine.
 
     Attributes:
@@ -55,11 +57,12 @@ class LumbarSpine(ResultBase):
         discs: On a chain, from the lowest upward.
         naming: ``"clear"``, ``"doubtful"`` (transitional anatomy looks so) or ``"none"``.
         remarks: What stands behind that.
-        model, weights_checksum: Of the weights.
+        model, model_version, weights_checksum: Of the weights.
         seconds: Wall time.
         warnings: What a user should see.
         pixels: The slice as it is shown, uint8; None once dropped.
         aspect: Height of a pixel by its width.
+        frame: The frame of a file that the slice is; None of a picture, a NIfTI file, or a volume.
     """
 
     _shown = ("source", "naming", "discs")
@@ -77,10 +80,12 @@ class LumbarSpine(ResultBase):
     remarks: tuple[str, ...]
     model: str
     weights_checksum: str
+    model_version: str | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     pixels: NDArray[np.uint8] | None = None
     aspect: float = 1.0
+    frame: SliceFrame | None = None
 
     def disc(self, level: str) -> FoundDisc | None:
         """The disc of a name, or None."""
@@ -91,7 +96,32 @@ class LumbarSpine(ResultBase):
         base = super().to_dict()
         discs = [{key: _listed(value) for key, value in asdict(disc).items()} for disc in self.discs]
         named = {disc["level"]: disc for disc in discs}
-        return base | {"discs": discs, "levels": {level: named.get(level) for level in LEVELS}}
+        frame = None if self.frame is None else self.frame.to_dict()
+        return base | {"discs": discs, "levels": {level: named.get(level) for level in LEVELS}, "frame": frame}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> LumbarSpine:
+        """A spine from its JSON line; pixels are not in it.
+
+        Raises:
+            ConfigurationError: It is no line of a spine that was read.
+        """
+        try:
+            discs = tuple(FoundDisc(**known_fields(FoundDisc, disc)) for disc in line["discs"])
+            frame = None if line.get("frame") is None else SliceFrame.from_dict(line["frame"])
+            return cls(**known_fields(cls, line) | {"discs": discs, "frame": frame})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError("no line of fracture spine lumbar predict", got=error) from error
+
+    def on_frame(self, frame: SliceFrame, pixels: NDArray[np.uint8]) -> LumbarSpine:
+        """The same with the discs in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""
+        discs = []
+        for disc in self.discs:
+            x, y = frame.point(disc.x, disc.y)
+            discs.append(replace(disc, x=x, y=y, box=frame.box(disc.box)))
+        itself = replace(frame, across=(0.0, 1.0, 0.0), down=(0.0, 0.0, 1.0))
+        moved = replace(self, discs=tuple(discs), frame=itself, pixels=pixels)
+        return replace(moved, width=frame.width, height=frame.height)
 
     def scene(self) -> Scene:
         """One page: the slice with every disc and its name.
