@@ -90,6 +90,14 @@ def write_json(path: str | Path, content: Any, *, indent: int | None = 1) -> Non
     write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
+def cache_folder(kind: str) -> Path:
+    """The user's folder of things that can be made again: ``kind`` in ``$FRACTURE_CACHE``, else in
+    ``$XDG_CACHE_HOME/fracture``, else in ``~/.cache/fracture``. It need not exist."""
+    if root := os.environ.get("FRACTURE_CACHE"):
+        return Path(root) / kind
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fracture" / kind
+
+
 def sweep(folder: str | Path) -> None:
     """Remove what killed processes left half-written in a folder that several may write to at once.
 

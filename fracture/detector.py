@@ -89,8 +89,8 @@ def load(
         precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
         fast: Run only the members that the card names for this, with operating points of their own; the card's
             ``fast.loses`` says what that costs.
-        engine: What runs the networks: ``"torch"``, or ``"openvino"`` (the extra of that name; float32 on the CPU). See
-            :mod:`fracture.wing.engines`.
+        engine: What runs the networks: ``"torch"``, ``"openvino"`` or ``"onnx"`` (the extras of these names; float32 on
+            the CPU). See :mod:`fracture.wing.engines`.
 
     Raises:
         WeightsNotFoundError: No such weights.

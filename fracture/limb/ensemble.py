@@ -8,7 +8,7 @@ card has no part in the means (ours, too).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -149,7 +149,7 @@ class Ensemble:
         watched = None if real_films is None else real_films[0]
         self._runners = [
             make_runner(
-                _with_features(m.model) if m.name == watched else m.model, device=device, dtype=dtype, engine=engine
+                _WithFeatures(m.model) if m.name == watched else m.model, device=device, dtype=dtype, engine=engine
             )
             for m in members
         ]
@@ -240,7 +240,7 @@ class Ensemble:
         for index, own in zip(self._spec_of, self.members, strict=True):
             if own.name == member:
                 planes, mask = self.tensors([film.inputs[index] for film in films])
-                runner = TorchRunner(_with_features(own.model), device=self.device, dtype=self.dtype)
+                runner = TorchRunner(_WithFeatures(own.model), device=self.device, dtype=self.dtype)
                 return _doubles(runner.run({"planes": planes, "mask": mask})["pooled"])
         raise ConfigurationError("no such member", got=member, allowed=[own.name for own in self.members])
 
@@ -336,14 +336,16 @@ def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str
     return name, FeatureDistribution.from_tensors(tensors, size=model.backbone.skip_channels, source=str(path))
 
 
-def _with_features(model: FractureModel) -> Callable[..., dict[str, Any]]:
+class _WithFeatures(torch.nn.Module):
     """The model, with what the input check looks at beside its output: the two halves of the same forward pass."""
 
-    def run(planes: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
-        features = model.features(planes, mask)
-        return {**model.decide(features)._asdict(), "pooled": _pooled(features.skip, mask)}
+    def __init__(self, model: FractureModel) -> None:
+        super().__init__()
+        self.model = model
 
-    return run
+    def forward(self, planes: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+        features = self.model.features(planes, mask)
+        return {**self.model.decide(features)._asdict(), "pooled": _pooled(features.skip, mask)}
 
 
 def _pooled(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

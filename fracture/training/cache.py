@@ -17,7 +17,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -31,7 +30,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from fracture.atomic import sweep, write_atomic, write_json
+from fracture.atomic import cache_folder, sweep, write_atomic, write_json
 from fracture.errors import ConfigurationError, FractureError, InputError, UnreadableFileError
 from fracture.io.radiograph import Radiograph
 from fracture.preprocess import Geometry, Letterboxed, PreprocessSpec, letterbox
@@ -233,11 +232,8 @@ def _is_stamped_digest(value: Any) -> bool:
 
 
 def default_cache_folder() -> Path:
-    """``$FRACTURE_CACHE``, else ``$XDG_CACHE_HOME/fracture``, else ``~/.cache/fracture``; films lie in ``films``."""
-    root = os.environ.get("FRACTURE_CACHE")
-    if root:
-        return Path(root) / "films"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fracture" / "films"
+    """The films' folder in :func:`fracture.atomic.cache_folder`."""
+    return cache_folder("films")
 
 
 def read_film(path: Path) -> Radiograph:

@@ -1,36 +1,39 @@
-"""Networks run by OpenVINO in torch's place: an optional :class:`fracture.wing.runner.Runner`.
+"""Networks run by another engine in torch's place: an optional :class:`fracture.wing.runner.Runner`.
 
-A network is traced when the first batch arrives, with free batch, height and width, and computes in float32 on the CPU.
-The first batch is answered by torch too: an engine that says something else on this machine is refused, before any film
-is judged by it.
+An engine computes in float32 on the CPU, and gets a network when the first batch arrives, from this user's cache
+(:mod:`fracture.wing.engine_cache`) or from torch. Its answers are compared with torch's at each process's first batch,
+and at each new shape of the inputs: an engine that says something else on this machine is refused, before any film is
+judged by it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
 
 from fracture.errors import ConfigurationError, ModelError
+from fracture.wing.engine_cache import Entry, kept, key_of, new_entry
+from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of
 from fracture.wing.runner import Runner, TorchRunner, Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENGINES", "TOLERANCE", "Engine", "OpenVinoRunner", "check_engine", "make_runner"]
+__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "check_engine", "make_runner"]
 
-Engine = Literal["torch", "openvino"]
+Engine = Literal["torch", "openvino", "onnx"]
 
-ENGINES: Final[tuple[Engine, ...]] = ("torch", "openvino")
+ENGINES: Final[tuple[Engine, ...]] = ("torch", "openvino", "onnx")
 TOLERANCE: Final = 1e-3
-"""How far an engine's first answers may be from torch's, relative to the largest number of each (at least 1); ours."""
-
-_Arrays: TypeAlias = "list[NDArray[Any]]"
+"""How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at
+least 1); ours."""
 
 
 def check_engine(engine: str, device: torch.device, precision: str) -> None:
@@ -44,10 +47,10 @@ def check_engine(engine: str, device: torch.device, precision: str) -> None:
         raise ConfigurationError("unknown engine", got=repr(engine), allowed=ENGINES)
     if engine == "torch":
         return
-    if importlib.util.find_spec("openvino") is None:
+    if lacking := [name for name in FORMATS[engine].packages if importlib.util.find_spec(name) is None]:
         raise ConfigurationError(
             f"engine={engine!r} needs a package that is not installed",
-            got="no openvino",
+            got=f"no {', no '.join(lacking)}",
             hint=f"pip install 'fracture-radiographs[{engine}]', or use engine='torch'",
         )
     if device.type != "cpu":
@@ -63,89 +66,97 @@ def check_engine(engine: str, device: torch.device, precision: str) -> None:
 def make_runner(network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, engine: Engine) -> Runner:
     """A network ready to answer, by the engine asked for; see :class:`TorchRunner` for the network."""
     torch_runner = TorchRunner(network, device=device, dtype=dtype)
-    return torch_runner if engine == "torch" else OpenVinoRunner(torch_runner)
+    return torch_runner if engine == "torch" else EngineRunner(torch_runner, engine)
 
 
-class OpenVinoRunner:
-    """A network that OpenVINO runs, built from torch's own at the first batch; safe to call from threads.
+class EngineRunner:
+    """A network that another engine runs; safe to call from threads.
 
     Args:
         reference: The network in torch, in float32 on the CPU.
+        engine: ``"openvino"`` or ``"onnx"``.
     """
 
-    def __init__(self, reference: TorchRunner) -> None:
-        self.reference = reference
+    def __init__(self, reference: TorchRunner, engine: Engine) -> None:
+        self.reference, self.engine = reference, engine
+        self._form = FORMATS[engine]
         self._lock = threading.Lock()
-        self._call: Callable[[_Arrays], _Arrays] | None = None
-        self._shape: Mapping[str, Any] = {}
+        self._outputs: Mapping[str, Any] | None = None
+        self._entry: Entry | None = None
+        self._call: Call | None = None
+        self._made = False
 
     def run(self, inputs: Mapping[str, Values]) -> Mapping[str, Any]:
         """See :meth:`fracture.wing.runner.Runner.run`; float32 tensors on the CPU.
 
         Raises:
-            ModelError: The engine's first answers differ from torch's by more than ``TOLERANCE``.
+            ModelError: The engine's answers differ from torch's by more than ``TOLERANCE``.
         """
-        arrays = [np.ascontiguousarray(v, np.float32) for v in inputs.values()]
+        names, arrays = tuple(inputs), [np.ascontiguousarray(v, np.float32) for v in inputs.values()]
         with self._lock:
-            if self._call is None:
-                self._build(tuple(inputs), arrays)
+            shape = _shape_of(arrays)
+            if self._outputs is None or self._entry is None or shape not in self._entry.shapes:
+                self._compare(names, arrays, shape)
             assert self._call is not None
             found = self._call(arrays)
-        rebuilt: Mapping[str, Any] = _filled(self._shape, iter([torch.from_numpy(np.array(v)) for v in found]))
+        rebuilt: Mapping[str, Any] = _filled(self._outputs, iter([torch.from_numpy(one) for one in found]))
         return rebuilt
 
-    def _build(self, names: tuple[str, ...], arrays: _Arrays) -> None:
+    def _compare(self, names: tuple[str, ...], arrays: Sequence[NDArray[Any]], shape: str) -> None:
         expected = self.reference.run(dict(zip(names, arrays, strict=True)))
-        call = _compiled(self.reference, names, arrays)
-        for here, there in zip(call(arrays), _leaves(expected), strict=True):
-            right = there.float().numpy()
-            off = float(np.abs(here - right).max()) if here.shape == right.shape else float("inf")
-            if not off <= TOLERANCE * max(1.0, float(np.abs(right).max())):
-                raise ModelError(
-                    "engine 'openvino' answers differently from torch on this machine",
-                    got=f"off by {off:.2g}",
-                    allowed=f"{TOLERANCE:g}",
-                    hint="use engine='torch'",
-                )
-        self._call, self._shape = call, expected
+        right = [one.float().numpy() for one in leaves(expected)]
+        if self._call is None:
+            self._open(names)
+        off = float("inf") if self._call is None else _difference(self._call, arrays, right)
+        if off > TOLERANCE and not self._made:  # what was kept is none or broken: once a process it is made anew
+            self._make(names, arrays)
+            assert self._call is not None
+            off = _difference(self._call, arrays, right)
+        if off > TOLERANCE or self._entry is None:
+            raise ModelError(
+                f"engine {self.engine!r} answers differently from torch on this machine",
+                got=f"off by {off:.2g}",
+                allowed=f"{TOLERANCE:g}",
+                hint="use engine='torch'",
+            )
+        self._outputs = expected
+        if shape not in self._entry.shapes:
+            self._entry = self._entry.compared(shape, self._form.files)
+
+    def _open(self, names: tuple[str, ...]) -> None:
+        self._entry = kept(self._key(names), self._form)
+        if self._entry is not None:
+            try:
+                self._call = self._form.open(self._entry.folder)
+            except Exception:  # noqa: BLE001 - whatever the engine raises of a file that it cannot use
+                self._entry = None
+
+    def _make(self, names: tuple[str, ...], arrays: Sequence[NDArray[Any]]) -> None:
+        self._made = True
+        with tempfile.TemporaryDirectory(prefix="fracture-engine-", ignore_cleanup_errors=True) as made:
+            self._form.write(Flat(self.reference.network, names), arrays, Path(made))
+            self._entry = new_entry(self._key(names), Path(made))
+            self._call = self._form.open(self._entry.folder)
+
+    def _key(self, names: tuple[str, ...]) -> dict[str, str] | None:
+        network = self.reference.network
+        what = f"{getattr(network, '__name__', '')}({', '.join(names)})"
+        return key_of(network_of(network), what, self.engine, self._form)
 
 
-def _compiled(reference: TorchRunner, names: tuple[str, ...], arrays: _Arrays) -> Callable[[_Arrays], _Arrays]:
-    """The network in OpenVINO, traced with free batch, height and width."""
-    import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    def flat(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(_leaves(reference.network(**dict(zip(names, values, strict=True)))))
-
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, about the checks of shapes in a forward pass
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            flat, tuple(torch.from_numpy(array) for array in arrays), check_trace=False
-        )
-    # By the front end itself: openvino.convert_model does the same, and reports to openvino-telemetry.
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # named, for the front end does not keep it alive
-    model = frontend.convert(frontend.load(decoder))
-    # Stated, since its silent default is bfloat16 where the processor has it.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
-
-    def call(given: _Arrays) -> _Arrays:
-        found = compiled(given)
-        return [found[one] for one in compiled.outputs]
-
-    return call
+def _shape_of(arrays: Sequence[NDArray[Any]]) -> str:
+    """What a traced network may depend on: every size but that of the batch, and whether it is one of several."""
+    return "; ".join(f"{'one' if a.shape[0] == 1 else 'several'} {'x'.join(map(str, a.shape[1:]))}" for a in arrays)
 
 
-def _leaves(found: Any) -> Iterator[torch.Tensor]:
-    """The tensors of nested mappings and named tuples, in order; ``None`` has none."""
-    if isinstance(found, torch.Tensor):
-        yield found
-    elif found is not None:
-        for one in found.values() if isinstance(found, Mapping) else found:
-            yield from _leaves(one)
+def _difference(call: Call, arrays: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> float:
+    """How far an engine's answers are off, relative to the largest number of each (at least 1); infinite for others."""
+    found = call(arrays)
+    if [one.shape for one in found] != [one.shape for one in right]:
+        return float("inf")
+    pairs = [(a, b) for a, b in zip(found, right, strict=True) if b.size]
+    off = [float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max())) for a, b in pairs]
+    return max((one if one == one else float("inf") for one in off), default=0.0)  # NaN is no agreement
 
 
 def _filled(like: Any, tensors: Iterator[torch.Tensor]) -> Any:
