@@ -23,9 +23,10 @@ def examine(config: Config) -> Iterator[str]:
     callers = ", ".join(config.callers) or "every AE title"
     yield f"door: {config.ae} at {config.host}:{config.port}{opened}, for {callers}"
     require_highdicom()
-    for name in sorted({*config.weights, *(name for rule in config.rules for name in rule.weights)}):
+    for name in config.readers:
         wing, folder = find_wing(name)
-        yield f"weights {name}: {wing.store.card.read(folder).label} of the wing {wing.name}"
+        what = f", which reads series of {' and '.join(wing.series)}" if wing.series else ""
+        yield f"weights {name}: {wing.store.card.read(folder).label} of the wing {wing.name}{what}"
     for target in config.send:
         trusted(target)
         if target.token_file is not None:

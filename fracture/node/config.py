@@ -26,7 +26,13 @@ SOP_CLASSES = {
     "SC-word": "1.2.840.10008.5.1.4.1.1.7.3",
     "RF": "1.2.840.10008.5.1.4.1.1.12.2",
 }
-"""Short names of what may be received; any other storage class can be given by its UID."""
+"""Films that are received by default, by short names; any other storage class can be given by its UID."""
+
+SLICES = {
+    "CT": ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"),
+    "MR": ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"),
+}
+"""Classes of slices and of multi-frame files by modality, received where a wing reads their series."""
 
 
 def _ae(value: str) -> str:
@@ -176,7 +182,7 @@ class Config(_Section):
         database: URL of a PostgreSQL that several nodes share (and then ``data`` too); SQLite in ``data`` otherwise.
         ae, host, port: The DICOM door; host ``"0.0.0.0"`` opens it to the network.
         callers: AE titles that may come in; empty for all.
-        receive: What is taken: names of :data:`SOP_CLASSES` or UIDs.
+        receive: What is taken: names of :data:`SOP_CLASSES` or UIDs; and, unnamed, slices whose series weights read.
         tls: Of the door.
         weights: Read what no rule fits.
         rules: See :class:`Rule`.
@@ -227,6 +233,11 @@ class Config(_Section):
     def table(self) -> str | Path:
         """Where the jobs are."""
         return self.database or self.data / "jobs.sqlite"
+
+    @property
+    def readers(self) -> list[str]:
+        """All weights that are named."""
+        return sorted({*self.weights, *(name for rule in self.rules for name in rule.weights)})
 
     @property
     def targets(self) -> list[Target]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 _LOG = logging.getLogger("fracture.node")
+_UID = re.compile(r"\b(?:2\.25\.\d{4,}|\d+(?:\.\d+){4,})")  # an IPv4 address has four numbers
 
 
-class _Lines(logging.Formatter):
+class LogLine(logging.Formatter):
     """One JSON object a line."""
 
     def __init__(self, role: str) -> None:
@@ -23,14 +25,16 @@ class _Lines(logging.Formatter):
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of a record, without UIDs."""
         said = {"time": _now(), "level": record.levelname.lower(), "role": self._role, "event": record.getMessage()}
-        return json.dumps({**said, **getattr(record, "told", {})}, default=str)
+        # An error's text may name a file, and a film's file bears its UID.
+        return _UID.sub("UID", json.dumps({**said, **getattr(record, "told", {})}, default=str))
 
 
 def start_log(role: str) -> None:
     """Write the log to standard error. Other libraries are silent: what they say may quote a header."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(role))
+    handler.setFormatter(LogLine(role))
     _LOG.handlers, _LOG.propagate = [handler], False
     _LOG.setLevel(logging.INFO)
     for other in ("pynetdicom", "pydicom", "dicomweb_client"):

@@ -12,6 +12,7 @@ from fracture.jobs import Jobs
 from fracture.node.commitment import commitment_told
 from fracture.node.films import Films, head_of
 from fracture.node.logs import Audit, log
+from fracture.node.routing import taken
 
 with needing("node"):
     from pydicom.dataset import Dataset
@@ -48,7 +49,7 @@ class Receiver:
         self._ae.require_calling_aet = list(config.callers)
         self._ae.add_supported_context(Verification)
         self._ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-        for sop_class in config.receive:
+        for sop_class in taken(config):
             self._ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
         self._server: Any = None
 

@@ -20,7 +20,7 @@ from fracture.node.heart import Heart
 from fracture.node.kinds import READ, STUDY
 from fracture.node.logs import Audit, log
 from fracture.node.objects import CAPTURE, keep
-from fracture.node.routing import route
+from fracture.node.routing import fits, route
 from fracture.node.study import judge
 from fracture.wing.contract import find_wing
 from fracture.wing.lines import flagged_of, suspicion_of
@@ -37,6 +37,7 @@ class _Opened:
     stamp: object
     version: str
     reader: Reader[Any]
+    series: tuple[str, ...]
 
 
 @dataclass
@@ -53,8 +54,7 @@ class Worker:
 
     def prepare(self) -> None:
         """Open the weights that will be needed, so that the first film does not wait for them."""
-        names = {name for rule in self.config.rules for name in rule.weights} | set(self.config.weights)
-        for name in sorted(names):
+        for name in self.config.readers:
             try:
                 self._reader(name)
             except FractureError as error:
@@ -72,7 +72,7 @@ class Worker:
     def _do(self, job: Job) -> None:
         try:
             if job.kind == STUDY:
-                judge(self.config, self.jobs, self.films, self.results, self.audit, job)
+                judge(self.config, self.jobs, self.films, self.results, self.audit, job, self._read_one)
             else:
                 self._read(job)
         except (WeightsError, OutputError, MissingDependencyError, OSError) as error:
@@ -93,27 +93,50 @@ class Worker:
             self.jobs.finish(job, {"skipped": why_not})
             self.audit.write("not read", uid=job.key, reason=why_not)
             return
-        path = self.films.path(job.key)
+        modality = job.payload["Modality"].upper()
+        fitting = {name: one.series for name in names if fits((one := self._reader(name)).series, modality)}
+        if not fitting:
+            self.jobs.finish(job, {"skipped": f"none of its weights reads {modality}"})
+            self.audit.write("not read", uid=job.key, reason=f"no weights for {modality}")
+            return
+        if series := [name for name, modalities in fitting.items() if modalities]:  # with its study, as a whole
+            self.jobs.finish(job, {"readings": [], "captures": [], "series": series}, [self._study(job)])
+            return
         readings: list[dict[str, Any]] = []
         made: list[NewJob] = []
         captures: list[str] = []
-        result: Any
-        for name in names:
-            opened = self._reader(name)
-            (result,) = opened.reader.predict_many([path], workers=0, keep=True)
-            if not result.ok:
-                raise result.error
-            line = {**result.to_dict(), "source": job.key}
-            positive, suspicion = flagged_of(line), suspicion_of(line)
-            said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
-            readings.append({"weights": name, "version": opened.version, **said, "line": line})
-            objects = result.to_dicom(self.config.objects)
-            captures += [str(one.SOPInstanceUID) for one in objects if one.get("ImageType", [""])[-1] == CAPTURE]
-            made += keep(self.config, self.results, objects, job)
+        for name in fitting:
+            reading, shown, sent = self._read_one(name, self.films.path(job.key), job)
+            readings.append(reading)
+            captures += shown
+            made += sent
         if self.jobs.finish(job, {"readings": readings, "captures": captures}, [*made, self._study(job)]):
             told = [{key: reading[key] for key in ("weights", "version", "positive")} for reading in readings]
             self.audit.write("read", uid=job.key, readings=told, objects=[one.key for one in made])
-            log("a film was read", job=job.id, weights=names, objects=len(made))
+            log("a film was read", job=job.id, weights=list(fitting), objects=len(made))
+
+    def _read_one(
+        self, name: str, source: Path | list[Path], job: Job
+    ) -> tuple[dict[str, Any], list[str], list[NewJob]]:
+        """A film or a study's slices, read by some weights: what was found, UIDs of pictures, and the jobs that send
+        what was made.
+
+        Raises:
+            FractureError: It cannot be read.
+        """
+        opened = self._reader(name)
+        result: Any
+        (result,) = opened.reader.predict_many([source], workers=0, keep=True)
+        if not result.ok:
+            raise result.error
+        line = {**result.to_dict(), "source": job.key}
+        positive, suspicion = flagged_of(line), suspicion_of(line)
+        said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
+        mapped = getattr(result, "probability_map", None) is not None
+        objects = result.to_dicom([kind for kind in self.config.objects if kind != "seg" or mapped])
+        captures = [str(one.SOPInstanceUID) for one in objects if one.get("ImageType", [""])[-1] == CAPTURE]
+        made = list(keep(self.config, self.results, objects, job))
+        return {"weights": name, "version": opened.version, **said, "line": line}, captures, made
 
     def _study(self, job: Job) -> NewJob:
         """Judge the film's study once it has been quiet; another film lets it wait anew."""
@@ -137,7 +160,7 @@ class Worker:
                 raise
             log("weights changed and cannot be opened; the former go on", level=logging.ERROR, error=str(error))
             return opened
-        self._readers[name] = _Opened(stamp, card.label, reader)
+        self._readers[name] = _Opened(stamp, card.label, reader, wing.series)
         self.audit.write("weights", name=name, version=card.label, files={one.file: one.sha256 for one in card.files})
         log("weights opened", weights=name, version=card.label)
         return self._readers[name]

@@ -103,6 +103,7 @@ class Wing(Generic[C]):
         self_tests: For ``fracture verify``: builds the networks and compares what they say with the card, one line for
             each thing found; raises ``WeightsIntegrityError`` where they differ.
         kind: What its overlays show, the ``_kind`` of its results: one of another kind is not overwritten.
+        series: Modalities whose series it reads as a whole, such as ``("MR",)``; empty for a wing that reads films.
 
     Raises:
         ConfigurationError: One of them is something else.
@@ -113,6 +114,7 @@ class Wing(Generic[C]):
     reader: Callable[..., Reader[Any]]
     self_tests: Callable[[Weights[C]], Iterator[str]]
     kind: str = "film"
+    series: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         right = {

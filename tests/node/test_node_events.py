@@ -26,6 +26,10 @@ from fracture.node.sender import Sender
 from fracture.node.study import judge
 
 
+def no_series(*_: object) -> Any:
+    raise AssertionError("these studies have films alone")
+
+
 class Listener(BaseHTTPRequestHandler):
     """Remembers what it is told; answers what it is told to."""
 
@@ -70,7 +74,7 @@ def read(rooms: Rooms, uid: str, score: float, study: str = "1.2") -> None:
 
 def judged(rooms: Rooms) -> list[Any]:
     for job in rooms.jobs.claim(["study"], "w", limit=9):
-        judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job)
+        judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job, no_series)
     return [json.loads(json.dumps(job.payload)) for job in rooms.jobs.listing(kinds=["event:RIS"], newest=False)]
 
 
@@ -123,7 +127,7 @@ def test_a_study_of_several_films_gets_a_page_and_one_selection_of_those_with_a_
             rooms.jobs.finish(job, result, [NewJob("study", study, batch=study, again=True)])
         for _ in range(2):  # judged again, it is the same study: nothing is sent twice
             (job,) = rooms.jobs.claim(["study"], "w")
-            judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job)
+            judge(rooms.config, rooms.jobs, rooms.films, rooms.results, rooms.audit, job, no_series)
             rooms.jobs.add(NewJob("study", study, batch=study, again=True))
         sent = [dcmread(rooms.results.path(f"{job.key}.dcm")) for job in rooms.jobs.listing(kinds=["send:PACS"])]
         page, selection = sorted(sent, key=lambda one: str(one.Modality), reverse=True)

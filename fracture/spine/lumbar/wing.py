@@ -27,4 +27,4 @@ def _self_tests(weights: Weights[LumbarCard]) -> Iterator[str]:
     yield from verified(weights)
 
 
-WING = Wing[LumbarCard]("lumbar", STORE, _reader, _self_tests)
+WING = Wing[LumbarCard]("lumbar", STORE, _reader, _self_tests, kind="lumbar", series=("MR",))
