@@ -133,7 +133,9 @@ class Worker:
         positive, suspicion = flagged_of(line), suspicion_of(line)
         said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
         mapped = getattr(result, "probability_map", None) is not None
-        objects = result.to_dicom([kind for kind in self.config.objects if kind != "seg" or mapped])
+        kinds = [kind for kind in self.config.objects if kind != "seg" or mapped]
+        # A wing of another package may make no objects; what it found is kept all the same.
+        objects = result.to_dicom(kinds) if hasattr(result, "to_dicom") else []
         captures = [str(one.SOPInstanceUID) for one in objects if one.get("ImageType", [""])[-1] == CAPTURE]
         made = list(keep(self.config, self.results, objects, job))
         return {"weights": name, "version": opened.version, **said, "line": line}, captures, made
