@@ -16,15 +16,17 @@ def simulate(
         str,
         typer.Option(
             help="films (of any region), hips (pelvic films, six classes), joints (hands with damage "
-            "painted at known joints) or lumbar (sagittal MR)."
+            "painted at known joints), lumbar (sagittal MR) or cervical (CT of the neck, NIfTI)."
         ),
     ] = "films",
     file_format: Annotated[
-        str | None, typer.Option("--format", help="dicom (default), png or both; all others are png.")
+        str | None, typer.Option("--format", help="dicom (default), png or both; cervical nifti, all others png.")
     ] = None,
     fracture_rate: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of films with a fracture, 0.5 by default; only for films."),
+        typer.Option(
+            min=0.0, max=1.0, help="Share of films with a fracture, 0.5 by default; only for films and cervical."
+        ),
     ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region; may be given more than once.")] = None,
     size: Annotated[
@@ -38,13 +40,14 @@ def simulate(
     """Write simulated radiographs with their annotations (COCO) into a folder."""
     from fracture.errors import ConfigurationError
     from fracture.runs.progress import progress_bar
-    from fracture.simulate import write_dataset, write_hips, write_joints, write_lumbar
+    from fracture.simulate import write_dataset, write_hips, write_joints, write_lumbar, write_necks
 
     uses = {
         "films": ("--region", "--fracture-rate"),
         "hips": ("--size", "--mix"),
         "joints": ("--size",),
         "lumbar": ("--size",),
+        "cervical": ("--fracture-rate",),
     }
     if kind not in uses:
         raise ConfigurationError("unknown kind of data set", got=repr(kind), allowed=tuple(uses))
@@ -52,14 +55,18 @@ def simulate(
     for option, value in given.items():
         if value and option not in uses[kind]:
             raise ConfigurationError(f"{option} does not apply to --kind {kind}", got=value)
-    if kind != "films" and file_format not in (None, "png"):
-        raise ConfigurationError(f"{kind} are written as PNG", got=repr(file_format), hint="leave --format out")
+    only = "nifti" if kind == "cervical" else "png"
+    if kind != "films" and file_format not in (None, only):
+        raise ConfigurationError(f"{kind} are written as {only}", got=repr(file_format), hint="leave --format out")
+    rate = 0.5 if fracture_rate is None else fracture_rate
     with progress_bar(n) as bar:
 
         def progress(done: int, _total: int) -> None:
             bar.update(done - bar.n)
 
-        if kind == "lumbar":
+        if kind == "cervical":
+            write_necks(directory, n, seed=seed, fracture_rate=rate, progress=progress)
+        elif kind == "lumbar":
             write_lumbar(directory, n, seed=seed, side=320 if size is None else size, progress=progress)
         elif kind == "joints":
             height = 768 if size is None else size
@@ -73,7 +80,7 @@ def simulate(
                 n,
                 seed=seed,
                 format=file_format or "dicom",
-                fracture_rate=0.5 if fracture_rate is None else fracture_rate,
+                fracture_rate=rate,
                 regions=region or None,
                 progress=progress,
             )

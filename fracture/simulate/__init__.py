@@ -9,6 +9,9 @@
     hand = simulate.hand(7)  # with damage of rheumatoid arthritis painted at known joints
     hand.film.to_radiograph(), hand.points["mcp2"], hand.lesions["mcp2"]
     simulate.write_lumbar("discs", 100, seed=0)       # sagittal MR phantoms of the lumbar spine
+    neck = simulate.neck(7)                           # CT phantom of the cervical spine, in Hounsfield units
+    neck.voxels, neck.affine, neck.points["C2"], neck.fractures
+    simulate.write_necks("necks", 100, seed=0)
 
 Bones are implicit solids of cortex, trabecular bone and marrow in a soft-tissue envelope; fractures cut them in
 3D and move the pieces; parallel rays, Beer and Lambert, blur and quantum noise make a 12-bit film. They look like
@@ -18,6 +21,8 @@ a detector does on patients.
 
 from __future__ import annotations
 
+from fracture.simulate.cervical import NeckFracture, SimulatedNeck, neck
+from fracture.simulate.cervical_set import write_necks
 from fracture.simulate.dataset import Summary, write_dataset, write_hips, write_lumbar
 from fracture.simulate.fractures import KINDS
 from fracture.simulate.hands import SimulatedHand, hand, write_joints
@@ -37,16 +42,19 @@ __all__ = [
     "VARIANTS",
     "Joint",
     "Lesion",
+    "NeckFracture",
     "SimulatedDisc",
     "SimulatedFilm",
     "SimulatedFracture",
     "SimulatedHand",
     "SimulatedHip",
     "SimulatedLumbar",
+    "SimulatedNeck",
     "SimulatedPelvis",
     "Summary",
     "hand",
     "lumbar",
+    "neck",
     "paint_joints",
     "path_lengths",
     "pelvis",
@@ -55,4 +63,5 @@ __all__ = [
     "write_hips",
     "write_joints",
     "write_lumbar",
+    "write_necks",
 ]

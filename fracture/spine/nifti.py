@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracture.errors import ImageSizeError, SeriesError, UnreadableFileError, needing
+from fracture.io.nifti import TO_DICOM
 from fracture.io.quiet import FAULTS, quiet
 from fracture.wing.volume import Volume
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["read_nifti", "slice_axis"]
-
-_TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts x to the right and y to the front
 
 
 def read_nifti(data: bytes, name: str, *, max_voxels: int) -> Volume:
@@ -43,7 +42,7 @@ def read_nifti(data: bytes, name: str, *, max_voxels: int) -> Volume:
         with quiet():
             image = kind.from_bytes(data)
             shape = tuple(int(n) for n in image.shape)
-            affine = _TO_DICOM @ np.asarray(image.affine, np.float64)
+            affine = TO_DICOM @ np.asarray(image.affine, np.float64)
             placed = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
     except (*FAULTS, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError):
         raise UnreadableFileError(f"{name}: the NIfTI file is damaged", hint="copy the file again") from None

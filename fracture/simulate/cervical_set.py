@@ -1,0 +1,81 @@
+"""Folders of simulated necks: NIfTI volumes, their truth, and what is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from fracture._version import __version__
+from fracture.atomic import write_json
+from fracture.simulate.cervical import SimulatedNeck, neck
+from fracture.simulate.dataset import Summary, check_folder, film_seed
+
+__all__ = ["neck_record", "write_necks"]
+
+
+def write_necks(
+    directory: str | os.PathLike[str],
+    n: int,
+    *,
+    seed: int = 0,
+    fracture_rate: float = 0.5,
+    partial: float = 0.25,
+    spacing: tuple[float, float] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Summary:
+    """Write ``n`` necks: ``neck_00000.nii.gz``, ``neck_00000_truth.nii.gz`` (see :class:`SimulatedNeck`), and
+    ``annotations.json``.
+
+    Args:
+        directory: Folder to write; created if missing.
+        n: Necks.
+        seed: Neck k is drawn by a seed of its own from it.
+        fracture_rate, partial, spacing: As for :func:`fracture.simulate.neck`.
+        progress: Called with the necks done and all.
+
+    Returns:
+        What was written; ``boxes`` counts fractured levels.
+
+    Raises:
+        ConfigurationError: Impossible settings, or a folder that holds a set already.
+        MissingDependencyError: nibabel is not installed (the extra ``spine``).
+    """
+    folder = check_folder(directory, n, seed, 16, {"fractured": fracture_rate, "partial": partial})
+    folder.mkdir(parents=True, exist_ok=True)
+    files, records = [], []
+    for index in range(n):
+        made = neck(film_seed(seed, index), spacing=spacing, fracture_rate=fracture_rate, partial=partial)
+        path = folder / f"neck_{index:05d}.nii.gz"
+        truth = folder / f"neck_{index:05d}_truth.nii.gz"
+        made.write(path)
+        made.write(truth, truth=True)
+        files += [path, truth]
+        records.append({"id": index + 1, "file_name": path.name, "truth": truth.name, **neck_record(made)})
+        if progress is not None:
+            progress(index + 1, n)
+    about = f"CT phantoms of the neck drawn by fracture.simulate {__version__}: no patients"
+    annotations = folder / "annotations.json"
+    write_json(annotations, {"info": {"description": about}, "license": "Apache-2.0", "necks": records})
+    levels = sum(len(record["fractures"]) for record in records)
+    return Summary(folder, annotations, tuple(files), n, sum(bool(r["fractures"]) for r in records), levels)
+
+
+def neck_record(made: SimulatedNeck) -> dict[str, Any]:
+    """What is known of a neck, for JSON: millimeters of the patient."""
+    return {
+        "group": f"simulated {made.seed}",
+        "seed": made.seed,
+        "shape": list(made.voxels.shape),
+        "points": {level: [round(v, 2) for v in place] for level, place in made.points.items()},
+        "fractures": [
+            {
+                "level": one.level,
+                "kind": one.kind,
+                "displacement_mm": one.displacement,
+                "low": list(one.low),
+                "high": list(one.high),
+            }
+            for one in made.fractures
+        ],
+    }
