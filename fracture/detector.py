@@ -78,7 +78,7 @@ def load(
     device: str = "auto",
     precision: Precision = "auto",
     fast: bool = False,
-    engine: Engine = "torch",
+    engine: Engine = "auto",
 ) -> Detector:
     """Load a detector from shipped weights or a folder; nothing is fetched from the network.
 
@@ -90,7 +90,8 @@ def load(
         fast: Run only the members that the card names for this, with operating points of their own; the card's
             ``fast.loses`` says what that costs.
         engine: What runs the networks: ``"torch"``, ``"openvino"`` or ``"onnx"`` (the extras of these names; float32 on
-            the CPU). See :mod:`fracture.wing.engines`.
+            the CPU); ``"auto"`` is the fastest of those that ``fracture engines`` measured on this machine with these
+            weights, else torch. See :mod:`fracture.wing.engine_choice`.
 
     Raises:
         WeightsNotFoundError: No such weights.
@@ -110,7 +111,7 @@ def predict(
     device: str = "auto",
     precision: Precision = "auto",
     fast: bool = False,
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     operating_point: str = HIGH_SENSITIVITY,
     candidates: bool = False,
     **reading: Any,

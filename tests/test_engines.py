@@ -16,6 +16,7 @@ from torch import nn
 import fracture
 from fracture.errors import ConfigurationError, ModelError
 from fracture.wing import engines
+from fracture.wing.engine_choice import PACKAGES
 from fracture.wing.engine_formats import FORMATS, Call, Flat, Format
 from fracture.wing.engines import EngineRunner
 from fracture.wing.runner import TorchRunner
@@ -33,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("engine", list(FORMATS))
 def test_an_engine_says_what_torch_says_at_any_size(tmp_path: Path, engine: Any) -> None:
-    for package in FORMATS[engine].packages:
+    for package in PACKAGES[engine]:
         pytest.importorskip(package, reason=f"the extra [{engine}] is not installed")
     write_weights(tmp_path, sizes=(128, 128), channels=(("raw",),) * 2, maps=(True, False))
     ours, theirs = (
@@ -88,7 +89,7 @@ class _Invented:
 
     def __init__(self, off: float = 0.0) -> None:
         self.off, self.written, self.opened, self.sizes = off, 0, 0, set[int]()
-        self.form = Format(("torch",), ("network.txt",), self.write, self.open)
+        self.form = Format(("network.txt",), self.write, self.open)
 
     def write(self, network: Flat, arrays: Arrays, folder: Path) -> None:
         self.written += 1
@@ -156,7 +157,7 @@ def test_a_broken_entry_is_made_anew(monkeypatch: pytest.MonkeyPatch, cache: Pat
     elif fault == "no file":
         (folder / "network.txt").unlink()
     elif fault == "version":
-        monkeypatch.setattr("fracture.wing.engine_cache.metadata.version", lambda name: "0")
+        monkeypatch.setattr("fracture.wing.engine_choice.metadata.version", lambda name: "0")
     else:
         from fracture.regular import sha256_of
 

@@ -29,7 +29,7 @@ class Settings:
 
     Attributes:
         weights: Folder of the weights.
-        device, precision: As for :func:`fracture.load`; ``auto`` is each machine's own.
+        device, precision, engine: As for :func:`fracture.load`; ``auto`` is each machine's own.
         fast: Run the members that the card names for it (the detector's weights alone).
         options: Of the reader's ``predict_many``.
         threads: Of torch in each process; 0 leaves torch's own number.
@@ -41,6 +41,7 @@ class Settings:
     weights: str
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     fast: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 0
@@ -65,10 +66,11 @@ class Settings:
         if self.fast:
             from fracture.limb.detector import Detector
 
-            return Detector.load(self.weights, device=self.device, precision=self.precision, fast=True)  # type: ignore[arg-type]
+            options: dict[str, Any] = {"device": self.device, "precision": self.precision, "engine": self.engine}
+            return Detector.load(self.weights, fast=True, **options)
         from fracture.wing.contract import load_reader
 
-        return load_reader(self.weights, device=self.device, precision=self.precision)
+        return load_reader(self.weights, device=self.device, precision=self.precision, engine=self.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +166,21 @@ def _objects(result: Any, settings: Settings, shard: int, number: int) -> list[s
 
 
 def _key(settings: Settings) -> str:
-    return json.dumps([settings.weights, settings.device, settings.precision, settings.fast, settings.threads])
+    return json.dumps(
+        [settings.weights, settings.device, settings.precision, settings.engine, settings.fast, settings.threads]
+    )
 
 
 @lru_cache(maxsize=1)
 def _reader(key: str) -> Reader[Any]:
     """The reader of this process; weights are loaded once."""
-    weights, device, precision, fast, threads = json.loads(key)
+    weights, device, precision, engine, fast, threads = json.loads(key)
     if threads:
         import torch
 
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
-    return Settings(weights, device, precision, fast).reader()
+    return Settings(weights, device, precision, engine, fast).reader()
 
 
 def missing(folder: Path, shards: int) -> Iterator[int]:

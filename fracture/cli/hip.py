@@ -44,7 +44,7 @@ def predict(
     def task() -> Task:
         from fracture.hip.pipeline import load
 
-        reader = load(reading.weights, device=reading.device, precision=reading.precision)
+        reader = load(reading.weights, device=reading.device, precision=reading.precision, engine=reading.engine)
         return reading.task(
             "hip predict",
             reader.card,

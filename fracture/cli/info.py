@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "opencv-python-headless", "albumentations",
-    "pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm", "safetensors", "pillow",
+    "pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm", "safetensors", "pillow", "openvino", "onnxruntime",
 )  # fmt: skip
 
 
@@ -49,6 +50,9 @@ def info(
             if key == "weights":
                 check = f"input check: pixels{' and features' * entry['input_check']}"
                 typer.echo(f"      fast subset: {', '.join(entry['fast']) or 'none'}; {check}")
+    typer.echo("\nengine (auto), on the CPU:")
+    for name, chosen in facts["engines"].items():
+        typer.echo(f"    {name}: {chosen['engine']} ({printable(chosen['why'])})")
     typer.echo(f"\ndefaults of commands: {facts['config'] or 'built-in (no fracture.toml)'}")
     typer.echo("\nwings:")
     for name, sets in facts["wings"].items():
@@ -66,6 +70,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
     from fracture.limb.store import STORE
     from fracture.regions import DEFAULT_TREE
     from fracture.wing.contract import registered
+    from fracture.wing.engine_choice import choose
 
     wings, broken = registered()
     device, precision = _auto() if devices else (None, None)
@@ -89,6 +94,11 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
         "config": None if (config := file_in_force()) is None else str(config.absolute()),
         "weights": weights,
         "hip_weights": [_common(HIPS, name) for name in HIPS.available()],
+        "engines": {
+            name: asdict(choose(wing.store.open(name).card.checksum))
+            for wing in wings
+            for name in wing.store.available()
+        },
         "wings": {wing.name: list(wing.store.available()) for wing in wings},
         "broken_wings": [str(one) for one in broken],
         "regions": list(DEFAULT_TREE.names),

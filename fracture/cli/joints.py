@@ -42,7 +42,7 @@ def predict(
     def task() -> Task:
         from fracture.joints.reader import load
 
-        reader = load(reading.weights, device=reading.device)
+        reader = load(reading.weights, device=reading.device, engine=reading.engine)
         return reading.task("joints predict", reader.card, reader.predict_many, {"side": side, "spacing": spacing})
 
     reading.run(task)

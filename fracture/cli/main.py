@@ -14,6 +14,7 @@ from fracture.cli.archive import archive
 from fracture.cli.defaults import defaults_for
 from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
+from fracture.cli.engines import engines
 from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.joints import joints
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("predict")(predict)
 app.command("info")(info)
 app.command("verify")(verify)
+app.command("engines")(engines)
 app.command("simulate")(simulate)
 app.command("verify-data")(verify_data)
 app.command("split-data")(split_data)

@@ -65,7 +65,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Films per batch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="torch; or openvino, onnx: float32 on the CPU, the extras of these names.")
+    str, typer.Option("--engine", help="auto, torch, openvino or onnx (float32 on the CPU; extras of these names).")
 ]
 Window = Annotated[
     str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fracture.cli.run import Task
     from fracture.limb.study import Rule
     from fracture.wing.contract import Wing
-    from fracture.wing.engines import Engine
 
 _POINT = "high_sensitivity"
 
@@ -30,7 +29,6 @@ def predict(
     candidates: opt.Candidates = False,
     operating_point: opt.OperatingPointName = _POINT,
     fast: opt.Fast = False,
-    engine: opt.EngineName = "torch",
     batch_size: opt.BatchSize = 8,
     by_study: Annotated[
         bool,
@@ -61,22 +59,18 @@ def predict(
 
         wing, folder = find_wing(reading.weights)
         if wing.name != "limb":
-            foreign = {**own, "fast": fast, "engine": engine, "by_study": by_study}
-            changed = [name for name, value in foreign.items() if value not in (None, False, _POINT, "torch")]
+            foreign = {**own, "fast": fast, "by_study": by_study}
+            changed = [name for name, value in foreign.items() if value not in (None, False, _POINT)]
             _by_wing(reading, wing, folder, changed)
             return
-
-    kind = cast("Engine", engine)
-    if kind != "torch" and reading.precision == "auto":
-        reading = replace(reading, precision="float32")  # what the run then records
 
     def task() -> Task:
         from fracture.limb.detector import Detector
 
         detector = Detector.load(
-            reading.weights, device=reading.device, precision=reading.precision, fast=fast, engine=kind
+            reading.weights, device=reading.device, precision=reading.precision, fast=fast, engine=reading.engine
         )
-        recorded: dict[str, Any] = {"fast": fast} if kind == "torch" else {"fast": fast, "engine": kind}
+        recorded: dict[str, Any] = {"fast": fast}
         many: Callable[..., Iterator[Any]] = detector.predict_many
         if by_study:
             many = functools.partial(detector.predict_studies, rule=cast("Rule", study_rule))
@@ -111,7 +105,7 @@ def _by_wing(reading: Reading, wing: Wing[Any], folder: Path, foreign: Sequence[
 
     def task() -> Task:
         opened = wing.store.open(folder)
-        reader = wing.reader(opened, device=asked.device, precision=asked.precision)
+        reader = wing.open(opened, device=asked.device, precision=asked.precision, engine=asked.engine)
         return asked.task(f"predict {wing.name}", opened.card, reader.predict_many, {})
 
     asked.run(task)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fracture.results.folder import ObjectFolder
     from fracture.runs.outputs import Outputs
     from fracture.wing.card import BaseCard
+    from fracture.wing.engine_choice import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Reading:
         outputs: Where to write.
         objects: Where DICOM objects go, if they are wanted.
         weights: Name or folder; None for the wing's default.
-        device, precision: As for :func:`fracture.load`.
+        device, precision, engine: As for :func:`fracture.load`.
         workers: Threads that read ahead.
         options: How films are read: ``window``, ``frame``, ``allow``.
     """
@@ -42,6 +43,7 @@ class Reading:
     weights: str | None
     device: str
     precision: Precision
+    engine: Engine
     workers: int
     options: dict[str, Any]
 
@@ -68,9 +70,12 @@ class Reading:
             shown: What overlays show, as for the results' ``save_overlay``.
         """
         from fracture.cli.run import Task, request_of
-        from fracture.models.devices import resolve_device, resolve_precision
+        from fracture.models.devices import resolve_device
+        from fracture.wing.engines import resolve_engine
 
         device = resolve_device(self.device)
+        engine, dtype = resolve_engine(self.engine, checksum=card.checksum, device=device, precision=self.precision)
+        deciding = dict(recorded or {}) if engine == "torch" else {**(recorded or {}), "engine": engine}
         options, drawing = {**own, **self.options}, dict(shown or {})
 
         def line(result: Any) -> dict[str, Any]:
@@ -78,9 +83,7 @@ class Reading:
             return stated if result.ok or failed is None else {key: stated.get(key) for key in failed}
 
         return Task(
-            request=request_of(
-                command, card, device, resolve_precision(self.precision, device), {**options, **(recorded or {})}
-            ),
+            request=request_of(command, card, device, dtype, {**options, **deciding}),
             results=lambda films: many(films, workers=self.workers, keep=self.outputs.drawn, **options),
             draw=lambda result, path: result.save_overlay(path, **drawing),
             line=line,
@@ -147,6 +150,7 @@ def _shared(
     dry_run: opt.DryRun = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
+    engine: opt.EngineName = "auto",
     window: opt.Window = "auto",
     frame: opt.Frame = None,
     allow: opt.Allow = None,
@@ -170,6 +174,7 @@ def _shared(
         weights=weights,
         device=device,
         precision=cast("Precision", precision),
+        engine=cast("Engine", engine),
         workers=workers,
         options={"window": opt.window_of(window), "frame": frame, "allow": tuple(allow or ())},
     )

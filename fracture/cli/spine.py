@@ -57,6 +57,7 @@ def predict(
     dry_run: opt.DryRun = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
+    engine: opt.EngineName = "auto",
     workers: opt.Workers = 1,
 ) -> None:
     """Find and name discs: one JSON line for each path, in order.
@@ -79,9 +80,9 @@ def predict(
 
     def task() -> Task:
         from fracture.spine.lumbar.card import STORE
-        from fracture.spine.lumbar.reader import load_reader
+        from fracture.spine.lumbar.wing import WING
 
-        reader = load_reader(STORE.open(weights), device=device, precision=precision)
+        reader: Any = WING.open(STORE.open(weights), device=device, precision=precision, engine=engine)
         return Task(
             request=request_of("spine lumbar predict", reader.card, reader.device, reader.dtype, {"number": number}),
             results=lambda sources: reader.predict_many(

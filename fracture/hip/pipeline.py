@@ -30,14 +30,15 @@ from fracture.hip.fusion import Fusion, fuse
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
-from fracture.models.devices import Precision, resolve_device, resolve_precision
+from fracture.models.devices import Precision, resolve_device
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
 from fracture.preprocess.rgb import rgb_input
+from fracture.wing.engines import Engine, make_runner, resolve_engine
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Box as ScoredBox
 from fracture.wing.result import Failure
-from fracture.wing.runner import TorchRunner, place
+from fracture.wing.runner import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         card: What the networks say of themselves.
         device: Where they run.
         dtype: Precision of their convolutions; everything after the last maps is float32.
+        engine: What runs them, but what follows the classifier's last maps; see :mod:`fracture.wing.engines`.
     """
 
     def __init__(
@@ -91,14 +93,15 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        engine: Engine = "torch",
     ) -> None:
         self.card = card
         self.device, self.dtype = device, dtype
         self.localizer = _ready(localizer, device).to(dtype)
         self.classifier = _ready(classifier, device)
         self.classifier.trunk.to(dtype)
-        self._localizer = TorchRunner(self.localizer, device=device, dtype=dtype)
-        self._classifier = TorchRunner(self.classifier.features, device=device, dtype=dtype)
+        self._localizer = make_runner(self.localizer, device=device, dtype=dtype, engine=engine)
+        self._classifier = make_runner(self.classifier.features, device=device, dtype=dtype, engine=engine)
         self.preprocess = card.localizer.preprocess_spec
         self.rules = card.localizer.chosen_by
         self.crop = card.classifier.crop_spec
@@ -110,6 +113,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         *,
         device: str = "auto",
         precision: Precision = "auto",
+        engine: Engine = "auto",
     ) -> HipReader:
         """Load a hip reader from shipped networks or a folder; nothing is fetched from the network.
 
@@ -117,16 +121,18 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
             name_or_path: Name of a shipped pair, or a folder with ``hip_card.json`` and its two safetensors files.
             device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
             precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
+            engine: As for :func:`fracture.load`.
 
         Raises:
             WeightsNotFoundError: No such pair.
             CardError: The card does not follow the schema.
             WeightsIntegrityError: A weight file is not what its card describes.
-            ConfigurationError: An unknown device or precision.
+            ConfigurationError: An unknown device, precision or engine.
         """
         weights = open_weights(name_or_path)
         where = resolve_device(device)
-        return cls(*load_networks(weights), weights.card, device=where, dtype=resolve_precision(precision, where))
+        engine, dtype = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
+        return cls(*load_networks(weights), weights.card, device=where, dtype=dtype, engine=engine)
 
     def predict(self, source: Source, **reading: Any) -> tuple[Hip, ...]:
         """The hips of one film; see :func:`fracture.hip.predict`."""

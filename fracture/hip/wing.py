@@ -11,14 +11,15 @@ from fracture.wing.contract import Wing
 
 if TYPE_CHECKING:
     from fracture.hip.pipeline import HipReader
+    from fracture.wing.engine_choice import Engine
 
 __all__ = ["WING"]
 
 
-def _reader(weights: HipWeights, **options: Any) -> HipReader:
+def _reader(weights: HipWeights, *, engine: Engine = "auto", **options: Any) -> HipReader:
     from fracture.hip.pipeline import load
 
-    return load(weights.folder, **options)
+    return load(weights.folder, engine=engine, **options)
 
 
 def _self_tests(weights: HipWeights) -> Iterator[str]:

@@ -30,9 +30,10 @@ from fracture.models.heatmaps import decode_heat
 from fracture.models.persistence import load_state
 from fracture.preprocess.pipeline import square_pixels
 from fracture.preprocess.side_letter import side_of_letter
+from fracture.wing.engines import Engine, make_runner, resolve_engine
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Failure
-from fracture.wing.runner import TorchRunner
+from fracture.wing.runner import Runner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,6 +99,7 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         card: What the networks say of themselves.
         scores: Networks that score damage, by family of joints.
         device: Where they run; always in float32.
+        engine: What runs them; see :mod:`fracture.wing.engines`.
     """
 
     def __init__(
@@ -108,10 +110,11 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         *,
         scores: Mapping[str, torch.nn.Module] | None = None,
         device: torch.device,
+        engine: Engine = "torch",
     ) -> None:
-        def ready(model: torch.nn.Module) -> TorchRunner:
+        def ready(model: torch.nn.Module) -> Runner:
             kept = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            return TorchRunner(kept, device=device, dtype=torch.float32)
+            return make_runner(kept, device=device, dtype=torch.float32, engine=engine)
 
         self.card, self.device = card, device
         self.template = placer.template.double().cpu().numpy()
@@ -120,7 +123,12 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
 
     @classmethod
     def load(
-        cls, name_or_path: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: Precision = "auto"
+        cls,
+        name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        engine: Engine = "auto",
     ) -> JointsReader:
         """Load a reader of joints from shipped networks or a folder; nothing is fetched.
 
@@ -128,17 +136,19 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
             name_or_path: Name of a shipped set, or a folder with ``joints_card.json`` and its safetensors files.
             device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
             precision: Taken and not used: these networks run in float32.
+            engine: As for :func:`fracture.load`.
 
         Raises:
             WeightsNotFoundError: No such set.
             CardError: The card does not follow the schema.
             WeightsIntegrityError: A weight file is not what its card describes.
-            ConfigurationError: An unknown device.
+            ConfigurationError: An unknown device or engine.
         """
         del precision
-        weights = STORE.open(name_or_path)
+        weights, where = STORE.open(name_or_path), resolve_device(device)
+        engine, _ = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision="float32")
         finder, placer, scores = load_networks(weights)
-        return cls(finder, placer, weights.card, scores=scores, device=resolve_device(device))
+        return cls(finder, placer, weights.card, scores=scores, device=where, engine=engine)
 
     def predict(
         self,

@@ -10,14 +10,15 @@ from fracture.wing.contract import Wing
 
 if TYPE_CHECKING:
     from fracture.joints.reader import JointsReader
+    from fracture.wing.engine_choice import Engine
 
 __all__ = ["WING"]
 
 
-def _reader(weights: JointsWeights, **options: Any) -> JointsReader:
+def _reader(weights: JointsWeights, *, engine: Engine = "auto", **options: Any) -> JointsReader:
     from fracture.joints.reader import load
 
-    return load(weights.folder, **options)
+    return load(weights.folder, engine=engine, **options)
 
 
 def _self_tests(weights: JointsWeights) -> Iterator[str]:

@@ -20,8 +20,8 @@ from fracture.limb.operating_points import OperatingPoints
 from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
 from fracture.limb.study import Rule, StudyPrediction, check_rule
-from fracture.models.devices import Precision
-from fracture.wing.engines import Engine
+from fracture.models.devices import Precision, resolve_device
+from fracture.wing.engines import Engine, resolve_engine
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning
@@ -90,11 +90,12 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         device: str = "auto",
         precision: Precision = "auto",
         fast: bool = False,
-        engine: Engine = "torch",
+        engine: Engine = "auto",
     ) -> Self:
         """Load weights by name or folder; see :func:`fracture.load`."""
         weights = open_weights(name_or_path)
-        name = weights.card.name
+        name, where = weights.card.name, resolve_device(device)
+        engine, _ = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
         if fast:
             weights, name = Weights(weights.folder, fast_view(weights.card)), name + FAST_SUFFIX
         ensemble = Ensemble.load(weights, device=device, precision=precision, engine=engine)

@@ -22,13 +22,13 @@ from fracture.limb.card import Calibration, MemberCard
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, ModelOutput, build_model
-from fracture.models.devices import Precision, resolve_device, resolve_precision
+from fracture.models.devices import Precision, resolve_device
 from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.wing.distribution import FeatureDistribution
-from fracture.wing.engines import Engine, check_engine, make_runner
+from fracture.wing.engines import Engine, make_runner, resolve_engine
 from fracture.wing.runner import TorchRunner, place
 
 if TYPE_CHECKING:
@@ -165,8 +165,7 @@ class Ensemble:
             ConfigurationError: An unknown device, precision or engine, or an engine that cannot run here as asked.
         """
         where = resolve_device(device)
-        check_engine(engine, where, precision)
-        dtype = resolve_precision(precision if engine == "torch" else "float32", where)
+        engine, dtype = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
         members = [_load_member(weights, member, where, dtype) for member in weights.card.members]
         return cls(members, device=where, dtype=dtype, real_films=_load_distribution(weights, members), engine=engine)
 

@@ -186,7 +186,7 @@ class Config(_Section):
         tls: Of the door.
         weights: Read what no rule fits.
         rules: See :class:`Rule`.
-        device, precision: As of ``fracture predict``.
+        device, precision, engine: As of ``fracture predict``.
         objects: Kinds of DICOM objects that are made of a result.
         workers: Processes that read.
         film_seconds: A film that takes longer has hung.
@@ -209,6 +209,7 @@ class Config(_Section):
     rules: list[Rule] = []
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     objects: list[Annotated[str, AfterValidator(_object)]] = ["sr", "sc", "gsps", "ko"]
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     film_seconds: Seconds = 600

@@ -154,7 +154,7 @@ class Worker:
                 return opened
             stamp, weights = _stamp(folder), wing.store.open(folder)
             card, config = weights.card, self.config
-            reader = wing.reader(weights, device=config.device, precision=config.precision)
+            reader = wing.open(weights, device=config.device, precision=config.precision, engine=config.engine)
             if _stamp(folder) != stamp:
                 raise WeightsError("the weights changed while they were opened", got=name)
         except WeightsError as error:

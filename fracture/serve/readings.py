@@ -66,7 +66,7 @@ class Opened:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def open_weights(name: str, device: str, precision: str) -> Opened:
+def open_weights(name: str, device: str, precision: str, engine: str) -> Opened:
     """Open weights of any wing, and say what they are.
 
     Raises:
@@ -74,7 +74,7 @@ def open_weights(name: str, device: str, precision: str) -> Opened:
     """
     wing, folder = find_wing(name)
     card = wing.store.card.read(folder)
-    reader = load_reader(folder, device=device, precision=precision)
+    reader = load_reader(folder, device=device, precision=precision, engine=engine)
     tree = getattr(reader, "tree", None) if "region" in signature(reader.predict_many).parameters else None
     told = ("name", "version", "created", "description", "license", "intended_use", "limitations")
     return Opened(

@@ -27,7 +27,7 @@ class Settings:
         lease: Seconds after which others read what a server that vanished had in hand, where they share a database.
         weights: Names or folders. The first reads every film; hips' networks among the others read films where a hip
             or pelvis is seen.
-        device, precision: As for :func:`fracture.load`.
+        device, precision, engine: As for :func:`fracture.load`.
         host, port: Where it listens.
         token: What a request must carry as bearer; None for no authentication, on this machine's own address alone.
         max_bytes: Most bytes of one film (413).
@@ -50,6 +50,7 @@ class Settings:
     weights: tuple[str, ...] = DEFAULT_WEIGHTS
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None

@@ -30,8 +30,8 @@ PREDICT, DICOM = "predict", "dicom"
 KINDS = (PREDICT, DICOM)
 """The server's own; a node may keep others in the same table."""
 
-Load = Callable[[str, str, str], Opened]
-"""Opens weights: (name, device, precision)."""
+Load = Callable[[str, str, str, str], Opened]
+"""Opens weights: (name, device, precision, engine)."""
 
 _IDLE = 1.0  # seconds between looks at the table without being told of a job
 _TROUBLE = 2.0  # seconds of rest where the table cannot be reached, or the disk is full
@@ -63,7 +63,7 @@ def work(settings: Settings, load: Load, connection: Connection, owner: str) -> 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which ends this process when it is done
     try:
-        readers = [load(name, settings.device, settings.precision) for name in settings.weights]
+        readers = [load(name, settings.device, settings.precision, settings.engine) for name in settings.weights]
     except FractureError as error:
         connection.send(("broken", str(error)))
         return

@@ -6,6 +6,7 @@ too. One that cannot be imported, or is not what it should be, is :class:`Broken
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ class Wing(Generic[C]):
     Attributes:
         name: As its entry point names it: small letters, digits, ``_`` and ``-``.
         store: Its card's class, the name of its default weights, and where they are.
-        reader: Builds a reader from opened weights: ``reader(weights, *, device, precision)``.
+        reader: Builds a reader from opened weights: ``reader(weights, *, device, precision)``, and ``engine`` where
+            its networks run by :func:`fracture.wing.engines.make_runner`. :meth:`open` calls it.
         self_tests: For ``fracture verify``: builds the networks and compares what they say with the card, one line for
             each thing found; raises ``WeightsIntegrityError`` where they differ.
         kind: What its overlays show, the ``_kind`` of its results: one of another kind is not overwritten.
@@ -130,6 +132,24 @@ class Wing(Generic[C]):
                 allowed="a short lower-case name, a Store, and two functions",
                 hint="docs/extending.md shows a whole wing",
             )
+
+    def open(
+        self, weights: Weights[C], *, device: str = "auto", precision: str = "auto", engine: str = "auto"
+    ) -> Reader[Any]:
+        """A reader of these weights; ``engine`` as for :func:`fracture.load`.
+
+        Raises:
+            WeightsError: They cannot be used.
+            ConfigurationError: An unknown device, precision or engine, or an engine that this wing does not have.
+        """
+        options: dict[str, Any] = {"device": device, "precision": precision}
+        if "engine" in inspect.signature(self.reader).parameters:
+            options["engine"] = engine
+        elif engine not in ("auto", "torch"):
+            raise ConfigurationError(
+                f"the wing {self.name!r} runs by torch alone", got=f"engine={engine!r}", allowed=("auto", "torch")
+            )
+        return self.reader(weights, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +209,19 @@ def find_wing(name_or_path: str | os.PathLike[str]) -> tuple[Wing[Any], Path]:
     )
 
 
-def load_reader(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Reader[Any]:
+def load_reader(
+    name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto", engine: str = "auto"
+) -> Reader[Any]:
     """Open weights of whichever wing they are.
 
     Args:
         name_or_path: A folder that holds a wing's card, or the name of a shipped set.
-        device, precision: As for :func:`fracture.load`.
+        device, precision, engine: As for :func:`fracture.load`.
 
     Raises:
         WeightsNotFoundError: No wing has weights of that name, nor a card at that path.
         WeightsError: They cannot be used.
+        ConfigurationError: An unknown device, precision or engine, or an engine that the wing does not have.
 
     Warns:
         BrokenWingWarning: An installed wing cannot be used.
@@ -206,7 +229,7 @@ def load_reader(name_or_path: str | os.PathLike[str], *, device: str = "auto", p
     for one in registered()[1]:
         warn(str(one), BrokenWingWarning, stacklevel=2)
     wing, folder = find_wing(name_or_path)
-    return wing.reader(wing.store.open(folder), device=device, precision=precision)
+    return wing.open(wing.store.open(folder), device=device, precision=precision, engine=engine)
 
 
 def _opened(entry: EntryPoint, others: list[Wing[Any]]) -> Wing[Any]:

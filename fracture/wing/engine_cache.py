@@ -7,30 +7,26 @@ that the record names by SHA-256. Everything else is made anew in its place. Not
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from fracture.atomic import cache_folder, write_json
+from fracture.atomic import write_json
 from fracture.errors import OutputError
 from fracture.regular import sha256_of
+from fracture.wing.engine_choice import folder_here, machine, versions
 
 if TYPE_CHECKING:
     from torch import nn
 
     from fracture.wing.engine_formats import Format
 
-__all__ = ["Entry", "kept", "machine", "new_entry", "versions"]
+__all__ = ["Entry", "kept", "key_of", "new_entry"]
 
 _RECORD = "entry.json"
 
@@ -61,35 +57,21 @@ class Entry:
         return known
 
 
-def machine() -> dict[str, str]:
-    """What an engine's speed and rounding depend on here."""
-    return {"processor": _processor(), "instructions": torch.backends.cpu.get_cpu_capability()}
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of torch and of an engine's packages, as installed."""
-    found = {}
-    for name in ("torch", *packages):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def key_of(network: nn.Module | None, what: str, engine: str, form: Format) -> dict[str, str] | None:
+def key_of(network: nn.Module | None, what: str, engine: str) -> dict[str, str] | None:
     """What an entry is of; None for a network that is no module, which is not kept.
 
     Args:
         network: Its structure and every number of it count.
         what: What is called of it, with the names of its inputs.
-        engine, form: The engine.
+        engine: The engine.
     """
     if network is None:
         return None
     digest = hashlib.sha256(f"{network!r}\n{what}".encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return {"network": digest.hexdigest(), "engine": engine, **machine(), **versions(form.packages)}
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return {"network": digest.hexdigest(), "engine": engine, **machine(), **versions(engine)}
 
 
 def kept(key: dict[str, str] | None, form: Format) -> Entry | None:
@@ -125,14 +107,4 @@ def new_entry(key: dict[str, str] | None, made: Path) -> Entry:
 
 
 def _folder(key: dict[str, str]) -> Path:
-    here = hashlib.sha256(json.dumps(machine()).encode()).hexdigest()
-    return cache_folder("engines") / here[:16] / f"{key['engine']}-{key['network'][:32]}"
-
-
-@functools.cache
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return folder_here() / f"{key['engine']}-{key['network'][:32]}"

@@ -31,13 +31,11 @@ class Format:
     """How an engine gets a network.
 
     Attributes:
-        packages: What must be installed to make its files, the engine itself first; it alone opens them.
         files: Names of its files, the one that is opened first.
         write: Writes the files of a network into a folder; traced with free batch, height and width.
         open: Makes the files ready to answer, in float32 on this process's number of threads.
     """
 
-    packages: tuple[str, ...]
     files: tuple[str, ...]
     write: Callable[[Flat, Arrays, Path], None]
     open: Callable[[Path], Call]
@@ -150,6 +148,6 @@ def _open_onnx(folder: Path) -> Call:
 
 
 FORMATS: Final = {
-    "openvino": Format(("openvino",), ("network.xml", "network.bin"), _write_openvino, _open_openvino),
-    "onnx": Format(("onnxruntime", "onnxscript"), ("network.onnx",), _write_onnx, _open_onnx),
+    "openvino": Format(("network.xml", "network.bin"), _write_openvino, _open_openvino),
+    "onnx": Format(("network.onnx",), _write_onnx, _open_onnx),
 }

@@ -8,36 +8,43 @@ judged by it.
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 from fracture.errors import ConfigurationError, ModelError
+from fracture.models.devices import Precision, resolve_precision
 from fracture.wing.engine_cache import Entry, kept, key_of, new_entry
+from fracture.wing.engine_choice import ENGINES, Engine, choose, lacking
 from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of
 from fracture.wing.runner import Runner, TorchRunner, Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "check_engine", "make_runner"]
+__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "make_runner", "resolve_engine"]
 
-Engine = Literal["torch", "openvino", "onnx"]
-
-ENGINES: Final[tuple[Engine, ...]] = ("torch", "openvino", "onnx")
 TOLERANCE: Final = 1e-3
 """How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at
 least 1); ours."""
 
 
-def check_engine(engine: str, device: torch.device, precision: str) -> None:
-    """Whether an engine can run here as asked; nothing of it is imported.
+def resolve_engine(
+    engine: Engine, *, checksum: str, device: torch.device, precision: Precision
+) -> tuple[Engine, torch.dtype]:
+    """What runs networks here, and in which precision; the one place where that is decided. No engine is imported.
+
+    Args:
+        engine: ``"auto"`` is what :func:`fracture.wing.engine_choice.choose` says, on the CPU and unless bfloat16 is
+            asked for; else torch.
+        checksum: Of the card.
+        device: Where networks run.
+        precision: As for :func:`fracture.load`.
 
     Raises:
         ConfigurationError: An unknown engine, one that is not installed, or one with a device or precision that it does
@@ -45,12 +52,14 @@ def check_engine(engine: str, device: torch.device, precision: str) -> None:
     """
     if engine not in ENGINES:
         raise ConfigurationError("unknown engine", got=repr(engine), allowed=ENGINES)
+    if engine == "auto":
+        engine = choose(checksum).engine if device.type == "cpu" and precision != "bfloat16" else "torch"
     if engine == "torch":
-        return
-    if lacking := [name for name in FORMATS[engine].packages if importlib.util.find_spec(name) is None]:
+        return engine, resolve_precision(precision, device)
+    if missing := lacking(engine):
         raise ConfigurationError(
             f"engine={engine!r} needs a package that is not installed",
-            got=f"no {', no '.join(lacking)}",
+            got=f"no {', no '.join(missing)}",
             hint=f"pip install 'fracture-radiographs[{engine}]', or use engine='torch'",
         )
     if device.type != "cpu":
@@ -61,6 +70,7 @@ def check_engine(engine: str, device: torch.device, precision: str) -> None:
         raise ConfigurationError(
             f"engine={engine!r} computes in float32", got="precision='bfloat16'", allowed=("auto", "float32")
         )
+    return engine, resolve_precision("float32", device)
 
 
 def make_runner(network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, engine: Engine) -> Runner:
@@ -141,7 +151,7 @@ class EngineRunner:
     def _key(self, names: tuple[str, ...]) -> dict[str, str] | None:
         network = self.reference.network
         what = f"{getattr(network, '__name__', '')}({', '.join(names)})"
-        return key_of(network_of(network), what, self.engine, self._form)
+        return key_of(network_of(network), what, self.engine)
 
 
 def _shape_of(arrays: Sequence[NDArray[Any]]) -> str:

@@ -150,7 +150,7 @@ class Pelves(Bright):
         return self._many(sources, lambda hips: hips, batch_size=1, workers=workers, **reading)
 
 
-def load(name: str, device: str, precision: str) -> Opened:
+def load(name: str, device: str, precision: str, engine: str) -> Opened:
     """Weights without files."""
     if name == "slow-to-open":
         time.sleep(3)

@@ -37,6 +37,6 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         return {"name": "lumbar", "intended_use": use, "finder": network_of(stages, _STAGE)}
 
     def test(weights: Weights[LumbarCard]) -> DiscTest:
-        return self_test(load_reader(weights, device="cpu", precision="float32"))
+        return self_test(load_reader(weights, device="cpu", precision="float32", engine="torch"))
 
     return assemble_card(STORE, run, out, (_STAGE,), describe, facts, test)

@@ -15,7 +15,7 @@ from fracture.errors import NotARadiographError, PixelValueError, SeriesError
 from fracture.io.ahead import source_name
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
-from fracture.models.devices import resolve_device, resolve_precision
+from fracture.models.devices import Precision, resolve_device
 from fracture.models.persistence import load_state
 from fracture.spine.frame import frame_of
 from fracture.spine.kinds import SAGITTAL_T1, SAGITTAL_T2
@@ -26,9 +26,9 @@ from fracture.spine.lumbar.picture import fit, read_picture
 from fracture.spine.lumbar.result import FoundDisc, LumbarSpine
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
+from fracture.wing.engines import Engine, make_runner, resolve_engine
 from fracture.wing.reader import ReaderBase, Taken
 from fracture.wing.result import GridToSource
-from fracture.wing.runner import TorchRunner
 from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
@@ -96,13 +96,16 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         network: The finder.
         device: Where it runs.
         dtype: Its precision.
+        engine: What runs it; see :mod:`fracture.wing.engines`.
     """
 
     single_dims = 2
 
-    def __init__(self, card: LumbarCard, network: Any, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, card: LumbarCard, network: Any, *, device: torch.device, dtype: torch.dtype, engine: Engine = "torch"
+    ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
-        self.runner = TorchRunner(network.eval().to(device, dtype), device=device, dtype=dtype)
+        self.runner = make_runner(network.eval().to(device, dtype), device=device, dtype=dtype, engine=engine)
 
     def take(self, source: Any, *, number: int | None = None) -> Sagittal:  # type: ignore[override]  # its options
         """One spine.
@@ -185,18 +188,20 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         )
 
 
-def load_reader(weights: Weights[LumbarCard], *, device: str = "auto", precision: str = "auto") -> LumbarReader:
-    """A reader from opened weights.
+def load_reader(
+    weights: Weights[LumbarCard], *, device: str = "auto", precision: Precision = "auto", engine: Engine = "auto"
+) -> LumbarReader:
+    """A reader from opened weights; options as for :func:`fracture.load`.
 
     Raises:
         WeightsError: They cannot be used.
-        ConfigurationError: No such device or precision.
+        ConfigurationError: No such device, precision or engine.
     """
     where = resolve_device(device)
+    engine, dtype = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
     network = build_network(weights.card.finder.model.spec)
     load_state(network, weights.tensors(weights.card.finder), source=weights.card.finder.file)
-    dtype: Any = resolve_precision(precision, where)  # type: ignore[arg-type]
-    return LumbarReader(weights.card, network, device=where, dtype=dtype)
+    return LumbarReader(weights.card, network, device=where, dtype=dtype, engine=engine)
 
 
 def self_test(reader: LumbarReader) -> DiscTest:
@@ -234,7 +239,7 @@ def verified(weights: Weights[LumbarCard]) -> Iterator[str]:
     """For ``fracture verify``."""
     from fracture.wing.verification import compare
 
-    reader = load_reader(weights, device="cpu", precision="float32")
+    reader = load_reader(weights, device="cpu", precision="float32", engine="torch")
     yield "finder built and filled"
     expected = weights.card.self_test
     if expected is None:

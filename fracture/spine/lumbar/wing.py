@@ -10,15 +10,16 @@ from fracture.wing.contract import Wing
 
 if TYPE_CHECKING:
     from fracture.spine.lumbar.reader import LumbarReader
+    from fracture.wing.engine_choice import Engine
     from fracture.wing.store import Weights
 
 __all__ = ["WING"]
 
 
-def _reader(weights: Weights[LumbarCard], **options: Any) -> LumbarReader:
+def _reader(weights: Weights[LumbarCard], *, engine: Engine = "auto", **options: Any) -> LumbarReader:
     from fracture.spine.lumbar.reader import load_reader
 
-    return load_reader(weights, **options)
+    return load_reader(weights, engine=engine, **options)
 
 
 def _self_tests(weights: Weights[LumbarCard]) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""``fracture engines``: which engine runs networks fastest here, and whether it says the same."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fracture.cli import options as opt
+from fracture.cli.streams import printable
+
+
+def engines(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Films like those that will be read."),
+    ],
+    weights: opt.WeightsName = None,
+) -> None:
+    """Measure every installed engine beside torch, and keep what was found for --engine auto.
+
+    Exit code 0: it was measured; 2: it cannot be, since no other engine is installed or no film can be read.
+    """
+    from fracture.wing.contract import find_wing
+    from fracture.wing.engine_choice import choose, keep_measured
+    from fracture.wing.engine_measure import compare_engines
+
+    wing, folder = find_wing(weights or "fracatlas-small")
+    opened = wing.store.open(folder)
+    found = compare_engines(wing, opened, paths, say=lambda line: typer.echo(printable(line), err=True))
+    for name, one in found.items():
+        told = f"largest difference {one.difference:.1e}" if one.same else "other results than torch's: not used"
+        typer.echo(f"{name}: {one.ratio:.3f} of torch's time, {told} ({one.films} films)")
+    typer.echo(f"kept in {keep_measured(opened.card.checksum, found)}")
+    choice = choose(opened.card.checksum)
+    typer.echo(f"auto: {choice.engine} ({choice.why})")
