@@ -375,6 +375,12 @@ class MemberConfig(StageConfig):
     region_head: Literal["data", "model"] = Field(
         default="data", description="the data's regions become the region head's, or model.regions does"
     )
+    region_views: int = Field(
+        default=0,
+        ge=0,
+        description="ours: 0: the region head learns with the rest; else it is fitted at the end, on each film as in "
+        "use and on so many windows of it",
+    )
     model: InstanceOf[ModelSpec] = ModelSpec()
     preprocess: InstanceOf[PreprocessSpec] = PreprocessSpec()
     data: DataConfig = DataConfig()

@@ -134,13 +134,14 @@ def run_stage(
         more = {}
         if (then := stage.then()) is not None:
             more = {then[0]: _drive(f"{name} {then[0]}", then[1], folder / then[0], run, identity, log=None)}
+        settled = stage.settle()
         # What is judged below is what ships: the weights after rounding to half precision.
         shipped = state_for_saving(stage.model)
         load_state(stage.model, shipped)
         found = stage.judge(folder)
     done = results(state, stage.faults, more)
     facts = {"format": stage.format, "name": name, "file": weights.name, **stage.facts()}
-    facts["training"] = {**manifest, **done, **found}
+    facts["training"] = {**manifest, **done, **settled, **found}
     if world.leads:
         header = {"format": stage.format, "name": name}
         write_atomic(weights, lambda path: save_file(shipped, str(path), metadata=header))

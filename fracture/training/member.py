@@ -24,6 +24,7 @@ from fracture.training.evaluate_tuning import FilmOutput, judge, pooled_auc, wri
 from fracture.training.logs import write_figure
 from fracture.training.loss import Counts, JointLoss
 from fracture.training.optim import freeze, learn_extents
+from fracture.training.region_head import fit_region_head
 from fracture.training.stage import Stage, Step, Tuned
 
 if TYPE_CHECKING:
@@ -97,6 +98,15 @@ class MemberStage(Stage):
         with torch.autocast(self.device.type, enabled=False):
             found = self.loss(output, batch.targets.to(self.device), Counts(*totals))
         return dict(zip(self.terms, found, strict=True))
+
+    def settle(self) -> dict[str, Any]:
+        """The region head, where it is fitted at the end; every process finds the same."""
+        if not self.config.region_views:
+            return {}
+        films = self.films["train"]
+        whole = Films(films.part, _caches(self.config)["validation"], self.config, films.regions)
+        views = self.config.region_views
+        return {"region_head": fit_region_head(self.model, whole, films, views=views, device=self.device)}
 
     def tune(self) -> Tuned:
         """AUC over all tuning films."""

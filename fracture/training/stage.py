@@ -202,6 +202,10 @@ class Stage(ABC):
         """What is needed to build the network again, for the file beside the weights."""
         return {}
 
+    def settle(self) -> dict[str, Any]:
+        """Change the network a last time once it has learned, and say how; nothing where not overridden."""
+        return {}
+
     def draw(self, folder: Path, epoch: int, shown: Any) -> None:
         """Pictures for people after an epoch, counted from 1; 0: before the first."""
         del folder, epoch, shown  # nothing, unless a wing draws
