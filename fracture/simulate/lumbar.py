@@ -30,7 +30,7 @@ CONTRASTS: dict[str, dict[str, float]] = {
 }
 """Brightness of tissues by weighting, of the brightest."""
 
-_FINE = 2  # pixels drawn for each of the picture's
+FINE = 2  # pixels drawn for each of the picture's
 _WEDGES = (15.0, 11.0, 8.0, 5.0, 2.0, -1.0, -3.0, -3.0, -3.0)  # degrees of lordosis at L5/S1 and upward
 _HEIGHTS = (10.5, 11.5, 10.5, 9.5, 8.5, 7.0, 6.0, 5.5, 5.0)  # mm of these discs
 _MARGIN = 7.0  # mm around a disc that its box takes in, as annotators of real pictures draw it
@@ -105,28 +105,28 @@ def lumbar(
     draw = np.random.default_rng(seed)
     contrast = contrast or str(draw.choice(list(CONTRASTS), p=(0.7, 0.2, 0.1)))
     count = 5 if draw.random() >= transitional else int(draw.choice([4, 6]))
-    column = _Column(draw, count, abnormal)
-    canvas = _Canvas(side, float(draw.uniform(270, 340)) / side, draw)
+    column = Column(draw, count, abnormal)
+    canvas = Canvas(side, float(draw.uniform(270, 340)) / side, draw)
     canvas.draw(column, CONTRASTS[contrast])
     return SimulatedLumbar(canvas.finished(), canvas.spacing, contrast, tuple(_seen(column, canvas)), count, int(seed))
 
 
-def _seen(column: _Column, canvas: _Canvas) -> list[SimulatedDisc]:
+def _seen(column: Column, canvas: Canvas) -> list[SimulatedDisc]:
     """The discs whose box lies within the picture."""
     found = []
     for disc in column.discs:
-        outline = canvas.pixel(disc["outline"]) / _FINE
+        outline = canvas.pixel(disc["outline"]) / FINE
         margin = _MARGIN / canvas.spacing
         x0, y0, x1, y1 = (float(v) for v in (*(outline.min(axis=0) - margin), *(outline.max(axis=0) + margin)))
         if min(x0, y0) < 0 or max(x1, y1) > canvas.side:
             continue
-        x, y = (canvas.pixel(disc["center"][None])[0] / _FINE).tolist()
+        x, y = (canvas.pixel(disc["center"][None])[0] / FINE).tolist()
         plain = {key: disc[key] for key in ("level", "height", "bulge", "canal", "degenerated")}
         found.append(SimulatedDisc(x=x, y=y, box=(x0, y0, x1, y1), **plain))
     return found
 
 
-class _Column:
+class Column:
     """Bodies and discs from the sacrum upward, in millimeters around the center of L5/S1."""
 
     def __init__(self, draw: np.random.Generator, count: int, abnormal: float) -> None:
@@ -148,8 +148,8 @@ class _Column:
             at = self._disc(at, angle, angle - wedge, height, bulge, name, worn)
             angle -= wedge
             self.bodies.append(_body(at, angle, angle, 27 * size * (1 - 0.025 * k), self.depth, draw))
-            self.back.append(at + _up(angle) * 13 * size + _across(angle) * self.depth / 2)
-            at = at + _up(angle) * 27 * size * (1 - 0.025 * k)
+            self.back.append(at + up(angle) * 13 * size + across(angle) * self.depth / 2)
+            at = at + up(angle) * 27 * size * (1 - 0.025 * k)
         width = float(draw.uniform(13, 18)) * size
         for disc in self.discs:
             disc["canal"] = max(width + 2 - disc["bulge"], 1.0)
@@ -158,11 +158,11 @@ class _Column:
     def _disc(self, at: Points, low: float, high: float, height: float, bulge: float, name: str, worn: bool) -> Points:
         """One disc above a place; gives the middle of the endplate above it."""
         middle = (low + high) / 2
-        top = at + _up(middle) * height
+        top = at + up(middle) * height
         half = self.depth / 2
-        corners = [at - _across(low) * half, at + _across(low) * half, top + _across(high) * half]
-        front, back = top - _across(high) * half, (corners[1] + corners[2]) / 2
-        bulged = back + _across(middle) * bulge
+        corners = [at - across(low) * half, at + across(low) * half, top + across(high) * half]
+        front, back = top - across(high) * half, (corners[1] + corners[2]) / 2
+        bulged = back + across(middle) * bulge
         outline = np.array([corners[0], corners[1], bulged, corners[2], front])
         self.discs.append(
             {
@@ -184,11 +184,11 @@ class _Column:
         self.sacral: list[Points] = []
         for k in range(4):
             height = (25 - 3 * k) * size
-            foot = at - _up(turn) * height
+            foot = at - up(turn) * height
             self.sacral.append(_body(foot, turn + 6, turn, height, depth * 0.92, draw))
-            self.back.insert(0, foot + _up(turn) * height / 2 + _across(turn) * depth / 2)
+            self.back.insert(0, foot + up(turn) * height / 2 + across(turn) * depth / 2)
             gap = (5.0 if count == 6 and k == 0 else 1.8) * size
-            at, turn, depth = foot - _up(turn) * gap, turn + float(draw.uniform(8, 16)), depth * 0.8
+            at, turn, depth = foot - up(turn) * gap, turn + float(draw.uniform(8, 16)), depth * 0.8
 
 
 def _names(count: int) -> list[str]:
@@ -197,49 +197,49 @@ def _names(count: int) -> list[str]:
     return [*lumbar[::-1], *_ABOVE[::-1]]
 
 
-def _right(far: float) -> Points:
+def right(far: float) -> Points:
     return np.array([far, 0.0])
 
 
-def _up(angle: float) -> Points:
+def up(angle: float) -> Points:
     radians = np.radians(angle)
     return np.array([-np.sin(radians), -np.cos(radians)])
 
 
-def _across(angle: float) -> Points:
+def across(angle: float) -> Points:
     radians = np.radians(angle)
     return np.array([np.cos(radians), -np.sin(radians)])
 
 
 def _body(at: Points, low: float, high: float, height: float, depth: float, draw: np.random.Generator) -> Points:
     """A vertebral body with a waist, above the middle of its lower endplate."""
-    top = at + _up((low + high) / 2) * height
+    top = at + up((low + high) / 2) * height
     middle, waist = (at + top) / 2, float(draw.uniform(0.42, 0.47)) * depth
     half, axis = depth / 2, (low + high) / 2
     return np.array(
         [
-            at - _across(low) * half,
-            at + _across(low) * half,
-            middle + _across(axis) * waist,
-            top + _across(high) * half,
-            top - _across(high) * half,
-            middle - _across(axis) * waist,
+            at - across(low) * half,
+            at + across(low) * half,
+            middle + across(axis) * waist,
+            top + across(high) * half,
+            top - across(high) * half,
+            middle - across(axis) * waist,
         ]
     )
 
 
-class _Canvas:
+class Canvas:
     """The picture at twice its size, and how millimeters lie on it."""
 
     def __init__(self, side: int, spacing: float, draw: np.random.Generator) -> None:
         self.side, self.spacing, self.rng = side, spacing, draw
-        self.image = np.zeros((side * _FINE, side * _FINE), np.float32)
+        self.image = np.zeros((side * FINE, side * FINE), np.float32)
         # Where L5/S1 lies: in the lower third, left or right of the middle.
-        self.origin = np.array([draw.uniform(0.42, 0.66), draw.uniform(0.66, 0.86)]) * side * _FINE
+        self.origin = np.array([draw.uniform(0.42, 0.66), draw.uniform(0.66, 0.86)]) * side * FINE
 
     def pixel(self, points: Points) -> Points:
         """Millimeters (..., 2) to pixels of the canvas."""
-        placed: Points = points / self.spacing * _FINE + self.origin
+        placed: Points = points / self.spacing * FINE + self.origin
         return placed
 
     def fill(self, points: Points, value: float) -> None:
@@ -248,33 +248,33 @@ class _Canvas:
 
     def line(self, points: Points, width: float, value: float, *, closed: bool = False) -> None:
         """A line of some millimeters."""
-        thick = max(1, round(width / self.spacing * _FINE))
+        thick = max(1, round(width / self.spacing * FINE))
         where = [np.rint(self.pixel(points) * 16).astype(np.int32)]
         cv2.polylines(self.image, where, closed, float(value), thick, cv2.LINE_AA, 4)
 
-    def draw(self, column: _Column, tone: dict[str, float]) -> None:
+    def draw(self, column: Column, tone: dict[str, float]) -> None:
         """Everything from the skin to the discs."""
         rng = self.rng
         tone = {name: value * float(rng.uniform(0.8, 1.2)) for name, value in tone.items()}
-        wall = _smooth(np.array(column.back))
-        behind = wall + _right(column.width + 4)
-        self._flesh(behind, tone)
-        self._belly(wall, column, tone)
-        front = wall + _right(2.0)
-        self.fill(np.concatenate([front, (wall + _right(column.width + 2))[::-1]]), tone["fluid"])
-        cord = wall[len(wall) * 55 // 100 :] + _right(column.width / 2 + 2)
+        wall = smooth(np.array(column.back))
+        behind = wall + right(column.width + 4)
+        self.flesh(behind, tone)
+        self.belly(wall, column, tone)
+        front = wall + right(2.0)
+        self.fill(np.concatenate([front, (wall + right(column.width + 2))[::-1]]), tone["fluid"])
+        cord = wall[len(wall) * 55 // 100 :] + right(column.width / 2 + 2)
         self.line(cord, 7.0, tone["cord"])
-        self.line(wall + _right(column.width * 0.8), 2.5, (tone["cord"] + tone["fluid"]) / 2)
+        self.line(wall + right(column.width * 0.8), 2.5, (tone["cord"] + tone["fluid"]) / 2)
         for body in (*column.sacral, *column.bodies):
             self.fill(body, tone["body"] * float(rng.uniform(0.9, 1.1)))
             self.line(body, 1.4, tone["annulus"] * 0.7, closed=True)
         for disc in column.discs:
-            self._disc(disc, column.depth, tone)
+            self.disc(disc, column.depth, tone)
 
-    def _disc(self, disc: dict[str, Any], depth: float, tone: dict[str, float]) -> None:
+    def disc(self, disc: dict[str, Any], depth: float, tone: dict[str, float]) -> None:
         self.fill(disc["outline"], tone["annulus"])
         bright = tone["nucleus"] * float(self.rng.uniform(0.15, 0.45) if disc["degenerated"] else 1.0)
-        axes = np.array([depth * 0.33, disc["height"] * 0.34]) / self.spacing * _FINE
+        axes = np.array([depth * 0.33, disc["height"] * 0.34]) / self.spacing * FINE
         where = self.pixel(disc["center"][None])[0]
         cv2.ellipse(
             self.image,
@@ -288,34 +288,34 @@ class _Canvas:
             cv2.LINE_AA,
         )
 
-    def _flesh(self, behind: Points, tone: dict[str, float]) -> None:
+    def flesh(self, behind: Points, tone: dict[str, float]) -> None:
         """Ligament, fat and spinous processes behind the canal, muscle, fat below the skin."""
         rng, skin = self.rng, float(self.rng.uniform(45, 75))
         thick = float(rng.uniform(6, 30))
         edge = behind + np.stack([skin + 8 * np.sin(np.linspace(0, 3, len(behind))), np.zeros(len(behind))], 1)
         ends = np.concatenate([edge[:1] + np.array([0.0, 60.0]), edge, edge[-1:] - np.array([0.0, 60.0])])
         self.fill(np.concatenate([behind[:1], ends, behind[-1:]]), tone["muscle"])
-        inner = np.concatenate([behind, (behind + _right(12))[::-1]])
+        inner = np.concatenate([behind, (behind + right(12))[::-1]])
         self.fill(inner, tone["fat"] * 0.6)
-        outer = ends + _right(thick)
+        outer = ends + right(thick)
         self.fill(np.concatenate([ends, outer[::-1]]), tone["fat"])
         for k in range(4, len(behind) - 2, max(1, len(behind) // 11)):
             place = self.pixel(behind[k][None])[0]
-            size = np.array([rng.uniform(11, 17), rng.uniform(5, 9)]) / self.spacing * _FINE
+            size = np.array([rng.uniform(11, 17), rng.uniform(5, 9)]) / self.spacing * FINE
             center = (int(place[0] + size[0] * 1.3), int(place[1]))
             cv2.ellipse(
                 self.image, center, (int(size[0]), int(size[1])), 25, 0, 360, float(tone["body"] * 0.7), -1, cv2.LINE_AA
             )
 
-    def _belly(self, wall: Points, column: _Column, tone: dict[str, float]) -> None:
+    def belly(self, wall: Points, column: Column, tone: dict[str, float]) -> None:
         """Patches of gut and fat, and the great vessels as dark bands, in front."""
-        rng, front = self.rng, wall - _right(column.depth + 6)
-        self.line(front - _right(6), float(rng.uniform(6, 14)), tone["muscle"] * 0.3)
+        rng, front = self.rng, wall - right(column.depth + 6)
+        self.line(front - right(6), float(rng.uniform(6, 14)), tone["muscle"] * 0.3)
         for _ in range(int(rng.integers(6, 30))):
             place = self.pixel((front[rng.integers(len(front))] - (rng.uniform(12, 110), rng.uniform(-15, 15)))[None])[
                 0
             ]
-            size = np.array([rng.uniform(4, 22), rng.uniform(4, 14)]) / self.spacing * _FINE
+            size = np.array([rng.uniform(4, 22), rng.uniform(4, 14)]) / self.spacing * FINE
             value = float(rng.choice([tone["muscle"], tone["fat"] * 0.4, tone["fluid"] * 0.3]))
             where, axes = (int(place[0]), int(place[1])), (int(size[0]) + 1, int(size[1]) + 1)
             cv2.ellipse(self.image, where, axes, float(rng.uniform(0, 180)), 0, 360, value, -1, cv2.LINE_AA)
@@ -323,7 +323,7 @@ class _Canvas:
     def finished(self) -> NDArray[np.uint8]:
         """Blurred, shaded, noisy, at its size, with text as screens burn it in."""
         rng = self.rng
-        soft = cv2.GaussianBlur(self.image, (0, 0), float(rng.uniform(0.8, 1.8)) * _FINE)
+        soft = cv2.GaussianBlur(self.image, (0, 0), float(rng.uniform(0.8, 1.8)) * FINE)
         image = cv2.resize(soft, (self.side, self.side), interpolation=cv2.INTER_AREA)
         grain = cv2.resize(
             rng.normal(0, 1, (self.side // 4, self.side // 4)).astype(np.float32),
@@ -345,10 +345,10 @@ class _Canvas:
         return picture
 
 
-def _smooth(points: Points) -> Points:
-    """A curve through points from below, 60 of them, extended at its upper end."""
+def smooth(points: Points, count: int = 60) -> Points:
+    """A curve through points from below, so many of them, extended at its upper end."""
     last = points[-1] + (points[-1] - points[-2])
     whole = np.concatenate([points, last[None]])
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(whole, axis=0), axis=1))])
-    even = np.linspace(0, along[-1], 60)
+    even = np.linspace(0, along[-1], count)
     return np.stack([np.interp(even, along, whole[:, axis]) for axis in (0, 1)], 1)

@@ -168,6 +168,13 @@ def _counted(links: Sequence[Disc], remarks: list[str], bottom: float | None) ->
     if links[start].last < LEAST_LAST:
         remarks.append("L5/S1 was not seen, so the discs have no names; is the sacrum on the pictures?")
         return list(links), "none"
+    gaps = [float(np.hypot(a.x - b.x, a.y - b.y)) for a, b in zip(links[start:], links[start + 1 :], strict=False)]
+    if bottom is not None and gaps and bottom - links[start].y < _BELOW * float(np.median(gaps)):
+        remarks.append(
+            "the lowest disc lies so near the lower edge that there is no room for the sacrum, from which discs are "
+            "counted, so they have no names; give pictures with the sacrum"
+        )
+        return list(links), "none"
     naming: Naming = "clear"
     rivals = [k for k in order[1:] if links[k].last >= DOUBT * links[start].last]
     if rivals:
@@ -180,13 +187,9 @@ def _counted(links: Sequence[Disc], remarks: list[str], bottom: float | None) ->
     names = [""] * len(links)
     for k in range(start, len(links)):
         names[k] = CHAIN[k - start] if k - start < len(CHAIN) else ""
-    gaps = [float(np.hypot(a.x - b.x, a.y - b.y)) for a, b in zip(links[start:], links[start + 1 :], strict=False)]
     wide = [k for k, gap in enumerate(gaps) if len(gaps) > 2 and gap > 1.5 * float(np.median(gaps))]
     if wide:
         remarks.append(f"a disc may have been missed above {CHAIN[wide[0]]}: names from there on may be one too low")
-        naming = "doubtful"
-    if bottom is not None and gaps and bottom - links[start].y < _BELOW * float(np.median(gaps)):
-        remarks.append("what was taken for L5/S1 lies near the lower edge: is the whole sacrum on the pictures?")
         naming = "doubtful"
     missing = [level for level in LEVELS if level not in names]
     if missing:

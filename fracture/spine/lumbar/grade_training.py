@@ -1,0 +1,220 @@
+"""Training the grader: studies of the challenge's layout, its weighted loss with the any-severe term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.simulate.lumbar import LEVELS
+from fracture.spine.lumbar.grading import behind, mirrored, shifted, stack, views_of
+from fracture.spine.lumbar.metric import CONDITIONS, score, write_submission
+from fracture.spine.lumbar.studies import places_of, truth_of
+from fracture.spine.series import find_series
+from fracture.spine.slices import SliceNetwork, SliceSpec, build_slices
+from fracture.training.config import Section, StageConfig
+from fracture.training.driver import Running, run_stage, running
+from fracture.training.stage import PlainPictures, Stage, Tuned
+from fracture.training.tables import read_recipe
+
+__all__ = ["GradeConfig", "grade_loss", "load_grade_recipe", "train_grades"]
+
+_OTHER_SIDE = (0, 2, 1, 4, 3)  # of the five conditions
+Array = NDArray[np.float32]
+
+
+class VaryConfig(Section):
+    """How stacks vary; all ours."""
+
+    shift: float = Field(default=3.0, ge=0, le=16, description="pixels of 0.75 mm, for all slices of a level alike")
+    mirror: float = Field(default=0.5, ge=0, le=1, description="share of studies seen in a mirror, sides exchanged")
+    gamma: float = Field(default=0.4, ge=0, lt=2, description="exponent between 1/(1 + g) and 1 + g, by series")
+    noise: float = Field(default=0.04, ge=0, le=1, description="standard deviation at most")
+    missing: float = Field(default=0.15, ge=0, lt=1, description="share of series that are left out, never all")
+
+
+class GradeConfig(StageConfig):
+    """Settings of the grader's training."""
+
+    BATCH: ClassVar[int] = 8
+    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: SliceSpec(**table)}
+
+    model: SliceSpec = SliceSpec()
+    vary: VaryConfig = VaryConfig()
+
+
+def load_grade_recipe(source: str | Path) -> GradeConfig:
+    """Settings from a TOML file, or of the shipped recipe ``grades``.
+
+    Raises:
+        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+    """
+    return GradeConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
+
+
+class _Studies(PlainPictures):
+    """Every study once an epoch, varied anew; its stacks stay in memory, one byte for each pixel."""
+
+    def __init__(self, part: AnnotatedSet, config: GradeConfig) -> None:
+        super().__init__(part, config.seed)
+        self.how, self.kept = config.vary, dict[str, tuple[NDArray[np.uint8], Array, Array]]()
+
+    def order(self, epoch: int, turn: int = 0) -> Any:
+        """The studies, each with the seed of its variation."""
+        films = super().order(epoch, turn)
+        return [(film, derive_seed(self.seed, epoch, k, stream=f"vary {turn}")) for k, film in enumerate(films)]
+
+    def source(self, picture: Any) -> str:
+        """The study's folder."""
+        return str(picture[0].source)
+
+    def plain(self, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
+        """Stacks (5, TOKENS, 3, side, side), where they are from, and the one-hot labels (5, 5, 3), 0 without one."""
+        if film.source not in self.kept:
+            self.kept[film.source] = _stacks(self.part.image_path(film), film)
+        return self.kept[film.source]
+
+    def make(self, picture: tuple[Film, int]) -> tuple[Array, Array, Array]:
+        """As :meth:`plain`, varied, in [0, 1]."""
+        film, seed = picture
+        (bytes_, where, labels), draw, how = self.plain(film), generator(seed), self.how
+        planes = bytes_.astype(np.float32) / 255
+        if draw.random() < how.mirror:
+            planes, where = mirrored(planes, where)
+            labels = labels[:, _OTHER_SIDE, :]
+        where = where.copy()
+        there = [k for k in range(3) if where[..., k].any()]
+        gone = [k for k in there if draw.random() < how.missing]
+        for k in gone[: len(there) - 1]:
+            where[where[..., k] > 0] = 0
+        for k in there:
+            of = where[..., k] > 0
+            planes[of] **= (1 + how.gamma) ** draw.uniform(-1, 1)
+        planes = np.stack([shifted(one, draw.uniform(-how.shift, how.shift, 2)) for one in planes])
+        planes += generator(seed + 1).standard_normal(planes.shape, np.float32) * draw.uniform(0, how.noise)
+        return np.clip(planes, 0, 1), where, labels
+
+
+def _stacks(folder: Path, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
+    extra: Any = film.extra
+    views = views_of(find_series(folder), extra["series"])
+    places = places_of(folder, extra["points"])
+    labels = np.zeros((len(LEVELS), len(CONDITIONS), 3), np.float32)
+    shown: list[Any] = []
+    for k, level in enumerate(LEVELS):
+        nowhere = level not in places
+        planes, where, _ = stack({} if nowhere else views, *(z.get(level, (0.0, 0.0, 0.0)) for z in (places, behind(places))))
+        if where.any():
+            grades = [extra["grades"][c * len(LEVELS) + k] for c in range(len(CONDITIONS))]
+            labels[k] = [(0, 0, 0) if grade is None else grade[:3] for grade in grades]
+        else:
+            where[0, 0] = 1.0  # an empty picture, of which nothing is learned
+        shown.append((np.rint(planes * 255).astype(np.uint8), where))
+    return np.stack([one for one, _ in shown]), np.stack([one for _, one in shown]), labels
+
+
+def grade_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The challenge's score as a loss: weighted log loss of three groups and of a severe canal anywhere, their mean.
+
+    Args:
+        logits: (B, 5 levels, 5 conditions, 3).
+        labels: The same shape: one-hot, or 0 where there is no label.
+    """
+    log_p = logits.float().log_softmax(-1)
+    weights = (labels * labels.new_tensor([1.0, 2.0, 4.0])).sum(-1)
+    loss = -(labels * log_p).sum(-1) * weights
+    groups = [
+        loss[:, :, part].sum() / weights[:, :, part].sum().clamp(min=1e-6) for part in ([0], [1, 2], [3, 4])
+    ]
+    known = labels[:, :, 0].sum((1, 2)) > 0
+    severe = labels[:, :, 0, 2].amax(1)
+    chance = log_p[:, :, 0, 2].exp().amax(1).clamp(1e-6, 1 - 1e-6)
+    weight = weights[:, :, 0].amax(1) * known
+    any_severe = (F.binary_cross_entropy(chance, severe, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
+    total: Tensor = (sum(groups) + any_severe) / 4
+    return {"loss": total, "any_severe": any_severe}
+
+
+class GradeStage(Stage):
+    """The grader in training."""
+
+    format = "fracture-lumbar-grades/1"
+    terms = ("loss", "any_severe")
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """See :func:`grade_loss`."""
+        planes, where, labels = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
+        return {k: v * len(batch) / totals[0] for k, v in grade_loss(self._logits(planes, where), labels).items()}
+
+    def _logits(self, planes: Tensor, where: Tensor) -> Tensor:
+        found = self.model(planes.flatten(0, 1), where.flatten(0, 1)).logits
+        return found.view(len(planes), len(LEVELS), len(CONDITIONS), 3)  # type: ignore[no-any-return]
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.to_dict()}
+
+    def tune(self) -> Tuned:
+        """The challenge's score on the tuning part, at the marked places; lower is better there, higher here."""
+        part = self.parts.get("tune")
+        if part is None:
+            return Tuned(None)
+        return Tuned(-score(truth_of(part), self._predicted(part)).score)
+
+    def judge(self, folder: Path) -> dict[str, Any]:
+        """``submission.csv`` for the studies that were not trained on, at their marked places."""
+        part = self.parts.get("validation")
+        if part is None:
+            return {}
+        predicted = self._predicted(part)
+        if self.world.leads:
+            write_submission(folder / "submission.csv", predicted)
+        return {"score": score(truth_of(part), predicted).to_dict()}
+
+    @torch.inference_mode()
+    def _predicted(self, part: AnnotatedSet) -> dict[str, tuple[float, ...]]:
+        studies, rows = _Studies(part, self.config), {}
+        for film in part:
+            bytes_, where, _ = studies.plain(film)
+            planes = torch.from_numpy(bytes_[None]).to(self.device) / 255
+            chances = self._logits(planes, torch.from_numpy(where[None]).to(self.device))[0].softmax(-1).cpu().numpy()
+            for k, level in enumerate(LEVELS):
+                for c, condition in enumerate(CONDITIONS):
+                    name = f"{film.group}_{condition}_{level.lower().replace('/', '_')}"
+                    rows[name] = tuple(chances[k, c].tolist())
+        return rows
+
+
+def train_grades(
+    config: GradeConfig, studies: AnnotatedSet, *, out: str | Path, device: str = "auto", progress: bool = True
+) -> dict[str, Any]:
+    """Train the grader to ``grades.safetensors`` and ``grades.json`` below ``out``; an unfinished run is resumed.
+
+    Args:
+        config: Settings.
+        studies: Of :func:`fracture.spine.lumbar.studies.read_studies`.
+        out: Run folder, that of the finder too.
+        device, progress: As for :func:`fracture.training.driver.running`.
+
+    Returns:
+        The content of ``grades.json``.
+
+    Raises:
+        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    """
+
+    def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
+        model: SliceNetwork = build_slices(config.model, seed=config.seed)
+        return GradeStage(model, config, _Studies(parts["train"], config), parts, run.device, world=run.world)
+
+    with running(out, device=device, progress=progress) as run:
+        return run_stage("grades", config, studies, build, run)

@@ -1,0 +1,149 @@
+"""Studies with grades, in the files of RSNA 2024: read for training and measures, written for simulated ones.
+
+``train.csv`` has the grades, ``train_series_descriptions.csv`` what each series is, ``train_label_coordinates.csv``
+where each level lies, and ``train_images/STUDY/SERIES/INSTANCE.dcm`` the slices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fracture.data.files import Problems, as_number, load_csv
+from fracture.data.records import AnnotatedSet, Film
+from fracture.errors import ConfigurationError
+from fracture.io.dicom.frames import frames_of
+from fracture.io.files import MAX_BYTES, open_bytes
+from fracture.simulate.lumbar import LEVELS
+from fracture.simulate.lumbar_study import SimulatedStudy, lumbar_study
+from fracture.simulate.series import write_series
+from fracture.spine.crops import Place, voxel_of
+from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, write_labels
+from fracture.spine.tables import Numbers, write_rows
+from fracture.wing.volume import Volume
+
+__all__ = ["places_of", "read_studies", "truth_of", "write_studies"]
+
+_IMAGES = "train_images"
+_CANAL = CONDITIONS[0].replace("_", " ")
+_COORDINATES = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+
+
+def read_studies(path: str | os.PathLike[str]) -> AnnotatedSet:
+    """The studies of a folder in the challenge's layout; each is a "film" whose file is its folder.
+
+    Raises:
+        UnreadableDataError: A table that cannot be read.
+        DataError: A label, or a place that is none.
+    """
+    folder = Path(path)
+    truth, problems = read_labels(folder / "train.csv"), Problems(folder)
+    kinds: dict[str, dict[str, str]] = {}
+    for row in load_csv(folder / "train_series_descriptions.csv", required=["study_id", "series_id"]).rows:
+        kinds.setdefault(row["study_id"], {})[row["series_id"]] = row.get("series_description", "")
+    points: dict[str, dict[str, tuple[str, float, float]]] = {}
+    for row in load_csv(folder / "train_label_coordinates.csv", required=list(_COORDINATES)).rows:
+        x, y = as_number(row["x"]), as_number(row["y"])
+        if row["condition"].lower() != _CANAL:
+            continue
+        if row["level"] not in LEVELS or x is None or y is None:
+            problems.add("coordinates without a level and a place", f"{row['study_id']} {row['level']}")
+            continue
+        file = f"{row['series_id']}/{row['instance_number']}.dcm"
+        points.setdefault(row["study_id"], {})[row["level"]] = (file, float(x), float(y))
+    problems.raise_if_any()
+    films = []
+    for study in dict.fromkeys(key.removesuffix(f"_{row}") for key in truth for row in ROWS if key.endswith(f"_{row}")):
+        grades = tuple(tuple(truth[key]) if (key := f"{study}_{row}") in truth else None for row in ROWS)
+        extra = {"grades": grades, "series": kinds.get(study, {}), "points": points.get(study, {})}
+        severe = int(any(one is not None and one[2] for one in grades))
+        films.append(Film(f"{_IMAGES}/{study}", 0, 0, severe, group=study, extra=extra))
+    return AnnotatedSet(tuple(films), folder.name, folder, format="rsna2024", group_field="study_id")
+
+
+def truth_of(films: Iterable[Film]) -> Numbers:
+    """The solution of some studies, as the metric takes it."""
+    grades: list[tuple[str, Any]] = [(film.group, film.extra["grades"]) for film in films]
+    return {
+        f"{study}_{row}": one for study, found in grades for row, one in zip(ROWS, found, strict=True) if one is not None
+    }
+
+
+def places_of(folder: Path, points: Mapping[str, tuple[str, float, float]]) -> dict[str, Place]:
+    """Millimeters of the patient for points on slices, by level.
+
+    Raises:
+        InputError: A slice that cannot be read.
+    """
+    found: dict[str, Place] = {}
+    for level, (file, x, y) in points.items():
+        data = open_bytes(folder / file, MAX_BYTES, formats=("dicom",))[0]
+        frame = frames_of(data, file, max_bytes=MAX_BYTES)[0]
+        across, down = np.array(frame.orientation).reshape(2, 3) * np.array(frame.spacing[::-1])[:, None]
+        place = np.array(frame.position) + (x - 0.5) * across + (y - 0.5) * down
+        found[level] = (float(place[0]), float(place[1]), float(place[2]))
+    return found
+
+
+def write_studies(
+    directory: str | os.PathLike[str],
+    n: int,
+    *,
+    seed: int = 0,
+    draw: Callable[[int], SimulatedStudy] = lumbar_study,
+    progress: Callable[[int, int], object] | None = None,
+) -> AnnotatedSet:
+    """Write simulated studies in the challenge's layout, and ``measures.csv`` with what their grades follow from.
+
+    Args:
+        directory: Made if missing.
+        n: Studies.
+        seed: Study k is drawn by a seed of its own from it.
+        draw: What draws a study by its seed.
+        progress: Called with the studies done and all.
+
+    Raises:
+        ConfigurationError: No study, or a folder that holds a set already.
+    """
+    folder = Path(directory)
+    if n < 1 or (folder / "train.csv").exists():
+        raise ConfigurationError("studies need a number of 1 or more and a folder without a train.csv", got=f"{n}, {folder}")
+    truth: Numbers = {}
+    tables: dict[str, list[list[Any]]] = {"series": [], "points": [], "measures": []}
+    for k in range(n):
+        study, made = str(4_000_000 + 1000 * seed + k), draw(int(np.random.default_rng([seed, k]).integers(2**31)))
+        for number, (kind, blocks) in enumerate(made.series.items(), start=1):
+            target = folder / _IMAGES / study / str(number)
+            write_series(target, blocks, modality="MR", description=kind, study=study, number=number)
+            tables["series"].append([study, number, kind])
+            volumes = [Volume(block.voxels.astype(np.float32), block.affine) for block in blocks]
+            tables["points"] += [[study, number, *row] for row in _points(made, kind, volumes)]
+        for level, grades in made.grades.items():
+            for condition, grade in zip(CONDITIONS, grades, strict=True):
+                row = f"{study}_{condition}_{level.lower().replace('/', '_')}"
+                truth[row] = (*(float(g == grade) for g in range(3)), float(2**grade))
+            tables["measures"] += [[study, level, name, round(value, 2)] for name, value in made.measures[level].items()]
+        if progress:
+            progress(k + 1, n)
+    write_rows(folder / "train_series_descriptions.csv", ("study_id", "series_id", "series_description"), tables["series"])
+    write_rows(folder / "train_label_coordinates.csv", _COORDINATES, tables["points"])
+    write_rows(folder / "measures.csv", ("study_id", "level", "measure", "value"), tables["measures"])
+    write_labels(folder / "train.csv", truth)
+    return read_studies(folder)
+
+
+def _points(made: SimulatedStudy, kind: str, volumes: list[Volume]) -> Iterator[list[Any]]:
+    """Instance, condition, level, x and y of what is graded on a series."""
+    aside = {"Sagittal T2/STIR": {0: 0.0}, "Sagittal T1": {1: 16.0, 2: -16.0}, "Axial T2": {3: 7.0, 4: -7.0}}[kind]
+    for number, (level, place) in enumerate(made.places.items()):
+        volume = volumes[number if len(volumes) > 1 else 0]
+        before = sum(len(one.voxels) for one in volumes[:number]) if len(volumes) > 1 else 0
+        for condition, lateral in aside.items():
+            back = 0.0 if condition == 0 else 20.0
+            k, row, column = voxel_of(volume, (place[0] + lateral, place[1] + back, place[2]))
+            name = CONDITIONS[condition].replace("_", " ").title()
+            yield [before + round(k) + 1, name, level, round(column + 0.5, 2), round(row + 0.5, 2)]
