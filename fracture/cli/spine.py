@@ -1,8 +1,7 @@
-"""``fracture spine lumbar``: predict, train, evaluate, assemble, verify."""
+"""``fracture spine lumbar``: predict, simulate, train, evaluate, assemble, verify."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -26,7 +25,7 @@ spine = typer.Typer(
 )
 lumbar = typer.Typer(
     name="lumbar",
-    help="Find and name the discs of the lumbar spine on sagittal MR. Research use only.",
+    help="Find and name the discs of the lumbar spine on MR, and grade its narrowings. Research use only.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -44,7 +43,8 @@ def predict(
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
     json_file: opt.Json = None,
     overlay: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a PNG of the slice with the discs for each path here.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a PNG of the discs, and of the graded levels, for each path here."),
     ] = None,
     number: Annotated[
         int | None, typer.Option(min=0, help="Which series of each path, from 0; else the sagittal T2 is taken.")
@@ -60,7 +60,7 @@ def predict(
     engine: opt.EngineName = "auto",
     workers: opt.Workers = 1,
 ) -> None:
-    """Find and name discs: one JSON line for each path, in order.
+    """Find and name discs, and grade their levels: one JSON line for each path, in order.
 
     Exit code 0: all paths were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot be
     written.
@@ -108,11 +108,29 @@ def _line(result: Any) -> dict[str, Any]:
     return stated if result.ok else {key: stated[key] for key in ("source", "seconds", "error")}
 
 
+@lumbar.command("simulate")
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; created if missing.")],
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many studies.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal studies.")] = 0,
+) -> None:
+    """Write studies with known grades in the files of RSNA 2024: three DICOM series each, and the tables.
+
+    Pictures with marked discs are written by `fracture simulate --kind lumbar`.
+    """
+    from fracture.runs.progress import progress_bar
+    from fracture.spine.lumbar.studies import write_studies
+
+    with progress_bar(n) as bar:
+        write_studies(directory, n, seed=seed, progress=lambda done, _: bar.update(done - bar.n))
+    typer.echo(f"fracture: {n} studies and train.csv in {directory}", err=True)
+
+
 @lumbar.command("train")
 def train(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: pretrain, small.")],
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a shipped recipe: pretrain, small, grades.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
-    data: Annotated[Path, typer.Option(help="Pictures with marked discs, divided into parts.")],
+    data: Annotated[Path, typer.Option(help="Pictures with marked discs, or studies with grades (train.csv).")],
     train_only: Annotated[Path | None, typer.Option(help="Further pictures, used for training only.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     init: Annotated[str | None, typer.Option(help="Starting point: pretrained, or a safetensors file.")] = None,
@@ -121,37 +139,54 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train the finder of discs. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
+    """Train the finder of discs, or on studies the grader.
+
+    Exit code 0: done; 143: stopped by a signal, saved; the same command resumes.
+    """
+    from fracture.spine.lumbar.grade_training import load_grade_recipe, train_grades
     from fracture.spine.lumbar.records import read_discs
+    from fracture.spine.lumbar.studies import read_studies
     from fracture.spine.lumbar.training import load_recipe
     from fracture.spine.lumbar.training import train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 
-    changes = changes_of(("discs",), [init] if init else [], set_ or [], None)["discs"]
-    config = load_recipe(recipe).replace(changes)
-    more = None if train_only is None else read_discs(train_only)
+    stage = "grades" if (data / "train.csv").is_file() else "discs"
+    changes = changes_of((stage,), [init] if init else [], set_ or [], None)[stage]
     try:
-        facts = run(config, read_discs(data), out=out, train_only=more, device=device, progress=not quiet)
+        if stage == "grades":
+            if train_only is not None:
+                raise ConfigurationError("--train-only goes with pictures of discs", got=train_only)
+            config = load_grade_recipe(recipe).replace(changes)
+            train_grades(config, read_studies(data), out=out, device=device, progress=not quiet)
+        else:
+            more = None if train_only is None else read_discs(train_only)
+            discs = load_recipe(recipe).replace(changes)
+            run(discs, read_discs(data), out=out, train_only=more, device=device, progress=not quiet)
     except Interrupted:
         stopped()
-    typer.echo(f"discs: {out / 'discs.safetensors'} {json.dumps(facts['training']['results'])}")
+    typer.echo(f"{stage}: {out / stage}.safetensors")
 
 
 @lumbar.command("evaluate")
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Pictures with marked discs.")],
+    data: Annotated[Path, typer.Argument(help="Pictures with marked discs, or studies with grades (train.csv).")],
     out: Annotated[Path, typer.Option(help="Folder for report.json and report.txt.")],
     found: Annotated[
         list[Path] | None,
-        typer.Option(help="found.jsonl of a training's held-out pictures, instead of weights; may be repeated."),
+        typer.Option(
+            help="Instead of weights: found.jsonl of a training's held-out pictures; of studies, a submission; "
+            "may be repeated."
+        ),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
     bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 1000,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
 ) -> None:
-    """Measure how well discs are found and named on marked pictures, by source group.
+    """Measure how well discs are found and named on marked pictures, by source group, or how well studies are graded.
+
+    Of studies, submission.csv has what was said of each row.
 
     Exit code 0: report written; 2: wrong usage or unusable files.
     """
@@ -161,9 +196,18 @@ def evaluate(
     from fracture.spine.lumbar.records import read_discs
 
     inputs = Protected.of([data, *(found or [])])
-    check_folder(out, ("report.json", "report.txt"), inputs, option="--out", own=lambda head: b'"ap_complete"' in head)
+    check_folder(
+        out,
+        ("report.json", "report.txt"),
+        inputs,
+        option="--out",
+        own=lambda head: b'"ap_complete"' in head or b'"studies"' in head,
+    )
     if found and weights:
         raise ConfigurationError("--found takes the place of weights", got=weights)
+    if (data / "train.csv").is_file():
+        _graded(data, out, found, weights, bootstrap, device, precision)
+        return
     annotated = read_discs(data)
     judged = read_found(found, annotated) if found else _judged(annotated, weights, device, precision)
     measures = measure(annotated, judged, resamples=bootstrap)
@@ -174,11 +218,41 @@ def evaluate(
         typer.echo(line)
 
 
+def _own(head: bytes) -> bool:
+    return b'"ap_complete"' in head or b'"studies"' in head
+
+
+def _graded(
+    data: Path, out: Path, found: list[Path] | None, weights: str | None, bootstrap: int, device: str, precision: str
+) -> None:
+    from fracture.atomic import write_json, write_text
+    from fracture.spine.lumbar.card import STORE
+    from fracture.spine.lumbar.grade_evaluation import lines_of, measure_grades, read_grades
+    from fracture.spine.lumbar.metric import read_submission, write_submission
+    from fracture.spine.lumbar.reader import load_reader
+    from fracture.spine.lumbar.studies import read_studies
+
+    studies = read_studies(data)
+    if found:
+        predicted = {key: row for path in found for key, row in read_submission(path).items()}
+        measures = measure_grades(studies, predicted, resamples=bootstrap)
+    else:
+        reader = load_reader(STORE.open(weights), device=device, precision=cast("Precision", precision))
+        predicted, places = read_grades(reader, studies)
+        write_submission(out / "submission.csv", predicted)
+        measures = measure_grades(studies, predicted, places, resamples=bootstrap)
+    lines = lines_of(measures)
+    write_json(out / "report.json", measures.to_dict())
+    write_text(out / "report.txt", "\n".join(lines) + "\n")
+    for line in lines:
+        typer.echo(line)
+
+
 def _judged(annotated: Any, weights: str | None, device: str, precision: str) -> dict[str, Discs]:
     from fracture.spine.lumbar.card import STORE
     from fracture.spine.lumbar.finding import find_discs
-    from fracture.spine.lumbar.picture import read_picture
     from fracture.spine.lumbar.reader import load_reader
+    from fracture.spine.picture import read_picture
 
     reader = load_reader(STORE.open(weights), device=device, precision=cast("Precision", precision))
     return {film.source: find_discs(reader.runner, read_picture(annotated.image_path(film))) for film in annotated}

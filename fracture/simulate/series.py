@@ -90,8 +90,8 @@ def _header(data: Dataset, modality: str, description: str, study: str, number: 
     data.SOPClassUID = meta.MediaStorageSOPClassUID = _CLASSES[modality]
     data.SOPInstanceUID = derived_uid("instance", f"{study}/{number}/{instance}")
     meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = data.SOPInstanceUID, ExplicitVRLittleEndian
-    data.StudyInstanceUID, data.SeriesInstanceUID = derived_uid("study", study), derived_uid("series", f"{study}/{number}")
-    data.FrameOfReferenceUID = derived_uid("frame", study)
+    data.StudyInstanceUID, data.FrameOfReferenceUID = derived_uid("study", study), derived_uid("frame", study)
+    data.SeriesInstanceUID = derived_uid("series", f"{study}/{number}")
     data.Modality, data.SeriesDescription, data.StudyDescription = modality, description, "Simulated study"
     data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "SIMULATED^STUDY", study, "", ""
     data.StudyDate = data.SeriesDate = data.ContentDate = "20000101"

@@ -7,41 +7,16 @@ at, and slices of several series in one list, so that a series may be missing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fracture.models.backbone import seeded
 from fracture.models.trunks import parameter_groups
+from fracture.spine.specs import SliceSpec
 
-__all__ = ["SliceNetwork", "SliceSpec", "Sliced", "build_slices"]
-
-
-@dataclass(frozen=True, slots=True)
-class SliceSpec:
-    """What the network is.
-
-    Attributes:
-        outputs, classes: Things that are judged, and the classes of each.
-        neighbors: Slices of one picture, its own among them.
-        facts: Numbers that tell of each picture which series it is of and where it lies; all 0: no picture.
-        widths: Channels after each halving of the picture.
-        norm, geometry: As other networks have them.
-    """
-
-    outputs: int = 5
-    classes: int = 3
-    neighbors: int = 3
-    facts: int = 4
-    widths: tuple[int, ...] = (24, 48, 72, 96)
-    norm: Literal["batch"] = "batch"
-    geometry: Literal["torchvision"] = "torchvision"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
-        return asdict(self) | {"widths": list(self.widths)}
+__all__ = ["SliceNetwork", "Sliced", "build_slices"]
 
 
 class Sliced(NamedTuple):

@@ -13,14 +13,15 @@ from fracture.wing.store import Weights
 
 __all__ = ["assemble"]
 
-_STAGE = "discs"
+_STAGE, _GRADES = "discs", "grades"
 
 
 def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None = None) -> LumbarCard:
     """Write a folder that :func:`fracture.wing.contract.load_reader` opens.
 
     Args:
-        run: Run folder of :func:`fracture.spine.lumbar.training.train`, finished.
+        run: Run folder of :func:`fracture.spine.lumbar.training.train`, finished; with a grader if
+            :func:`fracture.spine.lumbar.grade_training.train_grades` left one there.
         out: The folder to write.
         facts: Fields of the card to set: ``name``, ``version``, ``description``, ``license``, ``attribution``,
             ``intended_use``, ``limitations``, ``data``, ``metrics``.
@@ -34,9 +35,11 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
 
     def describe(stages: Stages) -> Mapping[str, Any]:
         use = "Research on MR of the lumbar spine; not a medical device."
-        return {"name": "lumbar", "intended_use": use, "finder": network_of(stages, _STAGE)}
+        graded = {"grader": network_of(stages, _GRADES)} if _GRADES in stages else {}
+        return {"name": "lumbar", "intended_use": use, "finder": network_of(stages, _STAGE), **graded}
 
     def test(weights: Weights[LumbarCard]) -> DiscTest:
         return self_test(load_reader(weights, device="cpu", precision="float32", engine="torch"))
 
-    return assemble_card(STORE, run, out, (_STAGE,), describe, facts, test)
+    names = (_STAGE, _GRADES) if Path(run, f"{_GRADES}.json").exists() else (_STAGE,)
+    return assemble_card(STORE, run, out, names, describe, facts, test)

@@ -8,38 +8,32 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
-from fracture.spine.lumbar.spec import DiscSpec
+from fracture.spine.specs import CenterSpec, SliceSpec
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store
 
 __all__ = ["STORE", "DiscFile", "DiscTest", "LumbarCard"]
 
 
-class NetworkSpec(Section):
-    """See :class:`fracture.spine.lumbar.spec.DiscSpec`."""
-
-    trunk: Literal["mobilenetv2_100"] = "mobilenetv2_100"
-    channels: Annotated[int, Field(ge=1, le=1024)] = 48
-    norm: Literal["batch", "frozen"] = "frozen"
-    geometry: Literal["torchvision"] = "torchvision"
-
-    @property
-    def spec(self) -> DiscSpec:
-        """As networks are built from it."""
-        return DiscSpec(**self.model_dump())
-
-
 class DiscFile(WeightFile):
     """The finder: its file, what it is, and how it was trained."""
 
-    model: NetworkSpec = NetworkSpec()
+    model: CenterSpec = CenterSpec()
+    training: dict[str, JsonValue] = Field(default={})
+
+
+class GraderFile(WeightFile):
+    """The grader: its file, what it is, and how it was trained."""
+
+    model: SliceSpec = SliceSpec()
     training: dict[str, JsonValue] = Field(default={})
 
 
 class DiscTest(Section):
-    """Of the self-test picture: the best score of a disc, of L5/S1, and the mean of the map of discs."""
+    """Of the self-test picture: the best score of a disc, of L5/S1, and the mean of the map of discs; then, with a
+    grader, the probability of severe of each condition on a level of formulas."""
 
-    scores: tuple[Share, Share, Share] = Field(strict=False)
+    scores: Annotated[tuple[Share, ...], Field(strict=False, min_length=3, max_length=8)]
     tolerance: Tolerance = 0.01
 
     def numbers(self) -> list[float]:
@@ -48,20 +42,21 @@ class DiscTest(Section):
 
 
 class LumbarCard(BaseCard):
-    """What is said about a finder of discs."""
+    """What is said about a finder of discs, and of a grader if there is one."""
 
     FILE: ClassVar[str] = "lumbar_card.json"
 
     format: Literal["fracture-lumbar-card/1"] = "fracture-lumbar-card/1"
     finder: DiscFile
+    grader: GraderFile | None = None
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})
     self_test: DiscTest | None = None
 
     @property
     def files(self) -> Sequence[WeightFile]:
-        """The finder's."""
-        return (self.finder,)
+        """The finder's, and the grader's."""
+        return (self.finder,) if self.grader is None else (self.finder, self.grader)
 
 
 STORE = Store(LumbarCard, "lumbar-small", "lumbar networks", "`fracture spine lumbar assemble`")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.simulate.lumbar import LEVELS
-from fracture.spine.lumbar.network import Peak, peaks
-from fracture.spine.lumbar.picture import fit
+from fracture.spine.centers import Peak, peaks
+from fracture.spine.picture import fit
 from fracture.wing.result import GridToSource
 from fracture.wing.runner import Runner
 

@@ -17,10 +17,11 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.lumbar.grading import behind, mirrored, shifted, stack, views_of
-from fracture.spine.lumbar.metric import CONDITIONS, score, write_submission
-from fracture.spine.lumbar.studies import places_of, truth_of
+from fracture.spine.lumbar.metric import CONDITIONS, row_of, score, write_submission
+from fracture.spine.lumbar.studies import places_of, truth_of, with_kinds
 from fracture.spine.series import find_series
-from fracture.spine.slices import SliceNetwork, SliceSpec, build_slices
+from fracture.spine.slices import SliceNetwork, build_slices
+from fracture.spine.specs import SliceSpec
 from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage, Tuned
@@ -46,7 +47,6 @@ class GradeConfig(StageConfig):
     """Settings of the grader's training."""
 
     BATCH: ClassVar[int] = 8
-    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: SliceSpec(**table)}
 
     model: SliceSpec = SliceSpec()
     vary: VaryConfig = VaryConfig()
@@ -87,7 +87,7 @@ class _Studies(PlainPictures):
         """As :meth:`plain`, varied, in [0, 1]."""
         film, seed = picture
         (bytes_, where, labels), draw, how = self.plain(film), generator(seed), self.how
-        planes = bytes_.astype(np.float32) / 255
+        planes: Array = bytes_.astype(np.float32) / np.float32(255)
         if draw.random() < how.mirror:
             planes, where = mirrored(planes, where)
             labels = labels[:, _OTHER_SIDE, :]
@@ -106,13 +106,14 @@ class _Studies(PlainPictures):
 
 def _stacks(folder: Path, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
     extra: Any = film.extra
-    views = views_of(find_series(folder), extra["series"])
+    views = views_of(with_kinds(find_series(folder), extra["series"]))
     places = places_of(folder, extra["points"])
+    targets = behind(places)
     labels = np.zeros((len(LEVELS), len(CONDITIONS), 3), np.float32)
     shown: list[Any] = []
     for k, level in enumerate(LEVELS):
-        nowhere = level not in places
-        planes, where, _ = stack({} if nowhere else views, *(z.get(level, (0.0, 0.0, 0.0)) for z in (places, behind(places))))
+        here, target = (found.get(level, (0.0, 0.0, 0.0)) for found in (places, targets))
+        planes, where, _ = stack(views if level in places else {}, here, target)
         if where.any():
             grades = [extra["grades"][c * len(LEVELS) + k] for c in range(len(CONDITIONS))]
             labels[k] = [(0, 0, 0) if grade is None else grade[:3] for grade in grades]
@@ -132,14 +133,13 @@ def grade_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     log_p = logits.float().log_softmax(-1)
     weights = (labels * labels.new_tensor([1.0, 2.0, 4.0])).sum(-1)
     loss = -(labels * log_p).sum(-1) * weights
-    groups = [
-        loss[:, :, part].sum() / weights[:, :, part].sum().clamp(min=1e-6) for part in ([0], [1, 2], [3, 4])
-    ]
+    groups = [loss[:, :, part].sum() / weights[:, :, part].sum().clamp(min=1e-6) for part in ([0], [1, 2], [3, 4])]
     known = labels[:, :, 0].sum((1, 2)) > 0
     severe = labels[:, :, 0, 2].amax(1)
     chance = log_p[:, :, 0, 2].exp().amax(1).clamp(1e-6, 1 - 1e-6)
     weight = weights[:, :, 0].amax(1) * known
-    any_severe = (F.binary_cross_entropy(chance, severe, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
+    misses = F.binary_cross_entropy(chance, severe, reduction="none")
+    any_severe = (misses * weight).sum() / weight.sum().clamp(min=1e-6)
     total: Tensor = (sum(groups) + any_severe) / 4
     return {"loss": total, "any_severe": any_severe}
 
@@ -161,7 +161,7 @@ class GradeStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
-        return {"model": self.config.model.to_dict()}
+        return {"model": self.config.model.model_dump(mode="json")}
 
     def tune(self) -> Tuned:
         """The challenge's score on the tuning part, at the marked places; lower is better there, higher here."""
@@ -189,8 +189,7 @@ class GradeStage(Stage):
             chances = self._logits(planes, torch.from_numpy(where[None]).to(self.device))[0].softmax(-1).cpu().numpy()
             for k, level in enumerate(LEVELS):
                 for c, condition in enumerate(CONDITIONS):
-                    name = f"{film.group}_{condition}_{level.lower().replace('/', '_')}"
-                    rows[name] = tuple(chances[k, c].tolist())
+                    rows[f"{film.group}_{row_of(condition, level)}"] = tuple(chances[k, c].tolist())
         return rows
 
 

@@ -7,7 +7,7 @@ three for each and learns where to look. What is missing is left out of its list
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.crops import Match, Place, crop, match
 from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from fracture.spine.lumbar.metric import CONDITIONS, ROWS
+from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found
 from fracture.wing.runner import Runner
 from fracture.wing.volume import Volume
 
-__all__ = ["KINDS", "TOKENS", "Views", "grades_from", "stack", "views_of"]
+__all__ = ["KINDS", "TOKENS", "Graded", "Views", "behind", "grade", "stack", "views_of"]
 
 KINDS = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
 Views = Mapping[str, Sequence[Volume]]
@@ -33,24 +33,20 @@ _BACK = 20.0  # mm behind a disc's center, across the spine, where a crop's cent
 _ASIDE = tuple(range(-3, 4))  # slices of a sagittal series, 7 mm apart: from foramen to foramen
 _SPACED, _FARTHEST = 7.0, 6.0  # mm; an axial slice farther from a disc than the second is not of it
 TOKENS = 2 * len(_ASIDE) + 3
+_SHOWN = [3, 8, 12, 15]  # pictures for people: T2 in the middle, T1 two steps to either side, the axial slice
 Planes = NDArray[np.float32]
 
 
-def views_of(found: Found, named: Mapping[str, str] | None = None) -> dict[str, list[Volume]]:
+def views_of(found: Found) -> dict[str, list[Volume]]:
     """The volumes that grades are read from, values from 0 to 1 between the 1st and the 99.5th percentile.
-
-    Args:
-        found: The series of one study.
-        named: Kind of a series by the name of its folder, where a table says it; else what the series say is taken.
 
     Raises:
         SeriesError: A broken series.
     """
     views: dict[str, list[Volume]] = {}
     for one in found.series:
-        folder = one.frames[0].source.replace("\\", "/").split("/")[-2:-1] if one.frames else []
-        kind = (named or {}).get("".join(folder), None if one.kind is None else one.kind.rsna)
-        if kind in KINDS and (kind == AXIAL_T2 or kind not in views):  # those of most slices come first
+        kind = None if one.kind is None else one.kind.rsna
+        if kind == AXIAL_T2 or (kind in KINDS and kind not in views):  # those of most slices come first
             volume = oriented(one.read().volume, "axial" if kind == AXIAL_T2 else "sagittal")
             views.setdefault(str(kind), []).append(scaled(volume))
     return views
@@ -109,25 +105,39 @@ def stack(views: Views, place: Place, target: Place) -> tuple[Planes, Planes, di
     return planes, where, matched
 
 
-def grades_from(runner: Runner, views: Views, places: Mapping[str, Place]) -> tuple[dict[str, tuple[float, ...]], dict[str, Match]]:
-    """Three probabilities for each row of the levels whose places are known, and the axial slice of each level.
+class Graded(NamedTuple):
+    """What is said of a spine.
 
-    Levels of which no series shows anything are left out.
+    Attributes:
+        chances: Three probabilities for each row of the levels of which a series shows something.
+        axial: The axial slice of a level.
+        sheet: uint8 (levels * 128, 512): of each of these levels, from above, the middle T2 slice, T1 through the right
+            and the left foramen, and the axial slice.
     """
+
+    chances: dict[str, tuple[float, ...]]
+    axial: dict[str, Match]
+    sheet: NDArray[np.uint8]
+
+
+def grade(runner: Runner, views: Views, places: Mapping[str, Place]) -> Graded | None:
+    """The grades of the levels whose places are known; None where no series shows any of them."""
     shown = {level: stack(views, places[level], target) for level, target in behind(places).items()}
     shown = {level: one for level, one in shown.items() if one[1].any()}
     if not shown:
-        return {}, {}
-    planes, where = (np.stack([one[k] for one in shown.values()]) for k in range(2))
+        return None
+    planes, where = np.stack([one[0] for one in shown.values()]), np.stack([one[1] for one in shown.values()])
     logits: Any = runner.run({"x": planes, "where": where})["logits"]
     chances = logits.float().softmax(-1).cpu().numpy()
     found = {
-        f"{condition}_{level.lower().replace('/', '_')}": tuple(float(p) for p in chances[k, c])
+        row_of(condition, level): tuple(float(p) for p in chances[k, c])
         for k, level in enumerate(shown)
         for c, condition in enumerate(CONDITIONS)
     }
     axial = {level: one[2][AXIAL_T2] for level, one in shown.items() if AXIAL_T2 in one[2]}
-    return {row: found[row] for row in ROWS if row in found}, axial
+    small = np.concatenate([np.concatenate(list(one[0][_SHOWN, 1]), axis=1) for one in shown.values()])
+    sheet = cv2.resize(np.rint(small * 255).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    return Graded({row: found[row] for row in ROWS if row in found}, axial, np.asarray(sheet, np.uint8))
 
 
 def mirrored(planes: Planes, where: Planes) -> tuple[Planes, Planes]:
@@ -140,8 +150,10 @@ def mirrored(planes: Planes, where: Planes) -> tuple[Planes, Planes]:
     return planes, where
 
 
-def shifted(planes: Planes, step: tuple[float, float]) -> Planes:
-    """A stack (n, side, side) moved by so many pixels to the right and down."""
+def shifted(planes: Planes, step: NDArray[np.float64]) -> Planes:
+    """A stack (..., side, side) moved by so many pixels to the right and down."""
     matrix = np.array([[1, 0, step[0]], [0, 1, step[1]]], np.float32)
-    moved = [cv2.warpAffine(plane, matrix, (_SIDE, _SIDE)) for plane in planes.reshape(-1, _SIDE, _SIDE)]
-    return np.stack(moved).reshape(planes.shape)
+    moved = np.empty_like(planes)
+    for k in np.ndindex(planes.shape[:-2]):
+        moved[k] = cv2.warpAffine(planes[k], matrix, (_SIDE, _SIDE))
+    return moved

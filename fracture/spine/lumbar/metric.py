@@ -36,7 +36,9 @@ __all__ = [
     "read_labels",
     "read_solution",
     "read_submission",
+    "row_of",
     "score",
+    "score_estimate",
     "write_labels",
     "write_solution",
     "write_submission",
@@ -52,7 +54,14 @@ CONDITIONS = (
     "right_subarticular_stenosis",
 )
 _LEVELS = tuple(level.lower().replace("/", "_") for level in LEVELS)
-ROWS = tuple(f"{condition}_{level}" for condition in CONDITIONS for level in _LEVELS)
+
+
+def row_of(condition: str, level: str) -> str:
+    """The row of one of ``CONDITIONS`` at ``"L4/L5"`` and so on."""
+    return f"{condition}_{level.lower().replace('/', '_')}"
+
+
+ROWS = tuple(row_of(condition, level) for condition in CONDITIONS for level in LEVELS)
 """The 25 rows of a study, as they follow ``{study_id}_`` in ``row_id``."""
 GROUPS = ("spinal", "foraminal", "subarticular")
 _EPS = float(np.finfo(np.float64).eps)
@@ -179,24 +188,43 @@ def score(
     """
     if not any_severe_scalar >= 0:
         raise ConfigurationError("any_severe_scalar is a number of 0 or more", got=any_severe_scalar)
+    losses, weights, alike = _terms(truth, predicted)
+    parts = (losses.sum(axis=1) / weights.sum(axis=1)).tolist()
+    total = (sum(parts[:3]) + any_severe_scalar * parts[3]) / (3 + any_severe_scalar)
+    return LumbarScore(total, parts[0], parts[1], parts[2], parts[3], len(truth), alike)
+
+
+def score_estimate(
+    truth: Mapping[str, Sequence[float]], predicted: Mapping[str, Sequence[float]], *, bootstrap: Bootstrap = DEFAULT
+) -> Estimate:
+    """The score with an interval, drawn by study; arguments and errors as for :func:`score`."""
+    losses, weights, _ = _terms(truth, predicted)
+
+    def of(drawn: Array) -> Array:
+        values: Array = ((drawn @ losses.T) / (drawn @ weights.T)).mean(axis=1)
+        return values
+
+    return replace(bootstrap, groups=None).over(losses.shape[1]).estimate(of)
+
+
+def _terms(truth: Mapping[str, Sequence[float]], predicted: Mapping[str, Sequence[float]]) -> tuple[Array, Array, bool]:
+    """Weighted losses and weights of the four terms by study, (4, studies), and whether all are alike in severe."""
     labels, weights, p = _arrays(truth, predicted)
-    names = np.array([next(group for group in GROUPS if group in key) for key in truth])
-    if missing := sorted(set(GROUPS) - set(names)):
-        raise DataError("the score needs a labeled row of every group", got=f"none of {', '.join(missing)}")
-    parts = [_log_loss(labels[names == g], p[names == g], weights[names == g]) for g in GROUPS]
-    spinal = names == "spinal"
-    _, study = np.unique(
-        [_parts(key)[0] for key, inside in zip(truth, spinal, strict=True) if inside], return_inverse=True
-    )
-    worst = np.zeros((3, study.max() + 1))
+    names = np.array([next(k for k, group in enumerate(GROUPS) if group in key) for key in truth])
+    if missing := sorted(set(range(3)) - set(names.tolist())):
+        absent = ", ".join(GROUPS[k] for k in missing)
+        raise DataError("the score needs a labeled row of every group", got=f"none of {absent}")
+    studies, study = np.unique([_parts(key)[0] for key in truth], return_inverse=True)
+    sums, counts, worst = np.zeros((4, len(studies))), np.zeros((4, len(studies))), np.zeros((3, len(studies)))
+    np.add.at(sums, (names, study), _losses(labels, p) * weights)
+    np.add.at(counts, (names, study), weights)
+    spinal = names == 0
     for row, values in zip(worst, (labels[spinal, 2], p[spinal, 2], weights[spinal]), strict=True):
-        np.maximum.at(row, study, values)
-    severe, chance, weight = worst
-    both = np.stack([1 - severe, severe], 1), np.stack([1 - chance, chance], 1)
-    any_severe = _log_loss(*both, weight)
-    total = (sum(parts) + any_severe_scalar * any_severe) / (3 + any_severe_scalar)
-    alike = bool((severe == severe[0]).all())
-    return LumbarScore(total, parts[0], parts[1], parts[2], any_severe, len(weights), alike)
+        np.maximum.at(row, study[spinal], values)
+    severe, chance, counts[3] = worst
+    sums[3] = _losses(np.stack([1 - severe, severe], 1), np.stack([1 - chance, chance], 1)) * counts[3]
+    known = severe[counts[3] > 0]
+    return sums, counts, bool((known == known[0]).all())
 
 
 def analyze(
@@ -281,6 +309,10 @@ def _normalized(p: Array) -> Array:
     return shares
 
 
+def _losses(labels: Array, p: Array) -> Array:
+    losses: Array = -(labels * np.log(_normalized(p))).sum(axis=1)
+    return losses
+
+
 def _log_loss(labels: Array, p: Array, weights: Array) -> float:
-    losses = -(labels * np.log(_normalized(p))).sum(axis=1)
-    return float((losses * weights).sum() / weights.sum())
+    return float((_losses(labels, p) * weights).sum() / weights.sum())

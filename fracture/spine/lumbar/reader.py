@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,18 +18,23 @@ from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.models.devices import Precision, resolve_device
 from fracture.models.persistence import load_state
+from fracture.simulate.lumbar import LEVELS
+from fracture.spine.centers import SIDE, build_network
 from fracture.spine.frame import frame_of
 from fracture.spine.kinds import SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.card import DiscTest, LumbarCard
 from fracture.spine.lumbar.finding import Discs, discs_from
-from fracture.spine.lumbar.network import SIDE, build_network
-from fracture.spine.lumbar.picture import fit, read_picture
+from fracture.spine.lumbar.grading import KINDS, Views, grade, views_of
 from fracture.spine.lumbar.result import FoundDisc, LumbarSpine
+from fracture.spine.lumbar.studies import with_kinds
+from fracture.spine.picture import fit, read_picture
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
+from fracture.spine.slices import build_slices
 from fracture.wing.engines import Engine, make_runner, resolve_engine
 from fracture.wing.reader import ReaderBase, Taken
 from fracture.wing.result import GridToSource
+from fracture.wing.runner import TorchRunner
 from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
@@ -50,6 +56,7 @@ class Sagittal:
         series, reason: What was taken, and why.
         volume: Where they come from; None for a picture.
         stack: What the volume was read from; None of one that was given.
+        views: What grades are read from; empty without a grader, or where no series says what it is.
         grid: How the network's pixels lie on the slices; set when they are prepared.
         warnings: What a user should see.
     """
@@ -63,6 +70,7 @@ class Sagittal:
     volume: Volume | None = None
     stack: Stack | None = None
     warnings: tuple[str, ...] = ()
+    views: Views = field(default_factory=dict)
     grid: list[GridToSource] = field(default_factory=list)
 
 
@@ -94,26 +102,38 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
     Args:
         card: Of the weights.
         network: The finder.
-        device: Where it runs.
-        dtype: Its precision.
-        engine: What runs it; see :mod:`fracture.wing.engines`.
+        grader: If there is one.
+        device: Where they run.
+        dtype: Their precision.
+        engine: What runs the finder; see :mod:`fracture.wing.engines`. The grader is small and runs in torch.
     """
 
     single_dims = 2
 
     def __init__(
-        self, card: LumbarCard, network: Any, *, device: torch.device, dtype: torch.dtype, engine: Engine = "torch"
+        self,
+        card: LumbarCard,
+        network: Any,
+        grader: Any = None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        engine: Engine = "torch",
     ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
         self.runner = make_runner(network.eval().to(device, dtype), device=device, dtype=dtype, engine=engine)
+        self.grader = None if grader is None else TorchRunner(grader.eval().to(device, dtype), device=device, dtype=dtype)
 
-    def take(self, source: Any, *, number: int | None = None) -> Sagittal:  # type: ignore[override]  # its options
+    def take(  # type: ignore[override]  # its options
+        self, source: Any, *, number: int | None = None, kinds: Mapping[str, str] | None = None
+    ) -> Sagittal:
         """One spine.
 
         Args:
             source: A folder with the series of a study, one file or several files of a series, a ``Volume``, or a
                 picture (PNG, JPEG) of a sagittal slice with the head up, which has no millimeters.
             number: Which series, as ``fracture.spine.find_series`` counts them; None chooses, see :func:`choose`.
+            kinds: What series are, by the names of their folders, where the files do not say.
 
         Raises:
             SeriesError: No sagittal series, or a broken one.
@@ -123,7 +143,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
             return _middle(oriented(source, "sagittal"), source.source, "the volume that was given", "it was given")
         if isinstance(source, bytes | str | os.PathLike) and (picture := _picture(source)) is not None:
             return Sagittal(source_name(source), picture[None], (1.0, 1.0), 0, "a picture", "it was given")
-        found = find_series(source)
+        found = with_kinds(find_series(source), kinds or {})
         if number is None:
             stack, reason = choose(found)
         else:
@@ -134,7 +154,8 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         if series.kind.modality == "CT":
             raise NotARadiographError(f"{taken.source}: a CT series", allowed="MR", hint="this wing reads MR")
         warnings = (*found.warnings, *volume.warnings)
-        return replace(taken, stack=stack, warnings=warnings)
+        views = {} if self.grader is None else views_of(found)
+        return replace(taken, stack=stack, warnings=warnings, views=views)
 
     def prepare(self, record: Sagittal, /) -> Planes:
         """(n, 1, SIDE, SIDE)."""
@@ -168,6 +189,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         pixels = record.slices[best]
         low, high = np.percentile(pixels, (1, 99.5))
         shown = np.clip((pixels - low) / max(float(high - low), 1e-9) * 255, 0, 255)
+        graded, remark = self._graded(record, discs)
         return LumbarSpine(
             source=record.source,
             width=pixels.shape[1],
@@ -177,7 +199,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
             slice=(number, 1 if volume is None else volume.voxels.shape[0]),
             discs=tuple(placed),
             naming=discs.naming,
-            remarks=discs.remarks,
+            remarks=(*discs.remarks, *remark),
             model=self.card.name,
             model_version=self.card.version,
             weights_checksum=self.card.checksum,
@@ -185,7 +207,26 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
             pixels=np.rint(shown).astype(np.uint8),
             aspect=record.spacing[0] / record.spacing[1],
             frame=None if record.stack is None or volume is None else frame_of(record.stack, volume, number),
+            **graded,
         )
+
+    def _graded(self, record: Sagittal, discs: Discs) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The result's fields of grades, and why there are none or fewer. Discs lie in the middle of the series."""
+        if self.grader is None:
+            return {}, ()
+        volume, missing = record.volume, [kind for kind in KINDS if kind not in record.views]
+        middle = 0 if volume is None else (len(volume.voxels) - 1) / 2
+        places = {
+            disc.level: volume.place((middle, disc.y - 0.5, disc.x - 0.5))
+            for disc in discs.discs
+            if volume is not None and disc.level in LEVELS
+        }
+        if not places or not record.views or (found := grade(self.grader, record.views, places)) is None:
+            return {}, ("nothing is graded without named discs on series that say what they are",)
+        axial = {level: (one.volume, one.slice, round(one.distance, 2)) for level, one in found.axial.items()}
+        kinds = tuple(kind for kind in KINDS if kind in record.views)
+        fields = {"chances": found.chances, "graded_on": kinds, "axial": axial, "sheet": found.sheet}
+        return fields, (f"graded without {' and '.join(missing)}",) if missing else ()
 
 
 def load_reader(
@@ -198,10 +239,14 @@ def load_reader(
         ConfigurationError: No such device, precision or engine.
     """
     where = resolve_device(device)
-    engine, dtype = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
-    network = build_network(weights.card.finder.model.spec)
-    load_state(network, weights.tensors(weights.card.finder), source=weights.card.finder.file)
-    return LumbarReader(weights.card, network, device=where, dtype=dtype, engine=engine)
+    card, grader = weights.card, None
+    engine, dtype = resolve_engine(engine, checksum=card.checksum, device=where, precision=precision)
+    network = build_network(card.finder.model)
+    load_state(network, weights.tensors(card.finder), source=card.finder.file)
+    if card.grader is not None:
+        grader = build_slices(card.grader.model)
+        load_state(grader, weights.tensors(card.grader), source=card.grader.file)
+    return LumbarReader(card, network, grader, device=where, dtype=dtype, engine=engine)
 
 
 def self_test(reader: LumbarReader) -> DiscTest:
@@ -213,7 +258,13 @@ def self_test(reader: LumbarReader) -> DiscTest:
     picture = (body - disc + 0.9 * (np.abs(x - axis - 26) < 7)).astype(np.float32)
     planes, _ = fit(picture)
     maps = reader.runner.run({"x": planes[None]})["output"].float().sigmoid()[0, :2]
-    return DiscTest(scores=(float(maps[0].max()), float(maps[1].max()), float(maps[0].mean())))
+    scores = [float(maps[0].max()), float(maps[1].max()), float(maps[0].mean())]
+    if reader.grader is not None:
+        level = np.broadcast_to(cv2.resize(picture, (64, 64)).clip(0, 1), (1, 3, 3, 64, 64))
+        where = np.concatenate([np.eye(3), np.zeros((3, 1))], 1, dtype=np.float32)[None]
+        found = reader.grader.run({"x": np.ascontiguousarray(level), "where": where})["logits"]
+        scores += found.float().softmax(-1)[0, :, 2].tolist()
+    return DiscTest(scores=tuple(scores))
 
 
 def _picture(source: Any) -> Planes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fracture.errors import ConfigurationError
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.frame import SliceFrame, SliceResult
 from fracture.spine.lumbar.finding import Disc, Naming
+from fracture.spine.lumbar.metric import CONDITIONS, SEVERITIES, row_of
 from fracture.wing.result import known_fields, plain_number
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
 
@@ -63,10 +64,15 @@ class LumbarSpine(SliceResult):
         pixels: The slice as it is shown, uint8; None once dropped.
         aspect: Height of a pixel by its width.
         frame: The frame of a file that the slice is; None of a picture, a NIfTI file, or a volume.
+        chances: By row of RSNA 2024 (``fracture.spine.lumbar.metric.ROWS``), the probabilities of normal or mild,
+            moderate, severe, weighted as its score is; empty where nothing was graded. From simulated studies alone.
+        graded_on: Kinds of series that they come from.
+        axial: By level, the axial slice that passes the disc: block, slice, millimeters away.
+        sheet: uint8, each graded level on the series; None once dropped.
     """
 
     _shown = ("source", "naming", "discs")
-    _pixels = ("pixels",)
+    _pixels = ("pixels", "sheet")
     _kind = "lumbar"
 
     source: str
@@ -86,6 +92,15 @@ class LumbarSpine(SliceResult):
     pixels: NDArray[np.uint8] | None = None
     aspect: float = 1.0
     frame: SliceFrame | None = None
+    chances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    graded_on: tuple[str, ...] = ()
+    axial: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sheet: NDArray[np.uint8] | None = None
+
+    @property
+    def grades(self) -> dict[str, str]:
+        """The most probable severity of each row."""
+        return {row: SEVERITIES[int(np.argmax(chances))] for row, chances in self.chances.items()}
 
     def disc(self, level: str) -> FoundDisc | None:
         """The disc of a name, or None."""
@@ -97,7 +112,8 @@ class LumbarSpine(SliceResult):
         discs = [{key: _listed(value) for key, value in asdict(disc).items()} for disc in self.discs]
         named = {disc["level"]: disc for disc in discs}
         frame = None if self.frame is None else self.frame.to_dict()
-        return base | {"discs": discs, "levels": {level: named.get(level) for level in LEVELS}, "frame": frame}
+        levels = {level: named.get(level) for level in LEVELS}
+        return base | {"discs": discs, "levels": levels, "frame": frame, "grades": self.grades}
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> LumbarSpine:
@@ -109,7 +125,8 @@ class LumbarSpine(SliceResult):
         try:
             discs = tuple(FoundDisc(**known_fields(FoundDisc, disc)) for disc in line["discs"])
             frame = None if line.get("frame") is None else SliceFrame.from_dict(line["frame"])
-            return cls(**known_fields(cls, line) | {"discs": discs, "frame": frame})
+            tables = {k: {row: tuple(one) for row, one in line.get(k, {}).items()} for k in ("chances", "axial")}
+            return cls(**known_fields(cls, line) | {"discs": discs, "frame": frame} | tables)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError("no line of fracture spine lumbar predict", got=error) from error
 
@@ -124,7 +141,7 @@ class LumbarSpine(SliceResult):
         return replace(moved, width=frame.width, height=frame.height)
 
     def scene(self) -> Scene:
-        """One page: the slice with every disc and its name.
+        """The slice with every disc and its name; where levels were graded, a page with each of them.
 
         Raises:
             ConfigurationError: The pixels were dropped.
@@ -141,7 +158,22 @@ class LumbarSpine(SliceResult):
             "none": "Discs found, no names" if self.discs else "No disc found",
         }[self.naming]
         where = f"Slice {self.slice[0] + 1} of {self.slice[1]} of {self.series}: {self.reason}."
-        return Scene((Page(self.pixels, verdict, (*self.remarks, where, NOTE), None, boxes, points),))
+        first = Page(self.pixels, verdict, (*self.remarks, where, NOTE), None, boxes, points)
+        return Scene((first,) if self.sheet is None else (first, self._graded(self.sheet)))
+
+    def _graded(self, sheet: NDArray[np.uint8]) -> Page:
+        """One line of pictures for each level: T2, T1 on the right, T1 on the left, axial T2; the grades below."""
+        levels = [level for level in LEVELS if row_of(CONDITIONS[0], level) in self.chances]
+        tall = sheet.shape[0] / len(levels)
+        points = tuple(ScenePoint(12, (k + 0.12) * tall, "calm", level) for k, level in enumerate(levels))
+        lines = []
+        for grade in SEVERITIES[:0:-1]:
+            rows = [row.replace("_", " ") for row, found in self.grades.items() if found == grade]
+            lines.append(f"{grade.capitalize()}: {', '.join(rows) or 'none'}.")
+        lines.append(f"Graded on {', '.join(self.graded_on)}, by networks that know simulated studies alone.")
+        severe = sum(grade == SEVERITIES[2] for grade in self.grades.values())
+        verdict = f"{severe} of {len(self.chances)} rows graded severe"
+        return Page(sheet, verdict, (*lines, NOTE), None, (), points)
 
 
 def _listed(value: Any) -> Any:

@@ -7,7 +7,8 @@ where each level lies, and ``train_images/STUDY/SERIES/INSTANCE.dcm`` the slices
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from fracture.simulate.lumbar import LEVELS
 from fracture.simulate.lumbar_study import SimulatedStudy, lumbar_study
 from fracture.simulate.series import write_series
 from fracture.spine.crops import Place, voxel_of
-from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, write_labels
+from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, Kind
+from fracture.spine.lumbar.grading import behind
+from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, row_of, write_labels
+from fracture.spine.series import Found
 from fracture.spine.tables import Numbers, write_rows
 from fracture.wing.volume import Volume
 
-__all__ = ["places_of", "read_studies", "truth_of", "write_studies"]
+__all__ = ["places_of", "read_studies", "truth_of", "with_kinds", "write_studies"]
 
 _IMAGES = "train_images"
-_CANAL = CONDITIONS[0].replace("_", " ")
+_POINTS = {"spinal canal stenosis": "points", "left subarticular stenosis": "recesses"}
 _COORDINATES = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
 
 
@@ -45,31 +49,47 @@ def read_studies(path: str | os.PathLike[str]) -> AnnotatedSet:
     kinds: dict[str, dict[str, str]] = {}
     for row in load_csv(folder / "train_series_descriptions.csv", required=["study_id", "series_id"]).rows:
         kinds.setdefault(row["study_id"], {})[row["series_id"]] = row.get("series_description", "")
-    points: dict[str, dict[str, tuple[str, float, float]]] = {}
+    points: dict[str, dict[str, dict[str, tuple[str, float, float]]]] = {table: {} for table in _POINTS.values()}
     for row in load_csv(folder / "train_label_coordinates.csv", required=list(_COORDINATES)).rows:
         x, y = as_number(row["x"]), as_number(row["y"])
-        if row["condition"].lower() != _CANAL:
+        if (table := _POINTS.get(row["condition"].lower())) is None:
             continue
         if row["level"] not in LEVELS or x is None or y is None:
             problems.add("coordinates without a level and a place", f"{row['study_id']} {row['level']}")
             continue
         file = f"{row['series_id']}/{row['instance_number']}.dcm"
-        points.setdefault(row["study_id"], {})[row["level"]] = (file, float(x), float(y))
+        points[table].setdefault(row["study_id"], {})[row["level"]] = (file, float(x), float(y))
     problems.raise_if_any()
     films = []
     for study in dict.fromkeys(key.removesuffix(f"_{row}") for key in truth for row in ROWS if key.endswith(f"_{row}")):
         grades = tuple(tuple(truth[key]) if (key := f"{study}_{row}") in truth else None for row in ROWS)
-        extra = {"grades": grades, "series": kinds.get(study, {}), "points": points.get(study, {})}
+        extra = {"grades": grades, "series": kinds.get(study, {})}
+        extra |= {table: found.get(study, {}) for table, found in points.items()}
         severe = int(any(one is not None and one[2] for one in grades))
         films.append(Film(f"{_IMAGES}/{study}", 0, 0, severe, group=study, extra=extra))
     return AnnotatedSet(tuple(films), folder.name, folder, format="rsna2024", group_field="study_id")
+
+
+def with_kinds(found: Found, named: Mapping[str, str]) -> Found:
+    """The series, those in folders of these names of the kinds that a table says they are."""
+    kinds = {SAGITTAL_T2: Kind("MR", "sagittal", "T2"), SAGITTAL_T1: Kind("MR", "sagittal", "T1")}
+    kinds[AXIAL_T2] = Kind("MR", "axial", "T2")
+    folders = [Path(one.frames[0].source).parent.name if one.frames else "" for one in found.series]
+    stacks = [
+        replace(one, kind=kinds.get(named.get(folder, ""), one.kind))
+        for one, folder in zip(found.series, folders, strict=True)
+    ]
+    return replace(found, series=tuple(stacks))
 
 
 def truth_of(films: Iterable[Film]) -> Numbers:
     """The solution of some studies, as the metric takes it."""
     grades: list[tuple[str, Any]] = [(film.group, film.extra["grades"]) for film in films]
     return {
-        f"{study}_{row}": one for study, found in grades for row, one in zip(ROWS, found, strict=True) if one is not None
+        f"{study}_{row}": one
+        for study, found in grades
+        for row, one in zip(ROWS, found, strict=True)
+        if one is not None
     }
 
 
@@ -111,7 +131,9 @@ def write_studies(
     """
     folder = Path(directory)
     if n < 1 or (folder / "train.csv").exists():
-        raise ConfigurationError("studies need a number of 1 or more and a folder without a train.csv", got=f"{n}, {folder}")
+        raise ConfigurationError(
+            "studies need a number of 1 or more and a folder without train.csv", got=f"{n}, {folder}"
+        )
     truth: Numbers = {}
     tables: dict[str, list[list[Any]]] = {"series": [], "points": [], "measures": []}
     for k in range(n):
@@ -124,26 +146,27 @@ def write_studies(
             tables["points"] += [[study, number, *row] for row in _points(made, kind, volumes)]
         for level, grades in made.grades.items():
             for condition, grade in zip(CONDITIONS, grades, strict=True):
-                row = f"{study}_{condition}_{level.lower().replace('/', '_')}"
-                truth[row] = (*(float(g == grade) for g in range(3)), float(2**grade))
-            tables["measures"] += [[study, level, name, round(value, 2)] for name, value in made.measures[level].items()]
+                truth[f"{study}_{row_of(condition, level)}"] = (*(float(g == grade) for g in range(3)), float(2**grade))
+            tables["measures"] += [[study, level, k, round(v, 2)] for k, v in made.measures[level].items()]
         if progress:
             progress(k + 1, n)
-    write_rows(folder / "train_series_descriptions.csv", ("study_id", "series_id", "series_description"), tables["series"])
+    write_rows(folder / "train_series_descriptions.csv", (*_COORDINATES[:2], "series_description"), tables["series"])
     write_rows(folder / "train_label_coordinates.csv", _COORDINATES, tables["points"])
     write_rows(folder / "measures.csv", ("study_id", "level", "measure", "value"), tables["measures"])
     write_labels(folder / "train.csv", truth)
     return read_studies(folder)
 
 
-def _points(made: SimulatedStudy, kind: str, volumes: list[Volume]) -> Iterator[list[Any]]:
-    """Instance, condition, level, x and y of what is graded on a series."""
-    aside = {"Sagittal T2/STIR": {0: 0.0}, "Sagittal T1": {1: 16.0, 2: -16.0}, "Axial T2": {3: 7.0, 4: -7.0}}[kind]
-    for number, (level, place) in enumerate(made.places.items()):
-        volume = volumes[number if len(volumes) > 1 else 0]
-        before = sum(len(one.voxels) for one in volumes[:number]) if len(volumes) > 1 else 0
+def _points(made: SimulatedStudy, kind: str, volumes: Sequence[Volume]) -> Iterator[list[Any]]:
+    """Instance, condition, level, x and y of what is graded on a series: the disc, both foramina, both recesses."""
+    aside = {SAGITTAL_T2: {0: 0.0}, SAGITTAL_T1: {1: 16.0, 2: -16.0}, AXIAL_T2: {3: 7.0, 4: -7.0}}[kind]
+    targets = behind(made.places)
+    for number, (level, disc) in enumerate(made.places.items()):
+        block = number if len(volumes) > 1 else 0
+        before = sum(len(one.voxels) for one in volumes[:block])
         for condition, lateral in aside.items():
-            back = 0.0 if condition == 0 else 20.0
-            k, row, column = voxel_of(volume, (place[0] + lateral, place[1] + back, place[2]))
+            x, y, z = targets[level] if lateral else disc
+            k, row, column = voxel_of(volumes[block], (x + lateral, y, z))
             name = CONDITIONS[condition].replace("_", " ").title()
-            yield [before + round(k) + 1, name, level, round(column + 0.5, 2), round(row + 0.5, 2)]
+            instance = before + min(max(round(k), 0), len(volumes[block].voxels) - 1) + 1
+            yield [instance, name, level, round(column + 0.5, 2), round(row + 0.5, 2)]

@@ -19,11 +19,11 @@ from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.models.heatmaps import center_loss
+from fracture.spine.centers import SIDE, STRIDE, CenterNetwork, build_network, initialize
 from fracture.spine.lumbar.finding import find_discs
-from fracture.spine.lumbar.network import SIDE, STRIDE, DiscNetwork, build_network, initialize
-from fracture.spine.lumbar.picture import fit, read_picture
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
-from fracture.spine.lumbar.spec import DiscSpec
+from fracture.spine.picture import fit, read_picture
+from fracture.spine.specs import CenterSpec
 from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
@@ -52,9 +52,8 @@ class LumbarConfig(StageConfig):
     """Settings of the finder's training."""
 
     BATCH: ClassVar[int] = 8
-    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: DiscSpec(**table)}
 
-    model: DiscSpec = DiscSpec()
+    model: CenterSpec = CenterSpec()
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -212,7 +211,7 @@ class DiscStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
-        return {"model": self.config.model.to_dict()}
+        return {"model": self.config.model.model_dump(mode="json")}
 
     def judge(self, folder: Path) -> dict[str, Any]:
         """``found.jsonl``: what the finder says of the pictures that it was not trained on."""
@@ -259,7 +258,7 @@ def train(
         divided = whole.select(lambda film: film.group.startswith(f"{annotated.name}/"))
 
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
-        model: DiscNetwork = build_network(config.model, seed=config.seed)
+        model: CenterNetwork = build_network(config.model, seed=config.seed)
         start = initialize(model, config.init)
         model.freeze(config.optimizer.freeze_stages)
         pictures = _Pictures(parts["train"], config)

@@ -14,7 +14,7 @@ from fracture.errors import ImageSizeError, PixelValueError, UnreadableFileError
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import MAX_PIXELS
 from fracture.io.quiet import FAULTS, quiet
-from fracture.spine.lumbar.network import SIDE
+from fracture.spine.centers import SIDE
 from fracture.wing.result import GridToSource
 
 __all__ = ["fit", "read_picture"]

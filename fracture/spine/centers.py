@@ -1,7 +1,7 @@
-"""The finder of discs: a small feature pyramid on MobileNetV2 that gives maps at a quarter of the picture's size.
+"""A finder of centers on a sagittal slice: a small feature pyramid on MobileNetV2 with maps at a quarter of its size.
 
-Centers as heatmaps after Zhou et al. 2019 ("Objects as Points"): one map of all discs, one of L5/S1 alone, from which
-the others are counted, and two of a disc's width and height. Size, channels and trunk are ours.
+Centers as heatmaps after Zhou et al. 2019 ("Objects as Points"): one map of all centers (discs), one of that from which
+the others are counted (L5/S1), and two of width and height. Size, channels and trunk are ours.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from fracture.models.backbone import seeded
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.models.starting_points import InitReport
 from fracture.models.trunks import feature_trunk, parameter_groups, start
-from fracture.spine.lumbar.spec import DiscSpec
+from fracture.spine.specs import CenterSpec
 
-__all__ = ["SIDE", "STRIDE", "DiscNetwork", "Peak", "build_network", "initialize", "peaks"]
+__all__ = ["SIDE", "STRIDE", "CenterNetwork", "Peak", "build_network", "initialize", "peaks"]
 
 SIDE, STRIDE = 256, 4
 LEAST_SCORE = 0.05  # of a peak that is kept at all; what counts as a disc is decided later
 
 
-class DiscNetwork(nn.Module):
+class CenterNetwork(nn.Module):
     """The network; get one from :func:`build_network`.
 
     Args:
         spec: What it is.
     """
 
-    def __init__(self, spec: DiscSpec) -> None:
+    def __init__(self, spec: CenterSpec) -> None:
         super().__init__()
         self.spec = spec
         self.trunk = feature_trunk(spec.trunk, (1, 2, 3, 4), norm=spec.norm)
@@ -80,12 +80,12 @@ class DiscNetwork(nn.Module):
         return out
 
 
-def build_network(spec: DiscSpec, *, seed: int | None = None) -> DiscNetwork:
+def build_network(spec: CenterSpec, *, seed: int | None = None) -> CenterNetwork:
     """A new network with random weights; with ``seed`` always the same ones, torch's generator left as it was."""
-    return seeded(DiscNetwork, spec, seed)
+    return seeded(CenterNetwork, spec, seed)
 
 
-def initialize(model: DiscNetwork, init: str | Path) -> InitReport:
+def initialize(model: CenterNetwork, init: str | Path) -> InitReport:
     """Set the start, see :func:`fracture.models.trunks.start`."""
     return start(model, init, network=model.spec.trunk, trunk="trunk.")
 
