@@ -122,7 +122,9 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
     ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
         self.runner = make_runner(network.eval().to(device, dtype), device=device, dtype=dtype, engine=engine)
-        self.grader = None if grader is None else TorchRunner(grader.eval().to(device, dtype), device=device, dtype=dtype)
+        self.grader = (
+            None if grader is None else TorchRunner(grader.eval().to(device, dtype), device=device, dtype=dtype)
+        )
 
     def take(  # type: ignore[override]  # its options
         self, source: Any, *, number: int | None = None, kinds: Mapping[str, str] | None = None
