@@ -13,9 +13,9 @@ TARGET = REPOSITORY / "docs" / "limits.md"
 HEAD = """\
 # Limits
 
-This is a research library and not a medical device: nothing here was tested on patients, and no number here was
-measured by others. Read this page before you show a result to anyone who treats people. It is made from the cards of
-the weights and from what was measured, by `python docs/make_limits.py`.
+This is a research library and not a medical device: it was not tried on patients in care. We measured every number
+here ourselves; nobody else has repeated one. Read this page before you show a result to anyone who treats people. It is
+made from the cards of the weights and from what was measured, by `python docs/make_limits.py`.
 
 ## What no weights here do
 

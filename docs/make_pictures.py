@@ -1,4 +1,4 @@
-"""Draw the README's picture, of the shipped weights on the shipped (simulated) examples, and that of the joints.
+"""Draw the pictures of README, pages and notebooks: the shipped weights on simulated films, joints, a report's figures.
 
 python docs/make_pictures.py
 """
@@ -6,10 +6,12 @@ python docs/make_pictures.py
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import fracture
 from fracture.wing.overlay import draw_scene
@@ -28,14 +30,56 @@ def main() -> None:
     detector = fracture.load()
     panels = []
     for name in FILMS:
-        overlay = draw_scene(detector.predict(ROOT / "examples" / name).scene())
-        scale = HEIGHT / overlay.shape[0]
-        panels.append(cv2.resize(overlay, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    gap = np.full((HEIGHT, 8, 3), 255, np.uint8)
+        panels.append(scaled(draw_scene(detector.predict(ROOT / "examples" / name).scene())))
+    save("overlay.png", *panels)
+
+
+def scaled(drawn: np.ndarray) -> np.ndarray:
+    scale = HEIGHT / drawn.shape[0]
+    return cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def save(name: str, *panels: np.ndarray) -> None:
+    """Panels of one height, RGB, side by side."""
+    gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
     row = np.hstack([part for panel in panels for part in (panel, gap)][:-1])
-    target = ROOT / "docs" / "images" / "overlay.png"
-    target.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(target), row[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(str(ROOT / "docs" / "images" / name), row[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def hips() -> None:
+    """A simulated pelvis with a displaced fracture of a femoral neck, as ``notebooks/04_hip.ipynb`` has it."""
+    import fracture.hip
+    from fracture import simulate
+
+    film = simulate.pelvis(12, left="displaced_neck", right="normal")
+    save("hips.png", scaled(draw_scene(fracture.hip.load().read_film(film.to_radiograph()).scene())))
+
+
+def report() -> None:
+    """Figures of a report on made-up scores: 600 films of 200 patients."""
+    from fracture.evaluation import Settings, evaluate
+    from fracture.evaluation.page.plots import figures, style
+    from fracture.evaluation.tables import join, read_predictions, read_reference
+
+    rng = np.random.default_rng(0)
+    labels, patients = rng.random(600) < 0.33, np.repeat(np.arange(200), 3)
+    odds = 2.4 * labels + 0.6 * rng.normal(size=200)[patients] + rng.normal(size=600) - 1.7
+    with TemporaryDirectory() as folder:
+        reference, predictions = Path(folder, "reference.csv"), Path(folder, "predictions.csv")
+        films = [f"film_{number:03d}.png" for number in range(600)]
+        rows = zip(films, labels.astype(int), patients, strict=True)
+        reference.write_text("\n".join(["image,fractured,group", *(f"{a},{b},{c}" for a, b, c in rows)]))
+        scores = zip(films, 1 / (1 + np.exp(-odds)), strict=True)
+        predictions.write_text("\n".join(["image,probability", *(f"{a},{b}" for a, b in scores)]))
+        found = evaluate(join(read_predictions(predictions), read_reference(reference)), Settings())
+    drawn = []
+    with style():
+        for name in ("roc", "calibration"):
+            canvas = FigureCanvasAgg(figures(found)[name])
+            canvas.figure.set_dpi(100)
+            canvas.draw()
+            drawn.append(np.asarray(canvas.buffer_rgba())[:450, :, :3])
+    save("report.png", *drawn)
 
 
 def joints() -> None:
@@ -63,3 +107,5 @@ def joints() -> None:
 if __name__ == "__main__":
     main()
     joints()
+    hips()
+    report()

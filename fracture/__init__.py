@@ -1,7 +1,7 @@
 """fracture: find fractures on radiographs.
 
 >>> import fracture
->>> p = fracture.predict("wrist.dcm")
+>>> p = fracture.predict("examples/wrist_radius_transverse.dcm")  # in a clone; or any film of yours
 >>> p.probability, p.fractured, p.boxes
 
 Research use only; this is not a medical device. Everything public is listed here; all else is an implementation

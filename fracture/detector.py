@@ -118,7 +118,7 @@ def predict(
 ) -> Prediction:
     """Judge one radiograph with the shipped weights, which are loaded once and kept.
 
-    >>> p = fracture.predict("wrist.dcm", region="wrist")
+    >>> p = fracture.predict("examples/wrist_radius_transverse.dcm", region="wrist")
     >>> p.probability, p.fractured, p.boxes
     >>> p.save_overlay("wrist.png")
 

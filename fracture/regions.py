@@ -125,6 +125,10 @@ class RegionTree:
     _by_name: dict[str, Region] = field(init=False, repr=False, compare=False, default_factory=dict)
     _spellings: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Short, since `help()` shows it as a default."""
+        return f"<{type(self).__name__} of {len(self.regions)} regions>"
+
     def __post_init__(self) -> None:
         for region in self.regions:
             if not _NAME.match(region.name):

@@ -35,3 +35,9 @@ def test_links_between_documents_lead_somewhere(repository: Path) -> None:
     for page in pages:
         for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(repository)}: {target}"
+
+
+def test_every_page_is_in_the_site_s_menu(repository: Path) -> None:
+    menu = (repository / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    for page in sorted((repository / "docs").glob("*.md")):
+        assert re.search(rf": {re.escape(page.name)}$", menu, re.MULTILINE), f"{page.name} is in no menu"

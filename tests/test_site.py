@@ -28,8 +28,16 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(repository: Path,
     api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
     assert "fracture.predict" in api
     assert "operating_point" in api
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    for line in (line for line in lines if re.match(r"fracture\.\w+(: |\(|$)", line)):
+        name = re.match(r"fracture\.(\w+)", line)
+        assert name is not None
+        if line.endswith(": module"):
+            assert (tmp_path / "site" / "reference" / f"{name[1]}.html").exists(), line
+        elif name[1] != "__version__":
+            assert f'id="fracture.{name[1]}"' in api, line
     checked = 0
-    for line in FILE.read_text(encoding="utf-8").splitlines():
+    for line in lines:
         found = re.match(r"fracture\.((?:wing\.)?[a-z_]+)\.(\w+)(?::|\(|$)", line)
         if found and (page := tmp_path / "site" / "reference" / f"{found[1]}.html").exists():
             assert f'id="fracture.{found[1]}.{found[2]}"' in page.read_text(encoding="utf-8"), line

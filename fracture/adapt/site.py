@@ -64,7 +64,12 @@ class Guarantee:
 
     @classmethod
     def of(cls, target: float, films: int) -> Guarantee | None:
-        """None where there are too few films for one."""
+        """None where there are too few films for one.
+
+        Args:
+            target: Least sensitivity that is promised, in (0, 1).
+            films: How many fractured films there are.
+        """
         if films < fewest_films(target):
             return None
         k = math.floor((1 - Fraction(repr(target))) * (films + 1))

@@ -108,6 +108,10 @@ def cohort_table(annotated: AnnotatedSet, split: Split | None = None) -> CohortT
 
     Sex and age come from ``extra["sex"]`` (F or M) and ``extra["age"]`` (years), per patient. Patients are the set's
     groups; where those are not patients, neither are these numbers.
+
+    Args:
+        annotated: The set.
+        split: Its parts, a column each; the whole alone where left out.
     """
     cohorts = [_cohort(annotated.name, annotated.films)]
     if split is not None:
@@ -143,6 +147,12 @@ def sample_test_set(
     that is more. Films of several regions count for each; regions with the fewest films choose first (our choice).
 
     Prevalence, and so predictive values, in such a sample are not those of the clinic.
+
+    Args:
+        annotated: Films to draw from.
+        per_region: Films that each region should have; all where it has fewer.
+        fractures_per_region: Of these at least so many fractured.
+        seed: Of the draw.
 
     Raises:
         DataError: A minimum above the target, or a target below one.

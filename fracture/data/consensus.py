@@ -94,6 +94,11 @@ def consensus_set(
     ``Film.extra`` gets ``votes``, ``readings``, ``unanimous`` (for ``AnnotatedSet.select``) and ``annotators``. A film
     that the majority calls fractured while no pixel has a majority is not ``localized``.
 
+    Args:
+        annotators: A name for each annotator and their set; all sets have one root.
+        name: Of the new set.
+        tie: What a tie about presence means.
+
     Raises:
         DataError: No sets, sets with different roots, or a film with different sizes.
     """

@@ -18,6 +18,10 @@ _SLACK = 2.0  # pixels that a box may overhang, as in verify
 def orient_film(film: Film, header: ImageHeader) -> Film:
     """A film whose boxes are in the frame as stored, with its boxes in the frame as read.
 
+    Args:
+        film: Boxes in pixels of the frame as stored.
+        header: Of its file: stored size, and how it is turned.
+
     Raises:
         DataError: The film's size is not that of the stored frame.
     """

@@ -176,11 +176,20 @@ class AnnotatedSet:
         return sum(film.fractured for film in self.films)
 
     def select(self, keep: Callable[[Film], bool], *, name: str | None = None) -> AnnotatedSet:
-        """The films for which ``keep(film)`` is true, in the same order."""
+        """The films for which ``keep(film)`` is true, in the same order.
+
+        Args:
+            keep: Says of each film whether it stays.
+            name: Of the new set; the old one's where left out.
+        """
         return replace(self, films=tuple(f for f in self.films if keep(f)), name=name or self.name)
 
     def subset(self, sources: Iterable[str], *, name: str | None = None) -> AnnotatedSet:
         """The films of these names, in the order of the names.
+
+        Args:
+            sources: Names of films, as ``Film.source`` has them.
+            name: Of the new set; the old one's where left out.
 
         Raises:
             DataError: The set lacks one of them (all that are missing are counted, the first five named).

@@ -60,6 +60,12 @@ def epoch_order(films: Sequence[Film], spec: SamplingSpec, *, seed: int, epoch: 
     several regions belongs to each of its combinations and can be drawn for either, so it is seen more often;
     that is what "equally likely combinations" asks for. Films of unknown region form combinations of their own.
 
+    Args:
+        films: Of the training set.
+        spec: How films are drawn.
+        seed: The run's.
+        epoch: From 0; each has an order of its own.
+
     Raises:
         ConfigurationError: No films; or ``"label"`` without films of both labels.
     """

@@ -12,6 +12,12 @@ def derive_seed(seed: int, epoch: int, index: int, *, stream: str = "augment") -
 
     BLAKE2b of the four, so that it is the same on every machine and for every version of numpy. Different
     ``stream`` names give unrelated seeds for the same film.
+
+    Args:
+        seed: The run's.
+        epoch: From 0.
+        index: The film's position in its set, from 0.
+        stream: What the draw is for.
     """
     text = f"{stream}:{int(seed)}:{int(epoch)}:{int(index)}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

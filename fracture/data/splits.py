@@ -59,6 +59,10 @@ class Split(Record):
     def part(self, annotated: AnnotatedSet, *names: str) -> AnnotatedSet:
         """The films of one part, or of several together, as a set.
 
+        Args:
+            annotated: The set that was divided.
+            *names: Parts, as ``"train"``, ``"validation"``.
+
         Raises:
             DataError: No such part, or films of the part that the set lacks.
         """
@@ -172,6 +176,11 @@ def split_parts(annotated: AnnotatedSet, shares: Mapping[str, float] = PARTS, *,
 def split_folds(annotated: AnnotatedSet, folds: int, *, seed: int = 0) -> Split:
     """Divide a set by group into ``fold0`` ... of equal size, stratified over region x label.
 
+    Args:
+        annotated: The set; films of one ``group`` stay together.
+        folds: How many, at least 2.
+        seed: Of the draw.
+
     Raises:
         DataError: Fewer than two folds, or fewer groups than folds.
     """
@@ -220,6 +229,10 @@ def published_split(annotated: AnnotatedSet, *, field: str = "published_part") -
 
     The YOLO and FracAtlas readers fill in ``published_part``. Check it with ``verify`` before trusting it: published
     splits are often by image.
+
+    Args:
+        annotated: The set.
+        field: Where its films name their part.
 
     Raises:
         DataError: No film names a part.

@@ -121,6 +121,10 @@ def deidentify(
 def save(film: Dataset, path: str | os.PathLike[str]) -> None:
     """Write a de-identified film, whole or not at all.
 
+    Args:
+        film: From :func:`deidentify`.
+        path: The new file; one that is there is replaced.
+
     Raises:
         OutputError: It cannot be written.
     """

@@ -54,11 +54,21 @@ class Rules:
             raise ConfigurationError("unknown way with dates", got=repr(self.dates), allowed=DATES)
 
     def digest(self, kind: str, *parts: str) -> str:
-        """HMAC-SHA-256 of what is replaced, 64 hexadecimal digits. ``kind`` keeps equal texts of two kinds apart."""
+        """HMAC-SHA-256 of what is replaced, 64 hexadecimal digits. ``kind`` keeps equal texts of two kinds apart.
+
+        Args:
+            kind: What the texts are, as ``"patient"``.
+            *parts: The texts.
+        """
         return hmac.digest(self.key, json.dumps([kind, *parts]).encode(), "sha256").hex()
 
     def pseudonym(self, kind: str, text: str) -> str:
-        """16 hexadecimal digits for a text; ``""`` for none."""
+        """16 hexadecimal digits for a text; ``""`` for none.
+
+        Args:
+            kind: As for :meth:`digest`.
+            text: What is replaced.
+        """
         return self.digest(kind, text)[:16] if text else ""
 
     def uid(self, uid: str) -> UID:

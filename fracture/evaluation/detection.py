@@ -366,7 +366,12 @@ class FractureRow:
 
 
 def fracture_table(matches: Matches, index: int = 0) -> tuple[FractureRow, ...]:
-    """One row per reference fracture, films in order."""
+    """One row per reference fracture, films in order.
+
+    Args:
+        matches: The matching, from :func:`match`.
+        index: Which of its criteria, from 0.
+    """
     rows = []
     sides = matches.reference.boxes[:, 2:] - matches.reference.boxes[:, :2]
     for place, by in enumerate(matches.by[index]):
@@ -417,6 +422,9 @@ def by_size(
         threshold: Only predictions with at least this score count; ``None``: all.
         edges: Inner edges in pixels, rising; ``None``: terciles of the reference fractures (our choice).
         level: Confidence level.
+
+    Raises:
+        EvaluationError: Edges that do not rise.
     """
     reference = matches.reference
     if not len(reference):

@@ -177,6 +177,13 @@ def compare_readers(
     A group is judged on the films that all its readers read. The ROC band for the superiority rule is made on the
     same films, with one film per patient in each iteration.
 
+    Args:
+        cases: The model's films with their calls.
+        readings: What readers called them, from :func:`read_readings`.
+        bootstrap: For the band and the intervals.
+        margin: By how much sensitivity or specificity may be lower and still count as not inferior; the default is
+            Krogue's.
+
     Raises:
         DataError: Readings of unknown films, or no film that all readers of a group read.
         EvaluationError: The predictions carry no calls.

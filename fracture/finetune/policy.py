@@ -45,7 +45,7 @@ class FineTunePolicy(Record):
         keep: Share of the old weights in the result: ``keep * old + (1 - keep) * new``, tensor by tensor (Wortsman et
             al. 2022, "Robust fine-tuning of zero-shot models"). What was learned and what was known share a basin
             when the training is short, and their mean loses less on the old regions than the end of the training
-            does (measured, see docs/training.md). Needs no old films. 0 keeps the end of the training.
+            does (measured, see docs/own_bone.md). Needs no old films. 0 keeps the end of the training.
         validation: Share of the new films (by group) that are not trained on; they find the thresholds and measure.
         batch: Films per optimizer step.
     """

@@ -204,6 +204,11 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
     def classify(self, radiograph: Radiograph, box: Box, side: str) -> NDArray[np.float64]:
         """Probabilities of the six classes for a box that somebody else drew, float64 (6,); for evaluation.
 
+        Args:
+            radiograph: The film.
+            box: The hip, in source pixels.
+            side: The patient's, ``"left"`` or ``"right"``.
+
         Raises:
             ConfigurationError: An unknown side.
             PixelValueError: The box lies off the film.

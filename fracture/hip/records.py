@@ -205,6 +205,10 @@ def read_via(path: str | Path, *, images: str | Path | None = None, name: str | 
 def write_via(annotated: AnnotatedSet, path: str | Path) -> None:
     """Write a set of hips as a VIA project (``.json``) or export (``.csv``); :func:`read_via` is the inverse.
 
+    Args:
+        annotated: The set of hips; boxes in source pixels.
+        path: ``.json`` or ``.csv``.
+
     Raises:
         DataError: Another suffix, or a film without annotated hips.
         OutputError: The file cannot be written.
@@ -223,6 +227,11 @@ def _region(hip: HipLabel) -> tuple[Box, dict[str, str]]:
 
 def split_hips(annotated: AnnotatedSet, shares: Mapping[str, float] = SHARES, *, seed: int = 0) -> Split:
     """Divide a set by accession (group), stratified by the hips' classes, 60:25:15 by default.
+
+    Args:
+        annotated: The set, with a ``group`` for each patient.
+        shares: Part to its share of the hips; they sum to 1.
+        seed: Of the draw.
 
     Raises:
         DataError: Shares that do not sum to 1, or fewer groups than parts.

@@ -220,6 +220,12 @@ def ensembles(
 
     The ranking is made on the same patients, as in the paper: an ensemble chosen here needs others to be proven on.
 
+    Args:
+        gold: The true scores.
+        predictions: Algorithm to its scores of the same patients.
+        metric: By which they are ranked and compared.
+        draws: For the intervals, patients drawn with replacement.
+
     Raises:
         EvaluationError: As for :func:`compare`.
     """
@@ -238,6 +244,12 @@ def divide_by_weight(
     """Patients into parts of equal weight in every bin, as the challenge's data sets were made.
 
     See :func:`fracture.evaluation.stats.algorithms.divide_by_weight`; ``score`` is the true overall score.
+
+    Args:
+        score: The true overall score, (patients,).
+        shares: Part to its share; they sum to 1.
+        groups: Patients of one group stay together; (patients,).
+        seed: Of the draw.
     """
     values = as_scores(score)
     return algorithms.divide_by_weight(values, patient_weights(values), BOUNDS, shares, groups=groups, seed=seed)
@@ -248,6 +260,11 @@ def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -
 
     The paper had its outliers (201 of 7,896 narrowing scores, 462 of 8,272 erosion scores) read again by a radiologist,
     and does not state its rule; this one is ours: 0.4 is 1.6 grades of narrowing, 2 of a hand's erosion, 4 of a foot's.
+
+    Args:
+        gold: The true scores.
+        predicted: Scores of the same patients.
+        least: Share of a column's range, in (0, 1].
 
     Raises:
         EvaluationError: Other patients, or ``least`` outside (0, 1].

@@ -58,6 +58,10 @@ def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
 def write_table(table: ScoreTable, path: str | Path) -> None:
     """Write the 90 columns as CSV.
 
+    Args:
+        table: Scores of patients.
+        path: The file.
+
     Raises:
         OutputError: It cannot be written.
     """

@@ -212,7 +212,11 @@ class ModelSpec(Record):
         return 32 if self.pyramid else max(MAP_STRIDE, self.output_stride)
 
     def replace(self, **changes: Any) -> ModelSpec:
-        """A copy with some fields changed, checked again."""
+        """A copy with some fields changed, checked again.
+
+        Raises:
+            ModelError: Unknown fields, or a specification that cannot be built.
+        """
         unknown = sorted(set(changes) - _FIELDS)
         if unknown:
             raise ModelError("unknown field of ModelSpec", got=", ".join(unknown), allowed=sorted(_FIELDS))

@@ -56,6 +56,13 @@ class Prepared:
 def prepare(radiograph: Radiograph, spec: PreprocessSpec) -> Prepared:
     """Crop, letterbox and normalize one radiograph: the only way into a network.
 
+    Args:
+        radiograph: Pixels float32 (height, width) in [0, 1], bright bone.
+        spec: The network's, from its card.
+
+    Returns:
+        Planes float32 (planes, size, size), the mask of the film in the frame, and the way back to source pixels.
+
     Raises:
         PixelValueError: The film is all padding.
     """
@@ -67,6 +74,10 @@ def prepare_all(radiograph: Radiograph, specs: Sequence[PreprocessSpec]) -> tupl
     """:func:`prepare` for several specifications of one film, doing shared work once.
 
     Specifications that differ only in their planes share one letterbox, and each distinct plane is made once.
+
+    Args:
+        radiograph: As for :func:`prepare`.
+        specs: One for each network.
 
     Raises:
         PixelValueError: The film is all padding.
@@ -94,6 +105,10 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     """Crop dark padding, resize with the aspect ratio preserved, pad right and below.
 
     Area interpolation along an axis that shrinks, bicubic along one that grows (our choice; the paper names none).
+
+    Args:
+        radiograph: Pixels float32 (height, width) in [0, 1], bright bone.
+        spec: The size of the frame, and what counts as padding.
 
     Raises:
         PixelValueError: The film is all padding.

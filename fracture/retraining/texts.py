@@ -35,6 +35,10 @@ class CardTexts(BaseModel):
     def of(cls, values: dict[str, Any], *, source: str = "the card's texts") -> CardTexts:
         """From a table.
 
+        Args:
+            values: The card's texts, as read from TOML.
+            source: What errors call the table.
+
         Raises:
             ConfigurationError: Unknown keys or illegal values, all named at once.
         """

@@ -140,6 +140,12 @@ def path_lengths(
 ) -> tuple[Paths, float]:
     """The path lengths of the unbroken limb of ``radiograph`` with the same arguments, and the spacing in mm.
 
+    Args:
+        seed: Decides everything that is not given.
+        region: One of ``SIMULATED_REGIONS``.
+        view: As for :func:`radiograph`.
+        size: Height and width in pixels.
+
     Raises:
         RegionError: A region that cannot be simulated.
         ConfigurationError: Another setting that does not exist.

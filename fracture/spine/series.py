@@ -158,6 +158,10 @@ class Found:
     def one(self, source: str, *, number: int | None = None) -> Stack:
         """The only series, or that of a number from 0.
 
+        Args:
+            source: What an error calls the study.
+            number: Which of several.
+
         Raises:
             SeriesError: There are several, or none of that number.
         """

@@ -500,6 +500,10 @@ class Recipe:
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "recipe") -> Recipe:
         """A recipe from nested tables; see the module's documentation for the layout.
 
+        Args:
+            data: The tables, as ``tomllib`` reads them.
+            name: What the recipe is called where the tables do not name it.
+
         Raises:
             ConfigurationError: Unknown keys or illegal values.
         """

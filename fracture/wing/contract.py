@@ -90,7 +90,14 @@ class Reader(Protocol[R_co]):
     def predict_many(
         self, sources: Iterable[Any], *, workers: int = 2, keep: bool = False, **reading: Any
     ) -> Iterator[R_co | Failure]:
-        """One result per source, lazily and in order; a source that cannot be used gives a ``Failure``."""
+        """One result per source, lazily and in order; a source that cannot be used gives a ``Failure``.
+
+        Args:
+            sources: Consumed as results are asked for.
+            workers: Threads that read ahead.
+            keep: Keep pixels and maps in each result.
+            **reading: The reader's options.
+        """
 
 
 @dataclass(frozen=True)

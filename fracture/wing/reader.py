@@ -129,7 +129,11 @@ class ReaderBase(ABC, Generic[S, P, E]):
 
     @abstractmethod
     def take(self, source: Any, **reading: Any) -> S:
-        """Read one source; called from several threads. Its keyword parameters are the reader's options.
+        """Read one source; called from several threads.
+
+        Args:
+            source: Whatever the wing reads.
+            **reading: Its keyword parameters are the reader's options.
 
         Raises:
             InputError: It cannot be used.
@@ -148,7 +152,12 @@ class ReaderBase(ABC, Generic[S, P, E]):
         """Run the networks on those of one shape; the time that this takes is added to theirs afterwards."""
 
     def check(self, record: S, inputs: P, /) -> tuple[str, ...]:  # noqa: ARG002 - a wing's own may use them
-        """What speaks against a source's being what the networks know, as warnings; nothing where not overridden."""
+        """What speaks against a source's being what the networks know, as warnings; nothing where not overridden.
+
+        Args:
+            record: What was read.
+            inputs: What the networks get of it.
+        """
         return ()
 
     def predict(self, source: Any, **reading: Any) -> Any:
@@ -319,7 +328,7 @@ class FilmReader(ReaderBase[Radiograph, F, E]):
         return read(source, tree=self.tree, **reading)
 
     def check(self, radiograph: Radiograph, inputs: F, /) -> tuple[str, ...]:
-        """What the pixels say against a musculoskeletal radiograph."""
+        """What the pixels say against a musculoskeletal radiograph, as warnings; see :func:`check_pixels`."""
         return check_pixels(radiograph, inputs.crop)
 
     def _check_request(

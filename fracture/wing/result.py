@@ -188,7 +188,11 @@ class GridToSource:
         return self.scale_x, self.scale_y, self.offset_x, self.offset_y
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-        """Edges in cells to edges in source pixels."""
+        """Edges in cells to edges in source pixels.
+
+        Args:
+            x0, y0, x1, y1: Cell edges, x right and y down, 0 at the grid's left and top edge.
+        """
         return (
             self.offset_x + self.scale_x * x0,
             self.offset_y + self.scale_y * y0,
@@ -217,7 +221,13 @@ class Failure(ResultBase):
 
     @classmethod
     def of(cls, source: str, error: FractureError, seconds: float = 0.0) -> Failure:
-        """A failure that keeps no film alive: an error's traceback holds all that its functions held."""
+        """A failure that keeps no film alive: an error's traceback holds all that its functions held.
+
+        Args:
+            source: What the caller named.
+            error: Why it could not be used.
+            seconds: Spent on it.
+        """
         part: BaseException | None = error
         while part is not None:
             part.__traceback__, part = None, part.__cause__ or part.__context__

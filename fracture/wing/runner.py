@@ -52,7 +52,7 @@ class TorchRunner:
 def place(values: Values, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """A batch on a device; floating point in ``dtype``, images (B, C, H, W) with their channels last.
 
-    What is there already is not copied.
+    ``values`` that are there already are not copied.
     """
     batch = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if not batch.is_floating_point():

@@ -279,7 +279,7 @@ def test_help_teaches() -> None:
     text = inspect.getdoc(fracture.predict) or ""
     for name in inspect.signature(fracture.predict).parameters:
         assert f"{name}:" in text
-    assert '>>> p = fracture.predict("wrist.dcm"' in text
+    assert ">>> p = fracture.predict(" in text
     assert "Returns:" in text
     assert "Raises:" in text
 

@@ -137,7 +137,7 @@ class Resampler:
 
     @classmethod
     def over(cls, n: int, groups: ArrayLike | None = None, **options: Any) -> Resampler:
-        """A resampler over ``n`` films; ``options`` are those of ``Bootstrap``, whose ``over`` does the same.
+        """A resampler over ``n`` films (of ``groups``); ``options`` are those of ``Bootstrap``, whose ``over`` does the same.
 
         Raises:
             EvaluationError: As for ``Bootstrap``.
@@ -203,7 +203,7 @@ class Resampler:
             yield order[starts + (generator.random(sizes.size) * sizes).astype(np.int64)]
 
     def interval(self, value: float | None, values: FloatArray, reason: str = UNDEFINED, *, note: str = "") -> Estimate:
-        """``interval_of`` for values of these draws; ``note`` is added to the method's name."""
+        """:func:`interval_of` for a statistic's values at these draws; ``note`` is added to the method's name."""
         return interval_of(
             value,
             values,
@@ -215,7 +215,12 @@ class Resampler:
         )
 
     def estimate(self, statistic: Statistic, reason: str = UNDEFINED) -> Estimate:
-        """One statistic of the films as they are, with its interval."""
+        """One statistic of the films as they are, with its interval.
+
+        Args:
+            statistic: From film weights, float64 (b, n), to float64 (b,); NaN where it is not defined.
+            reason: What is said where the films as they are do not define it.
+        """
         return bootstrap({"": statistic}, self, reasons={"": reason})[""]
 
 

@@ -157,6 +157,10 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
 def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
     """The precision-recall curve.
 
+    Args:
+        labels: 0/1 or bool (n,).
+        scores: (n,), higher for more likely fractured.
+
     Raises:
         EvaluationError: One class only, or bad input.
     """
@@ -317,6 +321,11 @@ def youden_point(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -> O
 
     Among equals the one of highest sensitivity, our choice: a miss costs more than a false alarm.
 
+    Args:
+        labels: 0/1 or bool (n,).
+        scores: (n,), higher for more likely fractured.
+        level: Confidence level of the row's intervals.
+
     Raises:
         EvaluationError: One class only, or bad input.
     """
@@ -331,6 +340,11 @@ def nearest_corner(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) ->
     """The threshold whose ROC point is nearest to the top-left corner, the "ideal point" of Krogue et al. 2020.
 
     Among equals the one of highest sensitivity, our choice.
+
+    Args:
+        labels: 0/1 or bool (n,).
+        scores: (n,), higher for more likely fractured.
+        level: Confidence level of the row's intervals.
 
     Raises:
         EvaluationError: One class only, or bad input.

@@ -51,6 +51,11 @@ def auc_replicates(labels: ArrayLike, scores: ArrayLike, resampler: Resampler) -
     """The AUC of every resample, float64 (resamples,); NaN where a resample has one class only.
 
     Equal to calling ``sklearn.metrics.roc_auc_score`` on every resample, without copying or sorting films again.
+
+    Args:
+        labels: 0/1 or bool (n,).
+        scores: (n,), higher for more likely fractured.
+        resampler: Over n films.
     """
     return replicates({"auc": AreaUnderCurve(labels, scores)}, resampler)["auc"]
 
@@ -84,6 +89,11 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, bootstrap: Bootst
 
     Not defined where no film is fractured.
 
+    Args:
+        labels: 0/1 or bool (n,).
+        scores: (n,), higher for more likely fractured.
+        bootstrap: How the interval is made.
+
     Raises:
         EvaluationError: As for ``auc``.
     """
@@ -94,6 +104,11 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, bootstrap: Bootst
 @bootstrap_keywords
 def brier(labels: ArrayLike, probabilities: ArrayLike, *, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Brier score, the mean squared difference between probability and outcome (0 is perfect).
+
+    Args:
+        labels: 0/1 or bool (n,).
+        probabilities: (n,), in [0, 1].
+        bootstrap: How the interval is made.
 
     Raises:
         EvaluationError: As for ``auc``, and probabilities outside [0, 1].
@@ -169,6 +184,12 @@ def reliability(
     labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10, level: float = 0.95
 ) -> tuple[ReliabilityBin, ...]:
     """The points of a reliability plot over bins of equal mass, in order of score.
+
+    Args:
+        labels: 0/1 or bool (n,).
+        probabilities: (n,), in [0, 1].
+        bins: How many, each with about as many films as the others.
+        level: Confidence level of each bin's Wilson interval.
 
     Raises:
         EvaluationError: Empty input, NaN, probabilities outside [0, 1], or lengths that differ.
