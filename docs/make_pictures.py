@@ -28,10 +28,8 @@ HEIGHT = 620
 
 def main() -> None:
     detector = fracture.load()
-    panels = []
-    for name in FILMS:
-        panels.append(scaled(draw_scene(detector.predict(ROOT / "examples" / name).scene())))
-    save("overlay.png", *panels)
+    drawn = (draw_scene(detector.predict(ROOT / "examples" / name).scene()) for name in FILMS)
+    save("overlay.png", *map(scaled, drawn))
 
 
 def scaled(drawn: np.ndarray) -> np.ndarray:

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-_ELSEWHERE = re.compile(r":(?:func|meth|class):`|\b[Aa]s for\b|``\w+``, whose\b")
+_ELSEWHERE = re.compile(r":(?:func|meth|class):`|\b[Aa]s for\b")
 
 
 def _functions(repository: Path) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Functions, and methods of classes, that have a place on the site's pages of rooms."""
     pytest.importorskip("mkdocs", reason="needs the extra [docs]")
-    for room in ("fracture", *(f"fracture.{room}" for room in run_path(str(repository / "docs/site/hooks.py"))["ROOMS"])):
+    for room in (
+        "fracture",
+        *(f"fracture.{room}" for room in run_path(str(repository / "docs/site/hooks.py"))["ROOMS"]),
+    ):
         module = import_module(room)
         for name in module.__all__:
             thing = getattr(module, name)

@@ -137,7 +137,7 @@ class Resampler:
 
     @classmethod
     def over(cls, n: int, groups: ArrayLike | None = None, **options: Any) -> Resampler:
-        """A resampler over ``n`` films (of ``groups``); ``options`` are those of ``Bootstrap``, whose ``over`` does the same.
+        """A resampler over ``n`` films (of ``groups``); ``options`` and what it does are as for ``Bootstrap.over``.
 
         Raises:
             EvaluationError: As for ``Bootstrap``.
