@@ -105,20 +105,29 @@ def write_manifest(sources: Iterable[str], path: str | Path) -> int:
     return count
 
 
+def is_address(source: str) -> bool:
+    """Whether a source is fetched from a DICOMweb archive."""
+    return source.startswith(("https://", "http://"))
+
+
 def films_at(paths: Iterable[str]) -> tuple[Iterator[str], str]:
     """The films at some paths: folders, patterns and files as for ``fracture predict``; a ``DICOMDIR``'s films; the
-    column ``source`` of a Parquet table.
+    column ``source`` of a Parquet table; a QIDO-RS query, ``https://...`` (:mod:`fracture.archive.dicomweb`).
 
     Returns:
         The films, and what was left out, in words.
 
     Raises:
         ConfigurationError: A path without films.
-        DataError: A DICOMDIR or table that cannot be read.
+        DataError: A DICOMDIR or table that cannot be read, or an archive that does not answer.
     """
     plain, found = [], []
     for path in paths:
-        if Path(path).name.upper() == _DICOMDIR:
+        if is_address(path):
+            from fracture.archive.dicomweb import films_of_query
+
+            found.append(films_of_query(path))
+        elif Path(path).name.upper() == _DICOMDIR:
             found.append(_of_dicomdir(Path(path)))
         elif path.endswith(".parquet"):
             found.append(_of_parquet(Path(path)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fracture.archive.manifest import Manifest
+from fracture.archive.manifest import Manifest, is_address
 from fracture.atomic import write_atomic
 from fracture.errors import DataError
 from fracture.runs.journal import encode
@@ -109,7 +109,12 @@ def read_shard(folder: Path, manifest: Manifest, settings: Settings, shard: int)
     target = part_of(folder, shard)
     if target.exists():
         return _counted(shard, lines_of(target))
-    sources = manifest.sources(shard)
+    listed = manifest.sources(shard)
+    sources: Iterable[Any] = listed
+    if any(map(is_address, listed)):
+        from fracture.archive.dicomweb import fetched
+
+        sources = fetched(listed)
     reader = _reader(_key(settings))
     found: list[dict[str, Any]] = []
     unwritten = 0

@@ -30,7 +30,8 @@ def manifest(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Folders, files, patterns in quotes, a DICOMDIR, a Parquet table with a source column.",
+            help="Folders, files, patterns in quotes, a DICOMDIR, a Parquet table with a source column, "
+            "a QIDO-RS query (https://host/dicom-web?Modality=DX).",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The manifest to write: a JSON line for each film.")],

@@ -15,6 +15,7 @@ from fracture.cli.defaults import defaults_for
 from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
 from fracture.cli.engines import engines
+from fracture.cli.export import export
 from fracture.cli.hip import hip
 from fracture.cli.info import info
 from fracture.cli.joints import joints
@@ -47,6 +48,7 @@ app.command("predict")(predict)
 app.command("info")(info)
 app.command("verify")(verify)
 app.command("engines")(engines)
+app.command("export")(export)
 app.command("simulate")(simulate)
 app.command("verify-data")(verify_data)
 app.command("split-data")(split_data)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,8 +101,12 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         self.localizer = _ready(localizer, device).to(dtype)
         self.classifier = _ready(classifier, device)
         self.classifier.trunk.to(dtype)
-        self._localizer = make_runner(self.localizer, device=device, dtype=dtype, engine=engine)
-        self._classifier = make_runner(self.classifier.features, device=device, dtype=dtype, engine=engine)
+        self._localizer = make_runner(
+            self.localizer, device=device, dtype=dtype, engine=engine, name=Path(card.localizer.file).stem
+        )
+        self._classifier = make_runner(
+            self.classifier.features, device=device, dtype=dtype, engine=engine, name=Path(card.classifier.file).stem
+        )
         self.preprocess = card.localizer.preprocess_spec
         self.rules = card.localizer.chosen_by
         self.crop = card.classifier.crop_spec

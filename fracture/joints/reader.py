@@ -12,12 +12,13 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import torch
 
-from fracture.errors import ConfigurationError, InputError
+from fracture.errors import ConfigurationError, InputError, WeightsIntegrityError
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
 from fracture.joints.card import STORE, JointsTest, JointsWeights
 from fracture.joints.finding import Found, find
@@ -112,14 +113,15 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         device: torch.device,
         engine: Engine = "torch",
     ) -> None:
-        def ready(model: torch.nn.Module) -> Runner:
+        def ready(model: torch.nn.Module, file: str) -> Runner:
             kept = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            return make_runner(kept, device=device, dtype=torch.float32, engine=engine)
+            name = Path(file).stem
+            return make_runner(kept, device=device, dtype=torch.float32, engine=engine, name=name)
 
         self.card, self.device = card, device
         self.template = placer.template.double().cpu().numpy()
-        self._finder, self._placer = ready(finder), ready(placer)
-        self._scores = {family: ready(model) for family, model in (scores or {}).items()}
+        self._finder, self._placer = ready(finder, card.finder.file), ready(placer, card.placer.file)
+        self._scores = {family: ready(model, card.scores[family].file) for family, model in (scores or {}).items()}
 
     @classmethod
     def load(
@@ -297,6 +299,10 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         # Means of the whole maps: peaks of a meaningless picture would jump.
         points = decode_heat(logits, reach=logits.shape[-1])[0][0] / PLACE_SIZE
         center = torch.sigmoid(self._finder.run({"x": plane})["centers"].float()).max()
+        for family, runner in self._scores.items():
+            told = runner.run({"planes": plane - 0.5})
+            if not all(bool(logits.isfinite().all()) for logits in told.values()):
+                raise WeightsIntegrityError(f"the scores of {family} are no numbers for the self-test's picture")
         return JointsTest(points=tuple(points.flatten().clamp(0, 1).tolist()), center=float(center))
 
 

@@ -149,7 +149,11 @@ class Ensemble:
         watched = None if real_films is None else real_films[0]
         self._runners = [
             make_runner(
-                _WithFeatures(m.model) if m.name == watched else m.model, device=device, dtype=dtype, engine=engine
+                _WithFeatures(m.model) if m.name == watched else m.model,
+                device=device,
+                dtype=dtype,
+                engine=engine,
+                name=m.name,
             )
             for m in members
         ]

@@ -27,7 +27,7 @@ from fracture.wing.runner import Runner, TorchRunner, Values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "make_runner", "resolve_engine"]
+__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "difference", "make_runner", "resolve_engine"]
 
 TOLERANCE: Final = 1e-3
 """How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at
@@ -73,9 +73,11 @@ def resolve_engine(
     return engine, resolve_precision("float32", device)
 
 
-def make_runner(network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, engine: Engine) -> Runner:
-    """A network ready to answer, by the engine asked for; see :class:`TorchRunner` for the network."""
-    torch_runner = TorchRunner(network, device=device, dtype=dtype)
+def make_runner(
+    network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, engine: Engine, name: str = ""
+) -> Runner:
+    """A network ready to answer, by the engine asked for; see :class:`TorchRunner` for the network and its name."""
+    torch_runner = TorchRunner(network, device=device, dtype=dtype, name=name)
     return torch_runner if engine == "torch" else EngineRunner(torch_runner, engine)
 
 
@@ -117,11 +119,11 @@ class EngineRunner:
         right = [one.float().numpy() for one in leaves(expected)]
         if self._call is None:
             self._open(names)
-        off = float("inf") if self._call is None else _difference(self._call, arrays, right)
+        off = float("inf") if self._call is None else difference(self._call, arrays, right)
         if off > TOLERANCE and not self._made:  # what was kept is none or broken: once a process it is made anew
             self._make(names, arrays)
             assert self._call is not None
-            off = _difference(self._call, arrays, right)
+            off = difference(self._call, arrays, right)
         if off > TOLERANCE or self._entry is None:
             raise ModelError(
                 f"engine {self.engine!r} answers differently from torch on this machine",
@@ -159,14 +161,15 @@ def _shape_of(arrays: Sequence[NDArray[Any]]) -> str:
     return "; ".join(f"{'one' if a.shape[0] == 1 else 'several'} {'x'.join(map(str, a.shape[1:]))}" for a in arrays)
 
 
-def _difference(call: Call, arrays: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> float:
-    """How far an engine's answers are off, relative to the largest number of each (at least 1); infinite for others."""
+def difference(call: Call, arrays: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> float:
+    """How far an engine's answers are off, relative to the largest number of each (at least 1); infinite
+    where their shapes differ or one is NaN."""
     found = call(arrays)
     if [one.shape for one in found] != [one.shape for one in right]:
         return float("inf")
     pairs = [(a, b) for a, b in zip(found, right, strict=True) if b.size]
     off = [float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max())) for a, b in pairs]
-    return max((one if one == one else float("inf") for one in off), default=0.0)  # NaN is no agreement
+    return max((one if one == one else float("inf") for one in off), default=0.0)
 
 
 def _filled(like: Any, tensors: Iterator[torch.Tensor]) -> Any:

@@ -5,7 +5,10 @@ Another engine takes torch's place here (:mod:`fracture.wing.engines`): what rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -14,7 +17,7 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runner", "TorchRunner", "place"]
+__all__ = ["Run", "Runner", "TorchRunner", "place", "recorded_runs"]
 
 Values: TypeAlias = "torch.Tensor | NDArray[Any]"
 
@@ -34,19 +37,47 @@ class TorchRunner:
             mapping, a named tuple, or one tensor, which is called ``"output"``.
         device: Where it is.
         dtype: Precision of its inputs; whole numbers and masks keep their type.
+        name: What an export calls the network: as its file of weights, without the ending.
     """
 
-    def __init__(self, network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype) -> None:
-        self.network, self.device, self.dtype = network, device, dtype
+    def __init__(
+        self, network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, name: str = ""
+    ) -> None:
+        self.network, self.device, self.dtype, self.name = network, device, dtype, name
 
     def run(self, inputs: Mapping[str, Values]) -> Mapping[str, Any]:
         """See :meth:`Runner.run`; the outputs are on the network's device."""
         with torch.inference_mode():
             found = self.network(**{k: place(v, self.device, self.dtype) for k, v in inputs.items()})
         if isinstance(found, torch.Tensor):
-            return {"output": found}
+            found = {"output": found}
         named: Mapping[str, Any] = found if isinstance(found, Mapping) else found._asdict()
+        if (runs := _runs.get()) is not None:
+            runs.append(Run(self, dict(inputs), named))
         return named
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A batch that a network was given, and what it said."""
+
+    runner: TorchRunner
+    inputs: Mapping[str, Values]
+    outputs: Mapping[str, Any]
+
+
+_runs: ContextVar[list[Run] | None] = ContextVar("_runs", default=None)
+
+
+@contextlib.contextmanager
+def recorded_runs() -> Iterator[list[Run]]:
+    """What torch's networks are given and say in this block, in this thread; the list grows as it goes."""
+    runs: list[Run] = []
+    token = _runs.set(runs)
+    try:
+        yield runs
+    finally:
+        _runs.reset(token)
 
 
 def place(values: Values, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

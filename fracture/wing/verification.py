@@ -65,9 +65,10 @@ def self_test(reader: ReaderBase[Any, Any, Any], test: SelfTest | None, source: 
     Raises:
         WeightsIntegrityError: Something else than the card says.
     """
+    found = reader.predict(source).probability
     if test is None:
-        return f"{what}: the card states none"
-    return compare(what, [reader.predict(source).probability], [test.probability], test.tolerance)
+        return f"{what}: the card states none; here {found:.5f}"
+    return compare(what, [found], [test.probability], test.tolerance)
 
 
 def self_test_film() -> Radiograph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -121,10 +122,12 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         engine: Engine = "torch",
     ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
-        self.runner = make_runner(network.eval().to(device, dtype), device=device, dtype=dtype, engine=engine)
-        self.grader = (
-            None if grader is None else TorchRunner(grader.eval().to(device, dtype), device=device, dtype=dtype)
-        )
+        ready, name = network.eval().to(device, dtype), Path(card.finder.file).stem
+        self.runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
+        self.grader = None
+        if grader is not None:
+            name = "" if card.grader is None else Path(card.grader.file).stem
+            self.grader = TorchRunner(grader.eval().to(device, dtype), device=device, dtype=dtype, name=name)
 
     def take(  # type: ignore[override]  # its options
         self, source: Any, *, number: int | None = None, kinds: Mapping[str, str] | None = None
@@ -294,8 +297,8 @@ def verified(weights: Weights[LumbarCard]) -> Iterator[str]:
 
     reader = load_reader(weights, device="cpu", precision="float32", engine="torch")
     yield "finder built and filled"
-    expected = weights.card.self_test
+    found, expected = self_test(reader), weights.card.self_test
     if expected is None:
         yield "self-test: the card states none"
         return
-    yield compare("self-test", self_test(reader).numbers(), expected.numbers(), expected.tolerance)
+    yield compare("self-test", found.numbers(), expected.numbers(), expected.tolerance)
