@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fracture
-from fracture.errors import ConfigurationError, UnreadableFileError
+from fracture.adapt.studies import adapt_studies
+from fracture.data.records import AnnotatedSet, Film
+from fracture.errors import ConfigurationError, DataError, UnreadableFileError
+from fracture.limb.attention import Attention, fit_attention
 from fracture.limb.prediction import Prediction
 from fracture.limb.study import RULES, StudyPrediction, fused
 from fracture.wing.result import Failure
@@ -98,3 +101,61 @@ def test_studies_are_judged_one_after_the_other(tiny_weights: Path, tmp_path: Pa
     (page, other) = alone.scene().pages
     assert "Study of 2 films (or):" in page.lines[-2]
     assert ("agree" in page.lines[-1]) == alone.agree == ("agree" in other.lines[-1])
+
+
+@given(SHARES, st.floats(-4, 4))
+def test_attention_lies_between_and_and_or(shares: list[float], sharpness: float) -> None:
+    rule = Attention(sharpness, 0.0)
+    assert fused(shares, "and") - 1e-6 <= fused(shares, rule) <= fused(shares, "or") + 1e-6
+    assert rule.weights(shares).sum() == pytest.approx(1)
+    assert fused(shares, Attention(0.0, 0.0)) == pytest.approx(fused(shares, "mean"), abs=1e-6)
+
+
+def _studies(seed: int, *, one_view_shows_it: bool) -> tuple[list[list[float]], list[bool]]:
+    """Fractures that one view of three shows, or normal films of which one looks fractured."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(120) < 0.5).tolist()
+    odds = rng.normal(-2, 0.7, (120, 3))
+    for row, fractured in zip(odds, labels, strict=True):
+        if one_view_shows_it:
+            row[rng.integers(3)] += 5.0 * fractured
+        else:
+            row[:] += 5.0
+            row[rng.integers(3)] -= 5.0 * (not fractured)
+    return (1 / (1 + np.exp(-odds))).tolist(), labels
+
+
+def test_attention_learns_which_film_to_believe() -> None:
+    sharp = fit_attention(*_studies(0, one_view_shows_it=True), weights_checksum="a")
+    assert sharp.sharpness > 0.2
+    assert fit_attention(*_studies(0, one_view_shows_it=False)).sharpness < -0.1
+    others, labels = _studies(1, one_view_shows_it=True)
+    called = np.array([sharp.fused(one) >= 0.5 for one in others])
+    assert called[np.array(labels)].mean() > 0.85
+    assert called[~np.array(labels)].mean() < 0.2
+    with pytest.raises(DataError, match="too few studies"):
+        fit_attention(others[:20], labels[:20])
+    with pytest.raises(ConfigurationError, match="other weights"):
+        StudyPrediction(source="s", films=(film("a", 0.9), film("b", 0.4)), rule=sharp)
+
+
+def test_attention_is_learned_from_results_and_labels(tmp_path: Path) -> None:
+    suspicions, labels = _studies(0, one_view_shows_it=True)
+    results = tmp_path / "studies.jsonl"
+    lines, films = [], []
+    for number, (shares, fractured) in enumerate(zip(suspicions, labels, strict=True)):
+        names = [f"film_{number}_{view}.png" for view in range(3)]
+        study = StudyPrediction(source=str(number), films=tuple(map(film, names, shares)))
+        lines.append(json.dumps(study.to_dict()))
+        films += [Film(source=name, fractured=fractured and i == 1, width=4, height=4) for i, name in enumerate(names)]
+    results.write_text("\n".join(lines), encoding="utf-8")
+    annotated = AnnotatedSet(name="set", root=tmp_path, films=tuple(films))
+    rule = adapt_studies(results, annotated)
+    assert (rule.studies, rule.fractured) == (120, sum(labels))
+    rule.write(tmp_path / "rule.json")
+    assert Attention.read(tmp_path / "rule.json") == rule
+    study = StudyPrediction(source="s", films=(film("a", 0.99), film("b", 0.1)), rule=rule)
+    assert study.to_dict()["rule"] == "attention"
+    assert study.suspicion > fused([0.99, 0.1], "mean")
+    with pytest.raises(DataError, match="says nothing of"):
+        adapt_studies(results, AnnotatedSet(name="few", root=tmp_path, films=tuple(films[:3])))

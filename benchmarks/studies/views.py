@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.data.readers import read_annotations
 from fracture.data.records import Film
@@ -32,9 +33,11 @@ from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.comparison import paired_bootstrap
 from fracture.evaluation.stats.scores import auc
 from fracture.intervals import wilson
+from fracture.limb.attention import fit_attention
 from fracture.limb.study import RULES, fused
 from fracture.wing.lines import suspicion_of
 
+FloatArray = NDArray[np.float64]
 SIMULATED = ("wrist", "forearm", "ankle", "tibia_fibula")
 
 
@@ -68,6 +71,7 @@ def table(suspicions: Sequence[tuple[float, float]], labels: Sequence[int], grou
     first = np.array([pair[0] for pair in suspicions])
     scores = {"first film alone": first, "second film alone": np.array([pair[1] for pair in suspicions])}
     scores |= {rule: np.array([fused(pair, rule) for pair in suspicions]) for rule in RULES}
+    scores["attention (cross-fitted)"], sharpness = attended(suspicions, labels, groups)
     rows = ["| judged by | AUC | minus first film alone | sensitivity % | specificity % |", "|---|---|---|---|---|"]
     for name, values in scores.items():
         gained = "" if values is first else _three(paired_bootstrap(truth, values, first, bootstrap=draws).difference)
@@ -78,7 +82,25 @@ def table(suspicions: Sequence[tuple[float, float]], labels: Sequence[int], grou
         )
     differ = np.mean([(pair[0] >= 0.5) != (pair[1] >= 0.5) for pair in suspicions])
     head = f"{truth.size} studies, {truth.sum()} fractured; films called differently in {100 * differ:.0f} % of them\n"
+    head += f"sharpness that was learned: {', '.join(f'{value:.1f}' for value in sharpness)}\n"
     return "\n".join([head, *rows])
+
+
+def attended(
+    suspicions: Sequence[tuple[float, float]], labels: Sequence[int], groups: Sequence[str]
+) -> tuple[FloatArray, list[float]]:
+    """Each study by a rule that was learned from the other four fifths of the groups, and those rules' sharpness."""
+    names = sorted(set(groups))
+    random.Random(0).shuffle(names)
+    fold = np.array([names.index(group) % 5 for group in groups])
+    scores, sharpness = np.zeros(len(suspicions)), []
+    for part in range(5):
+        kept = np.flatnonzero(fold != part).tolist()
+        rule = fit_attention([suspicions[i] for i in kept], [labels[i] for i in kept])
+        sharpness.append(rule.sharpness)
+        for i in np.flatnonzero(fold == part).tolist():
+            scores[i] = rule.fused(suspicions[i])
+    return scores, sharpness
 
 
 def _three(estimate: Any) -> str:

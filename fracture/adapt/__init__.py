@@ -15,5 +15,6 @@ from fracture._lazy import lazy_names
 if TYPE_CHECKING:
     from fracture.adapt.run import Adapted as Adapted, adapt as adapt
     from fracture.adapt.site import Guarantee as Guarantee, SiteFit as SiteFit, fit_site as fit_site
+    from fracture.adapt.studies import adapt_studies as adapt_studies
 
 lazy_names(globals())

@@ -12,7 +12,7 @@ from fracture.data.cli import FormatOption, ReaderOption, read_set
 if TYPE_CHECKING:
     from fracture.models.devices import Precision
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "adapt_studies"]
 
 
 def adapt(
@@ -65,3 +65,29 @@ def adapt(
         typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
     if adapted.failures:
         raise typer.Exit(1)
+
+
+def adapt_studies(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS.jsonl", help="Of `fracture predict --by-study`.")],
+    data: Annotated[Path, typer.Option(help="The films with their labels (folder or file).")],
+    out: Annotated[Path, typer.Option(help="The rule's file, NAME.json; a rule that is there is replaced.")],
+    target: Annotated[float, typer.Option(help="Share of fractured studies that is to be called so.")] = 0.925,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
+) -> None:
+    """Learn from studies of your own how their films are fused; for `fracture predict --by-study --study-rule FILE`."""
+    from fracture.adapt.studies import adapt_studies as run
+    from fracture.errors import ConfigurationError
+    from fracture.runs.outputs import Protected, check_output
+
+    if out.suffix != ".json":
+        raise ConfigurationError("--out is a file NAME.json", got=str(out))
+    check_output(out, Protected.of([results, data]), option="--out", own=lambda head: b'"sharpness"' in head)
+    rule = run(results, read_set(data, file_format, option), target=target)
+    rule.write(out)
+    kind = "the most suspicious film counts more" if rule.sharpness > 0 else "films that are not suspicious count more"
+    typer.echo(
+        f"fracture: {rule.studies} studies, {rule.fractured} fractured: sharpness {rule.sharpness:.1f} "
+        f"({kind if rule.sharpness else 'the mean'}); use it by --study-rule {out}",
+        err=True,
+    )

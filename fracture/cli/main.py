@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fracture._version import __version__
-from fracture.adapt.cli import adapt
+from fracture.adapt.cli import adapt, adapt_studies
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.archive import archive
 from fracture.cli.defaults import defaults_for
@@ -59,6 +59,7 @@ app.command("augment-sheet")(augment_sheet)
 app.command("deidentify")(deidentify)
 app.command("train")(train)
 app.command("adapt")(adapt)
+app.command("adapt-studies")(adapt_studies)
 app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
 app.command("assemble")(assemble)

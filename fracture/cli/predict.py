@@ -42,7 +42,11 @@ def predict(
         typer.Option(metavar="TABLE.csv", help="With --by-study: which study each film belongs to (image,study)."),
     ] = None,
     study_rule: Annotated[
-        str, typer.Option(help="How films of a study are fused: mean, or (most sensitive), and (most specific).")
+        str,
+        typer.Option(
+            help="How films of a study are fused: mean, or (most sensitive), and (most specific), or a file of "
+            "`fracture adapt-studies`."
+        ),
     ] = "mean",
 ) -> None:
     """Find fractures on radiographs: one JSON line per input, or per study, in input order.
@@ -65,6 +69,7 @@ def predict(
             return
 
     def task() -> Task:
+        from fracture.limb.attention import Attention
         from fracture.limb.detector import Detector
 
         detector = Detector.load(
@@ -73,8 +78,9 @@ def predict(
         recorded: dict[str, Any] = {"fast": fast}
         many: Callable[..., Iterator[Any]] = detector.predict_many
         if by_study:
-            many = functools.partial(detector.predict_studies, rule=cast("Rule", study_rule))
-            recorded["study_rule"] = study_rule
+            rule = Attention.read(study_rule) if study_rule.endswith(".json") else cast("Rule", study_rule)
+            many = functools.partial(detector.predict_studies, rule=rule)
+            recorded["study_rule"] = rule if isinstance(rule, str) else rule.to_dict()
         many = functools.partial(many, batch_size=batch_size)
         return reading.task("predict", detector.card, many, own, recorded=recorded, failed=None)
 

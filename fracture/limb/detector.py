@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fracture.errors import ConfigurationError
+from fracture.limb.attention import Attention
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.limb.card import Card, SelfTest
 from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
@@ -179,7 +180,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         self,
         sources: Sequence[Source],
         *,
-        rule: Rule = "mean",
+        rule: Rule | Attention = "mean",
         name: str = "",
         region: str | Sequence[str] | None = None,
         operating_point: str = HIGH_SENSITIVITY,
@@ -189,8 +190,8 @@ class Detector(FilmReader[PreparedFilm, Examined]):
 
         Args:
             sources: The films; one that cannot be read is a failure within the result.
-            rule: How they are fused: ``"mean"``, ``"or"`` (sensitive), ``"and"`` (specific); see
-                :mod:`fracture.limb.study`.
+            rule: How they are fused: ``"mean"``, ``"or"`` (sensitive), ``"and"`` (specific), or a learned
+                :class:`fracture.limb.attention.Attention`; see :mod:`fracture.limb.study`.
             name: What the result calls the study; the first film's name where left out.
             region, operating_point, **reading: As for :meth:`predict`, for all films.
 
@@ -206,7 +207,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
         self,
         studies: Iterable[tuple[str, Sequence[Source]]],
         *,
-        rule: Rule = "mean",
+        rule: Rule | Attention = "mean",
         keep: bool = False,
         **options: Any,
     ) -> Iterator[StudyPrediction | Failure]:
@@ -362,7 +363,7 @@ def measured_self_test(weights: Weights) -> SelfTest:
 
 
 def _by_study(
-    films: Iterator[Prediction | Failure], begun: deque[tuple[str, int]], rule: Rule
+    films: Iterator[Prediction | Failure], begun: deque[tuple[str, int]], rule: Rule | Attention
 ) -> Iterator[StudyPrediction | Failure]:
     while (film := next(films, None)) is not None:
         name, count = begun.popleft()

@@ -1,7 +1,8 @@
 """The films of one study judged together: views of one bone, taken at one time.
 
 Each film is judged as it would be alone, at its own region's threshold. Their suspicions (0 to 1, the threshold at 0.5)
-are then fused by one of three rules, all ours and none of them learned:
+are then fused by one of three rules, all ours and none of them learned, or by a learned one
+(:class:`fracture.limb.attention.Attention`) where somebody fitted it:
 
 - ``"mean"``: the mean of the log odds. One clear view against one faint doubt stays clear.
 - ``"or"``: the highest. A fracture that one view shows is a fracture; most sensitive.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from fracture.errors import ConfigurationError
+from fracture.limb.attention import Attention
 from fracture.wing.result import Failure, ResultBase
 from fracture.wing.scene import Page, Scene, digits
 
@@ -51,7 +53,7 @@ class StudyPrediction(ResultBase):
 
     source: str
     films: tuple[Prediction | Failure, ...]
-    rule: Rule = "mean"
+    rule: Rule | Attention = "mean"
 
     def __post_init__(self) -> None:
         check_rule(self.rule)
@@ -60,6 +62,13 @@ class StudyPrediction(ResultBase):
                 f"{self.source}: no film of this study could be judged",
                 got="; ".join(str(film.error) for film in self.films[:3]) or "no film",
             )
+        if isinstance(self.rule, Attention):
+            self.rule.check_weights([film.weights_checksum for film in self.judged])
+
+    @property
+    def rule_name(self) -> str:
+        """``"mean"``, ``"or"``, ``"and"``, or ``"attention"``."""
+        return self.rule if isinstance(self.rule, str) else "attention"
 
     @property
     def judged(self) -> tuple[Prediction, ...]:
@@ -107,7 +116,7 @@ class StudyPrediction(ResultBase):
             "source": self.source,
             "fractured": self.fractured,
             "suspicion": self.suspicion,
-            "rule": self.rule,
+            "rule": self.rule_name,
             "agree": self.agree,
             "differing": list(self.differing),
             "failed": sum(not film.ok for film in self.films),
@@ -136,26 +145,30 @@ class StudyPrediction(ResultBase):
         this = "" if film.fractured == self.fractured else " This one does."
         failed = len(self.films) - len(self.judged)
         missing = f" {failed} could not be read." if failed else ""
-        said = f"Study of {len(self.films)} films ({self.rule}): {word}, suspicion {digits(self.suspicion)}."
+        said = f"Study of {len(self.films)} films ({self.rule_name}): {word}, suspicion {digits(self.suspicion)}."
         return replace(page, lines=(*page.lines, said, f"{alike}{this}{missing}"))
 
 
-def check_rule(rule: str) -> None:
+def check_rule(rule: str | Attention) -> None:
     """Refuse what is no rule.
 
     Raises:
         ConfigurationError: It is none.
     """
-    if rule not in RULES:
-        raise ConfigurationError("unknown rule for the films of a study", got=rule, allowed=RULES)
+    if not isinstance(rule, Attention) and rule not in RULES:
+        raise ConfigurationError(
+            "unknown rule for the films of a study", got=rule, allowed=RULES, hint="or one that was learned (Attention)"
+        )
 
 
-def fused(suspicions: Sequence[float], rule: Rule) -> float:
+def fused(suspicions: Sequence[float], rule: Rule | Attention) -> float:
     """One suspicion of several, each in [0, 1] with the threshold at 0.5.
 
     >>> round(fused([0.9, 0.4], "mean"), 3), fused([0.9, 0.4], "or"), fused([0.9, 0.4], "and")
     (0.71, 0.9, 0.4)
     """
+    if isinstance(rule, Attention):
+        return rule.fused(suspicions)
     if rule == "or":
         return max(suspicions)
     if rule == "and":
