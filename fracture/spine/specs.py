@@ -43,4 +43,4 @@ class SliceSpec(Section):
     classes: _Count = 3
     neighbors: _Count = 3
     facts: _Count = 4
-    widths: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=6)] = (24, 48, 72, 96)
+    widths: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=6)] = (16, 32, 64, 96)
