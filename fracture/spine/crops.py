@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fracture.io.dicom.frames import frames_of
+from fracture.io.files import MAX_BYTES, open_bytes
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from fracture.wing.volume import Volume
 
-__all__ = ["Match", "crop", "match", "voxel_of"]
+__all__ = ["Match", "crop", "match", "places_of", "voxel_of"]
 
 Place = tuple[float, float, float]
 _OUTSIDE = 0.5  # slices beyond the first and the last that a place may lie at
@@ -90,4 +95,20 @@ def crop(volume: Volume, place: Place, slices: Sequence[int], *, side: int, spac
     for k, number in enumerate(slices):
         plane = volume.voxels[min(max(number, 0), len(volume.voxels) - 1)]
         cv2.warpAffine(plane, matrix, (side, side), found[k], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return found
+
+
+def places_of(folder: Path, points: Mapping[str, tuple[str, float, float]]) -> dict[str, Place]:
+    """Millimeters of the patient for points on slices: (file in the folder, x, y) by name, pixel edges.
+
+    Raises:
+        InputError: A slice that cannot be read.
+    """
+    found: dict[str, Place] = {}
+    for name, (file, x, y) in points.items():
+        data = open_bytes(folder / file, MAX_BYTES, formats=("dicom",))[0]
+        frame = frames_of(data, file, max_bytes=MAX_BYTES)[0]
+        across, down = np.array(frame.orientation).reshape(2, 3) * np.array(frame.spacing[::-1])[:, None]
+        place = np.array(frame.position) + (x - 0.5) * across + (y - 0.5) * down
+        found[name] = (float(place[0]), float(place[1]), float(place[2]))
     return found

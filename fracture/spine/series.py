@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -25,7 +25,7 @@ from fracture.io.ahead import source_name
 from fracture.io.dicom.frames import Frame, frame_values, frames_of
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
-from fracture.spine.kinds import Kind, kind_of
+from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, Kind, kind_of
 from fracture.spine.nifti import read_nifti
 from fracture.spine.planes import normal_plane, oriented, plane_of
 from fracture.wing.volume import Volume
@@ -173,6 +173,17 @@ class Found:
         if not 0 <= (number or 0) < len(self.series):
             raise SeriesError(f"{source}: no such series", got=f"number {number}", allowed=listed)
         return self.series[number or 0]
+
+    def of_kinds(self, named: Mapping[str, str]) -> Found:
+        """The same, where series in folders of these names are of the kinds of RSNA 2024 that a table says they are."""
+        kinds = {SAGITTAL_T2: Kind("MR", "sagittal", "T2"), SAGITTAL_T1: Kind("MR", "sagittal", "T1")}
+        kinds[AXIAL_T2] = Kind("MR", "axial", "T2")
+        folders = [Path(one.frames[0].source).parent.name if one.frames else "" for one in self.series]
+        stacks = (
+            replace(one, kind=kinds.get(named.get(folder, ""), one.kind))
+            for one, folder in zip(self.series, folders, strict=True)
+        )
+        return replace(self, series=tuple(stacks))
 
 
 def find_series(

@@ -18,6 +18,8 @@ from fracture.spine.specs import SliceSpec
 
 __all__ = ["SliceNetwork", "Sliced", "build_slices"]
 
+_CELLS = 4  # of a picture's map along each side that is kept
+
 
 class Sliced(NamedTuple):
     """What the network says.
@@ -48,13 +50,14 @@ class SliceNetwork(nn.Module):
             before = width
         layers += [nn.Conv2d(before, before, 3, padding=1, bias=False), nn.BatchNorm2d(before), nn.ReLU()]
         self.trunk = nn.Sequential(*layers)
-        self.mixed = nn.Sequential(nn.Linear(2 * before + spec.facts, before), nn.ReLU())
-        self.keys = nn.Linear(before, spec.outputs)
+        self.pool = nn.AdaptiveAvgPool2d(_CELLS)  # crops lie alike, so where something is seen counts
+        self.mixed = nn.Sequential(nn.Linear(_CELLS**2 * before + spec.facts, before), nn.ReLU())
+        self.keys, self.prior = nn.Linear(before, spec.outputs), nn.Linear(spec.facts, spec.outputs)
         self.heads = nn.ModuleList(nn.Linear(before, spec.classes) for _ in range(spec.outputs))
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """``"heads"`` (attention and what follows) and ``"trunk"``."""
-        return parameter_groups(self, ("mixed.", "keys.", "heads."))
+        return parameter_groups(self, ("mixed.", "keys.", "prior.", "heads."))
 
     def forward(self, x: Tensor, where: Tensor) -> Sliced:
         """Judge stacks.
@@ -64,11 +67,10 @@ class SliceNetwork(nn.Module):
             where: (B, T, facts); rows of 0 are left out, and each stack needs one that is not.
         """
         batch, count = x.shape[:2]
-        maps = self.trunk(x.flatten(0, 1))
-        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], 1).view(batch, count, -1)
+        pooled = self.pool(self.trunk(x.flatten(0, 1))).reshape(batch, count, -1)
         features = self.mixed(torch.cat([pooled, where], 2))
         there = where.abs().sum(2, keepdim=True) > 0
-        attention = self.keys(features).masked_fill(~there, -1e4).softmax(1).transpose(1, 2)
+        attention = (self.keys(features) + self.prior(where)).masked_fill(~there, -1e4).softmax(1).transpose(1, 2)
         seen = attention @ features
         return Sliced(torch.stack([head(seen[:, k]) for k, head in enumerate(self.heads)], 1), attention)
 

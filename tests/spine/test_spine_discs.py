@@ -13,11 +13,13 @@ import torch
 from fracture import simulate
 from fracture.errors import DataError, PixelValueError, UnreadableFileError
 from fracture.spine.centers import SIDE, STRIDE, build_network, peaks
-from fracture.spine.lumbar.finding import CHAIN, Disc, chain, name_discs
+from fracture.spine.chain import chain
+from fracture.spine.lumbar.finding import CHAIN, Disc, name_discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, read_discs
-from fracture.spine.lumbar.training import AugmentConfig, LumbarConfig, _moved, _varied, disc_loss, targets, train
+from fracture.spine.lumbar.training import LumbarConfig, _moved, disc_loss, targets, train
 from fracture.spine.picture import fit, read_picture
 from fracture.spine.specs import CenterSpec
+from fracture.spine.variation import PictureVariation, varied
 
 
 def spine(count: int = 7, *, gap: float = 60.0, bend: float = 0.12) -> list[Disc]:
@@ -167,9 +169,9 @@ def test_named_pictures_count_below_the_sacrum_too() -> None:
 def test_variation_moves_marks_as_it_moves_the_picture() -> None:
     plane = np.zeros((SIDE, SIDE), np.uint8)
     plane[99:102, 149:152] = 255
-    how = AugmentConfig(turn=30, scale=0.3, shift=0.05, mirror=0.5, gamma=0, noise=0)
+    how = PictureVariation(turn=30, scale=0.3, shift=0.05, mirror=0.5, gamma=0, noise=0)
     for seed in range(8):
-        image, matrix = _varied(plane, how, np.random.default_rng(seed))
+        image, matrix = varied(plane, how, np.random.default_rng(seed))
         mark = _moved(DiscMark(150.5 * 2.5, 100.5 * 2.5, (25.0, 20.0)), 2.5, matrix)
         weight = image[0] / image[0].sum()
         y, x = np.mgrid[:SIDE, :SIDE] + 0.5

@@ -17,7 +17,7 @@ from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.simulate.lumbar import LEVELS
 from fracture.simulate.lumbar_study import MEASURES, THRESHOLDS, SimulatedStudy, grade_of, lumbar_study
 from fracture.spine import find_series
-from fracture.spine.crops import crop, match, voxel_of
+from fracture.spine.crops import crop, match, places_of, voxel_of
 from fracture.spine.lumbar.card import LumbarCard
 from fracture.spine.lumbar.grade_evaluation import Place, lines_of, measure_grades
 from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss, load_grade_recipe
@@ -25,7 +25,7 @@ from fracture.spine.lumbar.grading import KINDS, behind, grade, mirrored, stack,
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_estimate
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.result import LumbarSpine
-from fracture.spine.lumbar.studies import places_of, read_studies, truth_of, with_kinds, write_studies
+from fracture.spine.lumbar.studies import read_studies, truth_of, write_studies
 from fracture.spine.slices import build_slices
 from fracture.spine.specs import SliceSpec
 from fracture.wing.runner import TorchRunner
@@ -106,7 +106,7 @@ def test_studies_are_written_and_read_in_the_challenges_files(studies: Path) -> 
 
 def test_a_table_says_what_series_are_where_files_do_not(studies: Path) -> None:
     found = find_series(read_studies(studies).image_path(read_studies(studies)[0]))
-    other = with_kinds(found, {"1": "Sagittal T1", "2": "no such kind"})
+    other = found.of_kinds({"1": "Sagittal T1", "2": "no such kind"})
     (t2,) = [k for k, one in enumerate(found.series) if one.kind and one.kind.rsna == "Sagittal T2/STIR"]
     assert str(other.series[t2].kind) == "sagittal T1 MR"
     assert sum(one.kind is not two.kind for one, two in zip(found.series, other.series, strict=True)) == 1

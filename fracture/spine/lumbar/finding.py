@@ -6,7 +6,6 @@ smooth curve; the map of L5/S1 says where counting begins; what does not fit on 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.centers import Peak, peaks
+from fracture.spine.chain import chain
 from fracture.spine.picture import fit
 from fracture.wing.result import GridToSource
 from fracture.wing.runner import Runner
 
-__all__ = ["CHAIN", "Disc", "Discs", "Naming", "chain", "discs_from", "find_discs", "name_discs"]
+__all__ = ["CHAIN", "Disc", "Discs", "Naming", "discs_from", "find_discs", "name_discs"]
 
 CHAIN = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1", "T11/T12", "T10/T11", "T9/T10")
 """Names in the order in which discs are counted; those above L1/L2 are named as if five vertebrae were lumbar."""
@@ -31,7 +31,6 @@ LEAST_DISC = 0.3  # score of a disc (ours; the card's evaluation tells what it g
 LEAST_LAST = 0.3  # of the map of L5/S1, where counting begins
 DOUBT = 0.5  # a second place for L5/S1 with so much of the best one's score makes the names doubtful
 _BELOW = 1.3  # of the distance between discs that L5/S1 lies above the lower edge, since the sacrum is below it (ours)
-_NEAR, _FAR, _BEND = 0.45, 1.7, 50.0  # shares of the usual distance; degrees between two steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,46 +116,6 @@ def name_discs(found: Sequence[Disc], bottom: float | None = None) -> Discs:
     remarks: list[str] = []
     named, naming = _counted(links, remarks, bottom)
     return Discs(tuple(named), naming, tuple(remarks), tuple(found))
-
-
-def chain(discs: Sequence[Disc]) -> list[Disc]:
-    """The chain of highest total score among discs: from the lowest upward, at like distances, without sharp bends.
-
-    The usual distance is the median of each disc's distance to its nearest neighbor.
-    """
-    if len(discs) < 2:
-        return list(discs)
-    ordered = sorted(discs, key=lambda disc: -disc.y)
-    places = np.array([(disc.x, disc.y) for disc in ordered])
-    far = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(far, np.inf)
-    usual = float(np.median(far.min(axis=1)))
-    # Best chain that ends with the step from i to j; i above -1 stands for a chain of one.
-    best: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {
-        (-1, j): (disc.score, None) for j, disc in enumerate(ordered)
-    }
-    for j in range(len(ordered)):
-        for i in range(j):
-            if not _NEAR * usual <= far[i, j] <= _FAR * usual:
-                continue
-            before = [(h, i) for h in range(-1, i) if (h, i) in best and _straight(places, h, i, j)]
-            if before:
-                last = max(before, key=lambda step: best[step][0])
-                best[i, j] = best[last][0] + ordered[j].score, last
-    step: tuple[int, int] | None = max(best, key=lambda one: best[one][0])
-    links = []
-    while step is not None:
-        links.append(ordered[step[1]])
-        step = best[step][1]
-    return links[::-1]
-
-
-def _straight(places: NDArray[np.float64], h: int, i: int, j: int) -> bool:
-    if h < 0:
-        return True
-    one, two = places[i] - places[h], places[j] - places[i]
-    cosine = float(one @ two) / float(np.linalg.norm(one) * np.linalg.norm(two))
-    return cosine > math.cos(math.radians(_BEND))
 
 
 def _counted(links: Sequence[Disc], remarks: list[str], bottom: float | None) -> tuple[list[Disc], Naming]:

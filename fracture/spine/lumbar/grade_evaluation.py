@@ -15,11 +15,11 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.statistics import MeanOf
 from fracture.simulate.lumbar import LEVELS
-from fracture.spine.crops import match, voxel_of
+from fracture.spine.crops import match, places_of, voxel_of
 from fracture.spine.kinds import AXIAL_T2
 from fracture.spine.lumbar.grading import views_of
 from fracture.spine.lumbar.metric import ROWS, GroupScore, LumbarScore, analyze, score, score_estimate
-from fracture.spine.lumbar.studies import places_of, truth_of, with_kinds
+from fracture.spine.lumbar.studies import truth_of
 from fracture.spine.series import find_series
 from fracture.spine.tables import Numbers
 
@@ -93,7 +93,7 @@ def _places(film: Film, studies: AnnotatedSet, discs: Mapping[str, tuple[float, 
     extra: Any = film.extra
     folder = studies.image_path(film)
     marks, recesses = places_of(folder, extra["points"]), places_of(folder, extra["recesses"])
-    axial = views_of(with_kinds(find_series(folder), extra["series"])).get(AXIAL_T2, [])
+    axial = views_of(find_series(folder).of_kinds(extra["series"])).get(AXIAL_T2, [])
     matched = match(axial, discs)
     found = []
     for level in marks:

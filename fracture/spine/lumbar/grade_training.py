@@ -9,22 +9,23 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.seeds import derive_seed, generator
+from fracture.data.seeds import generator
 from fracture.simulate.lumbar import LEVELS
-from fracture.spine.lumbar.grading import behind, mirrored, shifted, stack, views_of
+from fracture.spine.crops import places_of
+from fracture.spine.lumbar.grading import behind, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, row_of, score, write_submission
-from fracture.spine.lumbar.studies import places_of, truth_of, with_kinds
+from fracture.spine.lumbar.studies import truth_of
 from fracture.spine.series import find_series
 from fracture.spine.slices import SliceNetwork, build_slices
 from fracture.spine.specs import SliceSpec
-from fracture.training.config import Section, StageConfig
+from fracture.spine.variation import SeededPictures, StackVariation, varied_stacks
+from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
-from fracture.training.stage import PlainPictures, Stage, Tuned
+from fracture.training.stage import Stage, Tuned
 from fracture.training.tables import read_recipe
 
 __all__ = ["GradeConfig", "grade_loss", "load_grade_recipe", "train_grades"]
@@ -33,23 +34,13 @@ _OTHER_SIDE = (0, 2, 1, 4, 3)  # of the five conditions
 Array = NDArray[np.float32]
 
 
-class VaryConfig(Section):
-    """How stacks vary; all ours."""
-
-    shift: float = Field(default=3.0, ge=0, le=16, description="pixels of 0.75 mm, for all slices of a level alike")
-    mirror: float = Field(default=0.5, ge=0, le=1, description="share of studies seen in a mirror, sides exchanged")
-    gamma: float = Field(default=0.4, ge=0, lt=2, description="exponent between 1/(1 + g) and 1 + g, by series")
-    noise: float = Field(default=0.04, ge=0, le=1, description="standard deviation at most")
-    missing: float = Field(default=0.15, ge=0, lt=1, description="share of series that are left out, never all")
-
-
 class GradeConfig(StageConfig):
     """Settings of the grader's training."""
 
     BATCH: ClassVar[int] = 8
 
     model: SliceSpec = SliceSpec()
-    vary: VaryConfig = VaryConfig()
+    vary: StackVariation = StackVariation()
 
 
 def load_grade_recipe(source: str | Path) -> GradeConfig:
@@ -61,21 +52,12 @@ def load_grade_recipe(source: str | Path) -> GradeConfig:
     return GradeConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
 
 
-class _Studies(PlainPictures):
+class _Studies(SeededPictures):
     """Every study once an epoch, varied anew; its stacks stay in memory, one byte for each pixel."""
 
     def __init__(self, part: AnnotatedSet, config: GradeConfig) -> None:
         super().__init__(part, config.seed)
         self.how, self.kept = config.vary, dict[str, tuple[NDArray[np.uint8], Array, Array]]()
-
-    def order(self, epoch: int, turn: int = 0) -> Any:
-        """The studies, each with the seed of its variation."""
-        films = super().order(epoch, turn)
-        return [(film, derive_seed(self.seed, epoch, k, stream=f"vary {turn}")) for k, film in enumerate(films)]
-
-    def source(self, picture: Any) -> str:
-        """The study's folder."""
-        return str(picture[0].source)
 
     def plain(self, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
         """Stacks (5, TOKENS, 3, side, side), where they are from, and the one-hot labels (5, 5, 3), 0 without one."""
@@ -91,22 +73,12 @@ class _Studies(PlainPictures):
         if draw.random() < how.mirror:
             planes, where = mirrored(planes, where)
             labels = labels[:, _OTHER_SIDE, :]
-        where = where.copy()
-        there = [k for k in range(3) if where[..., k].any()]
-        gone = [k for k in there if draw.random() < how.missing]
-        for k in gone[: len(there) - 1]:
-            where[where[..., k] > 0] = 0
-        for k in there:
-            of = where[..., k] > 0
-            planes[of] **= (1 + how.gamma) ** draw.uniform(-1, 1)
-        planes = np.stack([shifted(one, draw.uniform(-how.shift, how.shift, 2)) for one in planes])
-        planes += generator(seed + 1).standard_normal(planes.shape, np.float32) * draw.uniform(0, how.noise)
-        return np.clip(planes, 0, 1), where, labels
+        return (*varied_stacks(planes, where, how, seed), labels)
 
 
 def _stacks(folder: Path, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
     extra: Any = film.extra
-    views = views_of(with_kinds(find_series(folder), extra["series"]))
+    views = views_of(find_series(folder).of_kinds(extra["series"]))
     places = places_of(folder, extra["points"])
     targets = behind(places)
     labels = np.zeros((len(LEVELS), len(CONDITIONS), 3), np.float32)

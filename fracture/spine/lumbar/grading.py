@@ -148,12 +148,3 @@ def mirrored(planes: Planes, where: Planes) -> tuple[Planes, Planes]:
     planes[..., : axial.start, :, :, :] = planes[..., : axial.start, ::-1, :, :]
     where[..., : axial.start, 3] *= -1
     return planes, where
-
-
-def shifted(planes: Planes, step: NDArray[np.float64]) -> Planes:
-    """A stack (..., side, side) moved by so many pixels to the right and down."""
-    matrix = np.array([[1, 0, step[0]], [0, 1, step[1]]], np.float32)
-    moved = np.empty_like(planes)
-    for k in np.ndindex(planes.shape[:-2]):
-        moved[k] = cv2.warpAffine(planes[k], matrix, (_SIDE, _SIDE))
-    return moved

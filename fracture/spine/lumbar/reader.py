@@ -27,7 +27,6 @@ from fracture.spine.lumbar.card import DiscTest, LumbarCard
 from fracture.spine.lumbar.finding import Discs, discs_from
 from fracture.spine.lumbar.grading import KINDS, Views, grade, views_of
 from fracture.spine.lumbar.result import FoundDisc, LumbarSpine
-from fracture.spine.lumbar.studies import with_kinds
 from fracture.spine.picture import fit, read_picture
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
@@ -148,7 +147,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
             return _middle(oriented(source, "sagittal"), source.source, "the volume that was given", "it was given")
         if isinstance(source, bytes | str | os.PathLike) and (picture := _picture(source)) is not None:
             return Sagittal(source_name(source), picture[None], (1.0, 1.0), 0, "a picture", "it was given")
-        found = with_kinds(find_series(source), kinds or {})
+        found = find_series(source).of_kinds(kinds or {})
         if number is None:
             stack, reason = choose(found)
         else:

@@ -7,8 +7,7 @@ where each level lies, and ``train_images/STUDY/SERIES/INSTANCE.dcm`` the slices
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ import numpy as np
 from fracture.data.files import Problems, as_number, load_csv
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
-from fracture.io.dicom.frames import frames_of
-from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.simulate.lumbar import LEVELS
 from fracture.simulate.lumbar_study import SimulatedStudy, lumbar_study
 from fracture.simulate.series import write_series
-from fracture.spine.crops import Place, voxel_of
-from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, Kind
+from fracture.spine.crops import voxel_of
+from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.grading import behind
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, row_of, write_labels
-from fracture.spine.series import Found
 from fracture.spine.tables import Numbers, write_rows
 from fracture.wing.volume import Volume
 
-__all__ = ["places_of", "read_studies", "truth_of", "with_kinds", "write_studies"]
+__all__ = ["read_studies", "truth_of", "write_studies"]
 
 _IMAGES = "train_images"
 _POINTS = {"spinal canal stenosis": "points", "left subarticular stenosis": "recesses"}
@@ -70,18 +66,6 @@ def read_studies(path: str | os.PathLike[str]) -> AnnotatedSet:
     return AnnotatedSet(tuple(films), folder.name, folder, format="rsna2024", group_field="study_id")
 
 
-def with_kinds(found: Found, named: Mapping[str, str]) -> Found:
-    """The series, those in folders of these names of the kinds that a table says they are."""
-    kinds = {SAGITTAL_T2: Kind("MR", "sagittal", "T2"), SAGITTAL_T1: Kind("MR", "sagittal", "T1")}
-    kinds[AXIAL_T2] = Kind("MR", "axial", "T2")
-    folders = [Path(one.frames[0].source).parent.name if one.frames else "" for one in found.series]
-    stacks = [
-        replace(one, kind=kinds.get(named.get(folder, ""), one.kind))
-        for one, folder in zip(found.series, folders, strict=True)
-    ]
-    return replace(found, series=tuple(stacks))
-
-
 def truth_of(films: Iterable[Film]) -> Numbers:
     """The solution of some studies, as the metric takes it."""
     grades: list[tuple[str, Any]] = [(film.group, film.extra["grades"]) for film in films]
@@ -91,22 +75,6 @@ def truth_of(films: Iterable[Film]) -> Numbers:
         for row, one in zip(ROWS, found, strict=True)
         if one is not None
     }
-
-
-def places_of(folder: Path, points: Mapping[str, tuple[str, float, float]]) -> dict[str, Place]:
-    """Millimeters of the patient for points on slices, by level.
-
-    Raises:
-        InputError: A slice that cannot be read.
-    """
-    found: dict[str, Place] = {}
-    for level, (file, x, y) in points.items():
-        data = open_bytes(folder / file, MAX_BYTES, formats=("dicom",))[0]
-        frame = frames_of(data, file, max_bytes=MAX_BYTES)[0]
-        across, down = np.array(frame.orientation).reshape(2, 3) * np.array(frame.spacing[::-1])[:, None]
-        place = np.array(frame.position) + (x - 0.5) * across + (y - 0.5) * down
-        found[level] = (float(place[0]), float(place[1]), float(place[2]))
-    return found
 
 
 def write_studies(

@@ -8,25 +8,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.seeds import derive_seed, generator
+from fracture.data.seeds import generator
 from fracture.models.heatmaps import center_loss
 from fracture.spine.centers import SIDE, STRIDE, CenterNetwork, build_network, initialize
 from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 from fracture.spine.picture import fit, read_picture
 from fracture.spine.specs import CenterSpec
-from fracture.training.config import Section, StageConfig
+from fracture.spine.variation import PictureVariation, SeededPictures, varied
+from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
-from fracture.training.stage import PlainPictures, Stage
+from fracture.training.stage import Stage
 from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 
@@ -37,24 +36,13 @@ _SPREAD = 1.5  # cells, standard deviation of a center's peak (ours)
 Maps = NDArray[np.float32]
 
 
-class AugmentConfig(Section):
-    """How pictures vary; all ours."""
-
-    turn: float = Field(default=15.0, ge=0, le=90, description="degrees to either side")
-    scale: float = Field(default=0.25, ge=0, lt=0.9, description="larger or smaller by up to this share")
-    shift: float = Field(default=0.08, ge=0, lt=0.5, description="share of the side")
-    mirror: float = Field(default=0.25, ge=0, le=1, description="share of pictures with the front to the right")
-    gamma: float = Field(default=0.35, ge=0, lt=1, description="exponent between 1/(1 + g) and 1 + g")
-    noise: float = Field(default=0.04, ge=0, le=1, description="standard deviation at most")
-
-
 class LumbarConfig(StageConfig):
     """Settings of the finder's training."""
 
     BATCH: ClassVar[int] = 8
 
     model: CenterSpec = CenterSpec()
-    augment: AugmentConfig = AugmentConfig()
+    augment: PictureVariation = PictureVariation()
 
 
 def load_recipe(source: str | Path) -> LumbarConfig:
@@ -66,22 +54,12 @@ def load_recipe(source: str | Path) -> LumbarConfig:
     return LumbarConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
 
 
-class _Pictures(PlainPictures):
+class _Pictures(SeededPictures):
     """Every picture once an epoch, varied anew; prepared pictures stay in memory, one byte for each pixel."""
 
     def __init__(self, part: AnnotatedSet, config: LumbarConfig) -> None:
         super().__init__(part, config.seed)
         self.config, self.kept = config, dict[str, tuple[NDArray[np.uint8], float]]()
-
-    def order(self, epoch: int, turn: int = 0) -> Any:
-        """The films, each with the seed of its variation."""
-        films = super().order(epoch, turn)
-        stream = f"augment {turn}"
-        return [(film, derive_seed(self.seed, epoch, k, stream=stream)) for k, film in enumerate(films)]
-
-    def source(self, picture: Any) -> str:
-        """The film's name."""
-        return str(picture[0].source)
 
     def make(self, picture: tuple[Film, int]) -> tuple[Maps, Maps, Maps]:
         """The picture, its targets (4 maps), and what each cell of the two center maps counts."""
@@ -90,27 +68,9 @@ class _Pictures(PlainPictures):
             planes, grid = fit(read_picture(self.part.image_path(film)))
             self.kept[film.source] = np.rint(planes[0] * 255).astype(np.uint8), grid.scale_x
         plane, scale = self.kept[film.source]
-        image, matrix = _varied(plane, self.config.augment, generator(seed))
+        image, matrix = varied(plane, self.config.augment, generator(seed))
         marks = [_moved(mark, scale, matrix) for mark in discs_of(film)]
         return image, *targets(marks, anchored=bool(film.extra["anchored"]))
-
-
-def _varied(
-    plane: NDArray[np.uint8], how: AugmentConfig, draw: np.random.Generator
-) -> tuple[Maps, NDArray[np.float64]]:
-    """The picture (1, SIDE, SIDE) in [0, 1] after turn, scale, shift, mirror and tone; and its affine (2, 3)."""
-    turn, scale = draw.uniform(-how.turn, how.turn), 1 + draw.uniform(-how.scale, how.scale)
-    matrix = np.asarray(cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), turn, scale), np.float64)
-    matrix[:, 2] += draw.uniform(-how.shift, how.shift, 2) * SIDE
-    if draw.random() < how.mirror:
-        matrix[0] = (0, 0, SIDE) - matrix[0]
-    # The matrix moves pixel edges; OpenCV takes pixel centers.
-    centers = matrix.copy()
-    centers[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    moved = cv2.warpAffine(plane, centers, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
-    image = (moved.astype(np.float32) / 255) ** ((1 + how.gamma) ** draw.uniform(-1, 1))
-    image = image + draw.normal(0, draw.uniform(0, how.noise), image.shape)
-    return np.clip(image, 0, 1)[None].astype(np.float32), matrix
 
 
 def _moved(mark: DiscMark, scale: float, matrix: NDArray[Any]) -> DiscMark:
