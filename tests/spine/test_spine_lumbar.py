@@ -244,6 +244,8 @@ def test_the_shipped_weights_find_and_name_phantoms_and_say_what_they_are(reposi
     text = (repository / "docs" / "lumbar.md").read_text(encoding="utf-8")
     assert f"{real['levels']['value'] * 55:.0f} of 55 discs" in text  # type: ignore[index, call-overload, operator]
     assert f"{real['ap50']['value']:.2f} (" in text  # type: ignore[index, call-overload]
+    for name in ("grades_simulated", "grades_second_simulator"):
+        assert f"{card.metrics[name]['score']['score']:.2f} (" in text  # type: ignore[index, call-overload]
     reader = load_reader("lumbar-small", device="cpu", precision="float32")
     film = simulate.lumbar(2_000_001, contrast="T2", abnormal=0.0)
     Image.fromarray(film.pixels).save(tmp_path / "a.png")
