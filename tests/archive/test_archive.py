@@ -262,10 +262,10 @@ def test_killed_workers_and_drivers_cost_nothing(
         while process.poll() is None and len(list(shards.glob("*.jsonl"))) < there + draw.randint(1, 3):
             time.sleep(0.02)
         if process.poll() is None:
-            children = _children(process.pid)
+            children = children_of(process.pid)
             os.kill(draw.choice(children) if victim == "worker" and children else process.pid, signal.SIGKILL)
         process.communicate()
-        for child in _children(process.pid):  # pragma: no cover - of a driver that is gone, if any lived on
+        for child in children_of(process.pid):  # pragma: no cover - of a driver that is gone, if any lived on
             os.kill(child, signal.SIGKILL)
     last = subprocess.run(command, capture_output=True, text=True, check=False)
     assert last.returncode == 1, last.stderr
@@ -276,7 +276,7 @@ def test_killed_workers_and_drivers_cost_nothing(
     assert plain(read_lines(tmp_path / "all.jsonl")) == plain(expected)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """Worker processes of a driver, without the resource tracker."""
     found = []
     for entry in Path("/proc").iterdir():
