@@ -18,7 +18,7 @@ from fracture.wing.store import Weights
 
 __all__ = ["FILMS", "compare_engines", "largest_difference"]
 
-FILMS = 16
+FILMS = 6
 """Films that are enough for the median of their ratios (ours)."""
 
 
