@@ -277,6 +277,11 @@ def test_assemble_brings_the_split_that_all_members_share(tmp_path: Path, annota
     fold = read_fold(out)
     assert fold.split == first
     assert fold.held["validation"] == set(first.parts["validation"])
+    regions_by = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "by"), "--regions-by", "member_1"])
+    assert regions_by.exit_code == 0, regions_by.output
+    assert [member.regions_left_out for member in Card.read(tmp_path / "by").members] == [True, False]
+    with pytest.raises(ConfigurationError, match="regions_by names no member"):
+        assemble(run, out, name="mine", version="1", description="d", regions_by=["member_7"])
     second.write(run / "member_1" / "split.json")  # no common split: nothing that could be mistaken for one
     assemble(run, out, name="mine", version="1", description="d")
     assert not (out / "split.json").exists()

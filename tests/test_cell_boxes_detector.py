@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_a_member_for_boxes_only_has_no_part_in_the_means(tmp_path: Path) -> Non
     assert single.probability_map is not None
     np.testing.assert_array_equal(pair.probability_map, single.probability_map)
     assert pair.boxes != single.boxes
+
+
+def test_a_member_whose_regions_are_left_out_has_a_part_in_all_else(tmp_path: Path) -> None:
+    both, without, alone = (tmp_path / name for name in ("both", "without", "alone"))
+    card = write_weights(both, sizes=(128, 160), pyramid=True)
+    first, second = card.members
+    shutil.copytree(both, without)
+    card.model_copy(update={"members": (first.model_copy(update={"regions_left_out": True}), second)}).write(without)
+    shutil.copytree(both, alone)
+    card.model_copy(update={"members": (second,)}).write(alone)
+    told = {
+        folder.name: fracture.load(folder, device="cpu", precision="float32").predict(FILM)
+        for folder in (both, without, alone)
+    }
+    assert told["without"].region_probabilities == told["alone"].region_probabilities
+    assert told["without"].region_probabilities != told["both"].region_probabilities
+    assert told["without"].member_scores == told["both"].member_scores
 
 
 def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def assemble(
     description: str,
     members: Sequence[str] = (),
     boxes_only: Collection[str] = (),
+    regions_by: Collection[str] = (),
     license: str = "Apache-2.0",  # noqa: A002 - the card's word
     attribution: Sequence[str] = (),
     intended_use: str = "Research. This is not a medical device.",
@@ -51,6 +52,7 @@ def assemble(
             set asks to be quoted is added to ``attribution``.
         members: Names of the members to take, in order; all that are finished where left out.
         boxes_only: Those of them that tell boxes and have no part in the film's score (``MemberCard.boxes_only``).
+        regions_by: Those of them that tell a film's regions; all where left out (``MemberCard.regions_left_out``).
 
     Raises:
         CardError: One of ``boxes_only`` has no pyramid, or none is left for the score.
@@ -63,8 +65,9 @@ def assemble(
     )
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
-    if unknown := sorted(set(boxes_only) - set(names)):
-        raise ConfigurationError("boxes_only names no member", got=", ".join(unknown), allowed=names)
+    for option, given in (("boxes_only", boxes_only), ("regions_by", regions_by)):
+        if unknown := sorted(set(given) - set(names)):
+            raise ConfigurationError(f"{option} names no member", got=", ".join(unknown), allowed=names)
     STORE.check_place(folder, name)
     found = read_finished(source, names)
     copy_weights(source, names, folder)
@@ -75,6 +78,7 @@ def assemble(
             model=facts["model"],
             preprocess=facts["preprocess"],
             boxes_only=member in boxes_only,
+            regions_left_out=bool(regions_by) and member not in regions_by,
             training=for_card(facts["training"]),
         )
         for member, facts in found.items()

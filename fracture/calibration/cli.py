@@ -29,6 +29,9 @@ def assemble(
         list[str] | None,
         typer.Option(help="A member that tells boxes and has no part in the film's score; may be repeated."),
     ] = None,
+    regions_by: Annotated[
+        list[str] | None, typer.Option(help="A member that tells a film's regions, instead of all; may be repeated.")
+    ] = None,
 ) -> None:
     """Put the members of a training run into a folder of weights, with a provisional card; then calibrate it."""
     from fracture.calibration import assemble as run_assemble
@@ -41,6 +44,7 @@ def assemble(
         description=description or f"trained in {run.name}",
         members=tuple(member or ()),
         boxes_only=tuple(boxes_only or ()),
+        regions_by=tuple(regions_by or ()),
         license=card_license,
         attribution=tuple(attribution or ()),
         limitations=tuple(limitation or ()),

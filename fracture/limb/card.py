@@ -54,13 +54,15 @@ class MemberCard(WeightFile):
     """One network of the ensemble.
 
     ``boxes_only`` is for a network whose boxes are better than its opinion: it tells boxes, and has no part in the
-    means of scores, maps and regions.
+    means of scores, maps and regions. ``regions_left_out`` is for one whose region head is worse than another member's:
+    it has no part in the mean of regions.
     """
 
     model: Annotated[JsonObject, spec_of(ModelSpec)]
     preprocess: Annotated[JsonObject, spec_of(PreprocessSpec)]
     calibration: Calibration | None = None
     boxes_only: bool = False
+    regions_left_out: bool = False
     training: JsonObject = Field(default_factory=dict)
 
     @property

@@ -47,6 +47,7 @@ class Member:
         preprocess: What it is fed.
         calibration: Applied to its score before averaging, or ``None``.
         boxes_only: It tells boxes, and has no part in any mean.
+        regions_left_out: It has no part in the mean of regions.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Member:
     preprocess: PreprocessSpec
     calibration: Calibration | None = None
     boxes_only: bool = False
+    regions_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +257,7 @@ class Ensemble:
 
     @staticmethod
     def _regions(member: Member, output: ModelOutput) -> dict[str, NDArray[np.float64]]:
-        if output.region_logits is None or member.boxes_only:
+        if output.region_logits is None or member.boxes_only or member.regions_left_out:
             return {}
         values = torch.sigmoid(output.region_logits.float()).cpu().double().numpy()
         return {name: values[:, k] for k, name in enumerate(member.model.spec.regions)}
@@ -325,7 +327,8 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
     fused = in_precision(fuse_for_inference(model), dtype).to(device)
-    return Member(path.stem, fused, card.preprocess_spec, card.calibration, card.boxes_only)
+    left_out = card.boxes_only, card.regions_left_out
+    return Member(path.stem, fused, card.preprocess_spec, card.calibration, *left_out)
 
 
 def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str, FeatureDistribution] | None:

@@ -17,7 +17,8 @@ class CardTexts(BaseModel):
     """Fields of :class:`fracture.limb.card.Card` that people write.
 
     ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``;
-    ``boxes_only`` names members that tell boxes and have no part in the film's score.
+    ``boxes_only`` names members that tell boxes and have no part in the film's score, ``regions_by`` those that alone
+    tell a film's regions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +31,7 @@ class CardTexts(BaseModel):
     intended_use: str = "Research. This is not a medical device."
     limitations: tuple[str, ...] = ()
     boxes_only: tuple[str, ...] = ()
+    regions_by: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: dict[str, Any], *, source: str = "the card's texts") -> CardTexts:
