@@ -444,6 +444,13 @@ class MemberConfig(StageConfig):
             }
         )
 
+    def with_close_ups(self) -> Self:
+        """The settings with windows that go twice as near: others show a wrist alone where we see a forearm (ours)."""
+        if not self.windows.size:
+            return self
+        low, high = self.windows.long_side
+        return self.replace({"windows": {"long_side": (low, min(2 * high, 4096))}})
+
     @property
     def attention(self) -> bool:
         """Whether the paper's settings for models with an attention layer apply."""

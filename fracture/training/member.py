@@ -103,10 +103,12 @@ class MemberStage(Stage):
         """The region head, where it is fitted at the end; every process finds the same."""
         if not self.config.region_views:
             return {}
-        films = self.films["train"]
-        whole = Films(films.part, _caches(self.config)["validation"], self.config, films.regions)
+        part, regions = self.films["train"].part, self.films["train"].regions
+        caches = _caches(self.config)
+        whole = Films(part, caches["validation"], self.config, regions)
+        near = Films(part, caches["train"], self.config.with_close_ups(), regions)
         views = self.config.region_views
-        return {"region_head": fit_region_head(self.model, whole, films, views=views, device=self.device)}
+        return {"region_head": fit_region_head(self.model, whole, near, views=views, device=self.device)}
 
     def tune(self) -> Tuned:
         """AUC over all tuning films."""
