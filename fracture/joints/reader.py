@@ -291,7 +291,11 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
         return score_joints(self._scores, pixels, one.points, one.kind)
 
     def raw_test(self) -> JointsTest:
-        """What the networks say of the self-test's picture."""
+        """What the networks say of the self-test's picture.
+
+        Raises:
+            WeightsIntegrityError: A score is no number.
+        """
         ramp = np.linspace(0, 1, PLACE_SIZE, dtype=np.float32)
         wave = 0.5 + 0.5 * np.sin(40 * ramp)[None, :] * np.cos(23 * ramp)[:, None] * ramp[:, None]
         plane = np.ascontiguousarray(wave, np.float32)[None, None]

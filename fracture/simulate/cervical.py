@@ -75,7 +75,11 @@ class SimulatedNeck:
     seed: int
 
     def write(self, path: str | os.PathLike[str], *, truth: bool = False) -> None:
-        """Write the volume, or its truth, as NIfTI (``.nii.gz`` or ``.nii``), with the extra ``spine``.
+        """Write the volume, or its truth, as NIfTI, with the extra ``spine``.
+
+        Args:
+            path: File to write, ``.nii.gz`` or ``.nii``.
+            truth: Write the labels instead.
 
         Raises:
             MissingDependencyError: nibabel is not installed.
