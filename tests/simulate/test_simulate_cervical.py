@@ -85,6 +85,7 @@ def test_fractures_lie_where_the_record_says() -> None:
 
 
 def test_a_set_is_written_and_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
     folder = tmp_path / "necks"
     summary = simulate.write_necks(folder, 1, fracture_rate=1.0, spacing=_COARSE)
     assert (summary.films, summary.fractured) == (1, 1)
