@@ -224,16 +224,16 @@ class _Scan:
         where, (x, y, z) = self._local(placed.origin, placed.turn, bone.low, bone.high)
         if not x.size:
             return
-        dense = zone = np.zeros(x.shape, bool)
+        zone, dense = np.zeros(x.shape, bool), np.float32(0)
         if placed.broken is None:
-            distance = bone.distance(x, y, z)
+            distance = old = bone.distance(x, y, z)
         else:
-            distance, zone, dense = placed.broken.applied(bone, x, y, z)
+            distance, old, zone, dense = placed.broken.applied(bone, x, y, z)
         marrow = np.where(y < bone.depth / 2 + 1, rng.uniform(230, 420), rng.uniform(380, 620)) * self.bright
         marrow = marrow * (1 + 0.25 * self._grain(x.shape)) + 260.0 * dense
         vein = (np.abs(x) < 1.3) & (np.abs(z) < 1.6) & (y > 0) & (y < bone.depth / 2)  # the basivertebral vein
         marrow[vein & (placed.bone.name != "C1")] -= 150
-        self._solid(where, distance, marrow, bone.cortex, float(rng.uniform(750, 1150)) * self.bright)
+        self._solid(where, distance, old, marrow, bone.cortex, float(rng.uniform(750, 1150)) * self.bright)
         inside = distance < 0
         self.truth[where][inside] = number
         if placed.bone.name[0] == "C":
@@ -354,10 +354,10 @@ class _Scan:
         where = tuple(slice(int(a), int(b)) for a, b in zip(first[::-1], last[::-1], strict=True))
         return (where[0], where[1], where[2]), (x, y, z)
 
-    def _solid(self, where: Any, distance: Array, marrow: Any, cortex: float, hard: float) -> None:
+    def _solid(self, where: Any, distance: Array, old: Array, marrow: Any, cortex: float, hard: float) -> None:
         """Cortex and marrow over what is there, edges as wide as a voxel."""
-        width = self.pixel
-        outer, inner = (np.clip(0.5 - (distance + t) / width, 0, 1) for t in (0.0, cortex))
+        outer = np.clip(0.5 - distance / self.pixel, 0, 1)
+        inner = np.clip(0.5 - (old + cortex) / self.pixel, 0, 1) * outer
         hu = self.hu[where]
         hu += (hard - hu) * outer
         hu += (marrow - hard) * inner
@@ -371,7 +371,7 @@ class _Scan:
         where, (x, y, z) = self._local(placed.origin, placed.turn, low, high)
         if x.size:
             free = np.where(self.truth[where] > 0, 10.0, shape(x, y, z)).astype(np.float32)
-            self._solid(where, free, 450.0 * self.bright, 1.6, 1150.0 * self.bright)
+            self._solid(where, free, free, 450.0 * self.bright, 1.6, 1150.0 * self.bright)
 
 
 def _union(parts: list[Field]) -> Field:

@@ -38,6 +38,7 @@ class Cut:
         shift: How that moves, in millimeters; all 0 for a crack.
         gap: Millimeters that open.
         reach: Radius around the center within which it lies.
+        half: Half its width along x.
     """
 
     center: tuple[float, float, float]
@@ -45,6 +46,7 @@ class Cut:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     gap: float = 0.6
     reach: float = 14.0
+    half: float = 99.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,12 @@ class Break:
     loss: float = 0.0
     wave: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def applied(self, bone: Bone, x: Array, y: Array, z: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
-        """The broken bone's signed distance, where its fractures are, and where its marrow is pressed together."""
+    def applied(self, bone: Bone, x: Array, y: Array, z: Array) -> tuple[Array, Array, NDArray[np.bool_], Array]:
+        """The broken bone's signed distance; that to its old surface, since a fresh fracture has no cortex; where its
+        fractures are; and where its marrow is pressed together (1, else 0)."""
         whole, dense = _pressed(bone, self.loss, x, y, z)
         found = bone.distance(x, y, whole)
+        old = found
         zone = dense & (found < 0.5)
         for cut in self.cuts:
             plane, near = self._plane(cut, x, y, z)
@@ -76,14 +80,16 @@ class Break:
             if any(cut.shift):
                 dx, dy, dz = (np.float32(v) for v in cut.shift)
                 beyond, near_moved = self._plane(cut, x - dx, y - dy, z - dz)
-                moved = bone.distance(x - dx, y - dy, _pressed(bone, self.loss, x - dx, y - dy, z - dz)[0])
-                moved = np.maximum(moved, np.where(near_moved, cut.gap / 2 - beyond, 100.0))
-                found = np.minimum(np.where(near, np.maximum(found, plane + cut.gap / 2), found), moved)
+                shifted = bone.distance(x - dx, y - dy, _pressed(bone, self.loss, x - dx, y - dy, z - dz)[0])
+                moved = np.maximum(shifted, np.where(near_moved, cut.gap / 2 - beyond, 100.0))
+                stayed = np.where(near, np.maximum(found, plane + cut.gap / 2), found)
+                old = np.where(moved < stayed, shifted, old)
+                found = np.minimum(stayed, moved)
                 zone |= near & inside & (np.abs(plane) < _ZONE)
             else:
                 found = np.where(near, np.maximum(found, cut.gap / 2 - np.abs(plane)), found)
                 zone |= near & inside & (np.abs(plane) < _ZONE)
-        return np.asarray(found, np.float32), zone, dense
+        return np.asarray(found, np.float32), np.asarray(old, np.float32), zone, dense.astype(np.float32)
 
     def _plane(self, cut: Cut, x: Array, y: Array, z: Array) -> tuple[Array, NDArray[np.bool_]]:
         n = np.array(cut.normal) / np.linalg.norm(cut.normal)
@@ -91,7 +97,8 @@ class Break:
         rough = 0.5 * np.sin(1.1 * x + self.wave[0]) + 0.4 * np.sin(0.9 * y + self.wave[1])
         rough = rough + 0.4 * np.sin(1.3 * z + self.wave[2])
         plane = dx * np.float32(n[0]) + dy * np.float32(n[1]) + dz * np.float32(n[2]) + rough
-        return np.asarray(plane, np.float32), dx * dx + dy * dy + dz * dz < cut.reach**2
+        near = (dx * dx + dy * dy + dz * dz < cut.reach**2) & (np.abs(dx) < cut.half)
+        return np.asarray(plane, np.float32), near
 
 
 def _pressed(bone: Bone, loss: float, x: Array, y: Array, z: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -118,7 +125,7 @@ def break_of(bone: Bone, draw: np.random.Generator, kind: str | None = None) -> 
     def cut(center: tuple[float, float, float], normal: tuple[float, float, float], **how: float) -> Cut:
         reach, moves = how.get("reach", 14.0), (how.get("dx", 0.0), how.get("dy", 0.0), how.get("dz", 0.0))
         n = (normal[0] + tilt[0], normal[1] + tilt[1], normal[2] + tilt[2])
-        return Cut(center, n, moves, how.get("gap", max(0.5, min(far, 3.0))), reach)
+        return Cut(center, n, moves, how.get("gap", max(0.5, min(far, 3.0))), reach, how.get("half", 99.0))
 
     cuts: tuple[Cut, ...] = ()
     loss, lift = 0.0, min(far, 2.5)
@@ -131,7 +138,7 @@ def break_of(bone: Bone, draw: np.random.Generator, kind: str | None = None) -> 
         cuts = tuple(cut((s * 11.0, bone.back - 5, 0.0), (1, 0.5 * s, 0), reach=9) for s in (-1.0, 1.0))
     elif kind == "odontoid_2":
         center = (0.0, -1.0, half + 1.0)
-        cuts = (cut(center, (0, 0.2, 1), dy=far * float(draw.choice((-1, 1))), dz=0.3, gap=0.8, reach=22),)
+        cuts = (cut(center, (0, 0.2, 1), dy=far * float(draw.choice((-1, 1))), dz=0.3, gap=0.8, reach=22, half=7.5),)
     elif kind == "odontoid_3":
         cuts = (cut((0.0, 0.0, half - 6.0), (0, 0.25, 1), gap=max(0.7, lift), reach=13),)
     elif kind == "hangman":
