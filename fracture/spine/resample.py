@@ -79,7 +79,9 @@ def sampled(
     Returns:
         float32 of ``shape``.
     """
-    voxels, own = volume.voxels, volume.affine
+    voxels, own = _around(volume, affine, shape)
+    if not voxels.size:
+        return np.full(shape, fill, np.float32)
     if order:
         voxels, own = _averaged(voxels, own, np.linalg.norm(affine[:3, :3], axis=0))
     matrix = np.linalg.inv(own) @ affine  # (column, row, slice) of the grid to those of the volume
@@ -90,6 +92,23 @@ def sampled(
         ),
         np.float32,
     )
+
+
+def _around(
+    volume: Volume, affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What of a volume a grid needs: a small grid must not average a large volume."""
+    corners = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64) * shape[::-1] - 0.5
+    places = corners @ affine[:3, :3].T + affine[:3, 3] - volume.affine[:3, 3]
+    cells = places @ np.linalg.inv(volume.affine[:3, :3]).T
+    margin = 2 + np.ceil(np.linalg.norm(affine[:3, :3], axis=0).max() / np.linalg.norm(volume.affine[:3, :3], axis=0))
+    size = np.array(volume.voxels.shape[::-1])
+    first = np.clip(np.floor(cells.min(axis=0) - margin), 0, size).astype(int)
+    last = np.clip(np.ceil(cells.max(axis=0) + margin) + 1, first, size).astype(int)
+    own = volume.affine.copy()
+    own[:3, 3] += own[:3, :3] @ first
+    (x, y, z), (x1, y1, z1) = first.tolist(), last.tolist()
+    return volume.voxels[z:z1, y:y1, x:x1], own
 
 
 def _averaged(

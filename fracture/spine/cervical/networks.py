@@ -1,0 +1,136 @@
+"""The two networks: levels in 3D, and fractures by slices, then by vertebrae.
+
+After the first place of RSNA 2022: a vertebra is 15 slices of 5 neighboring planes and its predicted mask; a 2D network
+reads each, one recurrent layer goes over the slices and one over the vertebrae. Sizes, norms and the map are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fracture.models.backbone import seeded
+from fracture.spine.cervical.spec import CHANNELS, SLICES, FractureSpec, LevelSpec
+
+__all__ = ["CLASSES", "FractureNetwork", "LevelNetwork", "build_fractures", "build_levels"]
+
+CLASSES = 9
+"""Of a voxel: 0 no vertebra, 1 to 7 C1 to C7, 8 thoracic."""
+
+
+def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True))
+
+
+def _conv2(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class LevelNetwork(nn.Module):
+    """Volumes (B, 1, D, H, W) in [0, 1] at 2 mm, sides divisible by 16, to
+
+    - ``labels``: logits (B, 9, D, H, W) of :data:`CLASSES`;
+    - ``centers``: logits (B, 1, D/2, H/2, W/2) of the centers of C1 to T2.
+    """
+
+    def __init__(self, spec: LevelSpec) -> None:
+        super().__init__()
+        a, b, c, d = spec.widths
+        self.spec = spec
+        self.stem = nn.Sequential(_conv3(1, a, 2), _conv3(a, a))
+        self.down = nn.ModuleList([nn.Sequential(_conv3(i, o, 2), _conv3(o, o)) for i, o in ((a, b), (b, c), (c, d))])
+        self.bottom = _conv3(d, d)
+        self.laterals = nn.ModuleList([nn.Conv3d(i, o, 1) for i, o in ((d, c), (c, b), (b, a))])
+        self.up = nn.ModuleList([_conv3(c, c), _conv3(b, b), _conv3(a, a)])
+        self.center = nn.Conv3d(a, 1, 1)
+        self.reduce = nn.Conv3d(a, spec.fine, 1)
+        self.fine = _conv3(spec.fine + 1, spec.fine)
+        self.label = nn.Conv3d(spec.fine, CLASSES, 1)
+        self.coarse = nn.Conv3d(a, CLASSES, 1)
+        nn.init.constant_(self.center.bias, -4.0)  # type: ignore[arg-type]  # few cells are a center (Lin et al. 2017)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All are ``"heads"``: nothing was trained before."""
+        return {"heads": list(self.parameters()), "trunk": []}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        maps = [self.stem(x)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        found = self.bottom(maps.pop())
+        for lateral, up in zip(self.laterals, self.up, strict=True):
+            found = up(_twice(lateral(found)) + maps.pop())
+        # The level of a voxel is decided at 4 mm, its edge at 2.
+        fine = self.label(self.fine(torch.cat([_twice(self.reduce(found)), x], 1)))
+        return {"labels": fine + _twice(self.coarse(found)), "centers": self.center(found)}
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="trilinear", align_corners=False)
+
+
+class FractureNetwork(nn.Module):
+    """Crops of vertebrae to logits of fractures.
+
+    ``x`` is (B, 7, planes, 64, 64) in [0, 1], ``mask`` the same of the probability that a voxel is of this vertebra,
+    ``seen`` bool (B, 7); it gives ``levels`` (B, 7), ``patient`` (B,), and ``map`` (B, 7, 15, 16, 16): where.
+    """
+
+    def __init__(self, spec: FractureSpec) -> None:
+        super().__init__()
+        a, b, c = spec.widths
+        self.spec, hidden = spec, spec.hidden
+        self.early = nn.Sequential(_conv2(CHANNELS + 1, a, 2), _conv2(a, b, 2), _conv2(b, b))
+        self.late = _conv2(b, c, 2)
+        self.map = nn.Conv2d(b, 1, 1)
+        self.enter = nn.Linear(2 * c + 2, 2 * hidden)
+        self.slices = nn.GRU(2 * hidden, hidden, batch_first=True, bidirectional=True)
+        self.vertebrae = nn.GRU(4 * hidden + 1, hidden, batch_first=True, bidirectional=True)
+        self.level = nn.Linear(6 * hidden + 1, 1)
+        self.patient = nn.Linear(4 * hidden + 2 * hidden + 1, 1)
+        nn.init.constant_(self.map.bias, -4.0)  # type: ignore[arg-type]
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All are ``"heads"``: nothing was trained before."""
+        return {"heads": list(self.parameters()), "trunk": []}
+
+    def forward(self, x: Tensor, mask: Tensor, seen: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        count, levels = x.shape[:2]
+        planes = x.unfold(2, CHANNELS, 2).movedim(-1, 3)  # (B, 7, 15, 5, h, w)
+        middle = mask[:, :, CHANNELS // 2 :: 2][:, :, :SLICES, None]
+        pictures = torch.cat([planes, middle], 3).flatten(0, 2)
+        early = self.early(pictures)
+        where = self.map(early)
+        late = self.late(early)
+        # What a map says at its strongest, as a feature of its own.
+        strong = where.flatten(1).topk(4, 1).values
+        features = torch.cat([late.mean((2, 3)), late.amax((2, 3)), strong[:, :1], strong.mean(1, keepdim=True)], 1)
+        entered = F.relu(self.enter(features)).unflatten(0, (count * levels, SLICES))
+        along = self.slices(entered)[0]
+        peak = strong.mean(1).unflatten(0, (count, levels, SLICES)).amax(2)[..., None]
+        here = seen[..., None].to(x.dtype)
+        own = torch.cat([along.mean(1), along.amax(1)], 1).unflatten(0, (count, levels))
+        own = torch.cat([own, peak], 2) * here
+        around = self.vertebrae(own)[0]
+        both = torch.cat([own, around], 2) * here
+        logits = self.level(both)[..., 0]
+        away = torch.finfo(both.dtype).min
+        most = both.masked_fill(~seen[..., None], away).amax(1)
+        most = torch.where(seen.any(1)[:, None], most, torch.zeros_like(most))
+        maps = where[:, 0].unflatten(0, (count, levels, SLICES))
+        return {"levels": logits, "patient": self.patient(most)[:, 0], "map": maps}
+
+
+def build_levels(spec: LevelSpec, *, seed: int | None = None) -> LevelNetwork:
+    """A new network; with ``seed`` always the same one, torch's generator left as it was."""
+    return seeded(LevelNetwork, spec, seed)
+
+
+def build_fractures(spec: FractureSpec, *, seed: int | None = None) -> FractureNetwork:
+    """As :func:`build_levels`."""
+    return seeded(FractureNetwork, spec, seed)

@@ -1,0 +1,363 @@
+"""Training both networks of the neck: levels first, then fractures on the masks that the first one gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from fracture.data.records import AnnotatedSet, Film
+from fracture.data.seeds import derive_seed, generator
+from fracture.models.heatmaps import center_loss
+from fracture.models.persistence import load_state
+from fracture.spine.cervical.crops import crop_affine
+from fracture.spine.cervical.levels import grid_of, scaled
+from fracture.spine.cervical.metric import LEVELS
+from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractures, build_levels
+from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
+from fracture.spine.cervical.spec import CROP, CROP_SPACING, GRID, SLICES, FractureSpec, LevelSpec
+from fracture.spine.resample import sampled
+from fracture.training.config import Section, StageConfig
+from fracture.training.driver import Running, run_stage, running
+from fracture.training.stage import PlainPictures, Stage
+from fracture.training.tables import read_recipe
+from fracture.wing.volume import Volume
+
+__all__ = ["STAGES", "FractureConfig", "LevelConfig", "challenge_loss", "load_recipe", "train"]
+
+STAGES = ("levels", "fractures")
+_MARGIN = (2, 4, 4)  # planes, rows, columns by which a crop may be shifted: the finder's error
+_WIDE = tuple(n + 2 * m for n, m in zip(CROP, _MARGIN, strict=True))
+_MAP = 16
+
+
+class AugmentConfig(Section):
+    """How necks vary; all ours."""
+
+    mirror: float = Field(default=0.5, ge=0, le=1, description="share of necks with left and right exchanged")
+    brightness: float = Field(default=0.08, ge=0, lt=1, description="added to the window's 0 to 1, to either side")
+    contrast: float = Field(default=0.25, ge=0, lt=1, description="factor between 1 - c and 1 + c")
+    noise: float = Field(default=0.03, ge=0, le=1, description="standard deviation at most")
+
+
+class LevelConfig(StageConfig):
+    """Settings of the finder's training."""
+
+    BATCH: ClassVar[int] = 4
+    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: LevelSpec(**_tuples(table))}
+
+    model: LevelSpec = LevelSpec()
+    augment: AugmentConfig = AugmentConfig()
+    window: tuple[int, int, int] = (80, 64, 64)
+
+
+class FractureConfig(StageConfig):
+    """Settings of the judge's training."""
+
+    BATCH: ClassVar[int] = 8
+    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: FractureSpec(**_tuples(table))}
+
+    model: FractureSpec = FractureSpec()
+    augment: AugmentConfig = AugmentConfig()
+    map_weight: float = Field(default=2.0, ge=0, description="of the map's loss beside the challenge's (ours)")
+
+
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def load_recipe(source: str | Path) -> tuple[LevelConfig, FractureConfig]:
+    """Settings of both from a TOML file with the tables ``levels`` and ``fractures``, or from a shipped recipe's name.
+
+    Raises:
+        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+    """
+    tables = read_recipe(source, Path(__file__).with_name("recipes"))[0]
+    shared = {key: value for key, value in tables.items() if key not in STAGES}
+    levels, fractures = ({**shared, **tables.get(stage, {})} for stage in STAGES)
+    return LevelConfig.from_dict(levels), FractureConfig.from_dict(fractures)
+
+
+class _Necks:
+    """Necks as both stages take them, read once and kept: small grids, and crops with a margin."""
+
+    def __init__(self, annotated: AnnotatedSet) -> None:
+        self.set = annotated
+        self._grids: dict[str, tuple[Volume, NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._crops: dict[str, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
+
+    def grid(self, film: Film) -> tuple[Volume, NDArray[np.uint8], NDArray[np.uint8]]:
+        """The grid's place (its voxels are empty), the network's input times 255, and the classes of its voxels."""
+        if film.source not in self._grids:
+            volume, truth = read_neck(self.set, film), truth_of(self.set, film)
+            even, inputs = grid_of(volume)
+            labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)  # type: ignore[arg-type]
+            classes = np.minimum(labels % 100, CLASSES - 1).astype(np.uint8)
+            pads = [(0, a - b) for a, b in zip(inputs.shape, classes.shape, strict=True)]
+            place = Volume(np.zeros((1, 1, 1), np.float32), even.affine)
+            self._crops[film.source] = _wide_crops(volume, truth, points_of(film))
+            self._grids[film.source] = place, np.rint(inputs * 255).astype(np.uint8), np.pad(classes, pads)
+        return self._grids[film.source]
+
+    def crops(self, film: Film) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pictures (7, ...) of the crop with its margin times 255, and where a fracture is."""
+        self.grid(film)
+        return self._crops[film.source]
+
+
+def _wide_affine(level: str, place: tuple[float, float, float]) -> NDArray[np.float64]:
+    affine = crop_affine(level, place)
+    step, pixel = CROP_SPACING
+    affine[:3, 3] -= np.multiply(_MARGIN[::-1], (pixel, pixel, step))
+    return affine
+
+
+def _wide_crops(
+    volume: Volume, truth: Volume, points: Mapping[str, tuple[float, float, float]]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    values, broken = np.zeros((7, *_WIDE), np.uint8), np.zeros((7, *_WIDE), bool)
+    for k, level in enumerate(LEVELS):
+        if level in points:
+            affine = _wide_affine(level, points[level])
+            values[k] = np.rint(scaled(sampled(volume, affine, _WIDE)) * 255)  # type: ignore[arg-type]
+            broken[k] = sampled(truth, affine, _WIDE, fill=0, order=0) == 101 + k  # type: ignore[arg-type]
+    return values, broken
+
+
+class _Pictures(PlainPictures):
+    """Every neck once an epoch, varied anew."""
+
+    def __init__(self, part: AnnotatedSet, config: Any, necks: _Necks) -> None:
+        super().__init__(part, config.seed)
+        self.config, self.necks = config, necks
+
+    def order(self, epoch: int, turn: int = 0) -> Any:
+        """The necks, each with the seed of its variation."""
+        films = super().order(epoch, turn)
+        return [(film, derive_seed(self.seed, epoch, k, stream=f"augment {turn}")) for k, film in enumerate(films)]
+
+    def source(self, picture: Any) -> str:
+        """The neck's name."""
+        return str(picture[0].source)
+
+    def tone(self, values: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.float32]:
+        """0 to 255 to [0, 1], brighter or darker, noisier; what is 0 stays 0."""
+        how = self.config.augment
+        x = values.astype(np.float32) / 255
+        y = (x - 0.4) * float(1 + draw.uniform(-how.contrast, how.contrast)) + 0.4
+        y += float(draw.uniform(-how.brightness, how.brightness))
+        y += draw.standard_normal(x.shape, dtype=np.float32) * float(draw.uniform(0, how.noise))
+        return np.where(values > 0, np.clip(y, 0, 1), 0).astype(np.float32)
+
+
+class _LevelPictures(_Pictures):
+    def make(self, picture: tuple[Film, int]) -> tuple[NDArray[Any], ...]:
+        """A window of the grid, its classes, and the map of centers at half its size."""
+        film, draw = picture[0], generator(picture[1])
+        place, values, classes = self.necks.grid(film)
+        window = self.config.window
+        # The window may hang over: then there is air.
+        extra = [max(0, w - n) for w, n in zip(window, values.shape, strict=True)]
+        first = [int(draw.integers(-e, max(n - w, 0) + 1)) for n, w, e in zip(values.shape, window, extra, strict=True)]
+        first[1:] = [
+            int(np.clip(round(draw.normal((n - w) / 2, 4)), -8, max(n - w, 0) + 8))
+            for n, w in zip(values.shape[1:], window[1:], strict=True)
+        ]
+        x, y = _window(values, first, window), _window(classes, first, window)
+        heat = self._heat(film, place, first)
+        if draw.random() < self.config.augment.mirror:
+            x, y, heat = x[..., ::-1], y[..., ::-1], heat[..., ::-1]
+        return self.tone(x, draw)[None], np.ascontiguousarray(y), np.ascontiguousarray(heat)
+
+    def _heat(self, film: Film, place: Volume, first: Sequence[int]) -> NDArray[np.float32]:
+        shape = tuple(n // 2 for n in self.config.window)
+        heat = np.zeros(shape, np.float32)
+        k, i, j = np.ogrid[: shape[0], : shape[1], : shape[2]]
+        for point in points_of(film).values():
+            cell = (np.subtract(point, place.affine[:3, 3]) / GRID)[::-1] - first  # voxels of the window
+            at = (cell - 0.5) / 2
+            peak = np.exp(-((k - at[0]) ** 2 + (i - at[1]) ** 2 + (j - at[2]) ** 2) / 2).astype(np.float32)
+            heat = np.maximum(heat, peak)
+            near = tuple(np.rint(at).astype(int).tolist())
+            if all(0 <= n < size for n, size in zip(near, shape, strict=True)):
+                heat[near] = 1
+        return heat
+
+
+def _window(values: NDArray[Any], first: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """A window that may reach beyond, 0 there."""
+    out = np.zeros(tuple(size), values.dtype)
+    source = tuple(slice(max(f, 0), min(f + n, m)) for f, n, m in zip(first, size, values.shape, strict=True))
+    part = values[source]
+    target = tuple(slice(max(-f, 0), max(-f, 0) + n) for f, n in zip(first, part.shape, strict=True))
+    out[target] = part
+    return out
+
+
+class _FracturePictures(_Pictures):
+    masks: dict[str, NDArray[np.uint8]]
+
+    def make(self, picture: tuple[Film, int]) -> tuple[NDArray[Any], ...]:
+        """Crops and masks shifted alike, where fractures are on the map's cells, labels, and levels that are there."""
+        film, draw = picture[0], generator(picture[1])
+        values, broken = self.necks.crops(film)
+        masks = self.masks[film.source]
+        shifts = [[int(draw.integers(0, 2 * m + 1)) for m in _MARGIN] for _ in LEVELS]
+        x, m, t = (_shifted(one, shifts) for one in (values, masks, broken))
+        seen = np.array([level in points_of(film) for level in LEVELS])
+        cells = t[:, 1 : 1 + 2 * SLICES + 1]
+        cells = np.stack([cells[:, 2 * k : 2 * k + 3].any(1) for k in range(SLICES)], 1)
+        side = CROP[1] // _MAP
+        where = cells.reshape(7, SLICES, _MAP, side, _MAP, side).sum((3, 5)) >= 2
+        if draw.random() < self.config.augment.mirror:
+            x, m, where = x[..., ::-1], m[..., ::-1], where[..., ::-1]
+        return self.tone(x, draw), m.astype(np.float32) / 255, where.astype(np.float32), labels_of(film), seen
+
+
+def _shifted(values: NDArray[Any], shifts: Sequence[Sequence[int]]) -> NDArray[Any]:
+    depth, height, width = CROP
+    return np.stack(
+        [v[a : a + depth, b : b + height, c : c + width] for v, (a, b, c) in zip(values, shifts, strict=True)]
+    )
+
+
+class LevelStage(Stage):
+    """The finder in training."""
+
+    format = "fracture-cervical-stage/1"
+    terms = ("loss", "labels", "centers")
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """Cross entropy of the voxels, where bone counts four times, with the Dice of bone, and the focal loss of
+        centers (Zhou et al. 2019)."""
+        x, y, heat = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
+        out = self.model(x)
+        weight = x.new_tensor([0.25] + [1.0] * (CLASSES - 1))
+        labels = F.cross_entropy(out["labels"].float(), y.long(), weight)
+        bone = 1 - out["labels"].float().softmax(1)[:, 0]
+        labels = labels + 1 - 2 * (bone * (y > 0)).sum() / (bone.sum() + (y > 0).sum()).clamp(min=1)
+        centers = center_loss(out["centers"][:, 0], heat) / (heat >= 1).sum().clamp(min=1)
+        share = len(batch) / totals[0]
+        return {"loss": (labels + 0.5 * centers) * share, "labels": labels * share, "centers": centers * share}
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.to_dict()}
+
+
+def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """The weighted loss of RSNA 2022 from logits, normalized per examination, levels that are not seen left out.
+
+    Args:
+        levels: (B, 7) logits.
+        patient: (B,) logits.
+        truth, seen: bool (B, 7).
+    """
+    truth = truth & seen
+    whole = truth.any(1, keepdim=True).float()
+    weights = torch.cat([(1 + truth.float()) * seen, 7 * (1 + whole)], 1)
+    both = torch.cat([truth.float(), whole], 1)
+    loss = F.binary_cross_entropy_with_logits(torch.cat([levels, patient[:, None]], 1).float(), both, reduction="none")
+    return ((loss * weights).sum(1) / weights.sum(1)).mean()
+
+
+class FractureStage(Stage):
+    """The judge in training."""
+
+    format = "fracture-cervical-stage/1"
+    terms = ("loss", "challenge", "map")
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """See :func:`challenge_loss`; the map's cross entropy, where a fracture's cells count four times."""
+        x, mask, where, truth, seen = (
+            torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)
+        )
+        out = self.model(x, mask, seen)
+        score = challenge_loss(out["levels"], out["patient"], truth, seen)
+        each = F.binary_cross_entropy_with_logits(out["map"].float(), where, reduction="none")
+        each = each * (1 + 3 * where) * seen[:, :, None, None, None]
+        cells = each.sum() / (where.sum().clamp(min=50) * 8)
+        share = len(batch) / totals[0]
+        total = score + self.config.map_weight * cells
+        return {"loss": total * share, "challenge": score * share, "map": cells * share}
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.to_dict()}
+
+
+def _masks(
+    model: LevelNetwork, necks: _Necks, part: AnnotatedSet, device: torch.device
+) -> dict[str, NDArray[np.uint8]]:
+    """What the finder says of each vertebra's voxels, on the crops with their margin."""
+    found = {}
+    model.eval()
+    for film in part:
+        place, values, _ = necks.grid(film)
+        with torch.inference_mode():
+            x = torch.from_numpy(values.astype(np.float32) / 255)[None, None].to(device)
+            shares = model(x)["labels"].float().softmax(1)[0, 1:8].cpu().numpy()
+        masks, points = np.zeros((7, *_WIDE), np.uint8), points_of(film)
+        for k, level in enumerate(LEVELS):
+            if level in points:
+                affine = _wide_affine(level, points[level])
+                of = sampled(replace(place, voxels=np.ascontiguousarray(shares[k])), affine, _WIDE, fill=0)  # type: ignore[arg-type]
+                masks[k] = np.rint(np.clip(of, 0, 1) * 255)
+        found[film.source] = masks
+    return found
+
+
+def train(
+    recipe: tuple[LevelConfig, FractureConfig],
+    annotated: AnnotatedSet,
+    *,
+    out: str | Path,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train both networks to ``levels.safetensors`` and ``fractures.safetensors`` below ``out``; an unfinished run is
+    resumed.
+
+    Args:
+        recipe: Of :func:`load_recipe`.
+        annotated: Of :func:`fracture.spine.cervical.records.read_necks`.
+        out: Run folder.
+        device, progress: As for :func:`fracture.training.driver.running`.
+
+    Returns:
+        The content of ``levels.json`` and ``fractures.json``.
+
+    Raises:
+        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    """
+    necks, (first, second) = _Necks(annotated), recipe
+
+    def levels(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
+        model = build_levels(first.model, seed=first.seed).to(run.device)
+        return LevelStage(
+            model, first, _LevelPictures(parts["train"], first, necks), parts, run.device, world=run.world
+        )
+
+    def fractures(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
+        from safetensors.torch import load_file
+
+        finder = build_levels(first.model).to(run.device)
+        load_state(finder, load_file(run.folder / "levels.safetensors"))
+        pictures = _FracturePictures(parts["train"], second, necks)
+        pictures.masks = _masks(finder, necks, parts["train"], run.device)
+        model = build_fractures(second.model, seed=second.seed).to(run.device)
+        return FractureStage(model, second, pictures, parts, run.device, world=run.world)
+
+    with running(out, device=device, progress=progress) as run:
+        return {
+            "levels": run_stage("levels", first, annotated, levels, run),
+            "fractures": run_stage("fractures", second, annotated, fractures, run),
+        }
