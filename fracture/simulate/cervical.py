@@ -224,7 +224,7 @@ class _Scan:
         where, (x, y, z) = self._local(placed.origin, placed.turn, bone.low, bone.high)
         if not x.size:
             return
-        zone, dense = np.zeros(x.shape, bool), np.float32(0)
+        zone, dense = np.zeros(x.shape, bool), np.zeros(1, np.float32)
         if placed.broken is None:
             distance = old = bone.distance(x, y, z)
         else:

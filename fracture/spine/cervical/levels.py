@@ -72,7 +72,7 @@ class Levels:
 def scaled(hu: NDArray[np.float32]) -> Grid:
     """Hounsfield units to [0, 1] by the bone window."""
     low, high = HU
-    return np.clip((hu - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((hu - low) / (high - low), 0, 1), np.float32)
 
 
 def grid_of(volume: Volume) -> tuple[Volume, Grid]:
@@ -134,9 +134,9 @@ def chain(centers: Grid, shares: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
                         best[n, level], before[n, level] = total, (m, level - step)
     if not len(places) or best.max() <= 0:
         return ()
-    n, level = np.unravel_index(int(best.argmax()), best.shape)
+    first = np.unravel_index(int(best.argmax()), best.shape)
     found: list[FoundLevel] = []
-    at = (int(n), int(level))
+    at = (int(first[0]), int(first[1]))
     while at[0] >= 0:
         score = float(scores[at[0]] * votes[at])
         if at[1] < 7 and score >= _SURE:
@@ -197,10 +197,9 @@ def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return 2 * int((one & other).sum()) / total if total else float("nan")
 
 
-def errors_mm(found: Mapping[str, tuple[float, float, float]], truth: Mapping[str, object]) -> dict[str, float]:
+def errors_mm(
+    found: Mapping[str, tuple[float, float, float]], truth: Mapping[str, tuple[float, float, float]]
+) -> dict[str, float]:
     """Millimeters between found and true places, of the levels that are in both."""
-    return {
-        level: float(np.linalg.norm(np.subtract(place, truth[level])))
-        for level, place in found.items()
-        if level in truth  # type: ignore[arg-type]
-    }
+    both = [level for level in found if level in truth]
+    return {level: float(np.linalg.norm(np.subtract(found[level], truth[level]))) for level in both}

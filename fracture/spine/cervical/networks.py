@@ -110,11 +110,11 @@ class FractureNetwork(nn.Module):
         # What a map says at its strongest, as a feature of its own.
         strong = where.flatten(1).topk(4, 1).values
         features = torch.cat([late.mean((2, 3)), late.amax((2, 3)), strong[:, :1], strong.mean(1, keepdim=True)], 1)
-        entered = F.relu(self.enter(features)).unflatten(0, (count * levels, SLICES))
+        entered = F.relu(self.enter(features)).reshape(count * levels, SLICES, -1)
         along = self.slices(entered)[0]
-        peak = strong.mean(1).unflatten(0, (count, levels, SLICES)).amax(2)[..., None]
+        peak = strong.mean(1).reshape(count, levels, SLICES).amax(2)[..., None]
         here = seen[..., None].to(x.dtype)
-        own = torch.cat([along.mean(1), along.amax(1)], 1).unflatten(0, (count, levels))
+        own = torch.cat([along.mean(1), along.amax(1)], 1).reshape(count, levels, -1)
         own = torch.cat([own, peak], 2) * here
         around = self.vertebrae(own)[0]
         both = torch.cat([own, around], 2) * here
@@ -122,7 +122,7 @@ class FractureNetwork(nn.Module):
         away = torch.finfo(both.dtype).min
         most = both.masked_fill(~seen[..., None], away).amax(1)
         most = torch.where(seen.any(1)[:, None], most, torch.zeros_like(most))
-        maps = where[:, 0].unflatten(0, (count, levels, SLICES))
+        maps = where[:, 0].reshape(count, levels, SLICES, *where.shape[2:])
         return {"levels": logits, "patient": self.patient(most)[:, 0], "map": maps}
 
 

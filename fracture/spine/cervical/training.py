@@ -99,7 +99,7 @@ class _Necks:
         if film.source not in self._grids:
             volume, truth = read_neck(self.set, film), truth_of(self.set, film)
             even, inputs = grid_of(volume)
-            labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)  # type: ignore[arg-type]
+            labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)
             classes = np.minimum(labels % 100, CLASSES - 1).astype(np.uint8)
             pads = [(0, a - b) for a, b in zip(inputs.shape, classes.shape, strict=True)]
             place = Volume(np.zeros((1, 1, 1), np.float32), even.affine)

@@ -1,0 +1,89 @@
+"""The card of the cervical wing's weights, and where they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, JsonValue
+
+from fracture.schema import Share
+from fracture.spine.cervical.spec import FractureSpec, LevelSpec
+from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
+from fracture.wing.store import Store
+
+__all__ = ["STORE", "CervicalCard", "NeckTest"]
+
+Width = Annotated[int, Field(ge=1, le=512)]
+
+
+class LevelFile(WeightFile):
+    """The finder of levels: its file, what it is, and how it was trained."""
+
+    class Model(Section):
+        """See :class:`fracture.spine.cervical.spec.LevelSpec`."""
+
+        widths: tuple[Width, Width, Width, Width] = Field(strict=False)
+        fine: Width
+
+    model: Model
+    training: dict[str, JsonValue] = Field(default={})
+
+    @property
+    def spec(self) -> LevelSpec:
+        """As the network is built from it."""
+        return LevelSpec(**self.model.model_dump())
+
+
+class FractureFile(WeightFile):
+    """The judge of fractures."""
+
+    class Model(Section):
+        """See :class:`fracture.spine.cervical.spec.FractureSpec`."""
+
+        widths: tuple[Width, Width, Width] = Field(strict=False)
+        hidden: Width
+
+    model: Model
+    training: dict[str, JsonValue] = Field(default={})
+
+    @property
+    def spec(self) -> FractureSpec:
+        """As the network is built from it."""
+        return FractureSpec(**self.model.model_dump())
+
+
+class NeckTest(Section):
+    """Of the self-test volume: the best center, the share of bone, and the probability of a fracture of its crops."""
+
+    scores: tuple[Share, Share, Share] = Field(strict=False)
+    tolerance: Tolerance = 0.01
+
+
+class Thresholds(Section):
+    """From which probability on a level, or the patient, is called fractured."""
+
+    level: Share = 0.5
+    patient: Share = 0.5
+
+
+class CervicalCard(BaseCard):
+    """What is said about the two networks of the neck."""
+
+    FILE: ClassVar[str] = "cervical_card.json"
+
+    format: Literal["fracture-cervical-card/1"] = "fracture-cervical-card/1"
+    finder: LevelFile
+    judge: FractureFile
+    thresholds: Thresholds = Thresholds()
+    data: dict[str, JsonValue] = Field(default={})
+    metrics: dict[str, JsonValue] = Field(default={})
+    self_test: NeckTest | None = None
+
+    @property
+    def files(self) -> Sequence[WeightFile]:
+        """The finder's and the judge's."""
+        return self.finder, self.judge
+
+
+STORE = Store(CervicalCard, "cervical-small", "cervical networks", "`fracture spine cervical assemble`")
