@@ -22,6 +22,7 @@ from fracture.cli.joints import joints
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.spine import spine
+from fracture.cli.cervical import cervical
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
 from fracture.cli.words import in_options

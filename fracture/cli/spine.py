@@ -89,13 +89,13 @@ def predict(
                 sources, batch_size=1, workers=workers, keep=outputs.drawn, number=number
             ),
             draw=lambda result, path: result.save_overlay(path),
-            line=_line,
+            line=line_of,
         )
 
-    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=_as_they_are)
+    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=as_they_are)
 
 
-def _as_they_are(paths: Sequence[str]) -> Inputs:
+def as_they_are(paths: Sequence[str]) -> Inputs:
     """Every path is one spine, a folder too."""
     from fracture.runs.inputs import Inputs
 
@@ -103,7 +103,7 @@ def _as_they_are(paths: Sequence[str]) -> Inputs:
     return Inputs(tuple(paths), (), os.path.commonpath(parents))
 
 
-def _line(result: Any) -> dict[str, Any]:
+def line_of(result: Any) -> dict[str, Any]:
     stated: dict[str, Any] = result.to_dict()
     return stated if result.ok else {key: stated[key] for key in ("source", "seconds", "error")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -14,43 +14,19 @@ from fracture.wing.store import Store
 
 __all__ = ["STORE", "CervicalCard", "NeckTest"]
 
-Width = Annotated[int, Field(ge=1, le=512)]
-
 
 class LevelFile(WeightFile):
     """The finder of levels: its file, what it is, and how it was trained."""
 
-    class Model(Section):
-        """See :class:`fracture.spine.cervical.spec.LevelSpec`."""
-
-        widths: tuple[Width, Width, Width, Width] = Field(strict=False)
-        fine: Width
-
-    model: Model
+    model: LevelSpec = LevelSpec()
     training: dict[str, JsonValue] = Field(default={})
-
-    @property
-    def spec(self) -> LevelSpec:
-        """As the network is built from it."""
-        return LevelSpec(**self.model.model_dump())
 
 
 class FractureFile(WeightFile):
     """The judge of fractures."""
 
-    class Model(Section):
-        """See :class:`fracture.spine.cervical.spec.FractureSpec`."""
-
-        widths: tuple[Width, Width, Width] = Field(strict=False)
-        hidden: Width
-
-    model: Model
+    model: FractureSpec = FractureSpec()
     training: dict[str, JsonValue] = Field(default={})
-
-    @property
-    def spec(self) -> FractureSpec:
-        """As the network is built from it."""
-        return FractureSpec(**self.model.model_dump())
 
 
 class NeckTest(Section):

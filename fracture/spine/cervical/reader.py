@@ -290,7 +290,7 @@ def load_reader(
         ConfigurationError: No such device or precision.
     """
     where, card = resolve_device(device), weights.card
-    finder, network = build_levels(card.finder.spec), build_fractures(card.judge.spec)
+    finder, network = build_levels(card.finder.model), build_fractures(card.judge.model)
     load_state(finder, weights.tensors(card.finder), source=card.finder.file)
     load_state(network, weights.tensors(card.judge), source=card.judge.file)
     return CervicalReader(card, finder, network, device=where, dtype=resolve_precision(precision, where))

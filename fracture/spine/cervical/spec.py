@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
+
+from fracture.wing.card import Section
 
 __all__ = ["CHANNELS", "CROP", "CROP_SPACING", "GRID", "HU", "SLICES", "FractureSpec", "LevelSpec"]
 
@@ -23,8 +26,10 @@ CROP = (2 * (SLICES - 1) + CHANNELS, 64, 64)
 """Planes, rows and columns of a crop."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelSpec:
+_Width = Annotated[int, Field(ge=1, le=512)]
+
+
+class LevelSpec(Section):
     """The finder of levels, a U-Net in 3D.
 
     Attributes:
@@ -32,16 +37,11 @@ class LevelSpec:
         fine: Channels at 2 mm, where the labels are given.
     """
 
-    widths: tuple[int, int, int, int] = (16, 24, 40, 64)
-    fine: int = 8
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
-        return {**asdict(self), "widths": list(self.widths)}
+    widths: tuple[_Width, _Width, _Width, _Width] = Field(default=(16, 24, 40, 64), strict=False)
+    fine: _Width = 8
 
 
-@dataclass(frozen=True, slots=True)
-class FractureSpec:
+class FractureSpec(Section):
     """The judge of fractures.
 
     Attributes:
@@ -49,9 +49,5 @@ class FractureSpec:
         hidden: Of the recurrent layers, in each direction.
     """
 
-    widths: tuple[int, int, int] = (24, 40, 64)
-    hidden: int = 32
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
-        return {**asdict(self), "widths": list(self.widths)}
+    widths: tuple[_Width, _Width, _Width] = Field(default=(24, 40, 64), strict=False)
+    hidden: _Width = 32

@@ -52,7 +52,6 @@ class LevelConfig(StageConfig):
     """Settings of the finder's training."""
 
     BATCH: ClassVar[int] = 4
-    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: LevelSpec(**_tuples(table))}
 
     model: LevelSpec = LevelSpec()
     augment: AugmentConfig = AugmentConfig()
@@ -63,15 +62,10 @@ class FractureConfig(StageConfig):
     """Settings of the judge's training."""
 
     BATCH: ClassVar[int] = 8
-    SPECS: ClassVar[Mapping[str, Any]] = {"model": lambda table: FractureSpec(**_tuples(table))}
 
     model: FractureSpec = FractureSpec()
     augment: AugmentConfig = AugmentConfig()
     map_weight: float = Field(default=2.0, ge=0, description="of the map's loss beside the challenge's (ours)")
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def load_recipe(source: str | Path) -> tuple[LevelConfig, FractureConfig]:
@@ -250,7 +244,7 @@ class LevelStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
-        return {"model": self.config.model.to_dict()}
+        return {"model": self.config.model.model_dump(mode="json")}
 
 
 def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
@@ -291,7 +285,7 @@ class FractureStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
-        return {"model": self.config.model.to_dict()}
+        return {"model": self.config.model.model_dump(mode="json")}
 
 
 def _masks(

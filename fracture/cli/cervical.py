@@ -1,0 +1,186 @@
+"""``fracture spine cervical``: predict, simulate, train, evaluate, assemble, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fracture.cli import options as opt
+from fracture.cli.spine import as_they_are, line_of, spine
+from fracture.cli.verify import verify
+from fracture.errors import ConfigurationError
+
+cervical = typer.Typer(
+    name="cervical",
+    help="Find C1 to C7 on CT of the neck and judge them for fractures. Research use only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+spine.add_typer(cervical)
+
+
+@cervical.command("predict")
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Each a folder of one study or series, or a file.")
+    ],
+    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
+    json_file: opt.Json = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a PNG for each path here: the axial and the sagittal slice."),
+    ] = None,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Write the levels' masks beside each overlay, as NIfTI at 2 mm.")
+    ] = False,
+    number: Annotated[
+        int | None, typer.Option(min=0, help="Which series of each path, from 0; else the axial CT of most slices.")
+    ] = None,
+    dicom: opt.Dicom = None,
+    objects: opt.Objects = "sr,sc,gsps",
+    deidentify: opt.Deidentify = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    dry_run: opt.DryRun = False,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+    workers: opt.Workers = 1,
+) -> None:
+    """Find levels and judge them: one JSON line for each path, in order.
+
+    Exit code 0: all paths were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot be
+    written.
+    """
+    from fracture.cli.run import Task, outputs_of, request_of, run
+
+    if masks and overlay is None:
+        raise ConfigurationError("--masks are written beside overlays", hint="add --overlay DIR")
+    outputs = outputs_of(
+        json_file=json_file,
+        report=None,
+        overlay=overlay,
+        dicom=dicom,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        kind="cervical",
+    )
+
+    def draw(result: Any, path: Path) -> None:
+        result.save_overlay(path)
+        if masks:
+            result.save_masks(path.with_suffix(".nii.gz"))
+
+    def task() -> Task:
+        from fracture.spine.cervical.wing import WING
+
+        reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision)
+        return Task(
+            request=request_of("spine cervical predict", reader.card, reader.device, reader.dtype, {"number": number}),
+            results=lambda sources: reader.predict_many(
+                sources, batch_size=1, workers=workers, keep=outputs.drawn, number=number
+            ),
+            draw=draw,
+            line=line_of,
+        )
+
+    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=as_they_are)
+
+
+@cervical.command("simulate")
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; created if missing.")],
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many necks.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal necks.")] = 0,
+    fracture_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of necks with a fracture.")] = 0.5,
+) -> None:
+    """Write necks with known fractures, as `fracture simulate --kind cervical` does."""
+    from fracture.cli.simulate import simulate as write
+
+    write(directory, n=n, seed=seed, kind="cervical", fracture_rate=fracture_rate)
+
+
+@cervical.command("train")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: small.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    data: Annotated[Path, typer.Option(help="Necks of `fracture spine cervical simulate`.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="As levels:loop.epochs=3, fractures:seed=1; may be repeated.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train the finder of levels, then the judge. Exit code 0: done; 143: stopped by a signal, saved; the same command
+    resumes."""
+    from fracture.spine.cervical.records import read_necks
+    from fracture.spine.cervical.training import STAGES, load_recipe
+    from fracture.spine.cervical.training import train as run
+    from fracture.training.cli import changes_of, stopped
+    from fracture.training.driver import Interrupted
+
+    changes = changes_of(STAGES, [], set_ or [], None)
+    levels, fractures = load_recipe(recipe)
+    both = levels.replace(changes["levels"]), fractures.replace(changes["fractures"])
+    try:
+        run(both, read_necks(data), out=out, device=device, progress=not quiet)
+    except Interrupted:
+        stopped()
+    typer.echo(f"{out / 'levels.safetensors'} and {out / 'fractures.safetensors'}")
+
+
+@cervical.command("evaluate")
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Necks of `fracture spine cervical simulate`.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.json, report.txt, and the challenge's two tables.")],
+    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 1000,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+) -> None:
+    """Measure levels, masks and fractures on necks with a truth. Exit code 0: report written; 2: wrong usage."""
+    from fracture.atomic import write_json, write_text
+    from fracture.runs.outputs import Protected, check_folder
+    from fracture.spine.cervical.evaluation import measure, read_all, text_of
+    from fracture.spine.cervical.metric import write_labels, write_submission
+    from fracture.spine.cervical.records import read_necks
+    from fracture.spine.cervical.wing import WING
+
+    check_folder(
+        out,
+        ("report.json", "report.txt", "submission.csv", "train.csv"),
+        Protected.of([data]),
+        option="--out",
+        own=lambda head: b'"weighted_log_loss"' in head,
+    )
+    necks = read_necks(data)
+    reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision)
+    found = measure(necks, judged := read_all(reader, necks), resamples=bootstrap)
+    lines = text_of(found)
+    write_json(out / "report.json", found)
+    write_text(out / "report.txt", "\n".join(lines) + "\n")
+    write_submission(out / "submission.csv", judged.submission)
+    write_labels(out / "train.csv", judged.truth)
+    for line in lines:
+        typer.echo(line)
+
+
+@cervical.command("assemble")
+def assemble(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `fracture spine cervical train`, done.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: card and networks.")],
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file with fields of the card: name, version, description, metrics, ...")
+    ] = None,
+) -> None:
+    """Make a folder of weights with a card out of a run. Exit code 0: written; 2: it cannot be."""
+    from fracture.spine.cervical.assembly import assemble as make
+    from fracture.training.tables import read_toml
+
+    made = make(run, out, {} if card is None else read_toml(card))
+    typer.echo(f"{made.label}: {out}")
+
+
+cervical.command("verify")(verify)
