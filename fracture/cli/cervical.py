@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fracture.cli import options as opt
-from fracture.cli.spine import as_they_are, line_of, spine
+from fracture.cli.spine import as_they_are, line_of
 from fracture.cli.verify import verify
 from fracture.errors import ConfigurationError
 
@@ -18,7 +18,6 @@ cervical = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-spine.add_typer(cervical)
 
 
 @cervical.command("predict")
@@ -68,10 +67,10 @@ def predict(
         kind="cervical",
     )
 
-    def draw(result: Any, path: Path) -> None:
+    def draw(result: Any, path: str) -> None:
         result.save_overlay(path)
         if masks:
-            result.save_masks(path.with_suffix(".nii.gz"))
+            result.save_masks(f"{path.removesuffix('.png').removesuffix('.nii.gz')}_levels.nii.gz")
 
     def task() -> Task:
         from fracture.spine.cervical.wing import WING

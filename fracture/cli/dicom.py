@@ -86,7 +86,7 @@ def _result(line: Mapping[str, Any]) -> Any:
     if (error := line.get("error")) is not None:
         raise ConfigurationError("the film failed, so there is no result", got=error.get("message"))
     kinds = {"hips": "hip.prediction:HipFilm", "limbs": "joints.prediction:JointsFilm"}
-    kinds |= {"discs": "spine.lumbar.result:LumbarSpine"}
+    kinds |= {"discs": "spine.lumbar.result:LumbarSpine", "vertebrae": "spine.cervical.result:CervicalSpine"}
     found = next((kind for key, kind in kinds.items() if key in line), "limb.prediction:Prediction")
     room, _, name = found.partition(":")
     return getattr(import_module(f"fracture.{room}"), name).from_dict(line)

@@ -11,6 +11,7 @@ from fracture._version import __version__
 from fracture.adapt.cli import adapt, adapt_studies
 from fracture.calibration.cli import assemble, calibrate
 from fracture.cli.archive import archive
+from fracture.cli.cervical import cervical
 from fracture.cli.defaults import defaults_for
 from fracture.cli.deidentify import deidentify
 from fracture.cli.dicom import dicom
@@ -22,7 +23,6 @@ from fracture.cli.joints import joints
 from fracture.cli.predict import predict
 from fracture.cli.simulate import simulate
 from fracture.cli.spine import spine
-from fracture.cli.cervical import cervical
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
 from fracture.cli.verify import verify
 from fracture.cli.words import in_options
@@ -75,6 +75,7 @@ app.add_typer(joints)
 app.add_typer(dicom)
 app.add_typer(label)
 app.add_typer(node)
+spine.add_typer(cervical)
 app.add_typer(spine)
 
 

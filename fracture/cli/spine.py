@@ -104,6 +104,7 @@ def as_they_are(paths: Sequence[str]) -> Inputs:
 
 
 def line_of(result: Any) -> dict[str, Any]:
+    """A result's line; of a failure what is known of it."""
     stated: dict[str, Any] = result.to_dict()
     return stated if result.ok else {key: stated[key] for key in ("source", "seconds", "error")}
 

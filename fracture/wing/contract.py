@@ -43,6 +43,7 @@ BUILT_IN = {
     "limb": "fracture.limb.wing:WING",
     "hip": "fracture.hip.wing:WING",
     "lumbar": "fracture.spine.lumbar.wing:WING",
+    "cervical": "fracture.spine.cervical.wing:WING",
     "joints": "fracture.joints.wing:WING",
 }
 """Our own entry points, as ``setup.cfg`` states them; a source tree that was never installed has no others."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -184,22 +183,3 @@ def _remarks(found: tuple[FoundLevel, ...]) -> tuple[str, ...]:
     if within:
         lines.append(f"{', '.join(within)}: not found between their neighbors; the names of all levels are doubtful")
     return tuple(lines)
-
-
-def truth_shares(labels: NDArray[np.uint8], level: str) -> NDArray[np.bool_]:
-    """Where a truth of :class:`fracture.simulate.SimulatedNeck` has a level."""
-    return np.asarray(labels % 100 == LEVELS.index(level) + 1)
-
-
-def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Dice of two masks; NaN of two empty ones."""
-    total = int(one.sum() + other.sum())
-    return 2 * int((one & other).sum()) / total if total else float("nan")
-
-
-def errors_mm(
-    found: Mapping[str, tuple[float, float, float]], truth: Mapping[str, tuple[float, float, float]]
-) -> dict[str, float]:
-    """Millimeters between found and true places, of the levels that are in both."""
-    both = [level for level in found if level in truth]
-    return {level: float(np.linalg.norm(np.subtract(found[level], truth[level]))) for level in both}

@@ -1,0 +1,144 @@
+"""How well levels, masks and fractures are found on necks with a truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracture.data.records import AnnotatedSet
+from fracture.errors import DataError
+from fracture.evaluation.stats.intervals import proportion
+from fracture.evaluation.stats.resampling import Bootstrap
+from fracture.spine.cervical.metric import LABELS, LEVELS, PATIENT, analyze, score
+from fracture.spine.cervical.records import labels_of, points_of, truth_of
+from fracture.spine.cervical.result import CervicalSpine
+from fracture.spine.resample import sampled
+
+__all__ = ["UNSEEN", "Judged", "measure", "read_all", "text_of"]
+
+UNSEEN = 0.05
+"""The probability that a submission states for a level, or a neck, that was not found (ours)."""
+
+_NEAR = 10.0  # mm from the true point within which a level's name is right: less than half a vertebra
+
+
+@dataclass(slots=True)
+class Judged:
+    """What was said of each neck, and what is true.
+
+    Attributes:
+        submission: ``<neck>_<label>`` to its probability.
+        truth: Neck to the eight labels.
+        errors: Millimeters between found and true point of every level that is in both.
+        names: Of every level that was found: whether it lies where that level is.
+        missed: Levels that are in the volume and were not found.
+        invented: Levels that were found and are not in the volume.
+        ordered: Of every neck: whether its levels are in order from the head.
+        dice: Of the mask of every level that is in both.
+    """
+
+    submission: dict[str, tuple[float]] = field(default_factory=dict)
+    truth: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    errors: list[float] = field(default_factory=list)
+    names: list[bool] = field(default_factory=list)
+    missed: int = 0
+    invented: int = 0
+    ordered: list[bool] = field(default_factory=list)
+    dice: list[float] = field(default_factory=list)
+
+
+def read_all(reader: Any, necks: AnnotatedSet) -> Judged:
+    """Read every neck.
+
+    Raises:
+        DataError: A neck cannot be read.
+    """
+    judged = Judged()
+    paths = [necks.image_path(film) for film in necks]
+    for film, result in zip(necks, reader.predict_many(paths, batch_size=1, workers=1, keep=True), strict=True):
+        if not isinstance(result, CervicalSpine):
+            raise DataError(f"{film.source}: a neck that cannot be read", got=result.error)
+        broken, points = labels_of(film), points_of(film)
+        exam = film.source.removesuffix(".gz").removesuffix(".nii")
+        judged.truth[exam] = np.append(broken, broken.any())
+        for label, chance in result.probabilities.items():
+            judged.submission[f"{exam}_{label}"] = (UNSEEN if chance is None else chance,)
+        found = {one.level: one.place for one in result.vertebrae}
+        both = [level for level in found if level in points]
+        away = [float(np.linalg.norm(np.subtract(found[level], points[level]))) for level in both]
+        judged.errors += away
+        judged.names += [far <= _NEAR for far in away] + [False] * (len(found) - len(both))
+        judged.missed += len(points) - len(both)
+        judged.invented += len(found) - len(both)
+        heights = [place[2] for place in found.values()]
+        judged.ordered.append(heights == sorted(heights, reverse=True))
+        if result.masks is not None and film.extra["truth"]:
+            grid = result.masks
+            shape: Any = grid.voxels.shape
+            true = sampled(truth_of(necks, film), grid.affine, shape, fill=0, order=0) % 100
+            judged.dice += [_dice(grid.voxels == k, true == k) for k in (LEVELS.index(one) + 1 for one in both)]
+    return judged
+
+
+def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return 2 * int((one & other).sum()) / max(int(one.sum() + other.sum()), 1)
+
+
+def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> dict[str, Any]:
+    """Everything that is reported, JSON-able: levels, masks, the challenge's score, and each label's discrimination."""
+    share = np.mean(np.stack(list(judged.truth.values())), axis=0)
+    weighted = 2 * share / (1 + share)  # the constant that the weights make best
+    constant = {
+        f"{exam}_{label}": (float(p),) for exam in judged.truth for label, p in zip(LABELS, weighted, strict=True)
+    }
+    found = analyze(judged.truth, {"model": judged.submission}, bootstrap=Bootstrap(resamples=resamples))
+    errors = np.array(judged.errors)
+    within = int((errors <= 6).sum())
+    return {
+        "set": necks.name,
+        "description": necks.attribution,
+        "necks": len(judged.truth),
+        "fractured": int(sum(truth[-1] for truth in judged.truth.values())),
+        "levels": {
+            "median_error_mm": round(float(np.median(errors)), 2) if errors.size else None,
+            "within_6_mm": proportion(within, errors.size, of="levels").to_dict(),
+            "named_right": proportion(sum(judged.names), len(judged.names), of="levels").to_dict(),
+            "in_order": proportion(sum(judged.ordered), len(judged.ordered), of="necks").to_dict(),
+            "missed": judged.missed,
+            "invented": judged.invented,
+            "mean_dice": round(float(np.mean(judged.dice)), 3) if judged.dice else None,
+        },
+        "weighted_log_loss": round(score(judged.truth, judged.submission), 4),
+        "weighted_log_loss_of_a_constant": round(score(judged.truth, constant), 4),
+        "labels": [one.to_dict() for one in found.labels],
+        "comparisons": [one.to_dict() for one in found.comparisons],
+    }
+
+
+def text_of(found: Mapping[str, Any]) -> list[str]:
+    """The measures as lines for people."""
+    levels = found["levels"]
+    lines = [f"{found['set']}: {found['necks']} necks, {found['fractured']} fractured ({found['description']})"]
+    lines.append(f"  level points: median error {levels['median_error_mm']} mm; mean Dice {levels['mean_dice']}")
+    shares = ("within_6_mm", "named_right", "in_order")
+    lines += [f"  {key.replace('_', ' ')}: {_told(levels[key])}" for key in shares]
+    lines.append(f"  levels missed {levels['missed']}, invented {levels['invented']}")
+    lines.append(
+        f"  weighted log loss {found['weighted_log_loss']} "
+        f"(of the best constant {found['weighted_log_loss_of_a_constant']})"
+    )
+    for one in found["labels"]:
+        name = "patient" if one["label"] == PATIENT else one["label"]
+        lines.append(f"  AUC {name}: {_told(one['auc'])}")
+    return lines
+
+
+def _told(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "not defined"
+    low, high = estimate.get("low"), estimate.get("high")
+    return f"{estimate['value']:.3f} ({low:.3f} to {high:.3f})" if low is not None else f"{estimate['value']:.3f}"

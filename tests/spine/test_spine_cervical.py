@@ -1,0 +1,207 @@
+"""The cervical wing: chains of levels, the challenge's loss, and the whole way from necks to weights to results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fracture import simulate
+from fracture.cli.main import app
+from fracture.errors import ConfigurationError, NotARadiographError, SeriesError
+from fracture.spine.cervical.levels import chain
+from fracture.spine.cervical.metric import LABELS, LEVELS, score
+from fracture.spine.cervical.records import read_necks
+from fracture.spine.cervical.result import CervicalSpine
+from fracture.spine.cervical.training import challenge_loss, load_recipe, train
+from fracture.spine.cervical.wing import WING
+from fracture.wing.volume import Volume
+from tests.spine.made import AXIAL, slices, write
+
+_COARSE = (3.0, 1.6)
+
+
+def _maps(
+    heights: dict[int, float], shape: tuple[int, int, int] = (96, 32, 32)
+) -> tuple[np.ndarray, np.ndarray, Volume]:
+    """Centers and classes of vertebrae (class to millimeters from the feet) on a grid of 2 mm."""
+    grid = Volume(np.zeros(shape, np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+    centers, shares = np.zeros([n // 2 for n in shape], np.float32), np.zeros((9, *shape), np.float32)
+    shares[0] = 1
+    for number, z in heights.items():
+        k = round(z / 2)
+        centers[k // 2, 8, 8] = 0.9
+        shares[:, k - 3 : k + 4, 13:20, 13:20] = 0.02
+        shares[number, k - 3 : k + 4, 13:20, 13:20] = 0.9
+    return centers, shares, grid
+
+
+def test_a_chain_names_levels_in_order() -> None:
+    found = chain(*_maps({k: 170 - 18 * k for k in range(1, 9)}))
+    assert [one.level for one in found] == list(LEVELS)
+    assert all(abs(one.place[2] - (170 - 18 * (k + 1))) <= 3 for k, one in enumerate(found))
+
+
+def test_levels_that_are_not_seen_are_not_invented() -> None:
+    assert [one.level for one in chain(*_maps({k: 170 - 18 * k for k in (3, 4, 5)}))] == ["C3", "C4", "C5"]
+    assert [one.level for one in chain(*_maps({k: 170 - 18 * k for k in (2, 3, 5, 6)}))] == ["C2", "C3", "C5", "C6"]
+    assert chain(*_maps({})) == ()
+
+
+def test_a_wrong_class_does_not_break_the_order() -> None:
+    heights = {k: 170.0 - 18 * k for k in range(1, 8)}
+    centers, shares, grid = _maps(heights)
+    k = round(heights[4] / 2)
+    shares[4, k - 3 : k + 4, 13:20, 13:20], shares[5, k - 3 : k + 4, 13:20, 13:20] = 0.42, 0.48  # C4 looks like a C5
+    assert [one.level for one in chain(centers, shares, grid)] == list(LEVELS)
+
+
+def test_the_training_loss_is_the_challenges() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.random((5, 7)) < 0.3
+    logits = torch.from_numpy(draw.normal(0, 2, (5, 8)))
+    whole = np.concatenate([truth, truth.any(1, keepdims=True)], 1)
+    predicted = {
+        f"{n}_{label}": (float(p),) for n in range(5) for label, p in zip(LABELS, logits[n].sigmoid(), strict=True)
+    }
+    expected = score({str(n): whole[n] for n in range(5)}, predicted)
+    seen = torch.ones(5, 7, dtype=torch.bool)
+    found = challenge_loss(logits[:, :7], logits[:, 7], torch.from_numpy(truth), seen)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+    # A level that is not seen counts nothing, whatever is said of it.
+    seen[:, 2] = False
+    other = logits.clone()
+    other[:, 2] = 30.0
+    args = (logits[:, 7], torch.from_numpy(truth), seen)
+    assert float(challenge_loss(logits[:, :7], *args)) == float(challenge_loss(other[:, :7], *args))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks that saw two necks for one epoch, assembled by the command; they know nothing."""
+    folder = tmp_path_factory.mktemp("cervical")
+    simulate.write_necks(folder / "necks", 2, seed=5, fracture_rate=1.0, partial=0.0, spacing=_COARSE)
+    levels, fractures = load_recipe("small")
+    small = {"loop": {"epochs": 1, "threads": 1}}
+    levels = levels.replace(small | {"window": [48, 48, 48], "model": {"widths": [4, 4, 4, 4], "fine": 4}})
+    fractures = fractures.replace(small | {"model": {"widths": [4, 4, 4], "hidden": 4}})
+    train((levels, fractures), read_necks(folder / "necks"), out=folder / "run", device="cpu", progress=False)
+    (folder / "card.toml").write_text('name = "tiny"\nversion = "1"\n[thresholds]\nlevel = 0.0\npatient = 0.0\n')
+    arguments = ["spine", "cervical", "assemble", str(folder / "run"), "--out", str(folder / "tiny")]
+    done = CliRunner().invoke(app, [*arguments, "--card", str(folder / "card.toml")])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that know nothing find nothing: these centers and classes are those of seven vertebrae."""
+    heights = {k: 150.0 - 17 * k for k in range(1, 8)}
+
+    def found(runner: object, grid: Volume, inputs: np.ndarray) -> object:
+        from fracture.spine.cervical.levels import Levels
+
+        centers, shares, even = _maps(heights)
+        named = chain(centers, shares, even)
+        moved = Volume(np.zeros_like(grid.voxels), grid.affine)
+        middle = moved.place(tuple((n - 1) / 2 for n in grid.voxels.shape))  # type: ignore[arg-type]
+        at = [(middle[0], middle[1], middle[2] + one.place[2] - 82) for one in named]
+        levels = tuple(type(one)(one.level, place, one.score) for one, place in zip(named, at, strict=True))
+        own = np.zeros((7, *grid.voxels.shape), np.float32)
+        own[3, 2:5, 2:5, 2:5] = 0.9
+        return Levels(levels, own, moved, ())
+
+    monkeypatch.setattr("fracture.spine.cervical.reader.find_levels", found)
+
+
+def test_from_a_neck_to_a_result(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _named(monkeypatch)
+    out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn"
+    neck = weights / "necks" / "neck_00000.nii.gz"
+    arguments = [
+        "spine",
+        "cervical",
+        "predict",
+        str(neck),
+        str(tmp_path / "absent"),
+        "--weights",
+        str(weights / "tiny"),
+    ]
+    done = CliRunner().invoke(
+        app, [*arguments, "--json", str(out), "--overlay", str(drawn), "--masks", "--device", "cpu"]
+    )
+    assert done.exit_code == 1, "one of two paths is not there"
+    line, failed = map(json.loads, out.read_text().splitlines())
+    assert failed["error"]["message"]
+    assert list(line["levels"]) == list(LABELS)
+    assert line["fractured"] is True  # a threshold of 0
+    assert len(line["vertebrae"]) == 7
+    shown = [one for one in line["vertebrae"] if one["box"] is not None]
+    assert all(one["slice"] == line["slice"][0] for one in shown)
+    del line["overlay"]
+    assert CervicalSpine.from_dict(line).to_dict() == line
+    (mask,) = drawn.rglob("*_levels.nii.gz")
+    from fracture.spine import read_series
+
+    labels = read_series(mask).volume
+    assert set(np.unique(labels.voxels)) == {0.0, 4.0}
+    assert labels.spacing == pytest.approx((2, 2, 2))
+    assert len(list(drawn.rglob("*.png"))) == 1
+
+
+def test_a_result_of_dicom_slices_refers_to_its_slice(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("highdicom")
+    _named(monkeypatch)
+    reader = WING.open(WING.store.open(weights / "tiny"), device="cpu")
+    how = {"orientation": AXIAL, "size": (96, 96), "spacing": (1.5, 1.5), "StudyInstanceUID": "1.2.3.4"}
+    made = slices(60, modality="CT", step=2.5, **how)  # type: ignore[arg-type]
+    folder = write(made, tmp_path)
+    result = reader.predict(folder)  # type: ignore[attr-defined]
+    assert result.frame is not None
+    objects = result.to_dicom(("sr", "sc"))
+    assert objects[0].Modality == "SR"
+    assert len(objects) == 2
+    assert all(one.StudyInstanceUID == "1.2.3.4" for one in objects)
+
+
+def test_what_was_not_found_is_said(weights: Path) -> None:
+    reader = WING.open(WING.store.open(weights / "tiny"), device="cpu")
+    air = Volume(np.full((12, 24, 24), -1000, np.float32), np.diag([1.0, 1.0, 1.0, 1.0]))
+    result = reader.predict(air)  # type: ignore[attr-defined]
+    assert result.vertebrae == ()
+    assert result.probability is None
+    assert not result.remarks or "no cervical" in result.remarks[0]
+    assert any("Hounsfield" in text for text in result.warnings)
+    assert result.scene().pages[0].verdict in ("No cervical vertebra found", "Fracture suspected")
+    with pytest.raises(ConfigurationError, match="masks"):
+        result.drop_pixels().save_masks("x.nii.gz")
+
+
+def test_mr_is_refused(weights: Path, tmp_path: Path) -> None:
+    reader = WING.open(WING.store.open(weights / "tiny"), device="cpu")
+    folder = write(slices(5), tmp_path)
+    with pytest.raises(SeriesError, match="no CT series"):
+        reader.predict(folder)  # type: ignore[attr-defined]
+    with pytest.raises(NotARadiographError, match="no CT"):
+        reader.predict(folder, number=0)  # type: ignore[attr-defined]
+
+
+def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    done = run.invoke(app, ["spine", "cervical", "verify", str(weights / "tiny")])
+    assert done.exit_code == 0, done.output
+    arguments = ["spine", "cervical", "evaluate", str(weights / "necks"), "--out", str(tmp_path), "--bootstrap", "20"]
+    done = run.invoke(app, [*arguments, "--weights", str(weights / "tiny"), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["necks"] == 2
+    assert report["levels"]["missed"] <= 14
+    from fracture.spine.cervical.metric import read_labels, read_submission
+
+    truth = read_labels(tmp_path / "train.csv")
+    assert report["weighted_log_loss"] == round(score(truth, read_submission(tmp_path / "submission.csv")), 4)
