@@ -83,6 +83,7 @@ def test_the_training_loss_is_the_challenges() -> None:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks that saw two necks for one epoch, assembled by the command; they know nothing."""
+    pytest.importorskip("nibabel")
     folder = tmp_path_factory.mktemp("cervical")
     simulate.write_necks(folder / "necks", 2, seed=5, fracture_rate=1.0, partial=0.0, spacing=_COARSE)
     levels, fractures = load_recipe("small")
