@@ -22,11 +22,11 @@ from safetensors.torch import load_file
 
 from fracture.data.splits import Split
 from fracture.evaluation import Bootstrap
+from fracture.evaluation.stats.change import repeatability
 from fracture.evaluation.stats.resampling import bootstrap
 from fracture.evaluation.stats.statistics import RankCorrelation
 from fracture.joints.metrics import weighted_rmse
 from fracture.joints.records import read_landmarks
-from fracture.joints.reports import repeatability
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
 from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks, ScoreSpec
 from fracture.models.persistence import load_state

@@ -56,8 +56,10 @@ def hips() -> None:
 def report() -> None:
     """Figures of a report on made-up scores: 600 films of 200 patients."""
     from fracture.evaluation import Settings, evaluate
+    from fracture.evaluation.files.predictions import read_predictions
+    from fracture.evaluation.files.references import read_reference
     from fracture.evaluation.page.plots import figures, style
-    from fracture.evaluation.tables import join, read_predictions, read_reference
+    from fracture.evaluation.tables import join
 
     rng = np.random.default_rng(0)
     labels, patients = rng.random(600) < 0.33, np.repeat(np.arange(200), 3)

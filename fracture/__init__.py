@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     )
     from fracture.deidentification.film import deidentify as deidentify
     from fracture.detector import Detector as Detector, load as load, predict as predict
-    from fracture.gallery.table import to_frame as to_frame
     from fracture.errors import FractureError as FractureError, InputError as InputError
-    from fracture.limb.prediction import Prediction as Prediction
-    from fracture.wing.result import Box as Box, Failure as Failure
+    from fracture.gallery.table import to_frame as to_frame
     from fracture.io.radiograph import Radiograph as Radiograph
     from fracture.io.reading import read as read
+    from fracture.limb.prediction import Prediction as Prediction
+    from fracture.wing.result import Box as Box, Failure as Failure
 
 forward()
 lazy_names(globals(), "__version__")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fracture.io.reading import Source
     from fracture.limb.prediction import Prediction
     from fracture.models.devices import Precision
-    from fracture.wing.engines import Engine
+    from fracture.wing.engine_choice import Engine
 
 
 class Detector(Reader):

@@ -19,8 +19,7 @@ _WORDS = _TEXT.split()
 
 def page(seed: int, size: tuple[int, int] = (1100, 850), *, inverted: bool = False, scanned: bool = False) -> Image:
     """A printed page, (height, width): dark letters on white paper, with a margin; ``scanned``: uneven light, noise."""
-    from PIL import Image as Pillow
-    from PIL import ImageDraw, ImageFont
+    from PIL import Image as Pillow, ImageDraw, ImageFont
 
     rng = np.random.default_rng(seed)
     height, width = size

@@ -9,8 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError, ModelError

@@ -25,7 +25,8 @@ from fracture.data.coco_writer import write_coco
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import split_folds, split_parts
 from fracture.errors import ConfigurationError, DataError
-from fracture.evaluation.tables import read_predictions, read_reference
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import read_reference
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble

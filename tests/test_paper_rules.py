@@ -16,7 +16,7 @@ from torch import nn
 from fracture.data import cli as data_cli
 from fracture.data.cohort import sample_test_set
 from fracture.errors import TrainingError
-from fracture.evaluation.report import Settings
+from fracture.evaluation.findings import Settings
 from fracture.evaluation.stats.reader_study import GroupReadings, margin_of
 from fracture.hip import evaluation, training_data
 from fracture.hip.augment import VARIANTS, FilmAugmentation, HipAugmentation, augment_film, augment_hip

@@ -16,9 +16,11 @@ from studies.sections import told
 
 from fracture.errors import DataError
 from fracture.evaluation.cohorts import balanced_auc, subgroups
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import read_reference
 from fracture.evaluation.stats.checks import BoolArray
 from fracture.evaluation.stats.resampling import Bootstrap
-from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
+from fracture.evaluation.tables import Cases, join
 
 __all__ = ["FORMAT", "merge_sites", "site_analysis", "sites_of"]
 

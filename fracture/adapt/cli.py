@@ -12,8 +12,6 @@ from fracture.data.cli import FormatOption, ReaderOption, read_set
 if TYPE_CHECKING:
     from fracture.models.devices import Precision
 
-__all__ = ["adapt", "adapt_studies"]
-
 
 def adapt(
     data: Annotated[Path, typer.Option(help="Films of your site with their labels (folder or file).")],

@@ -20,8 +20,6 @@ from fracture.limb.ensemble import Ensemble
 from fracture.limb.prediction import Prediction
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["FEWEST_FRACTURED", "Judged", "compared", "judged"]
-
 FEWEST_FRACTURED = 5
 """Fractured films from which cross-fitting leaves some in every part (ours)."""
 

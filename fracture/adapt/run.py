@@ -25,8 +25,6 @@ from fracture.limb.store import STORE, Weights, open_weights
 from fracture.models.devices import Precision
 from fracture.wing.result import Failure
 
-__all__ = ["Adapted", "adapt"]
-
 _FOLDS = 5
 
 

@@ -39,8 +39,6 @@ from fracture.limb.operating_points import (
 )
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["FEWEST_NORMAL", "Guarantee", "SiteFit", "fit_site"]
-
 FEWEST_NORMAL: Final = 20
 """Fewest normal films that a site is described by (ours): a share of 5 % is then one film."""
 

@@ -15,8 +15,6 @@ from fracture.limb.attention import Attention, fit_attention
 from fracture.regular import read_regular
 from fracture.wing.lines import suspicion_of
 
-__all__ = ["adapt_studies"]
-
 _LARGEST = 2**30
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["told"]
-
 _POINTS = ("high_sensitivity", "high_specificity")
 
 

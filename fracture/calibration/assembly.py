@@ -23,8 +23,6 @@ from fracture.limb.store import STORE
 from fracture.training.finished import copy_weights, for_card, read_finished
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["assemble", "provisional"]
-
 
 def assemble(
     run: str | Path,

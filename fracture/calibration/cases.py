@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fracture.limb.card import Calibration, Card
 
-__all__ = ["Case", "box_tables", "examine_films", "recalibrated"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:

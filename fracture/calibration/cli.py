@@ -10,8 +10,6 @@ import typer
 
 from fracture.data.cli import FormatOption, ReaderOption, read_set
 
-__all__ = ["assemble", "calibrate"]
-
 
 def assemble(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `fracture train`.")],

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from fracture.calibration.run import CalibrationResult
     from fracture.evaluation.stats.checks import FloatArray
 
-__all__ = ["calibrate_fast", "measure_loss", "write_subset"]
-
 _BESIDE = ("split.json",)  # what calibration looks for beside the weights
 _FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read, as in the card's metrics
 _FOUND = Criterion("iou_or_center", 0.3)

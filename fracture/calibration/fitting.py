@@ -18,8 +18,6 @@ from fracture.limb.operating_points import DEFAULT_TARGETS, Method, OperatingPoi
 from fracture.limb.prediction import Prediction
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
-__all__ = ["FEWEST_BOXES", "Fitted", "Fitting", "cross_fit"]
-
 FEWEST_BOXES = 40  # a node with fewer annotated fractures takes its parent's map threshold (our choice)
 
 

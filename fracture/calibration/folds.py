@@ -13,8 +13,6 @@ from fracture.errors import DataError
 from fracture.limb.card import MemberCard
 from fracture.limb.store import Weights, open_weights
 
-__all__ = ["HELD_OUT", "SPLIT_FILE", "FoldWeights", "check_unseen", "read_fold", "share_out"]
-
 SPLIT_FILE = "split.json"
 HELD_OUT = ("validation", "tune")
 """The parts that weights judge out of fold, the one that had no part in their training at all first."""

@@ -15,8 +15,6 @@ from fracture.evaluation.stats.scores import auc, brier, calibration_error
 from fracture.intervals import share_of
 from fracture.limb.prediction import Prediction
 
-__all__ = ["cohorts_of", "measure_all", "number_of"]
-
 
 def measure_all(
     cases: Sequence[Case], sensitive: Sequence[Prediction], specific: Sequence[Prediction], *, seed: int = 0

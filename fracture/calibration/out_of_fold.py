@@ -31,8 +31,6 @@ from fracture.limb.store import open_weights
 from fracture.models.devices import Precision
 from fracture.wing.result import Failure
 
-__all__ = ["calibrate_out_of_fold"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Kinship:

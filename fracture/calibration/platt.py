@@ -13,8 +13,6 @@ from fracture.calibration.cases import Case
 from fracture.errors import DataError
 from fracture.limb.card import Calibration, Card, MemberCard
 
-__all__ = ["fit_members", "fit_platt", "member_name", "with_calibrators"]
-
 _TOLERANCE = 1e-12  # of the gradient
 
 

@@ -29,16 +29,6 @@ from fracture.models.devices import Precision
 from fracture.runs.outputs import Protected, check_output
 from fracture.wing.result import Failure
 
-__all__ = [
-    "CalibrationResult",
-    "calibrate",
-    "check_request",
-    "conclude",
-    "numbers_of",
-    "require_fractures",
-    "told_of",
-]
-
 PREDICTIONS = "predictions.jsonl"
 # Other entries of ``card.metrics`` (``fine_tuning``) stay; these are ours and never outlive a calibration.
 _OURS = frozenset(

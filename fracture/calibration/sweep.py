@@ -18,8 +18,6 @@ from fracture.limb.boxes import BoxParameters, find_boxes
 from fracture.schema import Record
 from fracture.wing.result import Box, GridToSource
 
-__all__ = ["GRID", "PAPERS", "TOLD_GRID", "MapRule", "Sweep"]
-
 GRID: tuple[BoxParameters, ...] = tuple(
     BoxParameters(threshold=threshold, hysteresis=hysteresis)
     for threshold, hysteresis in product((0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5), (0.5, 0.7, 0.85))

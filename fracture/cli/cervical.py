@@ -115,8 +115,7 @@ def train(
     """Train the finder of levels, then the judge. Exit code 0: done; 143: stopped by a signal, saved; the same command
     resumes."""
     from fracture.spine.cervical.records import read_necks
-    from fracture.spine.cervical.training import STAGES, load_recipe
-    from fracture.spine.cervical.training import train as run
+    from fracture.spine.cervical.training import STAGES, load_recipe, train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 

@@ -58,8 +58,7 @@ def deidentify(
 
     Exit code 0: all films were written; 1: some failed, the others are written; 2: wrong usage.
     """
-    from fracture.deidentification import Rules, read_key
-    from fracture.deidentification import deidentify as make
+    from fracture.deidentification import Rules, deidentify as make, read_key
     from fracture.deidentification.film import request_token, save
     from fracture.deidentification.pixels import checked_boxes
     from fracture.errors import ConfigurationError, FractureError, unforeseen

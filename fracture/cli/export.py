@@ -22,8 +22,7 @@ def export(
     """
     from fracture.errors import ConfigurationError
     from fracture.wing.contract import find_wing
-    from fracture.wing.export import check_export
-    from fracture.wing.export import export as exported
+    from fracture.wing.export import check_export, export as exported
 
     if check:
         lines = check_export(Path(weights))

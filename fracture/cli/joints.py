@@ -75,8 +75,7 @@ def train(
     Exit code 0: done; 143: stopped by a signal, saved; the same command resumes.
     """
     from fracture.joints.records import read_landmarks
-    from fracture.joints.training import STAGES
-    from fracture.joints.training import train as run
+    from fracture.joints.training import STAGES, train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
     from fracture.training.tables import read_toml

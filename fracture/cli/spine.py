@@ -147,8 +147,7 @@ def train(
     from fracture.spine.lumbar.grade_training import load_grade_recipe, train_grades
     from fracture.spine.lumbar.records import read_discs
     from fracture.spine.lumbar.studies import read_studies
-    from fracture.spine.lumbar.training import load_recipe
-    from fracture.spine.lumbar.training import train as run
+    from fracture.spine.lumbar.training import load_recipe, train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 

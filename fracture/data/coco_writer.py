@@ -8,8 +8,6 @@ from typing import Any
 from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
 
-__all__ = ["write_coco"]
-
 _PASSED_ON = ("age", "sex", "patient", "study")  # of Film.extra, where they are plain values
 
 

@@ -11,8 +11,6 @@ from fracture.data.files import Problems, load_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 
-__all__ = ["read_keypoints"]
-
 Points = Mapping[str, tuple[float, float]]
 
 

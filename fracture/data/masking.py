@@ -14,8 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["contrast_curve", "cutout", "gaussian_mask"]
-
 
 def contrast_curve(
     pixels: NDArray[np.float32], kind: str, most: float, rng: np.random.Generator

@@ -10,8 +10,6 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError
 
-__all__ = ["merge_sets", "part_of_split"]
-
 
 def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
     """One set as it is, several as one; groups get their set's name in front. A name that comes again gets a number.

@@ -22,8 +22,6 @@ from fracture.errors import DataError, FractureError
 from fracture.io.reading import read
 from fracture.preprocess.pipeline import resize_by_axis
 
-__all__ = ["Packed", "pack"]
-
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # of every entry: the same set gives the same bytes
 
 

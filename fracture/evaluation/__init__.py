@@ -30,12 +30,15 @@ if TYPE_CHECKING:
         fracture_table as fracture_table,
         froc as froc,
     )
+    from fracture.evaluation.files.predictions import Predictions as Predictions, read_predictions as read_predictions
+    from fracture.evaluation.files.references import Reference as Reference, read_reference as read_reference
     from fracture.evaluation.film import (
         Confusion as Confusion,
         FilmLevel as FilmLevel,
         film_level as film_level,
         from_confusion as from_confusion,
     )
+    from fracture.evaluation.findings import Settings as Settings
     from fracture.evaluation.matching import (
         BoxTable as BoxTable,
         Criterion as Criterion,
@@ -49,11 +52,7 @@ if TYPE_CHECKING:
         compare_readers as compare_readers,
         read_readings as read_readings,
     )
-    from fracture.evaluation.report import (
-        EvaluationReport as EvaluationReport,
-        Settings as Settings,
-        evaluate as evaluate,
-    )
+    from fracture.evaluation.report import EvaluationReport as EvaluationReport, evaluate as evaluate
     from fracture.evaluation.stats.agreement import (
         MARGIN as MARGIN,
         KappaComparison as KappaComparison,
@@ -84,7 +83,6 @@ if TYPE_CHECKING:
         clopper_pearson as clopper_pearson,
         predictive_value_at as predictive_value_at,
         proportion as proportion,
-        wilson as wilson,
     )
     from fracture.evaluation.stats.ranking import (
         PairedTest as PairedTest,
@@ -115,13 +113,7 @@ if TYPE_CHECKING:
         calibration_error as calibration_error,
         reliability as reliability,
     )
-    from fracture.evaluation.tables import (
-        Cases as Cases,
-        Predictions as Predictions,
-        Reference as Reference,
-        join as join,
-        read_predictions as read_predictions,
-        read_reference as read_reference,
-    )
+    from fracture.evaluation.tables import Cases as Cases, join as join
+    from fracture.intervals import wilson as wilson
 
 lazy_names(globals())

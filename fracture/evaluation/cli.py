@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from fracture.evaluation.opponents import Opponent
     from fracture.evaluation.report import EvaluationReport
 
-__all__ = ["evaluate"]
-
 
 class HitRule(StrEnum):
     """Hit criteria by their names on the command line."""
@@ -87,12 +85,14 @@ def evaluate(
     """
     from fracture.data.readers import options_of
     from fracture.errors import FractureError, UnreadableFileError
+    from fracture.evaluation.files.predictions import read_predictions
+    from fracture.evaluation.files.references import read_reference
+    from fracture.evaluation.findings import Settings
     from fracture.evaluation.matching import Criterion
     from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
-    from fracture.evaluation.report import Settings
     from fracture.evaluation.report import evaluate as evaluate_cases
     from fracture.evaluation.stats.resampling import Bootstrap
-    from fracture.evaluation.tables import join, read_predictions, read_reference
+    from fracture.evaluation.tables import join
     from fracture.runs.outputs import Protected, check_folder
 
     try:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracture.data.entries import INDICATORS
 from fracture.errors import EvaluationError
 from fracture.evaluation.film import FilmLevel, film_level
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_binary, as_groups, labeled
@@ -28,18 +27,6 @@ from fracture.evaluation.stats.resampling import (
 )
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.evaluation.stats.statistics import AreaUnderCurve, Ratio
-
-__all__ = [
-    "AGE_EDGES",
-    "INDICATORS",
-    "Balanced",
-    "CohortRow",
-    "age_band",
-    "balanced_auc",
-    "strata_of",
-    "subgroups",
-    "without_indicators",
-]
 
 AGE_EDGES = (18, 40, 65)
 """Ages (years) that part the age bands: 0-17, 18-39, 40-64, 65 and older (our choice)."""

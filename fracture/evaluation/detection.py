@@ -25,21 +25,6 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_columns, bootstrap_keywords
 from fracture.evaluation.stats.statistics import divide
 
-__all__ = [
-    "AP_CRITERIA",
-    "COCO_IOUS",
-    "FROC_RATES",
-    "BoxLevel",
-    "FractureRow",
-    "Froc",
-    "SizeRow",
-    "average_precision_boxes",
-    "box_level",
-    "by_size",
-    "fracture_table",
-    "froc",
-]
-
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """IoU 0.50, 0.55 .. 0.95."""
 

@@ -39,8 +39,6 @@ from fracture.evaluation.stats.statistics import (
     predictive_statistic,
 )
 
-__all__ = ["Confusion", "FilmLevel", "film_level", "from_confusion"]
-
 _NO_CALLS = "the predictions carry no call and no threshold was given"
 _BEYOND = "the scores are not probabilities in [0, 1]"
 

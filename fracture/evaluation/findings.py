@@ -29,8 +29,6 @@ from fracture.evaluation.stats.scores import ReliabilityBin
 from fracture.evaluation.tables import Cases
 from fracture.schema import Record as Checked
 
-__all__ = ["FORMAT", "Findings", "Settings", "Shown", "Worst", "threshold_summary"]
-
 FORMAT = "fracture-evaluation-1"
 """Version of ``report.json``; it changes when a key changes its meaning."""
 

@@ -16,8 +16,6 @@ from fracture.regular import sha256_of
 if TYPE_CHECKING:
     from fracture.evaluation.tables import Cases
 
-__all__ = ["Manifest", "make_manifest"]
-
 
 @dataclass(frozen=True, slots=True)
 class Manifest(Record):

@@ -24,8 +24,6 @@ from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
 from fracture.iou import iou
 from fracture.schema import Record
 
-__all__ = ["HIT", "BoxTable", "Criterion", "Matches", "box_table", "match", "pair_boxes", "select_films"]
-
 CriterionName = Literal["iou", "center", "overlap", "iou_or_center"]
 
 

@@ -32,8 +32,6 @@ from fracture.evaluation.stats.roc import roc_band
 from fracture.evaluation.stats.scores import one_class_reason
 from fracture.evaluation.tables import Cases, match_names
 
-__all__ = ["Opponent", "Readings", "compare_models", "compare_readers", "read_readings"]
-
 
 @dataclass(frozen=True, slots=True)
 class Opponent(Record, keys={"auc": "delong"}):

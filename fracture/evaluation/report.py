@@ -44,8 +44,6 @@ from fracture.evaluation.stats.scores import one_class_reason, reliability
 from fracture.evaluation.stats.statistics import MeanOf
 from fracture.evaluation.tables import Cases
 
-__all__ = ["EvaluationReport", "Settings", "evaluate"]
-
 
 class EvaluationReport(Findings):
     """Everything that was found, see the attributes of ``Findings``, and how it is saved."""

@@ -15,21 +15,10 @@ import numpy as np
 
 from fracture.data.files import Problems
 from fracture.errors import DataError
-from fracture.evaluation.files.predictions import Predictions, read_predictions
-from fracture.evaluation.files.references import Reference, read_reference, reference_of
+from fracture.evaluation.files.predictions import Predictions
+from fracture.evaluation.files.references import Reference
 from fracture.evaluation.matching import BoxTable, select_films
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray
-
-__all__ = [
-    "Cases",
-    "Predictions",
-    "Reference",
-    "join",
-    "match_names",
-    "read_predictions",
-    "read_reference",
-    "reference_of",
-]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

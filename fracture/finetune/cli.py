@@ -15,8 +15,6 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
 
-__all__ = ["finetune"]
-
 
 def finetune(
     data: Annotated[Path, typer.Option(help="Films of the new region, annotated (folder or file).")],
@@ -58,8 +56,7 @@ def finetune(
     A command that was interrupted resumes when it is repeated.
     """
     from fracture.data.splits import Split
-    from fracture.finetune import FineTunePolicy
-    from fracture.finetune import finetune as tune
+    from fracture.finetune import FineTunePolicy, finetune as tune
     from fracture.finetune.run import checked_names
     from fracture.limb.store import open_weights
 

@@ -18,8 +18,6 @@ from fracture.limb.boxes import BoxParameters
 from fracture.limb.operating_points import Method, OperatingPoints, fit_operating_points
 from fracture.regions import RegionTree
 
-__all__ = ["compare", "thresholds_for"]
-
 
 def thresholds_for(
     cases: Sequence[Case],

@@ -22,8 +22,6 @@ from fracture.models.spec import ModelSpec
 from fracture.regular import sha256_of
 from fracture.training.config import LossConfig, MemberConfig
 
-__all__ = ["Start", "mix", "start_member"]
-
 _REGION = "heads.region."
 _HABITS = ("loss", "augmentation", "windows")  # a network with a pyramid learns its boxes on windows alone
 _NEVER = -6.0  # logit of a region that nothing has taught: sigmoid 0.0025

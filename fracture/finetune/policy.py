@@ -14,8 +14,6 @@ from fracture.errors import ConfigurationError
 from fracture.schema import Record, Share
 from fracture.training.config import MemberConfig
 
-__all__ = ["PHASES", "FineTunePolicy"]
-
 PHASES = ("heads", "thaw")
 """The two phases of the training, in order."""
 

@@ -32,8 +32,6 @@ from fracture.training.run import train
 from fracture.wing.result import Failure
 from fracture.wing.store import Weights as Opened
 
-__all__ = ["FineTuned", "checked_names", "finetune", "tree_with"]
-
 _FEWEST_REPLAYED = 30  # old films beside the new ones, where there are any (our choice)
 
 

@@ -25,8 +25,6 @@ from fracture.wing.lines import flagged_of, suspicion_of
 from fracture.wing.pieces import marks_css, marks_of
 from fracture.wing.scene import NOTE, digits
 
-__all__ = ["MARK", "write_page"]
-
 MARK = b"<!DOCTYPE html>\n<!-- fracture gallery -->"
 """How a page of ours begins."""
 

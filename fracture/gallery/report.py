@@ -22,8 +22,6 @@ from fracture.runs.outputs import Protected, check_folder
 from fracture.wing.contract import Result
 from fracture.wing.pieces import piece_of
 
-__all__ = ["FILES", "Report", "check_report", "is_gallery", "machine"]
-
 FILES = ("index.html", "results.csv", "results.parquet", "run.json")
 """What a report's folder holds beside ``pieces/``; the first tells whose it is."""
 

@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from fracture.wing.contract import Result
     from fracture.wing.result import Failure
 
-__all__ = [
-    "can_parquet",
-    "columns_of",
-    "row_of",
-    "to_frame",
-    "write_csv",
-    "write_parquet",
-    "write_parquet_parts",
-]
-
 _FIRST = ("source", "ok", "fractured", "suspicion", "region", "n_boxes", "n_hips", "error_type", "error_message")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so
 

@@ -23,8 +23,6 @@ from fracture.wing.assembly import Stages, assemble_card, network_of
 from fracture.wing.store import Weights
 from fracture.wing.verification import self_test_film
 
-__all__ = ["assemble", "self_test", "thresholds_from"]
-
 _NAME = "hip"
 _LEAST = 5  # positives and negatives that a threshold is found on; with fewer it is left as it was (ours)
 

@@ -28,15 +28,6 @@ from fracture.schema import Record, Share
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "VARIANTS",
-    "FilmAugmentation",
-    "HipAugmentation",
-    "augment_film",
-    "augment_hip",
-    "wiggle",
-]
-
 VARIANTS: Final = ("plain", "gamma", "contrast", "equalized", "cutout", "mixture", "wiggle")
 """The hip as it is and the six additional images; with two box sizes they make the 14."""
 

@@ -16,8 +16,6 @@ from fracture.preprocess.spec import PreprocessSpec
 from fracture.schema import JsonObject, Line, Share, spec_of
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 
-__all__ = ["CARD_FILE", "FIXED", "ClassCard", "ClassifierCard", "HipCard", "HipTest", "LocalizerCard", "Threshold"]
-
 CARD_FILE = "hip_card.json"
 FIXED = "fixed"
 """How the method of a threshold begins that was found on no hip."""

@@ -17,8 +17,6 @@ from fracture.hip.classes import CLASSES, FRACTURES
 from fracture.iou import iou
 from fracture.schema import Record
 
-__all__ = ["ExtraBox", "HipCase", "read_cases", "write_cases"]
-
 Probabilities = Annotated[tuple[float, ...], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
 
 

@@ -12,21 +12,6 @@ from typing import Final
 
 from fracture.errors import DataError
 
-__all__ = [
-    "CLASSES",
-    "FINDINGS",
-    "FRACTURES",
-    "HARDWARE",
-    "LABELS",
-    "OPERATIONS",
-    "REGIONS",
-    "SIDES",
-    "allowed_classes",
-    "fracture_probability",
-    "is_fracture",
-    "stratum",
-]
-
 CLASSES: Final = (
     "normal",
     "displaced_neck",

@@ -22,14 +22,6 @@ from fracture.models.backbone import seeded
 from fracture.models.starting_points import InitReport
 from fracture.models.trunks import bare_trunk, feature_trunk, parameter_groups, start
 
-__all__ = [
-    "ClassifierModel",
-    "allowed_mask",
-    "build_classifier",
-    "hip_loss",
-    "initialize_classifier",
-]
-
 
 class ClassifierModel(nn.Module):
     """The network; get one from :func:`build_classifier`. Its input is :func:`fracture.preprocess.rgb.rgb_input`'s.

@@ -26,8 +26,6 @@ from fracture.wing.result import GridToSource
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_VERSION", "Crop", "CropGeometry", "CropSpec", "crop_box", "crop_hip", "touched_edges", "window_of"]
-
 CROP_VERSION: Final = 1
 Fit = Literal["stretch", "square", "native", "top"]
 Tone = Literal["film", "crop"]

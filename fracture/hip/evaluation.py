@@ -27,17 +27,6 @@ from fracture.evaluation.stats.statistics import AreaUnderCurve, MeanOf, Ratio, 
 from fracture.hip.cases import ExtraBox, HipCase, Probabilities
 from fracture.hip.classes import CLASSES, FRACTURES, REGIONS
 
-__all__ = [
-    "ClassRow",
-    "HipEvaluation",
-    "Localization",
-    "Reading",
-    "evaluate_hips",
-    "evaluate_readings",
-    "localization",
-    "simulated_study",
-]
-
 RESAMPLES: Final = 2000
 """Krogue et al. 2020."""
 

@@ -13,8 +13,6 @@ from fracture.hip.records import HipLabel, hips_of
 from fracture.iou import iou
 from fracture.wing.result import Failure
 
-__all__ = ["examine"]
-
 
 def examine(
     reader: HipReader,

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from fracture.hip.classifier import ClassifierModel
 
-__all__ = ["grad_cam"]
-
 
 def grad_cam(model: ClassifierModel, features: Tensor) -> tuple[Tensor, Tensor]:
     """Logits and a heatmap per class from one forward pass.

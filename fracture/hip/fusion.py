@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from fracture.errors import ConfigurationError
 from fracture.hip.classes import CLASSES, FRACTURES
 
-__all__ = ["Fusion", "fuse"]
-
 Fusion = Literal["mean", "or", "attention"]
 
 

@@ -33,8 +33,6 @@ from fracture.models.trunks import feature_trunk, parameter_groups, start
 from fracture.preprocess import Geometry
 from fracture.wing.runner import Runner, TorchRunner
 
-__all__ = ["NMS_IOU", "Found", "LocalizerModel", "Rules", "build_localizer", "choose", "initialize_localizer", "locate"]
-
 _CANDIDATES = 300  # anchors looked at per class, by score, before boxes are suppressed
 
 

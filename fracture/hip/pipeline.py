@@ -35,10 +35,10 @@ from fracture.models.devices import Precision, resolve_device
 from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, letterbox
 from fracture.preprocess.rgb import rgb_input
-from fracture.wing.engines import Engine, make_runner, resolve_engine
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
-from fracture.wing.result import Box as ScoredBox
-from fracture.wing.result import Failure
+from fracture.wing.result import Box as ScoredBox, Failure
 from fracture.wing.runner import place
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from fracture.hip.card import HipCard
     from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
-
-__all__ = ["HipReader", "load", "predict", "predict_many", "predict_study"]
 
 _UNTUNED = (
     "these networks' threshold is a placeholder that was found on no hip, so 'fractured' means nothing; "

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
 
-__all__ = ["Hip", "HipFilm"]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Hip(ResultBase):

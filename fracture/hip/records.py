@@ -17,20 +17,6 @@ from fracture.evaluation.stats.hypothesis_tests import ChiSquare, split_balance
 from fracture.hip.classes import CLASSES, FINDINGS, FRACTURES, SIDES, allowed_classes, stratum
 from fracture.regions import view_from_dicom
 
-__all__ = [
-    "SHARES",
-    "HipLabel",
-    "as_film",
-    "balance",
-    "exclude_cross_table",
-    "hips_of",
-    "is_cross_table",
-    "read_hips",
-    "read_via",
-    "split_hips",
-    "write_via",
-]
-
 _FIELDS: Final = ("view_position", "view_codes", "view_description")  # of a film, kept in VIA files
 
 SHARES: Final[Mapping[str, float]] = {"train": 0.60, "tune": 0.25, "validation": 0.15}

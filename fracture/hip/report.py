@@ -20,8 +20,6 @@ from fracture.hip.classes import CLASSES, LABELS
 from fracture.hip.evaluation import HipEvaluation, Reading
 from fracture.io.marks import png_mark
 
-__all__ = ["confusion_figure", "headline", "roc_figure", "save"]
-
 
 def save(
     folder: str | Path,

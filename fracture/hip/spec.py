@@ -10,8 +10,6 @@ from pydantic import Field
 from fracture.errors import FractureError, ModelError
 from fracture.schema import WHOLE, Record, Share
 
-__all__ = ["NMS_IOU", "Body", "ClassifierSpec", "LocalizerSpec", "Rules", "Trunk"]
-
 NMS_IOU: Final = 0.3
 """Krogue et al. 2020."""
 

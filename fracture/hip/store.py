@@ -7,8 +7,6 @@ from typing import TypeAlias
 from fracture.hip.card import HipCard
 from fracture.wing.store import Store, Weights
 
-__all__ = ["DEFAULT_HIP_WEIGHTS", "STORE", "HipWeights", "available", "find", "open_weights"]
-
 DEFAULT_HIP_WEIGHTS = "hip-small"
 STORE = Store(HipCard, DEFAULT_HIP_WEIGHTS, "hip networks", "`fracture hip assemble`")
 HipWeights: TypeAlias = Weights[HipCard]

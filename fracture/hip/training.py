@@ -21,8 +21,6 @@ from fracture.hip.training_stages import build_stage
 from fracture.models.starting_points import check_start
 from fracture.training.driver import Interrupted, make_split, run_stage, running
 
-__all__ = ["HipRun", "train"]
-
 _RATE_FROM_NOISE = 1e-4  # below it a random start hardly moves (ours); Adam's own default is 1e-3
 _LOG = logging.getLogger(__name__)
 

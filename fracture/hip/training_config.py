@@ -23,8 +23,6 @@ from fracture.training.config import SplitConfig, StageConfig, StageLoop
 from fracture.training.presentations import Sampling
 from fracture.training.tables import merge_tables, read_recipe
 
-__all__ = ["ClassifierConfig", "HipRecipe", "LocalizerConfig", "load_hip_recipe"]
-
 RECIPES = Path(__file__).parent / "recipes"
 STAGES = ("localizer", "classifier")
 

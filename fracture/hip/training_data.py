@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 
-__all__ = ["FilmPictures", "HipPictures", "set_of"]
-
 
 def set_of(film: Film) -> str:
     """The set that a film of a merged set came from, by the front of its group."""

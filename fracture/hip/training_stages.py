@@ -27,8 +27,9 @@ from fracture.hip.classifier import (
     hip_loss,
     initialize_classifier,
 )
-from fracture.hip.localizer import Found, Rules, build_localizer, initialize_localizer, locate
+from fracture.hip.localizer import Found, build_localizer, initialize_localizer, locate
 from fracture.hip.records import counts, hips_of
+from fracture.hip.spec import Rules
 from fracture.hip.training_config import ClassifierConfig, LocalizerConfig
 from fracture.hip.training_data import FilmPictures, HipPictures
 from fracture.iou import iou
@@ -37,8 +38,6 @@ from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.driver import Running, prepare_films
 from fracture.training.patches import PatchCache
 from fracture.training.stage import Stage, Tuned
-
-__all__ = ["ClassifierStage", "LocalizerStage", "build_stage"]
 
 _TUNING_SCORE = 0.05  # boxes above this count in tuning: the shipped threshold is found afterwards
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fracture.hip.pipeline import HipReader
     from fracture.wing.engine_choice import Engine
 
-__all__ = ["WING"]
-
 
 def _reader(weights: HipWeights, *, engine: Engine = "auto", **options: Any) -> HipReader:
     from fracture.hip.pipeline import load

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.wing.distribution import FeatureDistribution as FeatureDistribution
     from fracture.input_check.fit import InputCheckResult as InputCheckResult, make_input_check as make_input_check
+    from fracture.wing.distribution import FeatureDistribution as FeatureDistribution
     from fracture.wing.rules import (
         WARNING_START as WARNING_START,
         check_pixels as check_pixels,

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
     from fracture.models.devices import Precision
 
-__all__ = ["input_check"]
-
 
 def input_check(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Folder of weights; its card is rewritten.")],

@@ -34,8 +34,6 @@ from fracture.wing.distribution import FeatureDistribution
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import Failure
 
-__all__ = ["FILE", "InputCheckResult", "make_input_check"]
-
 FILE = "input_check.safetensors"
 
 FALSE_ALARMS = 0.01

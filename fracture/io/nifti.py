@@ -15,8 +15,6 @@ from fracture.errors import needing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TO_DICOM", "write_nifti"]
-
 TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; the way back is the same."""
 

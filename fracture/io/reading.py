@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | bytes | IO[bytes] | np.ndarray[Any, Any] | Image | Dataset | Radiograph
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "read"]
-
 
 def read(
     source: Source,

@@ -13,8 +13,14 @@ from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
     from fracture.jobs.keep import Keep as Keep
-    from fracture.jobs.model import DEAD as DEAD, DONE as DONE, RUNNING as RUNNING, WAITING as WAITING
-    from fracture.jobs.model import Job as Job, NewJob as NewJob
+    from fracture.jobs.model import (
+        DEAD as DEAD,
+        DONE as DONE,
+        RUNNING as RUNNING,
+        WAITING as WAITING,
+        Job as Job,
+        NewJob as NewJob,
+    )
     from fracture.jobs.table import Jobs as Jobs
 
 lazy_names(globals())

@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.joints.reports import (
-        Change as Change,
-        Progress as Progress,
-        change as change,
-        draw_damage as draw_damage,
-        repeatability as repeatability,
-    )
-    from fracture.joints.painted import write_painted as write_painted
-    from fracture.joints.scoring import Score as Score, score_joints as score_joints
+    from fracture.evaluation.stats.change import Change as Change, Progress as Progress, repeatability as repeatability
     from fracture.joints.metrics import (
         Scores as Scores,
         compare as compare,
@@ -32,6 +24,7 @@ if TYPE_CHECKING:
         ensembles as ensembles,
         evaluate_scores as evaluate_scores,
     )
+    from fracture.joints.painted import write_painted as write_painted
     from fracture.joints.patient import PatientJoints as PatientJoints, read_patient as read_patient
     from fracture.joints.prediction import JointsFilm as JointsFilm, JointsLimb as JointsLimb
     from fracture.joints.reader import (
@@ -41,6 +34,8 @@ if TYPE_CHECKING:
         predict_many as predict_many,
     )
     from fracture.joints.records import read_landmarks as read_landmarks
+    from fracture.joints.reports import change as change, draw_damage as draw_damage
+    from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.spaces import Space as Space
     from fracture.joints.table import (
         ScoreTable as ScoreTable,

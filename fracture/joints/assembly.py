@@ -10,8 +10,6 @@ from fracture.joints.card import STORE, JointsCard
 from fracture.joints.scoring import FAMILIES
 from fracture.wing.assembly import Stages, assemble_card, network_of
 
-__all__ = ["assemble"]
-
 _TRUNK = "Trunk of the point networks: hand landmark model (full) of MediaPipe Hands, Google, Apache-2.0"
 
 

@@ -11,8 +11,6 @@ from fracture.schema import JsonObject, Line, Name, Share
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store, Weights
 
-__all__ = ["STORE", "JointsCard", "JointsTest", "JointsWeights", "NetworkCard", "PartCard", "ScoreCard"]
-
 
 class NetworkCard(WeightFile):
     """A network that finds points."""

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.runner import Runner
 
-__all__ = ["Found", "find", "place_points", "rough_limbs"]
-
 _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot

@@ -16,8 +16,6 @@ from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_simila
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CROP_SIZE", "GAMMA", "UNIT", "crop_joint", "direction", "fit_frame", "template_of", "tone"]
-
 CROP_SIZE: Final = 224
 """Side of a joint's crop in pixels, as team Alpine Lads cut them."""
 

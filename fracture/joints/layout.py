@@ -11,24 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = [
-    "AXES",
-    "COLUMNS",
-    "FOREFOOT",
-    "HAND",
-    "POINTS",
-    "ROW",
-    "SUMS",
-    "Column",
-    "Damage",
-    "Kind",
-    "Point",
-    "axis_of",
-    "columns_of",
-    "is_mirrored",
-    "unit_length",
-]
-
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
 Point: TypeAlias = tuple[float, float]

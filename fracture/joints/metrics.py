@@ -25,22 +25,6 @@ from fracture.evaluation.stats.statistics import READINGS, RankCorrelation, Read
 from fracture.joints.layout import Damage, Kind
 from fracture.joints.table import JOINTS, ScoreTable, highest
 
-__all__ = [
-    "BOUNDS",
-    "THRESHOLDS",
-    "Scores",
-    "compare",
-    "discordant",
-    "divide_by_weight",
-    "ensembles",
-    "errors",
-    "evaluate_scores",
-    "mean_of",
-    "patient_weights",
-    "per_joint",
-    "weighted_rmse",
-]
-
 BOUNDS = (0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0)
 """Upper ends of the first seven bins of a patient's true score; the eighth is open."""
 

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from fracture.joints.layout import FOREFOOT, HAND, Kind
 from fracture.models.hand_trunk import TAPS, Trunk
 
-__all__ = ["CHANNELS", "FIND_SIZE", "KINDS", "PLACE_SIZE", "Finder", "FinderOutput", "Placer"]
-
 FIND_SIZE: Final = 256
 """Side of the letterboxed film that the finder sees, in pixels; ours."""
 PLACE_SIZE: Final = 224

@@ -17,8 +17,6 @@ from fracture.simulate.dataset import Summary, check_folder
 from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
 from fracture.simulate.joints import paint_joints
 
-__all__ = ["write_painted"]
-
 
 def write_painted(
     annotated: AnnotatedSet,

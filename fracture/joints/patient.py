@@ -13,8 +13,6 @@ from fracture.joints.prediction import JointsFilm
 if TYPE_CHECKING:
     from fracture.io.reading import Source
 
-__all__ = ["FILMS", "PatientJoints", "read_patient"]
-
 FILMS: Final = ("LH", "RH", "LF", "RF")
 
 

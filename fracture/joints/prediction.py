@@ -19,8 +19,6 @@ from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 if TYPE_CHECKING:
     pass
 
-__all__ = ["WHOLES", "JointsFilm", "JointsLimb", "ScoreLike"]
-
 WHOLES = ("total", "erosion", "narrowing")
 Edges = tuple[float, float, float, float]
 _UNSURE = 0.2  # of a point's certainty: below it is drawn as a doubt

@@ -31,7 +31,8 @@ from fracture.models.heatmaps import decode_heat
 from fracture.models.persistence import load_state
 from fracture.preprocess.pipeline import square_pixels
 from fracture.preprocess.side_letter import side_of_letter
-from fracture.wing.engines import Engine, make_runner, resolve_engine
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Failure
 from fracture.wing.runner import Runner
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
     from fracture.io.reading import Source
     from fracture.joints.card import JointsCard
-
-__all__ = ["JointsReader", "load", "predict", "predict_many", "self_test"]
 
 Points: TypeAlias = Mapping[str, Point]
 Sides: TypeAlias = "str | Sequence[str | None] | None"

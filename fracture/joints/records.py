@@ -11,8 +11,6 @@ from fracture.data.keypoints import read_keypoints
 from fracture.data.records import AnnotatedSet, Film
 from fracture.joints.layout import POINTS, Kind, Point
 
-__all__ = ["Limb", "limbs_of", "read_landmarks"]
-
 
 @dataclass(frozen=True, slots=True)
 class Limb:

@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fracture.errors import ConfigurationError, EvaluationError
-from fracture.evaluation.stats.change import (
-    Change as Change,
-)
-from fracture.evaluation.stats.change import (
-    Progress as Progress,
-)
-from fracture.evaluation.stats.change import (
-    progress_of,
-)
-from fracture.evaluation.stats.change import (
-    repeatability as repeatability,
-)
+from fracture.evaluation.stats.change import Progress, progress_of
 from fracture.joints.layout import AXES, COLUMNS, Damage, Kind, Point, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-__all__ = ["CLAIM", "Change", "Progress", "change", "draw_damage", "repeatability"]
 
 CLAIM = "Damage scores are proven on painted lesions only."
 

@@ -41,17 +41,6 @@ from fracture.training.config import StageConfig, StageLoop
 from fracture.training.driver import Running
 from fracture.training.stage import Stage
 
-__all__ = [
-    "DEFAULTS",
-    "JointPictures",
-    "ScoreConfig",
-    "ScoreStage",
-    "build_score_stage",
-    "painted",
-    "real_joint",
-    "score_rows",
-]
-
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
 Painter = Callable[[NDArray[np.float32], Joint, Lesion, int], NDArray[np.float32]]
 

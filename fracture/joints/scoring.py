@@ -23,21 +23,6 @@ from fracture.preprocess.similarity import Crop
 from fracture.schema import Record
 from fracture.wing.runner import Runner
 
-__all__ = [
-    "DAMAGES",
-    "FAMILIES",
-    "NEAR_ZERO",
-    "SPANS",
-    "Score",
-    "ScoreNetworks",
-    "ScoreSpec",
-    "crop_of",
-    "family_of",
-    "planes_of",
-    "points_of",
-    "score_joints",
-]
-
 Family = Literal["finger", "wrist", "forefoot"]
 FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")

@@ -19,8 +19,6 @@ from fracture.joints.layout import AXES, Kind, Point, unit_length
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MEASURED", "Space", "joint_spaces", "space_width"]
-
 MEASURED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "hand": tuple(name for name in AXES if name[:3] in ("mcp", "pip", "dip") or name == "ip1"),
     "forefoot": ("mtp1", "mtp2", "mtp3", "mtp4", "mtp5", "ip"),

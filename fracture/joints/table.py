@@ -9,8 +9,6 @@ from fracture.evaluation.files import score_tables
 from fracture.evaluation.stats.checks import FloatArray
 from fracture.joints.layout import COLUMNS, ROW, SUMS, Damage, Kind
 
-__all__ = ["JOINTS", "ScoreTable", "highest", "read_table", "write_table"]
-
 Whole = Literal["total", "erosion", "narrowing"]
 
 JOINTS: Final = ROW[1 + len(SUMS) :]

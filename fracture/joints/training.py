@@ -39,8 +39,7 @@ from fracture.joints.networks import (
     Placer,
 )
 from fracture.joints.records import limbs_of
-from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS
-from fracture.joints.score_training import ScoreConfig, build_score_stage
+from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS, ScoreConfig, build_score_stage
 from fracture.joints.scoring import FAMILIES, points_of
 from fracture.models.hand_trunk import Trunk
 from fracture.models.heatmaps import center_loss
@@ -49,8 +48,6 @@ from fracture.preprocess.similarity import letterbox_matrix, warp
 from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
-
-__all__ = ["STAGES", "JointsConfig", "train"]
 
 POINT_STAGES: Final = ("finder", "placer")
 STAGES: Final = (*POINT_STAGES, *FAMILIES)

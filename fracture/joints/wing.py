@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from fracture.joints.reader import JointsReader
     from fracture.wing.engine_choice import Engine
 
-__all__ = ["WING"]
-
 
 def _reader(weights: JointsWeights, *, engine: Engine = "auto", **options: Any) -> JointsReader:
     from fracture.joints.reader import load

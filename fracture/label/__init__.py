@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fracture._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fracture.label.proposals import export as export
     from fracture.label.corrected import Corrected as Corrected, read_corrections as read_corrections
+    from fracture.label.proposals import export as export
 
 lazy_names(globals())

@@ -7,8 +7,6 @@ from typing import Annotated, cast
 
 import typer
 
-__all__ = ["label"]
-
 label = typer.Typer(
     name="label",
     help="Let people correct predictions in Label Studio or CVAT, and read their corrections.",

@@ -15,8 +15,6 @@ from fracture.label.films import Answer, Listed, Listing
 from fracture.regular import read_regular
 from fracture.schema import read_json
 
-__all__ = ["Corrected", "read_corrections"]
-
 _LARGEST = 2**30  # bytes of an export
 
 

@@ -14,8 +14,6 @@ from xml.etree import ElementTree as ET
 from fracture.errors import DataError
 from fracture.label.films import Answer, Listing
 
-__all__ = ["LABELS", "answers", "written"]
-
 LABELS = [
     {"name": "fracture", "type": "rectangle", "color": "#ff9f1c", "attributes": []},
     {"name": "checked", "type": "tag", "attributes": []},

@@ -12,8 +12,6 @@ from pydantic import Field
 from fracture.errors import DataError, FractureError
 from fracture.schema import Record, read_json
 
-__all__ = ["FORMAT", "LIST", "Answer", "Listed", "Listing"]
-
 FORMAT = "fracture-label/1"
 LIST = "films.json"
 _LARGEST = 256 * 2**20  # bytes

@@ -13,8 +13,6 @@ from typing import Any
 from fracture.errors import DataError
 from fracture.label.films import Answer, Listed, Listing
 
-__all__ = ["CONFIG", "answers", "written"]
-
 CONFIG = """\
 <View>
   <Image name="film" value="$image" zoom="true" zoomControl="true" brightnessControl="true" contrastControl="true"/>

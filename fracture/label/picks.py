@@ -14,8 +14,6 @@ from typing import Any, Literal, TypeAlias
 from fracture.errors import ConfigurationError
 from fracture.wing.lines import suspicion_of
 
-__all__ = ["PICKS", "Pick", "picked"]
-
 Pick: TypeAlias = Literal["uncertain", "unlike", "mixed", "random", "all"]
 PICKS: tuple[Pick, ...] = ("uncertain", "unlike", "mixed", "random", "all")
 

@@ -19,8 +19,6 @@ from fracture.regular import read_regular
 from fracture.wing.lines import flagged_of, suspicion_of
 from fracture.wing.scene import as_gray
 
-__all__ = ["TOOLS", "export"]
-
 TOOLS: Final[Mapping[str, Callable[[Listing, str], dict[str, str]]]] = {
     "label-studio": label_studio.written,
     "cvat": cvat.written,

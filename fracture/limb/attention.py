@@ -22,8 +22,6 @@ from fracture.errors import ConfigurationError, DataError
 from fracture.limb.operating_points import find_threshold
 from fracture.schema import Record, read_json
 
-__all__ = ["FEWEST", "Attention", "fit_attention"]
-
 FEWEST = 13
 """Studies of either kind that a fit needs: as many as a guarantee at 92.5 % would (our choice)."""
 

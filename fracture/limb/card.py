@@ -19,8 +19,6 @@ from fracture.regions import DEFAULT_TREE, RegionTree
 from fracture.schema import JsonObject, Line, Share, spec_of
 from fracture.wing.card import BaseCard, FileName, Section, SelfTest, Sha256, WeightFile
 
-__all__ = ["CARD_FILE", "Calibration", "Card", "FastCard", "FastMember", "InputCheckCard", "MemberCard", "SelfTest"]
-
 CARD_FILE = "card.json"
 _Points = Annotated[JsonObject, spec_of(OperatingPoints)]
 _Boxes = Annotated[JsonObject, spec_of(BoxParameters)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from fracture.errors import ConfigurationError
 from fracture.limb.attention import Attention
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
-from fracture.limb.card import Card, SelfTest
+from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
 from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
@@ -22,7 +22,9 @@ from fracture.limb.prediction import Prediction
 from fracture.limb.store import Weights, open_weights
 from fracture.limb.study import Rule, StudyPrediction, check_rule
 from fracture.models.devices import Precision, resolve_device
-from fracture.wing.engines import Engine, resolve_engine
+from fracture.wing.card import SelfTest
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import resolve_engine
 from fracture.wing.reader import FilmReader, Taken
 from fracture.wing.result import HIGH_SENSITIVITY, Box, Failure, GridToSource
 from fracture.wing.rules import distance_warning

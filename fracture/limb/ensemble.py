@@ -28,7 +28,8 @@ from fracture.models.persistence import load_state
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.wing.distribution import FeatureDistribution
-from fracture.wing.engines import Engine, make_runner, resolve_engine
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.runner import TorchRunner, place
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from fracture.regions import plain_name
 from fracture.results.base import DicomResult
 from fracture.wing.result import (
     HIGH_SENSITIVITY,
-    HIGH_SPECIFICITY,
+    HIGH_SPECIFICITY as HIGH_SPECIFICITY,
     Box,
-    Failure,
+    Failure as Failure,
     GridToSource,
     html_table,
     known_fields,
@@ -32,8 +32,6 @@ from fracture.wing.scene import Heat, Look, Page, Scene, SceneBox, as_gray, digi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-__all__ = ["HIGH_SENSITIVITY", "HIGH_SPECIFICITY", "Box", "Failure", "GridToSource", "Prediction"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from fracture.limb.card import Card
-from fracture.wing.store import Store
-from fracture.wing.store import Weights as AnyWeights
+from fracture.wing.store import Store, Weights as AnyWeights
 
 DEFAULT_WEIGHTS = "fracatlas-small"
 STORE = Store(Card, DEFAULT_WEIGHTS, "weights", "`fracture assemble`")

@@ -26,8 +26,6 @@ from fracture.wing.scene import Page, Scene, digits
 if TYPE_CHECKING:
     from fracture.limb.prediction import Prediction
 
-__all__ = ["RULES", "Rule", "StudyPrediction", "check_rule", "fused"]
-
 Rule: TypeAlias = Literal["mean", "or", "and"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 

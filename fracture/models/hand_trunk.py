@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["TAPS", "Trunk"]
-
 # (kernel, stride, channels inside, channels out) of each block, in order.
 _BLOCKS: Final = (
     *((3, 1, 24, 16), (3, 2, 64, 24), (3, 1, 144, 24), (5, 2, 144, 40), (5, 1, 240, 40), (3, 2, 240, 80)),

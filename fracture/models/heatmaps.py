@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["center_loss", "decode_heat"]
-
 
 def center_loss(logits: Tensor, truth: Tensor, counts: Tensor | None = None) -> Tensor:
     """The focal loss of centers (Zhou et al. 2019, eq. 1), summed over all cells; not yet divided by the centers.

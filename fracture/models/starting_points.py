@@ -21,17 +21,6 @@ from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundEr
 from fracture.models.multitask import FractureModel, build_model
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
 
-__all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "InitReport",
-    "check_start",
-    "fill",
-    "initialize",
-    "pretrained_tensors",
-    "read_tensors",
-]
-
 _HUB_FILE: Final = "model.safetensors"
 _BACKBONE: Final = "backbone."
 _HEADS: Final = "heads."

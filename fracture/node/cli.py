@@ -163,8 +163,7 @@ def pull(
 ) -> None:
     """Get films that an archive has already; they are read like those that are sent."""
     from fracture.node.node import open_rooms
-    from fracture.node.pull import pull as fetch
-    from fracture.node.pull import wanted_of
+    from fracture.node.pull import pull as fetch, wanted_of
 
     settings = _config(config, {})
     targets = {target.name: target for target in settings.send}

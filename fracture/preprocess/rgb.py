@@ -11,8 +11,6 @@ from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["rgb_input"]
-
 
 def rgb_input(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The networks' input: the plane three times, normalized as ImageNet's photographs, 0 outside the mask.

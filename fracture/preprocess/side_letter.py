@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["side_of_letter"]
-
 _SIZE: Final = (16, 24)  # (width, height) of a glyph
 _HEIGHTS: Final = (0.012, 0.07)  # of a letter by the film's longer side
 _LEVELS: Final = (0.97, 0.85, 0.7, 0.55)  # of the film's brightest gray: letters are lead, or burned in

@@ -15,8 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Crop", "Similarity", "crop_at", "fit_similarity", "letterbox_matrix", "warp"]
-
 Point: TypeAlias = tuple[float, float]
 
 

@@ -26,8 +26,6 @@ from fracture.errors import ConfigurationError
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.reporting.markdown import as_estimate
 
-__all__ = ["Aim", "Verdict", "find", "read_aims", "verdict"]
-
 
 class Aim(BaseModel):
     """What was aimed at, and where the measured value stands."""

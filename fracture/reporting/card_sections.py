@@ -9,18 +9,6 @@ from fracture.limb.card import Calibration, Card
 from fracture.limb.operating_points import OperatingPoint, OperatingPoints
 from fracture.reporting.markdown import as_estimate, blocks, shown, table
 
-__all__ = [
-    "data",
-    "fast_subset",
-    "head",
-    "input_check",
-    "known_failures",
-    "members",
-    "operating_points",
-    "performance",
-    "training",
-]
-
 _POINTS = ("high_sensitivity", "high_specificity")
 _ROW_KEYS = frozenset(("films", "fractured", "auc", *_POINTS))
 _SAME_FILMS = (

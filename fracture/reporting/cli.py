@@ -11,8 +11,6 @@ import typer
 from fracture.atomic import write_text
 from fracture.errors import ConfigurationError
 
-__all__ = ["model_card"]
-
 
 def model_card(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="Name of shipped weights, or a folder.")],

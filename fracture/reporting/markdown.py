@@ -8,8 +8,6 @@ from typing import Any
 from fracture.errors import ConfigurationError
 from fracture.evaluation.stats.estimate import Estimate
 
-__all__ = ["as_estimate", "blocks", "cell", "shown", "table"]
-
 
 def cell(value: object) -> str:
     """Anything as the text of one table cell: one line, bars escaped."""

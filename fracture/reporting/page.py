@@ -18,8 +18,6 @@ from fracture.limb.store import Weights
 from fracture.reporting import card_sections, result_sections
 from fracture.reporting.aims import Aim, read_aims
 
-__all__ = ["model_card", "page_of_files"]
-
 
 def model_card(
     card: Card,

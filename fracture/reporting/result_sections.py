@@ -10,8 +10,6 @@ from fracture.errors import ConfigurationError
 from fracture.reporting.aims import Aim, verdict
 from fracture.reporting.markdown import blocks, shown, table
 
-__all__ = ["TABLE", "aims", "kind_of", "report", "section"]
-
 TABLE = "fracture-table/1"
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
     from fracture.models.devices import Precision
 
-__all__ = ["retrain"]
-
 EXIT_INTERRUPTED = 143  # as `fracture train`: saved and left; the same command resumes
 
 
@@ -51,8 +49,7 @@ def retrain(
 
     Exit code 0: all stages are done; 143: asked to stop, saved, the same command goes on; 2: cannot be done.
     """
-    from fracture.retraining import CardTexts
-    from fracture.retraining import retrain as run
+    from fracture.retraining import CardTexts, retrain as run
 
     result = run(
         recipe,

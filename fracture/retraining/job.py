@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
     from fracture.models.devices import Precision
 
-__all__ = ["Job", "check_fast", "training_inputs", "with_starts"]
-
 
 @dataclass(frozen=True)
 class Job:

@@ -12,9 +12,12 @@ from fracture._version import __version__
 from fracture.atomic import hold, write_text
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import read_reference
+from fracture.evaluation.findings import Settings
 from fracture.evaluation.matching import Criterion
-from fracture.evaluation.report import Settings, evaluate
-from fracture.evaluation.tables import join, read_predictions, read_reference
+from fracture.evaluation.report import evaluate
+from fracture.evaluation.tables import join
 from fracture.limb.card import CARD_FILE
 from fracture.limb.store import open_weights
 from fracture.reporting.aims import read_aims
@@ -28,8 +31,6 @@ from fracture.training import Recipe, load_recipe, train
 if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
     from fracture.models.devices import Precision
-
-__all__ = ["Retrained", "retrain"]
 
 _HIT = Criterion("iou_or_center", 0.3)
 

@@ -12,8 +12,6 @@ from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
 from fracture.regular import sha256_of
 
-__all__ = ["Stage", "Stages", "checksum"]
-
 FORMAT = "fracture-stage/1"
 _MADE = frozenset(("folds", "held_out", "model_card.md", "report", "weights", "weights.part"))
 

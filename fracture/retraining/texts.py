@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["CardTexts"]
-
 
 class CardTexts(BaseModel):
     """Fields of :class:`fracture.limb.card.Card` that people write.

@@ -19,9 +19,7 @@ from fracture.limb.card import Card
 from fracture.retraining.job import Job
 from fracture.retraining.stages import checksum
 from fracture.training.config import MemberConfig
-from fracture.training.run import make_split
-
-__all__ = ["make_weights", "weights_inputs"]
+from fracture.training.driver import make_split
 
 _HELD_OUT = ("validation", "tune")
 

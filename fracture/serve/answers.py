@@ -11,8 +11,6 @@ from fracture.serve.films import Films, Standing
 with needing("serve"):
     from pydantic import BaseModel
 
-__all__ = ["Fault", "Prediction", "Predictions", "Problem", "Reading", "Ready", "Weights", "prediction_of"]
-
 
 class Fault(BaseModel):
     """What is wrong, what was got, what is allowed, and what to do next."""

@@ -30,8 +30,6 @@ with needing("serve"):
     from sqlalchemy.exc import OperationalError
     from starlette.exceptions import HTTPException
 
-__all__ = ["create_app"]
-
 _SWEEP = 60.0  # seconds between looks for what has expired
 _NO_TELEMETRY = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 _DESCRIPTION = "Finds fractures on radiographs. Research use only; this is not a medical device."

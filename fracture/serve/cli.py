@@ -9,8 +9,6 @@ import typer
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["serve"]
-
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs a token.")] = (

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fracture.jobs import Jobs
     from fracture.serve.settings import Settings
 
-__all__ = ["Crew"]
-
 _AGAIN = (0.2, 5.0, 30.0)  # seconds before a worker is started again: once, twice, more often in a row
 _LOOK = 1.0  # seconds between looks whether another server has done a job
 

@@ -17,8 +17,6 @@ from fracture.serve.worker import DICOM, KINDS, PREDICT
 if TYPE_CHECKING:
     from fracture.serve.settings import Settings
 
-__all__ = ["Films", "Standing"]
-
 _SPARE = 500 * 2**20  # bytes of the disk that uploads leave free
 _STATES = {WAITING: "waiting", RUNNING: "running", DEAD: "failed"}
 

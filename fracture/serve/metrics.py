@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fracture.jobs import Jobs
     from fracture.serve.crew import Crew
 
-__all__ = ["Metrics"]
-
 
 class Metrics:
     """Requests by route and status, and how the jobs and the worker stand.

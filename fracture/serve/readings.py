@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from fracture.jobs import Keep
 
-__all__ = ["Kept", "Opened", "open_weights", "png_of", "read_film"]
-
 _PELVIS = {"hip", "pelvis", "pelvis_hip", "fracatlas_hip"}
 _ONLY = {"hip": _PELVIS}
 """Wings that, beside another, read only films of some regions."""

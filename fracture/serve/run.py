@@ -17,8 +17,6 @@ from fracture.wing.contract import find_wing
 with needing("serve"):
     import uvicorn
 
-__all__ = ["run"]
-
 
 def run(settings: Settings, load: Load = open_weights) -> None:
     """Serve until SIGINT or SIGTERM; what is being read is finished, what waits goes on at the next start.

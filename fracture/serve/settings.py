@@ -9,8 +9,6 @@ from pathlib import Path
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["DEFAULT_WEIGHTS", "Settings"]
-
 DEFAULT_WEIGHTS = ("fracatlas-small", "hip-small")
 
 

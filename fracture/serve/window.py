@@ -18,8 +18,6 @@ from fracture.wing.scene import as_gray
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["windowed"]
-
 _INNER = (0.02, 0.98)  # what the first window does not cut off, with a margin (ours)
 _STRAIGHT = 0.005  # half a step of 8 bits: as far as a line may be from what is shown (ours)
 _SAMPLES = 100_000

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from fracture.serve.settings import Settings
 
-__all__ = ["DICOM", "KINDS", "PREDICT", "Load", "open_jobs", "told", "work"]
-
 PREDICT, DICOM = "predict", "dicom"
 """Kinds of jobs: read a film; read it again and make DICOM objects of a reading."""
 KINDS = (PREDICT, DICOM)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Point = tuple[float, float]
 
-__all__ = ["JointFilm", "SimulatedHand", "hand", "write_joint_films", "write_joints"]
-
 _FINGERS = "2345"
 _OUT = 0.8  # mm or so from a bone's end to the middle of the joint space, where only one end is known
 

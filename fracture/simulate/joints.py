@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-__all__ = ["ERODED", "NARROWED", "Joint", "Lesion", "draw_grade", "paint_joints", "spaced"]
-
 NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 """By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["REGIONS", "Paths", "bone_ends", "box_around", "check_film", "mark_fracture", "path_lengths", "radiograph"]
-
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8
 

@@ -20,8 +20,6 @@ from fracture.io.dicom.uid import derived_uid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SimulatedBlock", "write_series"]
-
 _CLASSES = {"CT": UID("1.2.840.10008.5.1.4.1.1.2"), "MR": UID("1.2.840.10008.5.1.4.1.1.4")}
 
 

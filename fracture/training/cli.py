@@ -34,8 +34,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train the networks of a recipe. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
-    from fracture.training import Recipe, load_recipe
-    from fracture.training import train as run
+    from fracture.training import Recipe, load_recipe, train as run
 
     loaded = load_recipe(recipe)
     changes = changes_of([config.name for config in loaded.members], init or (), set_ or (), cache)

@@ -26,13 +26,11 @@ from fracture.runs.progress import progress_bar
 from fracture.training.cache import Fault, FilmCache
 from fracture.training.config import StageConfig
 from fracture.training.logs import EpochLog, ProgressBar, write_csv
-from fracture.training.loop import Interrupted, Loop, State
+from fracture.training.loop import Interrupted as Interrupted, Loop, State
 from fracture.training.manifest import before, results
 from fracture.training.stage import Stage
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
-
-__all__ = ["Build", "Interrupted", "Running", "make_split", "prepare_films", "read_record", "run_stage", "running"]
 
 _SHOWN_FAULTS = 10
 

@@ -17,8 +17,6 @@ from fracture.training.config import Section
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Picture", "Sampling", "presentations"]
-
 
 class Sampling(Section):
     """Which pictures an epoch presents, of items that each have several forms."""

@@ -13,10 +13,8 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError
 from fracture.models.starting_points import check_start
 from fracture.training.config import MemberConfig, Recipe, load_recipe
-from fracture.training.driver import Interrupted, make_split, run_stage, running
+from fracture.training.driver import Interrupted, run_stage, running
 from fracture.training.member import build_member
-
-__all__ = ["MemberResult", "TrainingRun", "make_split", "train"]
 
 
 @dataclass(frozen=True)

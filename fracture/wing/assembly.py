@@ -12,8 +12,6 @@ from fracture.training.finished import copy_weights, for_card, read_finished
 from fracture.wing.card import BaseCard
 from fracture.wing.store import Store, Weights
 
-__all__ = ["assemble_card", "network_of"]
-
 C = TypeVar("C", bound=BaseCard)
 Stages = Mapping[str, Mapping[str, Any]]
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.engine_formats import Format
 
-__all__ = ["Entry", "kept", "key_of", "new_entry"]
-
 _RECORD = "entry.json"
 
 

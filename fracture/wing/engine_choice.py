@@ -20,8 +20,6 @@ from typing import Any, Final, Literal
 
 from fracture.atomic import cache_folder, write_json
 
-__all__ = ["ENGINES", "PACKAGES", "Choice", "Engine", "Measured", "choose", "keep_measured", "lacking", "machine"]
-
 Engine = Literal["auto", "torch", "openvino", "onnx"]
 
 PACKAGES: Final = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript")}

@@ -20,8 +20,6 @@ from torch import nn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "Call", "Flat", "Format", "leaves", "network_of"]
-
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 Call: TypeAlias = Callable[[Arrays], "list[NDArray[Any]]"]
 

@@ -16,8 +16,6 @@ from fracture.wing.engines import TOLERANCE
 from fracture.wing.reader import FilmReader
 from fracture.wing.store import Weights
 
-__all__ = ["FILMS", "compare_engines", "largest_difference"]
-
 FILMS = 6
 """Films that are enough for the median of their ratios (ours)."""
 

@@ -27,8 +27,6 @@ from fracture.wing.runner import Runner, TorchRunner, Values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENGINES", "TOLERANCE", "Engine", "EngineRunner", "difference", "make_runner", "resolve_engine"]
-
 TOLERANCE: Final = 1e-3
 """How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at
 least 1); ours."""

@@ -27,8 +27,6 @@ from fracture.wing.engines import TOLERANCE, difference
 from fracture.wing.runner import Run, recorded_runs
 from fracture.wing.store import Weights
 
-__all__ = ["EXPORT", "check_export", "export"]
-
 EXPORT: Final = "export.json"
 _FORMAT: Final = "fracture-export/1"
 _AXES: Final = {4: ("batch", None, "height", "width"), 3: ("batch", None, "length"), 2: ("batch", None)}

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.scene import Page, Scene
 
-__all__ = ["data_of", "marks_css", "marks_of", "piece_of", "tint_of"]
-
 _QUALITY = 78  # of a JPEG: ours; at 85 pages grow by a third and nothing more is seen at this size
 
 

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
 from fracture.errors import EvaluationError
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.film import Confusion, from_confusion
 from fracture.evaluation.stats.estimate import Estimate, not_defined
-from fracture.evaluation.stats.intervals import clopper_pearson, predictive_value_at, proportion, wilson
+from fracture.evaluation.stats.intervals import clopper_pearson, predictive_value_at, proportion
+from fracture.intervals import wilson
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,17 @@ from typer.testing import CliRunner
 from fracture.errors import ConfigurationError, EvaluationError, UnreadableFileError
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.cli import evaluate as command
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import read_reference
 from fracture.evaluation.film import film_level
+from fracture.evaluation.findings import Settings
 from fracture.evaluation.matching import Criterion
 from fracture.evaluation.opponents import compare_models, compare_readers, read_readings
 from fracture.evaluation.page.html import methods
 from fracture.evaluation.page.thumbnails import find_images
-from fracture.evaluation.report import EvaluationReport, Settings, evaluate
+from fracture.evaluation.report import EvaluationReport, evaluate
 from fracture.evaluation.stats.agreement import KAPPA_DIFFERENCE
-from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
+from fracture.evaluation.tables import Cases, join
 from tests.evaluation.simulated import predictions, reference, write, write_lines
 
 FAST = Settings(resamples=100)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from fracture.errors import DataError, UnreadableFileError
+from fracture.evaluation.files.predictions import read_predictions
+from fracture.evaluation.files.references import read_reference
 from fracture.evaluation.opponents import read_readings
-from fracture.evaluation.tables import Cases, join, read_predictions, read_reference
+from fracture.evaluation.tables import Cases, join
 from tests.evaluation.simulated import predictions, reference, write, write_lines
 
 

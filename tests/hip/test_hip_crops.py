@@ -7,8 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.crops import CropGeometry, CropSpec, crop_box, crop_hip, touched_edges, window_of

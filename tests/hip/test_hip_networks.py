@@ -26,8 +26,8 @@ from fracture.hip.classifier import (
 )
 from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import fuse
-from fracture.hip.localizer import HeadOutput, Rules, build_localizer, choose, initialize_localizer
-from fracture.hip.spec import ClassifierSpec, LocalizerSpec
+from fracture.hip.localizer import HeadOutput, build_localizer, choose, initialize_localizer
+from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.models.attention import ViewAttention
 from tests.hip.weights import CLASSIFIER, LOCALIZER
 

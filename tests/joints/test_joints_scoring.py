@@ -11,8 +11,9 @@ import torch
 
 from fracture import simulate
 from fracture.errors import EvaluationError
+from fracture.evaluation.stats.change import repeatability
 from fracture.joints.layout import columns_of
-from fracture.joints.reports import CLAIM, change, draw_damage, repeatability
+from fracture.joints.reports import CLAIM, change, draw_damage
 from fracture.joints.scoring import (
     FAMILIES,
     NEAR_ZERO,

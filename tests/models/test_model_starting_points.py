@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from fracture.errors import ModelError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.hip.spec import Trunk
 from fracture.models import BACKBONES, ModelSpec, build_model, initialize, state_for_saving
-from fracture.models.starting_points import _TIMM_NAMES, IMAGENET_MEAN, IMAGENET_STD, check_start, read_tensors
+from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from fracture.models.starting_points import _TIMM_NAMES, check_start, read_tensors
 
 SPEC = ModelSpec(backbone="resnet18", stages=3, output_stride=16)
 

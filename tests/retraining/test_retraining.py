@@ -18,7 +18,7 @@ from fracture.cli import app
 from fracture.data.coco_writer import write_coco
 from fracture.data.readers import read_annotations
 from fracture.errors import ConfigurationError
-from fracture.evaluation.tables import read_reference
+from fracture.evaluation.files.references import read_reference
 from fracture.input_check.fit import make_input_check
 from fracture.limb.card import Card
 from fracture.retraining import CardTexts, Retrained, retrain

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fracture.models.pyramid import STRIDES, Cells
 from fracture.training.cell_loss import BoxTargets, assign, cell_loss, generalized_iou

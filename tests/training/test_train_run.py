@@ -23,7 +23,7 @@ from fracture.models.persistence import load_state
 from fracture.preprocess import Geometry, PreprocessSpec, prepare
 from fracture.training import Recipe, TrainingRun, train
 from fracture.training.config import MemberConfig
-from fracture.training.run import make_split
+from fracture.training.driver import make_split
 
 from .conftest import SMALL
 

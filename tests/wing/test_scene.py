@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from fracture.errors import ConfigurationError
 from fracture.regions import DEFAULT_TREE, plain_name

@@ -26,8 +26,6 @@ from fracture.evaluation.stats.checks import BoolArray, FloatArray
 if TYPE_CHECKING:
     from fracture.evaluation.files.references import Reference
 
-__all__ = ["NAME_COLUMNS", "Predictions", "read_predictions"]
-
 NAME_COLUMNS = ("id", "file_name", "filename", "source", "image", "path", "name", "image_id")
 _SCORE_COLUMNS = ("probability", "score", "prob", "prediction_score", "y_score")
 _CALL_COLUMNS = ("fractured", "call", "prediction", "predicted")

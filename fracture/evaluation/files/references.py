@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from fracture.data.entries import GROUP_FIELDS, INDICATORS
+from fracture.data.entries import INDICATORS
 from fracture.data.files import Problems, as_number
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.words import as_flag
 from fracture.evaluation.matching import BoxTable, box_table
 from fracture.evaluation.stats.checks import BoolArray
-
-__all__ = ["GROUP_FIELDS", "Reference", "read_reference", "reference_boxes", "reference_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

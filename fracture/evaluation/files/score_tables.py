@@ -19,8 +19,6 @@ from fracture.data.files import Problems, as_number, load_csv, plain_name
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray
 
-__all__ = ["Layout", "ScoreTable"]
-
 _ERROR = 1e-6  # of a sum, relative to it: what rounding to six digits leaves (ours)
 
 

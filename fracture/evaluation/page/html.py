@@ -18,8 +18,6 @@ from fracture.evaluation.stats.comparison import PairedDifference
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.roc import OperatingRow
 
-__all__ = ["methods", "render"]
-
 _CUTS = {
     "region": "Region",
     "view": "View",

@@ -24,8 +24,6 @@ from fracture.io.marks import png_mark
 if TYPE_CHECKING:
     from fracture.evaluation.findings import Findings
 
-__all__ = ["BLUE", "GREEN", "ORANGE", "draw_all", "figures", "region_label", "style", "thinned"]
-
 BLUE, ORANGE, GREEN, GRAY = "#0b5394", "#c55a11", "#2e7d32", "#6b7280"
 _INK, _LIGHT = "#1f2933", "#d9dee4"
 _ZOOM_FROM = 0.9

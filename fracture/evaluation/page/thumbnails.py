@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from fracture.evaluation.findings import Findings
 
-__all__ = ["SIDE", "find_images", "thumbnails"]
-
 SIDE = 360
 """Longest side of a thumbnail in pixels."""
 

@@ -27,19 +27,6 @@ from fracture.evaluation.stats.resampling import Bootstrap, bootstrap_keywords, 
 from fracture.evaluation.stats.roc import RocBand
 from fracture.evaluation.stats.statistics import divide
 
-__all__ = [
-    "MARGIN",
-    "KappaComparison",
-    "McNemar",
-    "OperatingPoint",
-    "cohen_kappa",
-    "compare_kappa",
-    "kappa_statistic",
-    "mcnemar",
-    "readers_point",
-    "verdict",
-]
-
 MARGIN = 0.103
 """Non-inferiority margin of Krogue et al. 2020: the mean pairwise kappa difference of observers of equal training."""
 

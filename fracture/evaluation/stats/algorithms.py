@@ -18,8 +18,6 @@ from fracture.evaluation.stats.ranking import bayes_factors
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, point_of, replicates
 
-__all__ = ["TIED", "Compared", "Discordant", "discordant", "divide_by_weight", "rank_algorithms"]
-
 TIED = 3.0
 """A Bayes factor up to this says tied (JAMA, Methods)."""
 

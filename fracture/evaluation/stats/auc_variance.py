@@ -30,8 +30,6 @@ from fracture.evaluation.stats.intervals import normal_quantile
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.scores import one_class_reason
 
-__all__ = ["PairedAuc", "delong", "delong_covariance", "delong_test"]
-
 
 def delong_covariance(
     labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None

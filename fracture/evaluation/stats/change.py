@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.record import Record
 
-__all__ = ["Change", "Progress", "progress_of", "repeatability"]
-
 
 def repeatability(first: ArrayLike, second: ArrayLike) -> float:
     """How far two readings of what did not change lie apart in 95 of 100: 1.96 standard deviations of the differences.

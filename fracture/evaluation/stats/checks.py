@@ -9,19 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fracture.errors import EvaluationError
 
-__all__ = [
-    "BoolArray",
-    "FloatArray",
-    "IntArray",
-    "as_binary",
-    "as_groups",
-    "as_level",
-    "as_scores",
-    "as_weights",
-    "labeled",
-    "paired",
-]
-
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

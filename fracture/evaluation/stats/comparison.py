@@ -30,8 +30,6 @@ from fracture.evaluation.stats.statistics import (
     confusion_statistics,
 )
 
-__all__ = ["METRICS", "PairedDifference", "paired_bootstrap"]
-
 _CALLS = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "youden")
 
 METRICS = ("auc", "average_precision", "brier", *_CALLS)

@@ -13,8 +13,6 @@ from typing import Any
 
 from fracture.errors import EvaluationError
 
-__all__ = ["Estimate", "not_defined"]
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

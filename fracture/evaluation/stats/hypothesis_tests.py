@@ -19,17 +19,6 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import FloatArray, as_scores
 from fracture.evaluation.stats.record import Record
 
-__all__ = [
-    "ChiSquare",
-    "DunnPair",
-    "KruskalWallis",
-    "adjust",
-    "chi_square",
-    "dunn",
-    "kruskal_wallis",
-    "split_balance",
-]
-
 Adjustment = Literal["bonferroni", "holm", "fdr", "none"]
 
 

@@ -18,8 +18,6 @@ from fracture.evaluation.stats.checks import as_level
 from fracture.evaluation.stats.estimate import Estimate, not_defined
 from fracture.intervals import wilson
 
-__all__ = ["clopper_pearson", "normal_quantile", "predictive_value_at", "proportion", "wilson"]
-
 
 def normal_quantile(level: float) -> float:
     """The two-sided standard normal quantile: 1.959964 at 0.95."""

@@ -18,8 +18,6 @@ from fracture.evaluation.stats.checks import FloatArray, as_scores, paired
 from fracture.evaluation.stats.hypothesis_tests import adjust
 from fracture.evaluation.stats.record import Record
 
-__all__ = ["PairedTest", "bayes_factors", "concordance_index", "paired_tests"]
-
 
 def bayes_factors(values: ArrayLike, reference: int, *, invert: bool = False) -> FloatArray:
     """The Bayes factor of each algorithm against one of them, as ``computeBayesFactor`` counts it.

@@ -32,8 +32,6 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.roc import roc_band
 
-__all__ = ["CONDITIONS", "GROUPS", "GroupReadings", "StudyRow", "margin_of", "reader_study", "simulate_readers"]
-
 CONDITIONS: Final = ("model-quality", "full-quality", "aided")
 
 GROUPS: Final[Mapping[str, tuple[float, ...]]] = {

@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-__all__ = ["Record", "plain"]
-
 
 def plain(value: Any) -> Any:
     """Records as dictionaries, tuples and arrays as lists, also inside each other; NaN and infinity as None."""

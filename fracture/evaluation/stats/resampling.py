@@ -25,21 +25,6 @@ from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_groups, as_level
 from fracture.evaluation.stats.estimate import Estimate
 
-__all__ = [
-    "BLOCK_BYTES",
-    "DEFAULT",
-    "UNDEFINED",
-    "Bootstrap",
-    "Resampler",
-    "Statistic",
-    "bootstrap",
-    "bootstrap_columns",
-    "bootstrap_keywords",
-    "interval_of",
-    "point_of",
-    "replicates",
-]
-
 Statistic = Callable[[FloatArray], FloatArray]
 """Takes film weights, float64 (b, n); gives one value per row, float64 (b,), NaN where not defined."""
 

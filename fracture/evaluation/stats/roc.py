@@ -21,19 +21,6 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Resampler, bootstrap_keywords
 from fracture.evaluation.stats.scores import one_class_reason
 
-__all__ = [
-    "OperatingRow",
-    "PrCurve",
-    "RocBand",
-    "RocCurve",
-    "nearest_corner",
-    "pr_curve",
-    "roc_band",
-    "roc_curve",
-    "threshold_table",
-    "youden_point",
-]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RocCurve:

@@ -25,18 +25,6 @@ from fracture.evaluation.stats.statistics import (
     equal_mass_bins,
 )
 
-__all__ = [
-    "ReliabilityBin",
-    "auc",
-    "auc_replicates",
-    "average_precision",
-    "brier",
-    "calibration_error",
-    "debiased_calibration",
-    "one_class_reason",
-    "reliability",
-]
-
 
 def one_class_reason(labels: BoolArray) -> str | None:
     """Why nothing that compares fractured with normal films is defined, ``None`` where both are there."""

@@ -15,23 +15,6 @@ from scipy.stats import rankdata
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.checks import BoolArray, FloatArray, IntArray, as_weights, labeled
 
-__all__ = [
-    "READINGS",
-    "AreaUnderCurve",
-    "AveragePrecision",
-    "BinnedCalibration",
-    "MeanOf",
-    "RankCorrelation",
-    "Ratio",
-    "Reading",
-    "WeightedError",
-    "confusion_statistics",
-    "divide",
-    "equal_mass_bins",
-    "folded_normal_mean",
-    "predictive_statistic",
-]
-
 
 def divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> FloatArray:
     """``numerator / denominator``, NaN (not a warning) where the denominator is 0."""

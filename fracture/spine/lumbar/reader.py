@@ -31,7 +31,8 @@ from fracture.spine.picture import fit, read_picture
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
 from fracture.spine.slices import build_slices
-from fracture.wing.engines import Engine, make_runner, resolve_engine
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import ReaderBase, Taken
 from fracture.wing.result import GridToSource
 from fracture.wing.runner import TorchRunner
