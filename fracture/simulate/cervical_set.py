@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ def write_necks(
     fracture_rate: float = 0.5,
     partial: float = 0.25,
     spacing: tuple[float, float] | None = None,
+    draw: Callable[[int], SimulatedNeck] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Summary:
     """Write ``n`` necks: ``neck_00000.nii.gz``, ``neck_00000_truth.nii.gz`` (see :class:`SimulatedNeck`), and
@@ -32,6 +34,7 @@ def write_necks(
         n: Necks.
         seed: Neck k is drawn by a seed of its own from it.
         fracture_rate, partial, spacing: As for :func:`fracture.simulate.neck`.
+        draw: What draws a neck by its seed instead of that; the three above do not apply then.
         progress: Called with the necks done and all.
 
     Returns:
@@ -43,9 +46,11 @@ def write_necks(
     """
     folder = check_folder(directory, n, seed, 16, {"fractured": fracture_rate, "partial": partial})
     folder.mkdir(parents=True, exist_ok=True)
+    whose = "another simulator" if draw else f"fracture.simulate {__version__}"
+    draw = draw or functools.partial(neck, spacing=spacing, fracture_rate=fracture_rate, partial=partial)
     files, records = [], []
     for index in range(n):
-        made = neck(film_seed(seed, index), spacing=spacing, fracture_rate=fracture_rate, partial=partial)
+        made = draw(film_seed(seed, index))
         path = folder / f"neck_{index:05d}.nii.gz"
         truth = folder / f"neck_{index:05d}_truth.nii.gz"
         made.write(path)
@@ -54,7 +59,7 @@ def write_necks(
         records.append({"id": index + 1, "file_name": path.name, "truth": truth.name, **neck_record(made)})
         if progress is not None:
             progress(index + 1, n)
-    about = f"CT phantoms of the neck drawn by fracture.simulate {__version__}: no patients"
+    about = f"CT phantoms of the neck drawn by {whose}: no patients"
     annotations = folder / "annotations.json"
     write_json(annotations, {"info": {"description": about}, "license": "Apache-2.0", "necks": records})
     levels = sum(len(record["fractures"]) for record in records)
