@@ -6,13 +6,10 @@ Only cutout has a published recipe; the others are our interpretations. All draw
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 
 def contrast_curve(

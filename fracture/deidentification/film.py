@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -16,22 +16,18 @@ from pydicom.uid import ExplicitVRLittleEndian
 from fracture._version import __version__
 from fracture.atomic import write_atomic
 from fracture.deidentification.header import code_item, deidentify_header
-from fracture.deidentification.pixels import checked_boxes, redact
+from fracture.deidentification.pixels import PixelBox, Redacted, checked_boxes, redact
 from fracture.deidentification.rules import Rules
 from fracture.errors import NotARadiographError, UnsupportedError
 from fracture.io.dicom.decode import checked_pixels, recognized
 from fracture.io.dicom.grayscale import padding_values
-from fracture.io.dicom.header import layout
+from fracture.io.dicom.header import Attributes, Layout, layout
 from fracture.io.dicom.parse import parse
 from fracture.io.dicom.radiograph import check_modality
 from fracture.io.dicom.uid import derived_uid
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import MAX_PIXELS, check_size, sniff
 from fracture.io.quiet import memory_told
-
-if TYPE_CHECKING:
-    from fracture.deidentification.pixels import PixelBox, Redacted
-    from fracture.io.dicom.header import Attributes, Layout
 
 OWN_CLASS = derived_uid("fracture.deidentify")
 """Implementation Class UID of the files that are made here, by which they are known again."""

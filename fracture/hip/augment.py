@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fracture.data.augment import AugmentSpec, Factor, augment
@@ -24,9 +25,6 @@ from fracture.data.records import Box
 from fracture.errors import ConfigurationError
 from fracture.hip.crops import Crop, CropSpec, crop_hip
 from fracture.schema import Record, Share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 VARIANTS: Final = ("plain", "gamma", "contrast", "equalized", "cutout", "mixture", "wiggle")
 """The hip as it is and the six additional images; with two box sizes they make the 14."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fracture.data.records import Box
@@ -22,9 +23,6 @@ from fracture.iou import grow
 from fracture.preprocess.pipeline import resize_by_axis, square_scale
 from fracture.schema import Record
 from fracture.wing.result import GridToSource
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CROP_VERSION: Final = 1
 Fit = Literal["stretch", "square", "native", "top"]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.atomic import write_atomic
 from fracture.errors import needing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; the way back is the same."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import InputError, PixelValueError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SPACING_LIMITS = (0.01, 10.0)
 """Plausible millimeters per pixel (our choice: from a tenth of the finest detectors to a thumbnail's)."""

@@ -7,17 +7,14 @@ detector values that nobody windowed, so they get the percentile window that a D
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from fracture.errors import PixelValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import DTypeLike, NDArray
 
 PERCENTILES = (0.5, 99.5)
 """Percentiles that become 0 and 1 where a file has no window (our choice)."""

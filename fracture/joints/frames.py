@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 from fracture.joints.layout import AXES, FOREFOOT, HAND, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE
 from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_similarity
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CROP_SIZE: Final = 224
 """Side of a joint's crop in pixels, as team Alpine Lads cut them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from fracture.errors import ConfigurationError
 from fracture.joints.layout import Kind, Point, columns_of
@@ -15,9 +15,6 @@ from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
 from fracture.wing.result import ResultBase, known_fields, plain_number
 from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
-
-if TYPE_CHECKING:
-    pass
 
 WHOLES = ("total", "erosion", "narrowing")
 Edges = tuple[float, float, float, float]

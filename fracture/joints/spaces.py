@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.joints.frames import crop_joint
 from fracture.joints.layout import AXES, Kind, Point, unit_length
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MEASURED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "hand": tuple(name for name in AXES if name[:3] in ("mcp", "pip", "dip") or name == "ip1"),

@@ -37,11 +37,13 @@ the candidates exactly as they are, with the same scores: what is evaluated is w
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fracture.errors import ConfigurationError, ModelError
@@ -49,11 +51,6 @@ from fracture.iou import iou
 from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
 from fracture.schema import WHOLE, Record, Share
 from fracture.wing.result import Box, GridToSource
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 _Positive = Annotated[float, Field(gt=0, le=1)]
 _NEW, _TAKEN = 2, 4  # marks in the mask of floodFill, which uses 1 for its border

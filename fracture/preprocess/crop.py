@@ -12,15 +12,11 @@ What is in doubt is kept: a crop that is too wide costs time, one that is too na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import PixelValueError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _SMALL_SIDE = 192  # longest side of the copy that is searched
 _MARGIN = 0.02  # kept around the content, as a fraction of the longer side

@@ -19,15 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import PixelValueError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Contrast below this is rounding of float32, not image: a constant film normalizes to zero, not to noise.
 _SMALLEST_CONTRAST = 1e-6

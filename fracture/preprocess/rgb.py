@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def rgb_input(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _SIZE: Final = (16, 24)  # (width, height) of a glyph
 _HEIGHTS: Final = (0.012, 0.07)  # of a letter by the film's longer side

@@ -7,18 +7,16 @@ root 2.25 that are derived from the film's content alone, so that the same film 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from fracture._version import __version__
 from fracture.io.dicom.uid import derived_uid
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _DX_FOR_PRESENTATION = UID("1.2.840.10008.5.1.4.1.1.1.1")
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.materials import attenuation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

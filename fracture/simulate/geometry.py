@@ -6,12 +6,8 @@ front (anterior, palmar). The *image frame*: x right, y down, w along the ray.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def unit(vector: ArrayLike) -> NDArray[np.float64]:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture._version import __version__
 from fracture.atomic import write_json
@@ -20,10 +21,7 @@ from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
 from fracture.simulate.tables import table
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Point = tuple[float, float]
+Point = tuple[float, float]
 
 _FINGERS = "2345"
 _OUT = 0.8  # mm or so from a bone's end to the middle of the joint space, where only one end is known

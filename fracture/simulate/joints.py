@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 from fracture.simulate.tables import table
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 """By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""

@@ -6,19 +6,13 @@ adult are our choice after textbook radiographs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.anatomy import Anatomy, Build, Point, moved, moved_bone, profile, whole, widened
 from fracture.simulate.fractures import Site, site
 from fracture.simulate.geometry import about, rotation, transform
-from fracture.simulate.shapes import Cap, Part
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.simulate.shapes import Bone
+from fracture.simulate.shapes import Bone, Cap, Part
 
 
 def leg(rng: np.random.Generator, *, stout: float, pointed: float) -> Anatomy:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 from fracture.simulate.anatomy import Build, camera_pose
@@ -25,9 +25,6 @@ from fracture.simulate.record import SimulatedHip, SimulatedPelvis
 from fracture.simulate.scene import box_around, check_film, mark_fracture
 from fracture.simulate.softtissue import soft_paths
 from fracture.simulate.volume import trace
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

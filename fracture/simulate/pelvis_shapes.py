@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.anatomy import Build, Point, profile, whole
 from fracture.simulate.geometry import compose, translation
 from fracture.simulate.shapes import Bone, Cap, Part
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from fracture.simulate.geometry import compose, inverse, transform
 from fracture.simulate.shapes import Blob, Bone, Field, Part, Tube, carve, merge
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate.anatomy import Anatomy, camera_pose
@@ -20,11 +21,6 @@ from fracture.simulate.softtissue import Bend, soft_paths
 from fracture.simulate.tables import table
 from fracture.simulate.thigh import thigh
 from fracture.simulate.upper_limb import arm
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8

@@ -6,21 +6,18 @@ after textbook radiographs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.anatomy import Anatomy, Build, SoftPart, profile, whole, widened
 from fracture.simulate.fractures import Site, site
 from fracture.simulate.geometry import unit
 from fracture.simulate.shapes import Bone, Cap, Part
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Vector = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 _RAYS = (
     # name, carpometacarpal joint, direction in degrees toward the thumb, metacarpal length, phalanges, width

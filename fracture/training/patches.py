@@ -7,10 +7,10 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from fracture.atomic import sweep, write_atomic
@@ -19,9 +19,6 @@ from fracture.io.reading import read
 from fracture.iou import clip_box, grow
 from fracture.preprocess.pipeline import square_pixels
 from fracture.training.cache import content_checksum
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError, DataError
 from fracture.training.config import Section
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Sampling(Section):

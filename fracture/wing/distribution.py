@@ -8,17 +8,14 @@ photographs and slices do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fracture.errors import DataError, WeightsIntegrityError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 DIRECTIONS = 32
 """How many leading directions have a variance of their own (our choice: 16, 32 and 64 did nearly alike)."""

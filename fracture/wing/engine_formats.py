@@ -11,14 +11,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 Call: TypeAlias = Callable[[Arrays], "list[NDArray[Any]]"]

@@ -12,10 +12,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError, ModelError
 from fracture.models.devices import Precision, resolve_precision
@@ -23,9 +24,6 @@ from fracture.wing.engine_cache import Entry, kept, key_of, new_entry
 from fracture.wing.engine_choice import ENGINES, Engine, choose, lacking
 from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of
 from fracture.wing.runner import Runner, TorchRunner, Values
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TOLERANCE: Final = 1e-3
 """How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at

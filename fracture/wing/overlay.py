@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError
 from fracture.io.marks import png_mark
 from fracture.wing.scene import NOTE, Look, Page, Scene, SceneBox, ScenePoint, grid_on
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ORANGE = (255, 159, 28)
 BLUE = (86, 180, 233)

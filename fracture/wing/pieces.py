@@ -11,19 +11,15 @@ import io
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fracture.wing.overlay import HEAT, ORANGE
-from fracture.wing.scene import grid_on
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.wing.scene import Page, Scene
+from fracture.wing.scene import Page, Scene, grid_on
 
 _QUALITY = 78  # of a JPEG: ours; at 85 pages grow by a third and nothing more is seen at this size
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import PixelValueError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Volume"]
 

@@ -22,24 +22,20 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import FractureError, UnreadableFileError, UnsupportedError
 from fracture.io.dicom.codestream import jpeg2000_header, jpeg2000_start
-from fracture.io.dicom.header import EXPLICIT_BE, Layout, layout
+from fracture.io.dicom.header import EXPLICIT_BE, Attributes, Layout, layout
 from fracture.io.dicom.parse import parse
 from fracture.io.dicom.walk import MAX_STEPS
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import MAX_PIXELS, check_size
 from fracture.io.jpeg import END_OF_IMAGE, Codestream, jpeg_header, plain, sound_jpeg, whole
 from fracture.io.quiet import FAULTS, c_stderr_closed, quiet
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.io.dicom.header import Attributes
 
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", EXPLICIT_BE)
 _RLE = ("1.2.840.10008.1.2.5",)

@@ -8,21 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import NotARadiographError, UnsupportedError
-from fracture.io.dicom.header import EXPLICIT_BE, floats, integers, items, text
+from fracture.io.dicom.header import EXPLICIT_BE, Attributes, Layout, floats, integers, items, text
 from fracture.io.images import gray_plane
 from fracture.io.scaling import by_rows, percentile_limits
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.io.dicom.header import Attributes, Layout
-
-    Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
