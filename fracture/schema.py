@@ -10,10 +10,11 @@ import dataclasses
 import functools
 import json
 import math
+import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
@@ -23,6 +24,7 @@ from fracture.regular import read_regular
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Unknown keys are errors, and so are text for a number, a number for true, NaN and infinity."""
 
+_LARGEST_TOML = 2**20  # bytes (ours)
 _DEEPEST = 32  # levels of a JSON document (ours; the deepest card has 8)
 _SHOWN = 80  # characters of a wrong value that an error repeats
 _MOST = 12  # faults that an error names
@@ -65,6 +67,28 @@ def faults_of(error: ValidationError) -> str:
 def _shown(value: object) -> str:
     text = ascii(value) if not isinstance(value, int) or abs(value) < 2**64 else "a number of many digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(
+    model: type[Model],
+    values: object,
+    what: str,
+    *,
+    error: type[FractureError] = ConfigurationError,
+    hint: str | None = None,
+) -> Model:
+    """Values as a model of pydantic.
+
+    Raises:
+        FractureError: Of the kind asked for; it says ``what`` is wrong, and names every fault.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as fault:
+        raise error(what, got=faults_of(fault), hint=hint) from None
 
 
 class Record:
@@ -193,6 +217,20 @@ def read_json(path: Path, *, limit: int, error: type[FractureError]) -> Any:
     except ValueError as fault:
         raise error(f"{path} is no JSON document to be read", got=fault) from None
     return document
+
+
+def read_toml(path: Path, *, error: type[FractureError] = ConfigurationError) -> dict[str, Any]:
+    """The tables of a TOML file of at most 1 MiB, which is more than people write.
+
+    Raises:
+        FractureError: Of the kind asked for: it cannot be read, is too large, or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_regular(path, _LARGEST_TOML).decode("utf-8-sig"))
+    except UnreadableFileError as fault:
+        raise error(fault.what, got=fault.got, allowed=fault.allowed) from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise error(f"{path} is not a TOML file", got=str(fault) or type(fault).__name__) from fault
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fracture.data.files import Problems
+from fracture.data.files import Problems, load_json_lines
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.tables import match_names
 from fracture.limb.attention import Attention, fit_attention
-from fracture.regular import read_regular
 from fracture.wing.lines import suspicion_of
-
-_LARGEST = 2**30
 
 
 def adapt_studies(results: str | Path, annotated: AnnotatedSet, *, target: float = 0.925) -> Attention:
@@ -51,14 +47,10 @@ def adapt_studies(results: str | Path, annotated: AnnotatedSet, *, target: float
 
 def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
     lines = []
-    for number, text in enumerate(read_regular(path, _LARGEST).splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict) or not (line.get("error") or isinstance(line.get("films"), list)):
+    for where, line in load_json_lines(path):
+        if not (line.get("error") or isinstance(line.get("films"), list)):
             raise DataError(
-                f"{path}, line {number} is not the result of a study", hint="give those of fracture predict --by-study"
+                f"{path}, {where} is not the result of a study", hint="give those of fracture predict --by-study"
             )
         lines.append(line)
     return lines

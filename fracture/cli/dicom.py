@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +41,7 @@ def results(
     Lines keep no probability map: for `seg`, run `fracture predict --dicom OUT --objects seg`. Exit code 0: all were
     made; 1: some could not be made, the others are written; 2: wrong usage.
     """
+    from fracture.data.files import load_json_lines
     from fracture.runs.inputs import collect
 
     folder = opt.objects_of(out, objects, new_study, deidentify)
@@ -55,8 +55,10 @@ def results(
     inputs = collect(sources)
     places = folder.places(inputs.films, inputs.root)
     done = failed = 0
-    for line in _lines(jsonl):
-        name = str(line.get("source"))
+    for where, line in load_json_lines(jsonl):
+        if "source" not in line:
+            raise UnreadableDataError(f"{jsonl}, {where}: no result of a film")
+        name = str(line["source"])
         try:
             with unforeseen(name):
                 film = inputs.named((line.get("frame") or {}).get("file") or name)  # of a series, the slice's file
@@ -69,17 +71,6 @@ def results(
     typer.echo(f"fracture: {done} films, {failed} without objects", err=True)
     if failed:
         raise typer.Exit(1)
-
-
-def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            line = json.loads(text)
-            if not isinstance(line, dict) or "source" not in line:
-                raise UnreadableDataError(f"{path}, line {number}: no result of a film")
-            yield line
-    except (OSError, ValueError) as error:
-        raise UnreadableDataError(f"{path} holds no JSON lines", got=error) from error
 
 
 def _result(line: Mapping[str, Any]) -> Any:

@@ -76,9 +76,9 @@ def train(
     """
     from fracture.joints.records import read_landmarks
     from fracture.joints.training import STAGES, train as run
+    from fracture.schema import read_toml
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
-    from fracture.training.tables import read_toml
 
     changes = changes_of(STAGES, (), set_ or (), None)
     try:

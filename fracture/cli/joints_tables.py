@@ -106,7 +106,7 @@ def change(
 
 def _visit(path: Path, patient: str | None) -> dict[str, float]:
     """Column to score, out of a table's row or of the lines of a run."""
-    from fracture.data.files import load_json, read_text
+    from fracture.data.files import load_json_lines
     from fracture.joints.table import JOINTS, read_table
 
     if path.suffix.lower() == ".csv":
@@ -118,10 +118,7 @@ def _visit(path: Path, patient: str | None) -> dict[str, float]:
         row = 0 if patient is None else table.patients.index(patient)
         return dict(zip(JOINTS, table.values[row].tolist(), strict=True))
     found: dict[str, float] = {}
-    for number, text in enumerate(read_text(path).splitlines(), start=1):
-        line = load_json(path, text, where=f"line {number}")
-        if not isinstance(line, dict):
-            raise ConfigurationError(f"{path}: line {number} is no result", allowed="lines of fracture joints predict")
+    for _, line in load_json_lines(path):
         for limb in line.get("limbs") or ():
             given = {name: float(value) for name, value in (limb.get("columns") or {}).items() if value is not None}
             if twice := sorted(set(given) & set(found)):

@@ -267,8 +267,8 @@ def assemble(
     ] = None,
 ) -> None:
     """Make a folder of weights with a card out of a run. Exit code 0: written; 2: it cannot be."""
+    from fracture.schema import read_toml
     from fracture.spine.lumbar.assembly import assemble as make
-    from fracture.training.tables import read_toml
 
     made = make(run, out, {} if card is None else read_toml(card))
     typer.echo(f"{made.label}: {out}")

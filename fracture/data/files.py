@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from fracture.errors import DataError, UnreadableDataError, UnreadableFileError
 MAX_SIDE = 1_000_000
 """Largest side of a film and coordinate of a box, in pixels (our choice)."""
 _SHOWN = 8
+_LARGEST_LINES = 2**30  # bytes of a file of results
 _LARGEST = 1e9  # of a number in a table or a box: beyond it lies no pixel, age or count
 
 
@@ -46,7 +47,7 @@ def listed(examples: Sequence[str]) -> str:
     return ", ".join(examples[:_SHOWN]) + more
 
 
-def read_text(path: Path, *, blank: bool = False) -> str:
+def read_text(path: Path, *, blank: bool = False, max_bytes: int | None = None) -> str:
     """A text file in UTF-8, with or without byte order mark, whatever the machine's locale.
 
     Args:
@@ -61,7 +62,7 @@ def read_text(path: Path, *, blank: bool = False) -> str:
     if blank and path.is_file() and path.stat().st_size == 0:
         return ""
     try:
-        text = open_bytes(path, MAX_BYTES)[0].decode("utf-8-sig")
+        text = open_bytes(path, max_bytes or MAX_BYTES)[0].decode("utf-8-sig")
     except UnreadableFileError as error:
         raise UnreadableDataError(error.what, got=error.got, allowed=error.allowed, hint=error.hint) from None
     except UnicodeDecodeError:
@@ -88,6 +89,21 @@ def load_json(path: Path, text: str | None = None, *, where: str = "") -> Any:
         raise UnreadableDataError(f"{path}: not a JSON file ({where or f'line {error.lineno}'}: {error.msg})") from None
     except (RecursionError, ValueError) as error:
         raise UnreadableDataError(f"{path}: not a JSON file of this kind", got=str(error)[:80]) from None
+
+
+def load_json_lines(path: Path, text: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's place, as ``"line 3"``, and its JSON object; blank lines are passed over.
+
+    Raises:
+        UnreadableDataError: The file cannot be read, or a line holds no JSON object.
+    """
+    lines = read_text(path, max_bytes=_LARGEST_LINES) if text is None else text
+    for number, line in enumerate(lines.split("\n"), 1):
+        if line.strip():
+            record = load_json(path, line, where=f"line {number}")
+            if not isinstance(record, dict):
+                raise UnreadableDataError(f"{path}: line {number} is not a JSON object")
+            yield f"line {number}", record
 
 
 class Table(NamedTuple):

@@ -9,8 +9,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
-
 from fracture.atomic import hold
 from fracture.calibration.cases import Case, examine_films
 from fracture.data.readers import read_annotations
@@ -28,6 +26,7 @@ from fracture.limb.operating_points import Method, OperatingPoints
 from fracture.limb.store import STORE, Weights, open_weights
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.regions import PARTS, RegionTree
+from fracture.schema import validated
 from fracture.training.run import train
 from fracture.wing.result import Failure
 from fracture.wing.store import Weights as Opened
@@ -314,13 +313,8 @@ def checked_names(
     """
     tree, region = tree_with(card.region_tree, region, parent)
     named = name or f"{card.name}-{region.replace('_', '-')}"[:64]
-    try:
-        Card.model_validate({**card.model_dump(), "name": named, "version": version})
-    except ValidationError as error:
-        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-        raise ConfigurationError(
-            "the new weights cannot have this name or version", got=f"name {named!r}, version {version!r} ({faults})"
-        ) from None
+    what = f"the new weights cannot have the name {named!r} or the version {version!r}"
+    validated(Card, {**card.model_dump(), "name": named, "version": version}, what)
     if method not in get_args(Method):
         raise ConfigurationError("how thresholds are found", got=repr(method), allowed=get_args(Method))
     return tree, region, named

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from fracture.atomic import write_text
+from fracture.data.files import load_json_lines, read_text
 from fracture.data.records import Box
 from fracture.errors import DataError, FractureError
 from fracture.hip.classes import CLASSES, FRACTURES
@@ -115,9 +116,7 @@ def read_cases(paths: Sequence[str | Path]) -> tuple[tuple[HipCase, ...], tuple[
     extra: list[ExtraBox] = []
     for path in paths:
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-            for line in lines:
-                row = json.loads(line)
+            for _, row in load_json_lines(Path(path), read_text(Path(path), blank=True)):
                 if row.pop("kind") == "hip":
                     cases.append(HipCase.from_dict(row))
                 else:

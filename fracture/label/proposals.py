@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +9,12 @@ from typing import Any, Final
 from PIL import Image
 
 from fracture.atomic import write_atomic, write_json, write_text
+from fracture.data.files import load_json_lines
 from fracture.errors import ConfigurationError, DataError, FractureError
 from fracture.io.reading import read
 from fracture.label import cvat, label_studio
 from fracture.label.films import LIST, Listed, Listing
 from fracture.label.picks import Pick, picked
-from fracture.regular import read_regular
 from fracture.wing.lines import flagged_of, suspicion_of
 from fracture.wing.scene import as_gray
 
@@ -23,7 +22,6 @@ TOOLS: Final[Mapping[str, Callable[[Listing, str], dict[str, str]]]] = {
     "label-studio": label_studio.written,
     "cvat": cvat.written,
 }
-_LARGEST = 2**30  # bytes of a file of results
 _WEAKEST = 0.1  # a proposed box's score as a share of the film's best: weaker candidates only cost clicks
 
 
@@ -92,13 +90,9 @@ def export(
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    for number, text in enumerate(read_regular(path, _LARGEST).splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict) or not {"source", "error", "width", "height"} <= set(line):
-            raise DataError(f"{path}, line {number} is not a result", hint="give the JSON lines of fracture predict")
+    for where, line in load_json_lines(path):
+        if not {"source", "error", "width", "height"} <= set(line):
+            raise DataError(f"{path}, {where} is not a result", hint="give the JSON lines of fracture predict")
         lines.append(line)
     return lines
 

@@ -179,9 +179,10 @@ def _data(folder: Path | None) -> dict[str, Any]:
 
 
 def _config(path: Path | None, told: dict[str, Any]) -> Config:
-    from fracture.node.config import Config, read_values
+    from fracture.node.config import Config
+    from fracture.schema import read_toml
 
-    values = read_values(path) if path is not None else {}
+    values = read_toml(path) if path is not None else {}
     for key, value in told.items():
         values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
     if "data" not in values:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from fracture.errors import ConfigurationError, UnreadableFileError
 from fracture.limb.study import Rule as StudyRule
-from fracture.regular import read_regular
 from fracture.results.kinds import OBJECTS
-from fracture.schema import STRICT, faults_of
-
-_LARGEST = 2**20  # bytes of a node.toml
+from fracture.schema import STRICT, validated
 
 SOP_CLASSES = {
     "CR": "1.2.840.10008.5.1.4.1.1.1",
@@ -257,21 +252,4 @@ class Config(_Section):
         Raises:
             ConfigurationError: An unknown key, or a wrong value; all of them are named.
         """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise ConfigurationError(f"{source} does not describe a node", got=faults_of(error)) from None
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """What a node.toml says.
-
-    Raises:
-        ConfigurationError: It cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(read_regular(path, _LARGEST).decode("utf-8-sig"))
-    except UnreadableFileError as error:
-        raise ConfigurationError(error.what, got=error.got, allowed=error.allowed) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no TOML document", got=error) from None
+        return validated(cls, values, f"{source} does not describe a node")

@@ -13,18 +13,19 @@ a list's entry.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fracture.errors import ConfigurationError
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.reporting.markdown import as_estimate
+from fracture.schema import read_json, read_toml, validated
+
+_LARGEST = 2**20  # bytes of a file of aims (ours)
 
 
 class Aim(BaseModel):
@@ -76,6 +77,14 @@ class Aim(BaseModel):
         return text
 
 
+class _Aims(BaseModel):
+    """What a file of aims holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    aim: tuple[Aim, ...] = Field(min_length=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An aim against what was measured.
@@ -100,23 +109,8 @@ def read_aims(path: str | Path) -> tuple[Aim, ...]:
         ConfigurationError: No such file, another content, or an aim with faults, all named at once.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigurationError(f"{file}: the aims cannot be read", got=f"{type(error).__name__}: {error}") from error
-    listed = content.get("aim") if isinstance(content, dict) else None
-    if not isinstance(listed, list) or not listed or set(content) != {"aim"}:
-        raise ConfigurationError(f"{file}: a file of aims must hold a list named aim and nothing else")
-    aims, faults = [], []
-    for number, row in enumerate(listed):
-        try:
-            aims.append(Aim.model_validate(row))
-        except ValidationError as error:
-            faults += [f"aim {number}: {'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()]
-    if faults:
-        raise ConfigurationError(f"{file}: {len(faults)} faults", got="; ".join(faults), hint="see fracture.reporting")
-    return tuple(aims)
+    content = read_json(file, limit=_LARGEST, error=ConfigurationError) if file.suffix == ".json" else read_toml(file)
+    return validated(_Aims, content, f"{file} does not hold aims", hint="see fracture.reporting").aim
 
 
 def find(content: Any, path: Sequence[int | str]) -> Any:

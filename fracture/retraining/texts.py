@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from fracture.errors import ConfigurationError
+from fracture.schema import read_toml, validated
 
 
 class CardTexts(BaseModel):
@@ -42,11 +41,7 @@ class CardTexts(BaseModel):
         Raises:
             ConfigurationError: Unknown keys or illegal values, all named at once.
         """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"{source} has faults", got=faults, allowed=cls.model_fields) from None
+        return validated(cls, values, f"{source} has faults", hint=f"keys: {', '.join(cls.model_fields)}")
 
     @classmethod
     def read(cls, path: str | Path) -> CardTexts:
@@ -55,11 +50,4 @@ class CardTexts(BaseModel):
         Raises:
             ConfigurationError: It cannot be read, or as for :meth:`of`.
         """
-        file = Path(path)
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(
-                f"{file} cannot be read as TOML", got=f"{type(error).__name__}: {error}"
-            ) from error
-        return cls.of(values, source=str(file))
+        return cls.of(read_toml(Path(path)), source=str(path))

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
 from fracture.data.appearance import AppearanceSpec
 from fracture.data.augment import AugmentSpec
@@ -38,6 +38,7 @@ from fracture.data.sampling import SamplingSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
+from fracture.schema import validated
 from fracture.training.tables import flat_table, merge_tables, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -335,15 +336,8 @@ class StageConfig(Section):
             ConfigurationError: Unknown keys or illegal values, all of them named at once.
             ModelError: A ``[model]`` table that no network has.
         """
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()]
-            raise ConfigurationError(
-                f"the training configuration has {len(faults)} fault(s)",
-                got="; ".join(faults),
-                hint=f"see {cls.__module__.replace('.', '/')}.py for every key, its default and its reason",
-            ) from None
+        hint = f"see {cls.__module__.replace('.', '/')}.py for every key, its default and its reason"
+        return validated(cls, dict(data), "the training configuration has faults", hint=hint)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """A copy with nested changes, checked again: ``config.replace({"loop": {"epochs": 3}})``."""

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fracture.data.seeds import derive_seed
 from fracture.errors import ConfigurationError, InputError, TrainingError, WeightsIntegrityError
+from fracture.schema import faults_of
 from fracture.training.checkpoint import gather, read_checkpoint, restore, write_checkpoint
 from fracture.training.optim import Ema, build_optimizer, rate_at
 from fracture.training.stage import Stage, Step, Tuned, training_steps
@@ -291,8 +292,7 @@ class Loop:
         try:
             state: State = TypeAdapter(State).validate_json(json.dumps(dict(stated)), strict=True)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-            raise WeightsIntegrityError(f"{path}: the checkpoint's state is malformed", got=faults) from None
+            raise WeightsIntegrityError(f"{path}: the checkpoint's state is malformed", got=faults_of(error)) from None
         if not (0 <= state.epoch <= self.loop.epochs and 0 <= state.step <= self.steps_per_epoch and state.steps >= 0):
             raise WeightsIntegrityError(
                 f"{path}: the checkpoint's state is not of this run",

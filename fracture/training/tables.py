@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fracture.errors import ConfigurationError
-
-_LARGEST_RECIPE = 2**20  # bytes; a recipe is text that people write
+from fracture.schema import read_toml
 
 
 def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]:
@@ -27,22 +25,6 @@ def read_recipe(source: str | Path, shipped: Path) -> tuple[dict[str, Any], str]
     except (OSError, ValueError) as error:  # a name that no file can have
         raise ConfigurationError(f"the recipe {source} cannot be read", got=error) from error
     return read_toml(path), path.stem
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-        ConfigurationError: It cannot be read, is not a text of up to 1 MiB, or not TOML.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_RECIPE:
-            raise ConfigurationError(f"{path} is too large for a recipe", allowed=f"{_LARGEST_RECIPE} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path.name} is not a TOML file", got=str(error) or type(error).__name__) from error
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read", got=error) from error
 
 
 def flat_table(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_aims_from_files(tmp_path: Path) -> None:
     toml.write_text(
         '[[aim]]\nname = "AUC"\nat_least = 1\nat_most = 2\npath = ["x"]\n[[aim]]\nname = "y"\nat_lest = 1\npath = []\n'
     )
-    with pytest.raises(ConfigurationError, match=r"aim 0:.*either at_least or at_most.*aim 1: at_lest"):
+    with pytest.raises(ConfigurationError, match=r"aim\.0:.*either at_least or at_most.*aim\.1\.at_lest"):
         read_aims(toml)
     for text in ("aim = 1", "", "[[aims]]\nx = 1", "not toml"):
         toml.write_text(text)

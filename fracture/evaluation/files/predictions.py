@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracture.data.entries import id_text
-from fracture.data.files import Problems, as_number, first_of, four, load_csv, load_json, read_text
+from fracture.data.files import Problems, as_number, first_of, four, load_csv, load_json, load_json_lines, read_text
 from fracture.data.words import as_label
 from fracture.errors import DataError, UnreadableDataError
 from fracture.evaluation.matching import BoxTable, box_table
@@ -84,7 +84,7 @@ def read_predictions(
     start = text.lstrip()[:1]
     if start == "[":
         return _coco(file, load_json(file, text), reference, any_score=any_score)
-    return _films(file, (_json_lines if start == "{" else _csv)(file, text), any_score=any_score)
+    return _films(file, (load_json_lines if start == "{" else _csv)(file, text), any_score=any_score)
 
 
 class _Rows:
@@ -155,18 +155,6 @@ class _Rows:
             tuple(self.failures),
             tuple(dict.fromkeys(models)),
         )
-
-
-def _json_lines(file: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each line's place and content."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"line {number}"
-        record = load_json(file, line, where=where)
-        if not isinstance(record, dict):
-            raise UnreadableDataError(f"{file}: {where} is not a JSON object")
-        yield where, record
 
 
 def _csv(file: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
