@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from fracture.data.cli import FormatOption, ReaderOption, read_set
+from fracture.data.cli import FormatOption, ReaderOption, read_set, tell_failures
 
 if TYPE_CHECKING:
     from fracture.models.devices import Precision
@@ -59,10 +59,7 @@ def adapt(
         )
     typer.echo(adapted.text)
     typer.echo(f"fracture: {adapted.card.label} in {adapted.folder}; use it by --weights {adapted.folder}", err=True)
-    for failure in adapted.failures:
-        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
-    if adapted.failures:
-        raise typer.Exit(1)
+    tell_failures(adapted.failures, "it")
 
 
 def adapt_studies(

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.evaluation.files.references import reference_boxes
 from fracture.evaluation.matching import BoxTable, box_table
+from fracture.limb.card import Calibration, Card
 from fracture.limb.detector import Detector, Examined
 from fracture.wing.result import Box, Failure
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.limb.card import Calibration, Card
 
 
 @dataclass(frozen=True, slots=True, eq=False)

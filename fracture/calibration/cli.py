@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fracture.data.cli import FormatOption, ReaderOption, read_set
+from fracture.data.cli import FormatOption, ReaderOption, read_set, tell_failures
 
 
 def assemble(
@@ -170,8 +170,4 @@ def calibrate(
                     seed=seed,
                 )
     typer.echo(json.dumps(result.metrics, indent=2))
-    for failure in result.failures:
-        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
-    if result.failures:
-        typer.echo(f"{len(result.failures)} films could not be read and have no part in the calibration", err=True)
-        raise typer.Exit(1)
+    tell_failures(result.failures, "the calibration")

@@ -16,9 +16,8 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.detection import FrocSensitivity
 from fracture.evaluation.matching import Criterion, match
-from fracture.evaluation.stats.comparison import paired_bootstrap
-from fracture.evaluation.stats.estimate import Estimate
-from fracture.evaluation.stats.resampling import Bootstrap, point_of, replicates
+from fracture.evaluation.stats.comparison import PairedDifference, paired_bootstrap, paired_difference
+from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.limb.card import Card
 from fracture.limb.fast import fast_card, with_fast
 from fracture.limb.prediction import Prediction
@@ -128,42 +127,28 @@ def measure_loss(
         )
     first, second = ([row[source] for source in sources] for row in reversed(rows))  # fast, then whole
     labels = [film.fractured for film in annotated]
-    groups = [film.group for film in annotated]
+    draws = Bootstrap(seed=seed, groups=[film.group for film in annotated])
     scores = [[p.probability for p in side] for side in (first, second)]
-    loses = {"auc": _row(*_paired(labels, scores, "auc", groups, seed))}
+    loses = {"auc": _row(paired_bootstrap(labels, scores[0], scores[1], "auc", bootstrap=draws))}
     for point in (HIGH_SENSITIVITY, HIGH_SPECIFICITY):
         calls = [[int(point in p.reached) for p in side] for side in (first, second)]
         for metric in ("sensitivity", "specificity"):
-            loses[f"{metric}, {point}"] = _row(*_paired(labels, calls, metric, groups, seed))
+            loses[f"{metric}, {point}"] = _row(paired_bootstrap(labels, calls[0], calls[1], metric, bootstrap=draws))
     loses[f"froc sensitivity at {_FALSE_POSITIVES:g} false positives per film"] = _row(
-        *_froc(annotated, (first, second), groups, seed)
+        _froc(annotated, (first, second), draws)
     )
     return loses
 
 
-def _paired(
-    labels: Sequence[int], sides: Sequence[Sequence[float]], metric: str, groups: Sequence[str], seed: int
-) -> tuple[Estimate, float | None, float | None]:
-    found = paired_bootstrap(labels, sides[0], sides[1], metric, bootstrap=Bootstrap(seed=seed, groups=groups))
-    return found.difference, found.first.value, found.second.value
-
-
-def _froc(
-    annotated: AnnotatedSet, sides: Sequence[Sequence[Prediction]], groups: Sequence[str], seed: int
-) -> tuple[Estimate, float | None, float | None]:
+def _froc(annotated: AnnotatedSet, sides: Sequence[Sequence[Prediction]], draws: Bootstrap) -> PairedDifference:
     def statistic(side: Sequence[Prediction]) -> Callable[[FloatArray], FloatArray]:
         predicted, reference = box_tables(annotated.films, [p.candidates or () for p in side])
         curve = FrocSensitivity(match(predicted, reference, _FOUND))
         return lambda weights: np.asarray(curve.at((_FALSE_POSITIVES,), weights)[:, 0])
 
-    statistics = {"fast": statistic(sides[0]), "whole": statistic(sides[1])}
-    resampler = Bootstrap(seed=seed, groups=groups).over(len(annotated))
-    drawn = replicates(statistics, resampler)
-    fast, whole = (point_of(statistics[name], len(annotated)) for name in ("fast", "whole"))
-    apart = None if fast is None or whole is None else fast - whole
-    difference = resampler.interval(apart, np.asarray(drawn["fast"] - drawn["whole"]), note=", paired")
-    return difference, fast, whole
+    fast, whole = (statistic(side) for side in sides)
+    return paired_difference("froc", fast, whole, len(annotated), draws)
 
 
-def _row(difference: Estimate, fast: float | None, whole: float | None) -> dict[str, Any]:
-    return {"whole": whole, "fast": fast, **number_of(difference)}
+def _row(found: PairedDifference) -> dict[str, Any]:
+    return {"whole": found.second.value, "fast": found.first.value, **number_of(found.difference)}

@@ -6,9 +6,9 @@ carried out (unreadable annotations, wrong options), raised as an exception that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -186,6 +186,15 @@ def _check(output: Path, data: Path, own: Callable[[bytes], bool]) -> None:
     from fracture.runs.outputs import Protected, check_output
 
     check_output(output, Protected.of([data]), option=f"writing {output.name}", own=own)
+
+
+def tell_failures(failures: Sequence[Any], what: str) -> None:
+    """Name the films that failed, and leave with exit code 1 where there are any; they ``have no part in`` what?"""
+    for failure in failures:
+        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
+    if failures:
+        typer.echo(f"{len(failures)} films could not be read and have no part in {what}", err=True)
+        raise typer.Exit(1)
 
 
 def read_set(data: Path, file_format: str, options: list[str] | None) -> AnnotatedSet:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from fracture.data.images import ImageHeader, read_header
-from fracture.data.records import AnnotatedSet, Box, Film, Point
+from fracture.data.records import AnnotatedSet, Film, Point
 from fracture.errors import DataError, UnreadableFileError
 
 Frame = Literal["stored", "shown"]
@@ -32,23 +32,7 @@ def orient_film(film: Film, header: ImageHeader) -> Film:
             got=f"{film.width} x {film.height}",
             allowed=f"{stored[0]} x {stored[1]}",
         )
-    width, height = header.size
-
-    def turned(box: Box) -> Box:
-        (ax, ay), (bx, by) = (_oriented(p, stored, header.orientation) for p in (box[:2], box[2:]))
-        return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
-
-    return replace(
-        film,
-        width=width,
-        height=height,
-        boxes=tuple(turned(box) for box in film.boxes),
-        crowd=tuple(turned(box) for box in film.crowd),
-        polygons=tuple(
-            tuple(tuple(_oriented(p, stored, header.orientation) for p in ring) for ring in rings)
-            for rings in film.polygons
-        ),
-    )
+    return film.moved(lambda point: _oriented(point, stored, header.orientation), header.size)
 
 
 def repair_exif_frames(annotated: AnnotatedSet, *, drawn: Frame | None = None) -> AnnotatedSet:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fracture.atomic import write_atomic
 from fracture.data.coco_writer import write_coco
-from fracture.data.records import AnnotatedSet, Box, Film
+from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError, FractureError
 from fracture.io.reading import read
 from fracture.preprocess.pipeline import resize_by_axis
@@ -102,21 +102,8 @@ def _film(annotated: AnnotatedSet, film: Film, long_side: int, quality: int) -> 
     gray = np.rint(resize_by_axis(pixels, size) * 255.0).astype(np.uint8)
     _, content = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])
     by = (size[0] / (film.width or width), size[1] / (film.height or height))
-    rings = tuple(tuple(tuple((x * by[0], y * by[1]) for x, y in ring) for ring in one) for one in film.polygons)
-    return content.tobytes(), replace(
-        film,
-        source=str(PurePosixPath(film.source).with_suffix(".jpg")),
-        width=size[0],
-        height=size[1],
-        boxes=tuple(_scaled(box, by) for box in film.boxes),
-        crowd=tuple(_scaled(box, by) for box in film.crowd),
-        polygons=rings,
-    )
-
-
-def _scaled(box: Box, by: tuple[float, float]) -> Box:
-    x0, y0, x1, y1 = box
-    return x0 * by[0], y0 * by[1], x1 * by[0], y1 * by[1]
+    moved = film.moved(lambda point: (point[0] * by[0], point[1] * by[1]), size)
+    return content.tobytes(), replace(moved, source=str(PurePosixPath(film.source).with_suffix(".jpg")))
 
 
 def _annotations(annotated: AnnotatedSet, films: list[Film]) -> str:

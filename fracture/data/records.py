@@ -85,6 +85,27 @@ class Film:
         """The film's view, or None where it is unknown or the film holds several."""
         return self.views[0] if len(self.views) == 1 else None
 
+    def moved(self, to: Callable[[Point], Point], size: tuple[int, int]) -> Film:
+        """The film in another frame.
+
+        Args:
+            to: Where a point of this frame lies in the other. Boxes stay upright: their corners are moved.
+            size: (width, height) of the other frame.
+        """
+
+        def box(old: Box) -> Box:
+            (ax, ay), (bx, by) = to(old[:2]), to(old[2:])
+            return min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)
+
+        return replace(
+            self,
+            width=size[0],
+            height=size[1],
+            boxes=tuple(map(box, self.boxes)),
+            crowd=tuple(map(box, self.crowd)),
+            polygons=tuple(tuple(tuple(map(to, ring)) for ring in rings) for rings in self.polygons),
+        )
+
     @property
     def strata(self) -> tuple[tuple[str, int], ...]:
         """The (region, fractured) combinations that the film counts for; region ``"any"`` where unknown."""

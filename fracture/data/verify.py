@@ -7,7 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,23 +131,10 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able copy."""
         return {
-            "name": self.name,
-            "films": self.films,
-            "fractured": self.fractured,
-            "boxes": self.boxes,
-            "checked": list(self.checked),
+            **asdict(self),
             "exit_code": self.exit_code,
             "counts": self.counts,
-            "faults": [
-                {
-                    "code": fault.code,
-                    "severity": fault.severity,
-                    "message": fault.message,
-                    "films": list(fault.films),
-                    "part": fault.part,
-                }
-                for fault in self.faults
-            ],
+            "faults": [{**asdict(fault), "severity": fault.severity} for fault in self.faults],
         }
 
     def to_json(self) -> str:

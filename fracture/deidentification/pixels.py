@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.io.dicom.decode import decode_frame
 from fracture.io.dicom.grayscale import black_value, gray_from_color, render
+from fracture.io.dicom.header import Attributes, Layout
 from fracture.preprocess.crop import find_field
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.io.dicom.header import Attributes, Layout
 
 PixelBox = tuple[float, float, float, float]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from fracture.data.cli import FormatOption, ReaderOption, read_set
-from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
@@ -59,10 +57,11 @@ def finetune(
     from fracture.finetune import FineTunePolicy, finetune as tune
     from fracture.finetune.run import checked_names
     from fracture.limb.store import open_weights
+    from fracture.training.cli import changes_of
 
     parents = open_weights(weights)
     checked_names(parents.card, region, parent, name=name, version=version, method=method)
-    policy = FineTunePolicy.from_dict(_settings(set_ or []))
+    policy = FineTunePolicy.from_dict(changes_of(["policy"], (), set_ or (), None)["policy"])
     before = None
     if old is not None:
         before = read_set(old, old_format, old_option)
@@ -88,17 +87,3 @@ def finetune(
     )
     typer.echo(json.dumps(dict(result.report), indent=2))
     typer.echo(f"fracture: {result.card.label} in {result.folder}", err=True)
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    """``["keep=0.5"]`` to ``{"keep": 0.5}``; values as in TOML."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        try:
-            found[key.strip()] = tomllib.loads(f"x = {value}")["x"]
-        except tomllib.TOMLDecodeError:
-            equals = ""
-        if not equals:
-            raise ConfigurationError("--set takes a policy setting and a number", got=text, allowed="keep=0.5")
-    return found

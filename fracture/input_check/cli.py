@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from fracture.data.cli import FormatOption, ReaderOption, read_set
+from fracture.data.cli import FormatOption, ReaderOption, read_set, tell_failures
 
 if TYPE_CHECKING:
     from fracture.data.records import AnnotatedSet
@@ -62,12 +62,8 @@ def input_check(
             description=f"{words} of {made.name}, split {made.checksum[:12]} ({made.method})",
             progress=bar.update,
         )
-    for failure in result.failures:
-        typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
     typer.echo(result.section.model_dump_json(indent=2))
-    if result.failures:
-        typer.echo(f"{len(result.failures)} films could not be read and have no part in the check", err=True)
-        raise typer.Exit(1)
+    tell_failures(result.failures, "the check")
 
 
 def _thinned(annotated: AnnotatedSet, most: int) -> AnnotatedSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,8 +12,6 @@ from fracture.errors import ConfigurationError
 if TYPE_CHECKING:
     from fracture.limb.operating_points import Method
     from fracture.models.devices import Precision
-
-EXIT_INTERRUPTED = 143  # as `fracture train`: saved and left; the same command resumes
 
 
 def retrain(
@@ -50,6 +47,7 @@ def retrain(
     Exit code 0: all stages are done; 143: asked to stop, saved, the same command goes on; 2: cannot be done.
     """
     from fracture.retraining import CardTexts, retrain as run
+    from fracture.training.cli import stopped
 
     result = run(
         recipe,
@@ -73,8 +71,7 @@ def retrain(
         say=lambda line: typer.echo(f"fracture: {line}", err=True),
     )
     if not result.finished:
-        typer.echo("stopped as asked; everything is saved, and the same command resumes", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        stopped()
     typer.echo(str(result.weights))
     typer.echo(str(result.page))
 

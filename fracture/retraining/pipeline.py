@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fracture._version import __version__
 from fracture.atomic import hold, write_text
@@ -19,7 +19,9 @@ from fracture.evaluation.matching import Criterion
 from fracture.evaluation.report import evaluate
 from fracture.evaluation.tables import join
 from fracture.limb.card import CARD_FILE
+from fracture.limb.operating_points import Method
 from fracture.limb.store import open_weights
+from fracture.models.devices import Precision
 from fracture.reporting.aims import read_aims
 from fracture.reporting.page import page_of_files
 from fracture.retraining.job import Job, check_fast, training_inputs, with_starts
@@ -27,10 +29,6 @@ from fracture.retraining.stages import Stage, Stages, checksum
 from fracture.retraining.texts import CardTexts
 from fracture.retraining.weights import make_weights, weights_inputs
 from fracture.training import Recipe, load_recipe, train
-
-if TYPE_CHECKING:
-    from fracture.limb.operating_points import Method
-    from fracture.models.devices import Precision
 
 _HIT = Criterion("iou_or_center", 0.3)
 

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture._version import __version__
 from fracture.atomic import write_json
@@ -17,12 +18,8 @@ from fracture.errors import ConfigurationError, RegionError
 from fracture.simulate.hip_fractures import HIP_CLASSES
 from fracture.simulate.lumbar import lumbar
 from fracture.simulate.pelvis import HIP_MIX, pelvis
+from fracture.simulate.record import SimulatedFilm, SimulatedPelvis
 from fracture.simulate.scene import REGIONS, radiograph
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.simulate.record import SimulatedFilm, SimulatedPelvis
 
 FORMATS = ("dicom", "png", "both")
 

@@ -7,23 +7,19 @@ Ranges of angles, shifts and gaps are our choice, wide enough for both subtle an
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from fracture.simulate.geometry import about, compose, inverse, pose_along, rotation, transform, translation, unit
 from fracture.simulate.projection import Body
+from fracture.simulate.shapes import Bone
 from fracture.simulate.tables import table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from fracture.simulate.shapes import Bone
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -8,18 +8,15 @@ Angles, shifts and gaps are our choice, from subtle to gross.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.fractures import SurfaceCut
 from fracture.simulate.geometry import about, compose, inverse, pose_along, rotation, transform, translation, unit
+from fracture.simulate.pelvis_shapes import Femur
 from fracture.simulate.projection import Body
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.simulate.pelvis_shapes import Femur
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -149,9 +146,7 @@ def neck_surface(
     ray: NDArray[np.float64] | None = None,
     *,
     rough: float = 0.9,
-    gap: float = 0.0,
-    crack: bool = False,
-    extent: float = np.inf,
+    **cut: Any,
 ) -> tuple[SurfaceCut, NDArray[np.float64]]:
     """A subcapital to transcervical surface that keeps the head, and its middle.
 
@@ -163,19 +158,8 @@ def neck_surface(
     if ray is not None:
         axis = unit(axis - 0.9 * ray * float(axis @ ray))
     direction = (1.0 if rng.random() < 0.5 else -1.0, 0.0)
-    cut = surface_across(
-        middle,
-        axis,
-        rng,
-        side=1,
-        radius=16.0 * femur.scale,
-        rough=rough,
-        gap=gap,
-        crack=crack,
-        extent=extent,
-        direction=direction,
-    )
-    return cut, middle
+    more = {"rough": rough, "direction": direction, **cut}
+    return surface_across(middle, axis, rng, side=1, radius=16.0 * femur.scale, **more), middle
 
 
 def _displaced_neck(femur: Femur, variant: str, pose: NDArray[np.float64], rng: np.random.Generator) -> Broken:
@@ -227,7 +211,7 @@ def trochanteric_surface(
     *,
     rough: float = 1.3,
     gap: float = 0.3,
-    crack: bool = False,
+    **cut: Any,
 ) -> tuple[SurfaceCut, NDArray[np.float64]]:
     """A surface from the greater to the lesser trochanter that keeps head and neck, and its middle."""
     k = femur.scale
@@ -239,8 +223,7 @@ def trochanteric_surface(
     if ray is not None:
         axis = unit(axis) - 0.8 * ray * float(unit(axis) @ ray)
     middle = 0.5 * (upper + lower)
-    cut = surface_across(middle, unit(axis), rng, side=1, radius=26.0 * k, rough=rough, gap=gap, crack=crack)
-    return cut, middle
+    return surface_across(middle, unit(axis), rng, side=1, radius=26.0 * k, rough=rough, gap=gap, **cut), middle
 
 
 def _intertrochanteric(

@@ -6,22 +6,17 @@ Dimensions are those of common implants (7.3 mm cannulated screws, 135 degree sl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.geometry import pose_along, rotation, unit
 from fracture.simulate.hip_fractures import neck_surface, surface_across, trochanteric_surface
+from fracture.simulate.pelvis_shapes import Femur
 from fracture.simulate.projection import Body
 from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from fracture.simulate.pelvis_shapes import Femur
 
 _SOLID = 99.0  # mm of "cortex": an implant is metal all through
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from fracture.simulate.anatomy import Build, SoftPart
 from fracture.simulate.geometry import transform
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.simulate.anatomy import Build, SoftPart
-    from fracture.simulate.pelvis_shapes import Person
-    from fracture.simulate.projection import Camera
+from fracture.simulate.pelvis_shapes import Person
+from fracture.simulate.projection import Camera
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

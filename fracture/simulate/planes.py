@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from fracture.simulate.geometry import compose, inverse, transform
+from fracture.simulate.projection import Body, Camera
 from fracture.simulate.volume import inside_share, opening_share
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from fracture.simulate.projection import Body, Camera
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

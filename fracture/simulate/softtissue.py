@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from fracture.simulate.anatomy import SoftPart
 from fracture.simulate.geometry import inverse, transform, unit
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from fracture.simulate.anatomy import SoftPart
-    from fracture.simulate.projection import Camera
+from fracture.simulate.projection import Camera
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -5,10 +5,11 @@ Medial lies at +x, the front at +z, the center of the femoral head at the origin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.anatomy import Anatomy, Build, moved, moved_bone, profile, whole
 from fracture.simulate.fractures import Site, site
@@ -17,14 +18,8 @@ from fracture.simulate.lower_limb import distal_femur, patella, shank
 from fracture.simulate.pelvis_bones import Warp, hemipelvis, sacrum_and_spine
 from fracture.simulate.pelvis_shapes import Femur, Person, draw_person, femur
 from fracture.simulate.pelvis_soft import bowel, envelope
+from fracture.simulate.projection import Body, Camera
 from fracture.simulate.shapes import Bone, Part
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from fracture.simulate.projection import Body, Camera
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

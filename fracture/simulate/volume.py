@@ -10,19 +10,14 @@ h = 2 mm and R = 10 mm. Fracture surfaces are rough and are evaluated at every p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fracture.simulate.geometry import compose, inverse, transform
-from fracture.simulate.shapes import Field, carve, merge
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracture.simulate.projection import Body, Camera, Cut
-    from fracture.simulate.shapes import Bone
+from fracture.simulate.projection import Body, Camera, Cut
+from fracture.simulate.shapes import Bone, Field, carve, merge
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -86,14 +86,19 @@ def paired_bootstrap(
     for score in scores:
         paired(truth, score)
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-    statistics: dict[str, Statistic] = {
-        key: _named(metric, truth, score) if isinstance(metric, str) else _general(metric, truth, score)
-        for key, score in zip(("first", "second"), scores, strict=True)
-    }
-    resampler = bootstrap.over(truth.size)
+    sides = [
+        _named(metric, truth, score) if isinstance(metric, str) else _general(metric, truth, score) for score in scores
+    ]
+    return paired_difference(name, sides[0], sides[1], truth.size, bootstrap)
+
+
+def paired_difference(name: str, first: Statistic, second: Statistic, n: int, bootstrap: Bootstrap) -> PairedDifference:
+    """The difference of two statistics of the same ``n`` films, each a function of film weights."""
+    statistics = {"first": first, "second": second}
+    resampler = bootstrap.over(n)
     values = replicates(statistics, resampler)
     values["difference"] = values["first"] - values["second"]
-    points = {key: point_of(statistic, truth.size) for key, statistic in statistics.items()}
+    points = {key: point_of(statistic, n) for key, statistic in statistics.items()}
     a, b = points["first"], points["second"]
     points["difference"] = None if a is None or b is None else a - b
     estimates = {key: resampler.interval(points[key], values[key], note=", paired") for key in points}

@@ -7,6 +7,7 @@ Provost 2004, "Confidence bands for ROC curves" (vertical averaging; fixed-width
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -316,11 +317,7 @@ def youden_point(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -> O
     Raises:
         EvaluationError: One class only, or bad input.
     """
-    truth, score = _both_classes(labels, scores, "Youden's point")
-    curve = roc_curve(truth, score)
-    gain = curve.tpr[1:] - curve.fpr[1:]
-    best = np.flatnonzero(gain >= gain.max() - 1e-12)[-1]
-    return operating_row(truth, score, float(curve.thresholds[1:][best]), level)
+    return _best_row(labels, scores, level, "Youden's point", lambda fpr, tpr: fpr - tpr)
 
 
 def nearest_corner(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -> OperatingRow:
@@ -336,10 +333,17 @@ def nearest_corner(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) ->
     Raises:
         EvaluationError: One class only, or bad input.
     """
-    truth, score = _both_classes(labels, scores, "the point nearest the corner")
+    return _best_row(labels, scores, level, "the point nearest the corner", lambda fpr, tpr: np.hypot(fpr, 1.0 - tpr))
+
+
+def _best_row(
+    labels: ArrayLike, scores: ArrayLike, level: float, what: str, cost: Callable[[FloatArray, FloatArray], FloatArray]
+) -> OperatingRow:
+    """The row of the threshold of least cost, of the highest sensitivity among equals."""
+    truth, score = _both_classes(labels, scores, what)
     curve = roc_curve(truth, score)
-    distance = np.hypot(curve.fpr[1:], 1.0 - curve.tpr[1:])
-    best = np.flatnonzero(distance <= distance.min() + 1e-12)[-1]
+    costs = cost(curve.fpr[1:], curve.tpr[1:])
+    best = np.flatnonzero(costs <= costs.min() + 1e-12)[-1]
     return operating_row(truth, score, float(curve.thresholds[1:][best]), level)
 
 

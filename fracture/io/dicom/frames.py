@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from fracture.errors import NotARadiographError, SeriesError, UnreadableFileError, UnsupportedError
 from fracture.io.dicom.decode import decode_frames, recognized
@@ -23,10 +25,6 @@ from fracture.io.dicom.radiograph import modality_of_class
 from fracture.io.dicom.valid import values
 from fracture.io.images import MAX_PIXELS, check_size
 from fracture.io.quiet import quiet
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
 
 MODALITIES = ("CT", "MR")
 AIR = -1024.0

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
 
 from fracture.errors import NotARadiographError, UnreadableFileError, UnsupportedError
 from fracture.io.dicom.walk import MAX_KEPT, MAX_TABLE, MAX_VALUE
 from fracture.io.quiet import FAULTS, quiet
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 Attributes = Mapping[str, Any]
 

@@ -11,20 +11,16 @@ import struct
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
 
 from fracture.errors import UnreadableFileError
-from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, collect, pydicom_faults, tags
+from fracture.io.dicom.header import EXPLICIT_BE, NESTED, TABLES, WANTED_TAGS, Attributes, collect, pydicom_faults, tags
 from fracture.io.dicom.walk import MAX_KEPT, VRS, Found, TooMuch, element_at, walk
 from fracture.io.files import inflated_limit
 from fracture.io.quiet import quiet
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-    from fracture.io.dicom.header import Attributes
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"

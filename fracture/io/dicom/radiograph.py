@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from fracture.errors import FractureError, NotARadiographError, UnreadableFileError
 from fracture.io.dicom.decode import checked_pixels, decode_frame, recognized
 from fracture.io.dicom.grayscale import gray_from_color, render
-from fracture.io.dicom.header import EXPLICIT_BE, collect, floats, items, layout, pydicom_faults, text, texts
+from fracture.io.dicom.header import (
+    EXPLICIT_BE,
+    Attributes,
+    collect,
+    floats,
+    items,
+    layout,
+    pydicom_faults,
+    text,
+    texts,
+)
 from fracture.io.dicom.parse import EXPLICIT_LE, IMPLICIT_LE, parse
 from fracture.io.images import check_size
 from fracture.io.options import Reading, chosen_frame
 from fracture.io.quiet import FAULTS, quiet
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_aspect, plausible_spacing
-from fracture.regions import laterality_from_dicom, view_from_dicom
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-    from fracture.io.dicom.header import Attributes
-    from fracture.regions import RegionTree
+from fracture.regions import RegionTree, laterality_from_dicom, view_from_dicom
 
 ACCEPTED = ("CR", "DX", "RG", "RF", "IO", "PX", "HC", "OT", "SC", "")
 """Modalities taken as plain radiographs without ``allow`` (our choice): computed and digital radiography, digitized
