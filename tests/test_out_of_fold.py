@@ -230,6 +230,32 @@ def test_weights_are_not_calibrated_on_films_they_were_trained_on(
     check_unseen(open_weights(root / "all"), films)
 
 
+def test_films_of_training_are_known_by_their_files(
+    root: Path, films: AnnotatedSet, base: Split, tmp_path: Path
+) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(root / "fold0", folder)
+    films = replace(films, root=tmp_path / "site")
+    films.root.mkdir()
+    for film in films:
+        films.image_path(film).write_text(film.source)  # what stands in it is all that counts here
+    base.signed(films).write(folder / "split.json")
+    assert Split.read(folder / "split.json").checksum == base.checksum
+    parts = rotate_folds(base, 0)
+    trained, held = parts.part(films, "train")[0], parts.part(films, "validation", "tune")
+    check_unseen(open_weights(folder), held)
+
+    def as_named(name: str, file: Path) -> AnnotatedSet:
+        (tmp_path / "local" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, tmp_path / "local" / name)
+        return AnnotatedSet((replace(trained, source=name),), name="elsewhere", root=tmp_path / "local")
+
+    with pytest.raises(DataError, match="was trained on 1 of these 1 films"):
+        check_unseen(open_weights(folder), as_named("monday.png", films.image_path(trained)))
+    another = replace(as_named(trained.source, films.image_path(held[0])), name=films.name)
+    check_unseen(open_weights(folder), another)  # the name of a film of training, and not its file
+
+
 # --- calibration -------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from fracture.adapt.site import FEWEST_NORMAL, SiteFit, fit_site
 from fracture.adapt.text import told
 from fracture.atomic import hold
 from fracture.calibration.cases import Case, examine_films
-from fracture.calibration.folds import check_unseen
+from fracture.calibration.folds import SPLIT_FILE, check_unseen
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
 from fracture.errors import ConfigurationError
@@ -140,6 +140,8 @@ def adapt(
         folder.mkdir(parents=True, exist_ok=True)
         for part in card.files:
             shutil.copyfile(parent.folder / part.file, folder / part.file)
+        if (parent.folder / SPLIT_FILE).is_file():  # what its networks were trained on is still what they saw
+            shutil.copyfile(parent.folder / SPLIT_FILE, folder / SPLIT_FILE)
         card = card.model_copy(update={"self_test": measured_self_test(Weights(folder, card))})
         card.write(folder)
     return Adapted(folder, card, report, text, tuple(failures))

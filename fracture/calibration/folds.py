@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fracture.data.records import AnnotatedSet
-from fracture.data.splits import Split, rotate_folds
+from fracture.data.splits import Split, film_digest, rotate_folds
 from fracture.errors import DataError
 from fracture.limb.card import MemberCard
 from fracture.limb.store import Weights, open_weights
@@ -131,7 +131,9 @@ def share_out(
 def check_unseen(weights: Weights, annotated: AnnotatedSet) -> None:
     """Refuse films that the weights were trained on, as far as a split beside them tells.
 
-    Nothing is checked where there is no ``split.json``, or one that was made for a set of another name.
+    A film is known by its file, whatever its name is now. A film of the split under its own name is in the part that
+    the split says, though a copy of it be in another. Where the split has no checksums of files (:meth:`Split.signed`)
+    films are known by their names in a set of the same name. Nothing is checked where there is no ``split.json``.
 
     Raises:
         DataError: Films of the training part; or as for :func:`read_fold`.
@@ -139,14 +141,21 @@ def check_unseen(weights: Weights, annotated: AnnotatedSet) -> None:
     if not (weights.folder / SPLIT_FILE).is_file():
         return
     fold = read_fold(weights.folder)
-    if fold.split.name != annotated.name.partition("/")[0]:
+    files = fold.split.files
+    if not files and fold.split.name != annotated.name.partition("/")[0]:
         return
-    if seen := [film.source for film in annotated if film.source in fold.train]:
+    trained = {files[source] for source in fold.train if source in files}
+
+    def known(source: str) -> bool:
+        digest = film_digest(annotated, source) if files else files.get(source)
+        return source in fold.train if digest == files.get(source) else digest in trained
+
+    if seen := [film.source for film in annotated if known(film.source)]:
         raise DataError(
             f"{weights.card.name} was trained on {len(seen)} of these {len(annotated)} films",
             got=_few(seen),
-            hint="calibrate on the parts that were held out (--split and --part); weights that were trained on "
-            "all films are calibrated by others that were not (--out-of-fold)",
+            hint="give films that no member has seen, as the parts that were held out (--split and --part); weights "
+            "that were trained on all films are calibrated by others that were not (--out-of-fold)",
         )
 
 

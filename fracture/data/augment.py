@@ -89,11 +89,13 @@ class Augmented:
     drawn: Mapping[str, float]
 
     def points(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Where points (..., 2) of the letterboxed film, order (x, y), have gone."""
+        """Where points of the letterboxed film have gone, numbers (..., 2) as (x, y) in network pixels; float64."""
         return np.asarray(points, np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def boxes(self, boxes: ArrayLike) -> NDArray[np.float64]:
-        """The upright boxes around where boxes (n, 4) have gone: exact but for rotations, which widen them.
+        """The upright boxes around where boxes have gone: exact but for rotations, which widen them.
+
+        Numbers (n, 4) as (x0, y0, x1, y1) in network pixels of the letterboxed film; float64 of the augmented one.
 
         Targets are drawn from the turned outlines, not from these (``fracture.data.targets.draw_target``).
         """
@@ -102,7 +104,7 @@ class Augmented:
         return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
     def plane(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Another plane of the letterboxed film, moved with it (linear; 0 where nothing was)."""
+        """Another plane of the film, float32 (height, width), moved with it (linear; 0 where nothing was)."""
         import cv2
 
         return _warp(plane, self.matrix, plane.shape, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -22,6 +22,7 @@ from pydantic import Field, InstanceOf
 from fracture.atomic import write_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError, FractureError
+from fracture.regular import sha256_of
 from fracture.schema import Record, read_json
 
 PARTS: Mapping[str, float] = {"train": 0.8, "tune": 0.1, "validation": 0.1}
@@ -45,6 +46,8 @@ class Split(Record):
         method: How it was made, in words.
         fingerprint: ``AnnotatedSet.fingerprint()`` of the set it was made for.
         counts: Part -> ``films``, ``fractured``, ``groups`` and per ``region/label`` combination.
+        files: Film source -> SHA-256 of its file, by which films are known under other names (:meth:`signed`); empty
+            where nobody looked. No part of the checksum.
     """
 
     ERROR: ClassVar[type[FractureError]] = DataError
@@ -55,6 +58,16 @@ class Split(Record):
     method: str
     fingerprint: str
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    files: Mapping[_Text, str] = field(default_factory=dict)
+
+    def signed(self, annotated: AnnotatedSet) -> Split:
+        """The same split with the checksums of the films' files, which are read whole.
+
+        Args:
+            annotated: The set that was divided; files that cannot be read, or that it lacks, stay without a checksum.
+        """
+        digests = ((source, film_digest(annotated, source)) for source in self.part_of() if source in annotated)
+        return replace(self, files={source: digest for source, digest in digests if digest is not None})
 
     def part(self, annotated: AnnotatedSet, *names: str) -> AnnotatedSet:
         """The films of one part, or of several together, as a set.
@@ -98,7 +111,7 @@ class Split(Record):
         Raises:
             OutputError: It cannot be written.
         """
-        write_json(path, {**self._content(), "sha256": self.checksum})
+        write_json(path, {**self._content(), **({"files": self.files} if self.files else {}), "sha256": self.checksum})
 
     @staticmethod
     def read(path: str | Path) -> Split:
@@ -112,14 +125,14 @@ class Split(Record):
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             got = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise DataError(f"{source}: not a split file", got=got, allowed=FORMAT)
-        stated = content.pop("sha256", None)
+        stated, files = content.pop("sha256", None), content.pop("files", {})
         if stated != _digest(content):
             raise DataError(
                 f"{source}: the checksum does not fit the content",
                 got=stated,
                 hint="the file was changed after it was written; make the split again",
             )
-        split = Split.from_dict({key: value for key, value in content.items() if key != "format"})
+        split = Split.from_dict({**{key: value for key, value in content.items() if key != "format"}, "files": files})
         listed = [film for sources in split.parts.values() for film in sources]
         if len(listed) != len(set(listed)):
             double = sorted(film for film, n in Counter(listed).items() if n > 1)
@@ -252,6 +265,14 @@ def published_split(annotated: AnnotatedSet, *, field: str = "published_part") -
         fingerprint=annotated.fingerprint(),
         counts={name: _summary(annotated.subset(members)) for name, members in sources.items()},
     )
+
+
+def film_digest(annotated: AnnotatedSet, source: str) -> str | None:
+    """SHA-256 of the film's file, None where it cannot be read."""
+    try:
+        return sha256_of(annotated.image_path(annotated.film(source)))
+    except OSError:
+        return None
 
 
 def _digest(content: Mapping[str, Any]) -> str:

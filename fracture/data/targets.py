@@ -32,7 +32,7 @@ def fracture_rings(film: Film, geometry: Geometry | None = None, *, shape: Shape
             ``"ellipse"`` the ellipse inscribed in the box, since corners of a box are rarely bone (ours).
 
     Returns:
-        One (points, 2) array of (x, y) per ring.
+        One float64 array (points, 2) of (x, y) per ring.
 
     Raises:
         ConfigurationError: An unknown shape.
@@ -77,7 +77,7 @@ def draw_target(
     ring); a cell of the map covers ``stride`` x ``stride`` network pixels.
 
     Args:
-        rings: (points, 2) arrays of (x, y) in network pixels.
+        rings: Number arrays (points, 2) of (x, y) in network pixels, edges of pixels at whole numbers.
         size: (width, height) of the network's input.
         stride: Network pixels per cell and side.
         mode: ``"coverage"``: the fraction of the cell's pixels that belong. ``"max"``: 1 if any does; a ring

@@ -106,7 +106,7 @@ def box_table(
 
     Args:
         film: int (k,), film number 0 .. films - 1 of each box; k may be 0.
-        boxes: float (k, 4), x0, y0, x1, y1.
+        boxes: float (k, 4), x0, y0, x1, y1 in source pixels.
         scores: float (k,); ``None`` for reference boxes.
         films: Number of films.
         name: What to call the boxes in an error.
@@ -169,7 +169,7 @@ class Matches:
     normal: BoolArray
 
     def ranked(self, index: int) -> IntArray:
-        """The predictions that count under a criterion, by falling score."""
+        """Numbers of the predictions that count under a criterion, by falling score: int of shape (k,)."""
         order: IntArray = self.by_score[~self.ignored[index][self.by_score]]
         return order
 

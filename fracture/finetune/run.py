@@ -172,7 +172,7 @@ def finetune(
             }
         )
         draft.write(folder)
-        made.write(folder / "split.json")
+        made.signed(annotated).write(folder / "split.json")
         new = Detector(Ensemble.load(Weights(folder, draft), device=device, precision=precision), draft)
         before = Detector(Ensemble.load(parents, device=device, precision=precision), parents.card)
         card = _finished(draft, new, before, held, measured, region, method, policy, made, replayed, seed)

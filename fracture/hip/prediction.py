@@ -131,7 +131,7 @@ class Hip(ResultBase):
         return self.heatmap_of(self.label)
 
     def heatmap_of(self, name: str) -> NDArray[np.float32] | None:
-        """Grad-CAM of a class; None where the heatmaps were dropped.
+        """Grad-CAM of a class, float32 (h, w), on the grid of ``map_to_source``; None where the heatmaps were dropped.
 
         Raises:
             ConfigurationError: No such class.

@@ -40,8 +40,8 @@ class Features(NamedTuple):
     """What the heads see; for heatmaps and diagnostics.
 
     Attributes:
-        deep: (B, C, H / output_stride, W / output_stride).
-        skip: (B, C', H / 8, W / 8), the last undilated stage at stride 8.
+        deep: In the dtype of the backbone, (B, C, H / output_stride, W / output_stride).
+        skip: The same dtype, (B, C', H / 8, W / 8), the last undilated stage at stride 8.
         validity: (B, 1, H / output_stride, W / output_stride), share of valid pixels per cell, float32.
     """
 
@@ -99,7 +99,7 @@ class FractureModel(nn.Module):
         return ModelOutput(*self.heads(features.deep, features.skip, features.validity))
 
     def attention(self, features: Features) -> Tensor:
-        """Weights of the attention pooling, (B, 1, h, w), summing to 1 over each film's cells.
+        """Weights of the attention pooling, (B, 1, h, w), in the dtype of the features, summing to 1 over each film.
 
         Raises:
             ModelError: The model pools in another way.

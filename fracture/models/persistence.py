@@ -16,7 +16,7 @@ _SHOWN: Final = 5
 
 
 def state_for_saving(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a model as they go to disk: contiguous, on the CPU, mostly float16.
+    """The state dict of a model as it goes to disk: contiguous, on the CPU, mostly float16.
 
     Kept in float32: the running statistics of batch normalization, and any other tensor with a value that float16
     cannot hold. The statistics are less than half a percent of the numbers, and need the range: a variance of the MSRA
@@ -46,7 +46,7 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str = "t
 
     Args:
         model: A model of the same specification.
-        tensors: Its weights by name, of any floating dtype; they take the model's.
+        tensors: Its state dict: weights by name, in the model's shapes, of any floating dtype; they take the model's.
         source: What to call them in an error.
 
     Raises:

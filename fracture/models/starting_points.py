@@ -105,7 +105,8 @@ def initialize(
     Args:
         model: The model to change.
         init: ``"random"`` draws everything anew; ``"pretrained"`` asks timm for ImageNet weights (needs the
-            network or timm's cache); a path to a ``.safetensors`` file; or a mapping of tensors.
+            network or timm's cache); a path to a ``.safetensors`` file; or a state dict, of any
+            floating dtype.
         seed: Seed of the random initialization, see :func:`fracture.models.build_model`.
         stem: How to read the source's first convolution: ``"rgb"`` (three channels, normalized), ``"planes"``
             (ours, or one gray channel in [-1, 1]), or ``"auto"``: planes if the source has heads of this

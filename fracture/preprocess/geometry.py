@@ -39,20 +39,20 @@ class Geometry:
         return self.scaled_size[0] / (x1 - x0), self.scaled_size[1] / (y1 - y0)
 
     def to_network(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map source coordinates to network coordinates; ``points`` has shape (..., 2), order (x, y)."""
+        """Points (..., 2) as (x, y) from source to network pixels, float64; whole numbers are edges of pixels."""
         return (np.asarray(points, np.float64) - self.crop[:2]) * self.scale
 
     def to_source(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map network coordinates to source coordinates; the inverse of :meth:`to_network`."""
+        """Points (..., 2) as (x, y) from network to source pixels, float64; undoes :meth:`to_network`."""
         return np.asarray(points, np.float64) / self.scale + self.crop[:2]
 
     def boxes_to_network(self, boxes: ArrayLike) -> NDArray[np.float64]:
-        """Map boxes (..., 4) as (x0, y0, x1, y1) from source to network pixels, without clipping."""
+        """Map boxes (..., 4) as (x0, y0, x1, y1), float64, from source to network pixels, without clipping."""
         array = np.asarray(boxes, np.float64)
         return self.to_network(array.reshape(*array.shape[:-1], 2, 2)).reshape(array.shape)
 
     def boxes_to_source(self, boxes: ArrayLike) -> NDArray[np.float64]:
-        """Map boxes (..., 4) as (x0, y0, x1, y1) from network to source pixels, without clipping."""
+        """Map boxes (..., 4) as (x0, y0, x1, y1), float64, from network to source pixels, without clipping."""
         array = np.asarray(boxes, np.float64)
         return self.to_source(array.reshape(*array.shape[:-1], 2, 2)).reshape(array.shape)
 

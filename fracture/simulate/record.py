@@ -103,7 +103,7 @@ class SimulatedFilm(_Film):
 
     @property
     def boxes(self) -> NDArray[np.float64]:
-        """All boxes, float64 (fractures, 4)."""
+        """All boxes, float64 (fractures, 4): x0, y0, x1, y1 in pixels of the film, edges of pixels at whole numbers."""
         return np.array([f.box for f in self.fractures], dtype=np.float64).reshape(-1, 4)
 
     def to_radiograph(self) -> Radiograph:
@@ -185,7 +185,7 @@ class SimulatedPelvis(_Film):
 
     @property
     def boxes(self) -> NDArray[np.float64]:
-        """The hips' boxes, float64 (hips, 4)."""
+        """The hips' boxes, float64 (hips, 4): x0, y0, x1, y1 in pixels of the film, edges at whole numbers."""
         return np.array([h.box for h in self.hips], dtype=np.float64).reshape(-1, 4)
 
     def hip(self, side: str) -> SimulatedHip | None:

@@ -115,7 +115,7 @@ def run_stage(
     if weights.exists() and described.exists():
         return read_record(described)
     if world.leads:
-        base.write(folder / "split.json")
+        base.signed(annotated).write(folder / "split.json")
         if split is not base:
             split.write(folder / "turn.json")
         write_json(folder / "config.json", config.to_dict())

@@ -373,7 +373,7 @@ def check_options(function: Callable[..., Any], reading: Mapping[str, Any], know
 
 
 def shape_groups(films: Iterable[Inputs | NDArray[Any]]) -> list[list[int]]:
-    """Indices of films grouped by shape, groups in order of first appearance."""
+    """Indices of films grouped by shape, groups in order of first appearance; ``films`` have any shape and dtype."""
     groups: dict[object, list[int]] = {}
     for index, film in enumerate(films):
         groups.setdefault(film.shape if isinstance(film, np.ndarray) else film.shape_key, []).append(index)

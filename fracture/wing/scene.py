@@ -141,7 +141,7 @@ def suspicion(probability: float, threshold: float) -> float:
 
 
 def as_gray(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """A film's pixels for a page: uint8 as they are, floating point from [0, 1].
+    """A film's pixels (height, width) for a page, uint8: as they are, or from floating point in [0, 1].
 
     Raises:
         ConfigurationError: Another type.

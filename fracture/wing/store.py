@@ -45,7 +45,9 @@ class Weights(Generic[C]):
     card: C
 
     def tensors(self, part: WeightFile) -> dict[str, torch.Tensor]:
-        """The tensors of one file of the card; the bytes that are checked are the bytes that are used.
+        """The state dict of one file of the card, shapes and dtypes as in the file.
+
+        The bytes that are checked are the bytes that are used.
 
         Raises:
             WeightsIntegrityError: The file is missing, no regular file, too large, not what the card's SHA-256 says, or

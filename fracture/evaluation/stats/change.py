@@ -19,8 +19,8 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> float:
     bias between them.
 
     Args:
-        first: (n,) scores.
-        second: (n,) of the same, read again.
+        first: Scores, float (n,).
+        second: Scores (n,) of the same, read again.
 
     Raises:
         EvaluationError: Fewer than two pairs, or lengths that differ.

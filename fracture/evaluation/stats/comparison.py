@@ -72,7 +72,7 @@ def paired_bootstrap(
     Args:
         labels: 0/1 (n,).
         first: (n,) scores of the first model, or its calls as 0/1 for the metrics of calls.
-        second: (n,) of the second model, same films in the same order.
+        second: Scores or calls (n,) of the second model, same films in the same order.
         metric: One of ``METRICS``, or any function of (labels, scores) to a number, such as
             ``sklearn.metrics.roc_auc_score``; it is called once per resample and model, and a ``ValueError`` or NaN
             means that the resample does not define it.

@@ -102,6 +102,9 @@ class KruskalWallis(Record):
 def kruskal_wallis(samples: Mapping[str, ArrayLike]) -> KruskalWallis:
     """Kruskal-Wallis H over named samples, tie-corrected.
 
+    Args:
+        samples: Name to values, float (n,) each; lengths may differ.
+
     Raises:
         EvaluationError: Fewer than two samples, an empty one, NaN, or all values equal.
     """
@@ -137,7 +140,7 @@ def dunn(samples: Mapping[str, ArrayLike], *, adjustment: Adjustment = "bonferro
     z = (R_i - R_j) / sqrt((N(N+1)/12 - sum(t³-t)/(12(N-1))) (1/n_i + 1/n_j)) with R the mean ranks over all N values.
 
     Args:
-        samples: Name to values.
+        samples: Name to values, float (n,) each; lengths may differ.
         adjustment: As for ``adjust``.
 
     Raises:

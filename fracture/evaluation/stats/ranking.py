@@ -60,8 +60,8 @@ def concordance_index(truth: ArrayLike, predicted: ArrayLike) -> float | None:
     It is (1 + Somers' D) / 2, and what ``lifelines.utils.concordance_index`` gives without censoring.
 
     Args:
-        truth: (n,), such as the errors of one round.
-        predicted: (n,), such as those of another.
+        truth: float (n,), such as the errors of one round.
+        predicted: float (n,), such as those of another.
 
     Returns:
         0 to 1; ``None`` where no pair differs.
@@ -97,7 +97,7 @@ def paired_tests(values: Mapping[str, ArrayLike], reference: str) -> tuple[Paire
     """Every algorithm against the reference, FDR-corrected.
 
     Args:
-        values: Per algorithm one number per patient (or per reader), such as its error, in the same order.
+        values: Per algorithm floats (n,), one per patient (or per reader), such as its error, in the same order.
         reference: The algorithm that is compared with.
 
     Raises:

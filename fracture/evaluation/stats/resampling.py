@@ -74,7 +74,7 @@ class Bootstrap:
         return Resampler(as_groups(self.groups, n), self.resamples, self.seed, self.one_per_group, self.level)
 
     def of(self, films: BoolArray | IntArray) -> Bootstrap:
-        """The same for a part of the films, given as a mask (n,) or as film numbers."""
+        """The same for a part of the films, given as a bool mask (n,) or as int film numbers (k,)."""
         return self if self.groups is None else replace(self, groups=np.asarray(self.groups)[films])
 
 
@@ -152,7 +152,7 @@ class Resampler:
         return f"bootstrap{' by group' if self.grouped else ''}, m = {self.resamples}"
 
     def draws(self) -> Iterator[IntArray]:
-        """The drawn cluster numbers of each resample, one array of length G after the other."""
+        """The drawn cluster numbers of each resample, one int array of shape (clusters,) after the other."""
         for part in self._drawn(1):
             yield part[0]
 

@@ -147,7 +147,7 @@ def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
 
     Args:
         labels: 0/1 or bool (n,).
-        scores: (n,), higher for more likely fractured.
+        scores: float (n,), higher for more likely fractured.
 
     Raises:
         EvaluationError: One class only, or bad input.
@@ -284,8 +284,8 @@ def threshold_table(
     Args:
         labels: 0/1 (n,).
         scores: float (n,).
-        thresholds: The thresholds to show. ``None``: for each wanted sensitivity the largest observed score that
-            reaches it (never interpolated between scores).
+        thresholds: The thresholds to show, float (k,). ``None``: for each wanted sensitivity the largest observed
+            score that reaches it (never interpolated between scores).
         sensitivities: Wanted sensitivities, used where ``thresholds`` is ``None``.
         level: Confidence level.
 
@@ -311,7 +311,7 @@ def youden_point(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -> O
 
     Args:
         labels: 0/1 or bool (n,).
-        scores: (n,), higher for more likely fractured.
+        scores: float (n,), higher for more likely fractured.
         level: Confidence level of the row's intervals.
 
     Raises:
@@ -327,7 +327,7 @@ def nearest_corner(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) ->
 
     Args:
         labels: 0/1 or bool (n,).
-        scores: (n,), higher for more likely fractured.
+        scores: float (n,), higher for more likely fractured.
         level: Confidence level of the row's intervals.
 
     Raises:

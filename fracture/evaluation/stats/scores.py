@@ -42,7 +42,7 @@ def auc_replicates(labels: ArrayLike, scores: ArrayLike, resampler: Resampler) -
 
     Args:
         labels: 0/1 or bool (n,).
-        scores: (n,), higher for more likely fractured.
+        scores: float (n,), higher for more likely fractured.
         resampler: Over n films.
     """
     return replicates({"auc": AreaUnderCurve(labels, scores)}, resampler)["auc"]
@@ -79,7 +79,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, bootstrap: Bootst
 
     Args:
         labels: 0/1 or bool (n,).
-        scores: (n,), higher for more likely fractured.
+        scores: float (n,), higher for more likely fractured.
         bootstrap: How the interval is made.
 
     Raises:
