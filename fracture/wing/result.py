@@ -75,7 +75,7 @@ class ResultBase:
         return replace(self, **dict.fromkeys(self._pixels))  # type: ignore[type-var]
 
     def to_dict(self) -> dict[str, Any]:
-        """All other fields as JSON-able values, for a result whose fields are plain ones; ``error`` is null."""
+        """All other fields as JSON-able values, records as objects; ``error`` is null."""
         names = [f.name for f in fields(self) if f.name not in self._pixels]  # type: ignore[arg-type]
         return {name: _plain(getattr(self, name)) for name in names} | {"error": None}
 
@@ -278,6 +278,8 @@ def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     return plain_number(value) if isinstance(value, float) else value
 
 

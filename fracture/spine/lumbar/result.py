@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.errors import ConfigurationError
 from fracture.simulate.lumbar import LEVELS
-from fracture.spine.frame import SliceFrame, SliceResult
+from fracture.spine.frame import SliceFrame
 from fracture.spine.lumbar.finding import Disc, Naming
 from fracture.spine.lumbar.metric import CONDITIONS, SEVERITIES, row_of
-from fracture.wing.result import known_fields, plain_number
+from fracture.spine.result import SpineResult
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
 
 __all__ = ["FoundDisc", "LumbarSpine"]
@@ -46,24 +45,13 @@ class FoundDisc:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class LumbarSpine(SliceResult):
-    """The discs of one spine.
+class LumbarSpine(SpineResult):
+    """The discs of one spine, on the slice that shows them best; slices are counted from the patient's right.
 
     Attributes:
-        source: What was read.
-        width, height: Of the slice, in pixels.
-        series: The series that the discs were found on, in words.
-        reason: Why that one.
-        slice: Its slice, from 0, from the patient's right; of how many.
         discs: On a chain, from the lowest upward.
-        naming: ``"clear"``, ``"doubtful"`` (transitional anatomy looks so) or ``"none"``.
-        remarks: What stands behind that.
-        model, model_version, weights_checksum: Of the weights.
-        seconds: Wall time.
-        warnings: What a user should see.
-        pixels: The slice as it is shown, uint8; None once dropped.
+        naming: ``"clear"``, ``"doubtful"`` (transitional anatomy looks so) or ``"none"``; ``remarks`` say why.
         aspect: Height of a pixel by its width.
-        frame: The frame of a file that the slice is; None of a picture, a NIfTI file, or a volume.
         chances: By row of RSNA 2024 (``fracture.spine.lumbar.metric.ROWS``), the probabilities of normal or mild,
             moderate, severe, weighted as its score is; empty where nothing was graded. From simulated studies alone.
         graded_on: Kinds of series that they come from.
@@ -74,24 +62,11 @@ class LumbarSpine(SliceResult):
     _shown = ("source", "naming", "discs")
     _pixels = ("pixels", "sheet")
     _kind = "lumbar"
+    _rows = "discs", FoundDisc
 
-    source: str
-    width: int
-    height: int
-    series: str
-    reason: str
-    slice: tuple[int, int]
     discs: tuple[FoundDisc, ...]
     naming: Naming
-    remarks: tuple[str, ...]
-    model: str
-    weights_checksum: str
-    model_version: str | None = None
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-    pixels: NDArray[np.uint8] | None = None
     aspect: float = 1.0
-    frame: SliceFrame | None = None
     chances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     graded_on: tuple[str, ...] = ()
     axial: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -109,36 +84,19 @@ class LumbarSpine(SliceResult):
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; ``levels`` has the five of RSNA 2024 by name, null where one was not found."""
         base = super().to_dict()
-        discs = [{key: _listed(value) for key, value in asdict(disc).items()} for disc in self.discs]
-        named = {disc["level"]: disc for disc in discs}
-        frame = None if self.frame is None else self.frame.to_dict()
-        levels = {level: named.get(level) for level in LEVELS}
-        return base | {"discs": discs, "levels": levels, "frame": frame, "grades": self.grades}
+        named = {disc["level"]: disc for disc in base["discs"]}
+        return base | {"levels": {level: named.get(level) for level in LEVELS}, "grades": self.grades}
 
     @classmethod
-    def from_dict(cls, line: Mapping[str, Any]) -> LumbarSpine:
-        """A spine from its JSON line; pixels are not in it.
-
-        Raises:
-            ConfigurationError: It is no line of a spine that was read.
-        """
-        try:
-            discs = tuple(FoundDisc(**known_fields(FoundDisc, disc)) for disc in line["discs"])
-            frame = None if line.get("frame") is None else SliceFrame.from_dict(line["frame"])
-            tables = {k: {row: tuple(one) for row, one in line.get(k, {}).items()} for k in ("chances", "axial")}
-            return cls(**known_fields(cls, line) | {"discs": discs, "frame": frame} | tables)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError("no line of fracture spine lumbar predict", got=error) from error
+    def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Tables of tuples."""
+        return {k: {row: tuple(one) for row, one in line.get(k, {}).items()} for k in ("chances", "axial")}
 
     def on_frame(self, frame: SliceFrame, pixels: NDArray[np.uint8]) -> LumbarSpine:
         """The same with the discs in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""
-        discs = []
-        for disc in self.discs:
-            x, y = frame.point(disc.x, disc.y)
-            discs.append(replace(disc, x=x, y=y, box=frame.box(disc.box)))
-        itself = replace(frame, across=(0.0, 1.0, 0.0), down=(0.0, 0.0, 1.0))
-        moved = replace(self, discs=tuple(discs), frame=itself, pixels=pixels)
-        return replace(moved, width=frame.width, height=frame.height)
+        places = [(*frame.point(disc.x, disc.y), frame.box(disc.box)) for disc in self.discs]
+        discs = tuple(replace(disc, x=x, y=y, box=box) for disc, (x, y, box) in zip(self.discs, places, strict=True))
+        return self.moved(frame, pixels, discs=discs)
 
     def scene(self) -> Scene:
         """The slice with every disc and its name; where levels were graded, a page with each of them.
@@ -146,8 +104,6 @@ class LumbarSpine(SliceResult):
         Raises:
             ConfigurationError: The pixels were dropped.
         """
-        if self.pixels is None:
-            raise ConfigurationError(f"{self.source}: this result does not hold its slice", hint="use keep=True")
         look: Any = "calm" if self.naming == "clear" else "doubt"
         boxes = tuple(SceneBox(*disc.box, look) for disc in self.discs)
         points = tuple(ScenePoint(disc.x, disc.y, look, disc.level) for disc in self.discs)
@@ -157,8 +113,7 @@ class LumbarSpine(SliceResult):
             "doubtful": "Discs found; their names are doubtful",
             "none": "Discs found, no names" if self.discs else "No disc found",
         }[self.naming]
-        where = f"Slice {self.slice[0] + 1} of {self.slice[1]} of {self.series}: {self.reason}."
-        first = Page(self.pixels, verdict, (*self.remarks, where, NOTE), None, boxes, points)
+        first = Page(self.shown(), verdict, (*self.remarks, self.where, NOTE), None, boxes, points)
         return Scene((first,) if self.sheet is None else (first, self._graded(self.sheet)))
 
     def _graded(self, sheet: NDArray[np.uint8]) -> Page:
@@ -174,9 +129,3 @@ class LumbarSpine(SliceResult):
         severe = sum(grade == SEVERITIES[2] for grade in self.grades.values())
         verdict = f"{severe} of {len(self.chances)} rows graded severe"
         return Page(sheet, verdict, (*lines, NOTE), None, (), points)
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [plain_number(one) for one in value]
-    return plain_number(value) if isinstance(value, float) else value
