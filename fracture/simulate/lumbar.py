@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 
-__all__ = ["CONTRASTS", "LEVELS", "SimulatedDisc", "SimulatedLumbar", "lumbar"]
-
 LEVELS = ("L1/L2", "L2/L3", "L3/L4", "L4/L5", "L5/S1")
 """The five discs of RSNA 2024, from the head to the feet."""
 _ABOVE = ("T9/T10", "T10/T11", "T11/T12", "T12/L1")
@@ -198,15 +196,18 @@ def _names(count: int) -> list[str]:
 
 
 def right(far: float) -> Points:
+    """So many millimeters to the back."""
     return np.array([far, 0.0])
 
 
 def up(angle: float) -> Points:
+    """One millimeter to the head where the spine leans so many degrees."""
     radians = np.radians(angle)
     return np.array([-np.sin(radians), -np.cos(radians)])
 
 
 def across(angle: float) -> Points:
+    """One millimeter to the back there."""
     radians = np.radians(angle)
     return np.array([np.cos(radians), -np.sin(radians)])
 
@@ -272,6 +273,7 @@ class Canvas:
             self.disc(disc, column.depth, tone)
 
     def disc(self, disc: dict[str, Any], depth: float, tone: dict[str, float]) -> None:
+        """A dark annulus and its nucleus."""
         self.fill(disc["outline"], tone["annulus"])
         bright = tone["nucleus"] * float(self.rng.uniform(0.15, 0.45) if disc["degenerated"] else 1.0)
         axes = np.array([depth * 0.33, disc["height"] * 0.34]) / self.spacing * FINE

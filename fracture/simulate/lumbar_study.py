@@ -22,8 +22,6 @@ from scipy.ndimage import map_coordinates
 from fracture.simulate.lumbar import CONTRASTS, FINE, LEVELS, Canvas, Column, across, right, smooth, up
 from fracture.simulate.series import SimulatedBlock
 
-__all__ = ["MEASURES", "THRESHOLDS", "SimulatedStudy", "grade_of", "lumbar_study"]
-
 MEASURES = ("canal_mm", "left_foramen_mm2", "right_foramen_mm2", "left_recess_mm", "right_recess_mm")
 """What each of the challenge's five conditions is graded by, in its order."""
 THRESHOLDS = {"canal_mm": (10.0, 7.0), "foramen_mm2": (70.0, 40.0), "recess_mm": (4.0, 2.0)}

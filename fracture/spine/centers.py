@@ -22,8 +22,6 @@ from fracture.models.starting_points import InitReport
 from fracture.models.trunks import feature_trunk, parameter_groups, start
 from fracture.spine.specs import CenterSpec
 
-__all__ = ["SIDE", "STRIDE", "CenterNetwork", "Peak", "build_network", "initialize", "peaks"]
-
 SIDE, STRIDE = 256, 4
 LEAST_SCORE = 0.05  # of a peak that is kept at all; what counts as a disc is decided later
 

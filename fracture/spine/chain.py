@@ -9,20 +9,23 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chain"]
-
 _NEAR, _FAR, _BEND = 0.45, 1.7, 50.0  # shares of the usual distance; degrees between two steps (ours)
 
 
 class Center(Protocol):
-    """A place with a score."""
+    """A place (x, y) with a score."""
 
     @property
-    def x(self) -> float: ...
+    def x(self) -> float:
+        """To the right."""
+
     @property
-    def y(self) -> float: ...
+    def y(self) -> float:
+        """Down."""
+
     @property
-    def score(self) -> float: ...
+    def score(self) -> float:
+        """How sure it is."""
 
 
 D = TypeVar("D", bound=Center)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.volume import Volume
 
-__all__ = ["Match", "crop", "match", "places_of", "voxel_of"]
 
 Place = tuple[float, float, float]
 _OUTSIDE = 0.5  # slices beyond the first and the last that a place may lie at

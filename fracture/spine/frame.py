@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from fracture.results.header import HeaderSource
 
-__all__ = ["SliceFrame", "SliceResult", "frame_of"]
 
 _OFF = 0.5  # pixels or slices that a corner may be off before a slice is no frame of the file (our choice)
 

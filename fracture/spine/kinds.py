@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from fracture.io.dicom.frames import Frame
     from fracture.spine.planes import Plane
 
-__all__ = ["AXIAL_T2", "SAGITTAL_T1", "SAGITTAL_T2", "Kind", "Weighting", "kind_of"]
 
 Weighting: TypeAlias = Literal["T1", "T2", "STIR", "PD"]
 SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2 = "Sagittal T1", "Sagittal T2/STIR", "Axial T2"

@@ -14,8 +14,6 @@ from fracture.wing.volume import Volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["read_nifti", "slice_axis"]
-
 
 def read_nifti(data: bytes, name: str, *, max_voxels: int) -> Volume:
     """A NIfTI-1 or NIfTI-2 file (not gzipped) to a volume; its scaling is applied.

@@ -17,8 +17,6 @@ from fracture.io.quiet import FAULTS, quiet
 from fracture.spine.centers import SIDE
 from fracture.wing.result import GridToSource
 
-__all__ = ["fit", "read_picture"]
-
 
 def read_picture(source: str | os.PathLike[str] | bytes) -> NDArray[np.float32]:
     """A picture that was exported from a viewer, as training sets have them: gray, whatever was drawn on it in color.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.volume import Volume
 
-__all__ = ["PLANES", "Plane", "normal_plane", "oriented", "plane_of"]
 
 Plane: TypeAlias = Literal["sagittal", "coronal", "axial"]
 PLANES: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fracture.wing.volume import Volume
 
-__all__ = ["AIR", "body_mask", "resampled", "sampled"]
 
 AIR = -1024.0
 """Hounsfield units where nothing was scanned."""

@@ -30,8 +30,6 @@ from fracture.spine.nifti import read_nifti
 from fracture.spine.planes import normal_plane, oriented, plane_of
 from fracture.wing.volume import Volume
 
-__all__ = ["MAX_VOXELS", "Found", "Series", "Source", "Stack", "find_series", "read_series"]
-
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes]"
 MAX_VOXELS = 512 * 512 * 1024
 """Limit of a volume (our choice: 1 GiB as float32)."""

@@ -16,8 +16,6 @@ from fracture.models.backbone import seeded
 from fracture.models.trunks import parameter_groups
 from fracture.spine.specs import SliceSpec
 
-__all__ = ["SliceNetwork", "Sliced", "build_slices"]
-
 _CELLS = 4  # of a picture's map along each side that is kept
 
 

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from fracture.wing.card import Section
 
-__all__ = ["CenterSpec", "SliceSpec"]
-
 _Count = Annotated[int, Field(ge=1, le=1024)]
 
 

@@ -15,8 +15,6 @@ from fracture.atomic import write_text
 from fracture.data.files import Problems, as_number, load_csv, plain_name
 from fracture.errors import DataError
 
-__all__ = ["Numbers", "joined", "mean_of", "read_numbers", "read_wide", "write_rows"]
-
 Numbers = dict[str, tuple[float, ...]]
 """``row_id`` to its numbers."""
 

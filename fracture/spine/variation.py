@@ -14,8 +14,6 @@ from fracture.spine.centers import SIDE
 from fracture.training.config import Section
 from fracture.training.stage import PlainPictures
 
-__all__ = ["PictureVariation", "SeededPictures", "StackVariation", "varied", "varied_stacks"]
-
 Maps = NDArray[np.float32]
 
 

@@ -12,8 +12,6 @@ from fracture.spine.specs import CenterSpec, SliceSpec
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store
 
-__all__ = ["STORE", "DiscFile", "DiscTest", "LumbarCard"]
-
 
 class DiscFile(WeightFile):
     """The finder: its file, what it is, and how it was trained."""

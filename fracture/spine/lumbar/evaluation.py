@@ -30,8 +30,6 @@ from fracture.simulate.lumbar import LEVELS
 from fracture.spine.lumbar.finding import Disc, Discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 
-__all__ = ["DiscMeasures", "measure", "read_found", "text_of"]
-
 _REACH = 0.5  # of the distance between neighbors: a disc that is nearer to a mark was found (ours)
 Boxes = list[tuple[float, float, float, float]]
 

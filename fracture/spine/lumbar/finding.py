@@ -20,8 +20,6 @@ from fracture.spine.picture import fit
 from fracture.wing.result import GridToSource
 from fracture.wing.runner import Runner
 
-__all__ = ["CHAIN", "Disc", "Discs", "Naming", "discs_from", "find_discs", "name_discs"]
-
 CHAIN = ("L5/S1", "L4/L5", "L3/L4", "L2/L3", "L1/L2", "T12/L1", "T11/T12", "T10/T11", "T9/T10")
 """Names in the order in which discs are counted; those above L1/L2 are named as if five vertebrae were lumbar."""
 

@@ -26,7 +26,6 @@ from fracture.spine.tables import Numbers
 if TYPE_CHECKING:
     from fracture.spine.lumbar.reader import LumbarReader
 
-__all__ = ["GradeMeasures", "Place", "lines_of", "measure_grades", "read_grades"]
 
 _THIRDS = (1 / 3, 1 / 3, 1 / 3)
 

@@ -28,8 +28,6 @@ from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import Stage, Tuned
 from fracture.training.tables import read_recipe
 
-__all__ = ["GradeConfig", "grade_loss", "load_grade_recipe", "train_grades"]
-
 _OTHER_SIDE = (0, 2, 1, 4, 3)  # of the five conditions
 Array = NDArray[np.float32]
 

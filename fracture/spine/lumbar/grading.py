@@ -22,8 +22,6 @@ from fracture.spine.series import Found
 from fracture.wing.runner import Runner
 from fracture.wing.volume import Volume
 
-__all__ = ["KINDS", "TOKENS", "Graded", "Views", "behind", "grade", "stack", "views_of"]
-
 KINDS = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
 Views = Mapping[str, Sequence[Volume]]
 """Volumes by kind of series: one of each sagittal kind, and every block of the axial one."""

@@ -26,24 +26,6 @@ from fracture.evaluation.stats.scores import auc, calibration_error
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.tables import Numbers, joined, read_numbers, read_wide, write_rows
 
-__all__ = [
-    "CONDITIONS",
-    "ROWS",
-    "SEVERITIES",
-    "GroupScore",
-    "LumbarScore",
-    "analyze",
-    "read_labels",
-    "read_solution",
-    "read_submission",
-    "row_of",
-    "score",
-    "score_estimate",
-    "write_labels",
-    "write_solution",
-    "write_submission",
-]
-
 SEVERITIES = ("normal_mild", "moderate", "severe")
 _TEXTS = ("Normal/Mild", "Moderate", "Severe")
 CONDITIONS = (

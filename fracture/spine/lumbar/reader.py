@@ -39,8 +39,6 @@ from fracture.wing.runner import TorchRunner
 from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
-__all__ = ["LumbarReader", "Sagittal", "choose", "load_reader", "self_test"]
-
 _SLICES = 7  # around the middle that are looked at (ours: some 28 mm)
 Planes = NDArray[np.float32]
 

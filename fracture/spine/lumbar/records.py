@@ -20,8 +20,6 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.simulate.lumbar import LEVELS
 
-__all__ = ["DiscMark", "discs_of", "polyline", "read_discs"]
-
 Points = NDArray[np.float64]
 
 

@@ -16,8 +16,6 @@ from fracture.spine.lumbar.metric import CONDITIONS, SEVERITIES, row_of
 from fracture.spine.result import SpineResult
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
 
-__all__ = ["FoundDisc", "LumbarSpine"]
-
 
 @dataclass(frozen=True, slots=True)
 class FoundDisc:

@@ -26,8 +26,6 @@ from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, row_of, 
 from fracture.spine.tables import Numbers, write_rows
 from fracture.wing.volume import Volume
 
-__all__ = ["read_studies", "truth_of", "write_studies"]
-
 _IMAGES = "train_images"
 _POINTS = {"spinal canal stenosis": "points", "left subarticular stenosis": "recesses"}
 _COORDINATES = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")

@@ -29,8 +29,6 @@ from fracture.training.stage import Stage
 from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 
-__all__ = ["LumbarConfig", "load_recipe", "targets", "train"]
-
 _CELLS = SIDE // STRIDE
 _SPREAD = 1.5  # cells, standard deviation of a center's peak (ours)
 Maps = NDArray[np.float32]

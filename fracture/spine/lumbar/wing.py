@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fracture.wing.engine_choice import Engine
     from fracture.wing.store import Weights
 
-__all__ = ["WING"]
-
 
 def _reader(weights: Weights[LumbarCard], *, engine: Engine = "auto", **options: Any) -> LumbarReader:
     from fracture.spine.lumbar.reader import load_reader
