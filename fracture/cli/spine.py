@@ -227,7 +227,7 @@ def _graded(
 ) -> None:
     from fracture.atomic import write_json, write_text
     from fracture.spine.lumbar.card import STORE
-    from fracture.spine.lumbar.grade_evaluation import lines_of, measure_grades, read_grades
+    from fracture.spine.lumbar.evaluation import measure_grades, read_grades, text_of
     from fracture.spine.lumbar.metric import read_submission, write_submission
     from fracture.spine.lumbar.reader import load_reader
     from fracture.spine.lumbar.studies import read_studies
@@ -241,7 +241,7 @@ def _graded(
         predicted, places = read_grades(reader, studies)
         write_submission(out / "submission.csv", predicted)
         measures = measure_grades(studies, predicted, places, resamples=bootstrap)
-    lines = lines_of(measures)
+    lines = text_of([measures])
     write_json(out / "report.json", measures.to_dict())
     write_text(out / "report.txt", "\n".join(lines) + "\n")
     for line in lines:

@@ -131,7 +131,7 @@ def test_faults_of_a_set_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"without a box of a known category \(1\).*named discs without a place"):
         read_discs(tmp_path)
     (tmp_path / "annotations.json").write_text("[]")
-    with pytest.raises(DataError, match="not a set of discs"):
+    with pytest.raises(DataError, match="not a COCO file"):
         read_discs(tmp_path)
 
 

@@ -19,7 +19,7 @@ from fracture.simulate.lumbar_study import MEASURES, THRESHOLDS, SimulatedStudy,
 from fracture.spine import find_series
 from fracture.spine.crops import crop, match, places_of, voxel_of
 from fracture.spine.lumbar.card import LumbarCard
-from fracture.spine.lumbar.grade_evaluation import Place, lines_of, measure_grades
+from fracture.spine.lumbar.evaluation import Place, measure_grades, text_of
 from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss, load_grade_recipe
 from fracture.spine.lumbar.grading import KINDS, behind, grade, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_estimate
@@ -227,7 +227,7 @@ def test_measures_of_grades(studies: Path) -> None:
     assert measures.disc_mm.value == 2.0
     half = {key: row for key, row in sure.items() if "spinal" in key}
     assert measure_grades(found, half, resamples=20).missing == 40
-    assert any("left neural" in line or "left_neural" in line for line in lines_of(measures))
+    assert any("left neural" in line or "left_neural" in line for line in text_of([measures]))
     with pytest.raises(DataError, match="no row of these studies"):
         measure_grades(found, {})
 

@@ -1,7 +1,8 @@
-"""How well discs are found and named, from marks that may be incomplete.
+"""How well discs are found and named, and how well studies are graded.
 
-A disc that was found where nobody marked one counts neither way. On pictures with all five levels named it counts as a
-false alarm, but for discs further up the spine, which nobody named. Intervals are drawn by source group.
+Marks of discs may be incomplete: one that was found where nobody marked one counts neither way. On pictures with all
+five levels named it counts as a false alarm, but for discs further up the spine, which nobody named. Intervals are
+drawn by source group, those of grades by study.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from fracture.data.files import read_text
@@ -27,10 +27,29 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.statistics import MeanOf
 from fracture.simulate.lumbar import LEVELS
+from fracture.spine.crops import match as match_slices, places_of, voxel_of
+from fracture.spine.kinds import AXIAL_T2
 from fracture.spine.lumbar.finding import Disc, Discs
+from fracture.spine.lumbar.grading import views_of
+from fracture.spine.lumbar.metric import (
+    CONDITIONS,
+    LEVEL_NAMES,
+    GroupScore,
+    LumbarScore,
+    analyze,
+    score,
+    score_estimate,
+)
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
+from fracture.spine.lumbar.studies import truth_of
+from fracture.spine.series import find_series
+from fracture.spine.tables import Numbers
+
+if TYPE_CHECKING:
+    from fracture.spine.lumbar.reader import LumbarReader
 
 _REACH = 0.5  # of the distance between neighbors: a disc that is nearer to a mark was found (ours)
+_THIRDS = (1 / 3, 1 / 3, 1 / 3)
 Boxes = list[tuple[float, float, float, float]]
 
 
@@ -88,8 +107,7 @@ def read_found(paths: Iterable[str | os.PathLike[str]], annotated: AnnotatedSet)
 
 
 def _discs(row: Mapping[str, Any]) -> Discs:
-    kinds = (tuple(Disc(**disc) for disc in row[name]) for name in ("discs", "candidates"))
-    discs, candidates = kinds
+    discs, candidates = (tuple(Disc(**disc) for disc in row[name]) for name in ("discs", "candidates"))
     return Discs(discs, row["naming"], tuple(row["remarks"]), candidates)
 
 
@@ -119,51 +137,63 @@ def measure(
     return tuple(_measured(name, part, found, resamples) for name, part in wanted if len(parts) > 1 or name == "all")
 
 
+class _Pair(NamedTuple):
+    """A mark, the distance between neighbors, and its disc, so far away, if one is near."""
+
+    film: Film
+    mark: DiscMark
+    gap: float
+    disc: Disc | None
+    far: float
+
+    @property
+    def right(self) -> bool:
+        return self.disc is not None and self.disc.level == self.mark.level
+
+
 def _measured(name: str, films: Sequence[Film], found: Mapping[str, Discs], resamples: int) -> DiscMeasures:
-    groups = [film.group for film in films]
-    rows = [(k, *row) for k, film in enumerate(films) for row in _pairs(discs_of(film), found[film.source].discs)]
-    picture = np.array([row[0] for row in rows], np.int64)
-    far = np.array([row[2] for row in rows], np.float64)
-    gap = np.array([row[3] for row in rows], np.float64)
-    spacing = np.array([float(films[k].extra["spacing"] or np.nan) for k in picture])
-    hit = np.isfinite(far)
+    pairs = [pair for film in films for pair in _pairs(film, found[film.source].discs)]
+    hits = [pair for pair in pairs if pair.disc is not None]
+    sized = [pair for pair in hits if pair.film.extra["spacing"]]
+    whole = [film for film in films if film.extra["complete"]]
+    named = [pair for pair in pairs if pair.film in whole and pair.mark.level in LEVELS]
+    five = [all(pair.right for pair in named if pair.film is film) for film in whole]
 
-    def mean(values: NDArray[Any], inside: NDArray[np.bool_], reason: str) -> Estimate:
-        if not inside.any():
-            return not_defined(reason)
-        chosen = [groups[k] for k in picture[inside]]
-        drawn = Bootstrap(resamples, groups=np.array(chosen)).over(len(chosen))
-        return drawn.estimate(MeanOf(values[inside].astype(np.float64)))
+    def mean(values: Sequence[float], of: Sequence[_Pair], reason: str) -> Estimate:
+        return _mean(values, resamples, reason, [pair.film.group for pair in of])
 
-    complete = np.array([bool(films[k].extra["complete"]) for k in picture], bool)
-    named = complete & np.array([row[1].level in LEVELS for row in rows], bool)
-    right = np.array([row[4] is not None and row[4].level == row[1].level for row in rows], bool)
-    whole = [k for k, film in enumerate(films) if film.extra["complete"]]
-    five = np.array([right[named & (picture == k)].all() for k in whole], np.float64)
-    counts = {kind: sum(found[film.source].naming == kind for film in films) for kind in ("clear", "doubtful", "none")}
     none = "no picture has all five levels named"
     return DiscMeasures(
         name=name,
         pictures=len(films),
-        marked=len(rows),
-        found=mean(hit, np.ones(len(rows), bool), "no disc is marked"),
-        error_px=mean(far, hit, "no marked disc was found"),
-        error_gap=mean(far / gap, hit, "no marked disc was found"),
-        error_mm=mean(far * spacing, hit & np.isfinite(spacing), "the pictures do not say how large a pixel is"),
+        marked=len(pairs),
+        found=mean([pair.disc is not None for pair in pairs], pairs, "no disc is marked"),
+        error_px=mean([pair.far for pair in hits], hits, "no marked disc was found"),
+        error_gap=mean([pair.far / pair.gap for pair in hits], hits, "no marked disc was found"),
+        error_mm=mean(
+            [pair.far * float(str(pair.film.extra["spacing"])) for pair in sized],
+            sized,
+            "the pictures do not say how large a pixel is",
+        ),
         ap50=_precision(films, found, _boxes, Criterion("iou", 0.5), resamples),
-        ap_complete=_precision([films[k] for k in whole], found, _squares, Criterion("center"), resamples),
-        levels=mean(right, named, none),
-        all_five=Bootstrap(resamples, groups=np.array([groups[k] for k in whole]))
-        .over(len(whole))
-        .estimate(MeanOf(five))
-        if whole
-        else not_defined(none),
-        naming=counts,
+        ap_complete=_precision(whole, found, _squares, Criterion("center"), resamples),
+        levels=mean([pair.right for pair in named], named, none),
+        all_five=_mean(five, resamples, none, [film.group for film in whole]),
+        naming={
+            kind: sum(found[film.source].naming == kind for film in films) for kind in ("clear", "doubtful", "none")
+        },
     )
 
 
-def _pairs(marks: Sequence[DiscMark], discs: Sequence[Disc]) -> list[tuple[DiscMark, float, float, Disc | None]]:
-    """Each mark with the distance of its disc (infinite without one), the distance between neighbors, and the disc."""
+def _mean(values: Sequence[float], resamples: int, reason: str, groups: Sequence[str] | None = None) -> Estimate:
+    if not len(values):
+        return not_defined(reason)
+    drawn = Bootstrap(resamples, groups=None if groups is None else np.array(groups)).over(len(values))
+    return drawn.estimate(MeanOf(np.array(values, np.float64)))
+
+
+def _pairs(film: Film, discs: Sequence[Disc]) -> list[_Pair]:
+    marks = discs_of(film)
     places, gap = polyline(marks)
     if not gap:  # a single mark: the chain tells how far neighbors lie
         gap = polyline([DiscMark(disc.x, disc.y) for disc in discs])[1] or np.inf
@@ -173,7 +203,9 @@ def _pairs(marks: Sequence[DiscMark], discs: Sequence[Disc]) -> list[tuple[DiscM
         rows, columns = linear_sum_assignment(np.where(far <= _REACH * gap, far, 1e6))
         partner = {i: j for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if far[i, j] <= _REACH * gap}
     return [
-        (mark, float(far[i, partner[i]]) if i in partner else np.inf, gap, discs[partner[i]] if i in partner else None)
+        _Pair(film, mark, gap, discs[partner[i]], float(far[i, partner[i]]))
+        if i in partner
+        else _Pair(film, mark, gap, None, np.inf)
         for i, mark in enumerate(marks)
     ]
 
@@ -221,21 +253,153 @@ def _squares(marks: Sequence[DiscMark], candidates: Sequence[Disc]) -> tuple[Box
     return [(x - half, y - half, x + half, y + half) for x, y in places.tolist()], counted
 
 
-def text_of(measures: Sequence[DiscMeasures]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Place(Record):
+    """Where one marked level was found.
+
+    Attributes:
+        study, level: Which.
+        disc_mm: Distance of the disc of that name from the mark, within the sagittal plane; NaN where none was named.
+        axial_slices: How many slices the matched axial slice is away from the marked one; NaN where none was matched.
+    """
+
+    study: str
+    level: str
+    disc_mm: float
+    axial_slices: float
+
+
+@dataclass(frozen=True, slots=True)
+class GradeMeasures(Record):
+    """Measures of grades.
+
+    Attributes:
+        studies: How many.
+        score: The challenge's score and its parts.
+        interval: The score once more, with an interval by study.
+        missing: Rows that nobody predicted; they were given three thirds.
+        named: Share of the marked levels with a disc of that name within 10 mm.
+        disc_mm: Mean distance of these.
+        axial: Share of the marked levels whose axial slice is the marked one or its neighbor.
+        rows: What stands behind the score, by condition, level, and both.
+    """
+
+    studies: int
+    score: LumbarScore
+    interval: Estimate
+    missing: int
+    named: Estimate
+    disc_mm: Estimate
+    axial: Estimate
+    rows: tuple[GroupScore, ...]
+
+
+def read_grades(reader: LumbarReader, studies: AnnotatedSet) -> tuple[Numbers, list[Place]]:
+    """What a reader says of every study, and where it found their levels.
+
+    Raises:
+        FractureError: A study that cannot be read.
+    """
+    chances: Numbers = {}
+    places: list[Place] = []
+    for film in studies:
+        extra: Any = film.extra
+        found = reader.predict(studies.image_path(film), kinds=extra["series"])
+        chances |= {f"{film.group}_{row}": tuple(values) for row, values in found.chances.items()}
+        discs = {disc.level: disc.place for disc in found.discs if disc.place is not None}
+        places += _places(film, studies, discs)
+    return chances, places
+
+
+def _places(film: Film, studies: AnnotatedSet, discs: Mapping[str, tuple[float, float, float]]) -> list[Place]:
+    extra: Any = film.extra
+    folder = studies.image_path(film)
+    marks, recesses = places_of(folder, extra["points"]), places_of(folder, extra["recesses"])
+    axial = views_of(find_series(folder).of_kinds(extra["series"])).get(AXIAL_T2, [])
+    matched = match_slices(axial, discs)
+    found = []
+    for level in marks:
+        far = apart = np.nan
+        if level in discs:
+            far = float(np.hypot(*np.subtract(discs[level], marks[level])[1:]))
+        if level in matched and level in recesses:
+            apart = abs(voxel_of(axial[matched[level].volume], recesses[level])[0] - matched[level].slice)
+        found.append(Place(film.group, level, far, apart))
+    return found
+
+
+def measure_grades(
+    studies: AnnotatedSet, predicted: Numbers, places: Sequence[Place] = (), *, resamples: int = 1000
+) -> GradeMeasures:
+    """The score of a submission and what stands behind it.
+
+    Args:
+        studies: Of :func:`fracture.spine.lumbar.studies.read_studies`.
+        predicted: Of :func:`read_grades`, or a submission.
+        places: Of :func:`read_grades`.
+        resamples: Of the bootstrap by study.
+
+    Raises:
+        DataError: Nothing was predicted, or no row is labeled.
+    """
+    truth, draws = truth_of(studies), Bootstrap(resamples)
+    missing = [key for key in truth if key not in predicted]
+    if len(missing) == len(truth):
+        raise DataError("no row of these studies was predicted", got=f"{len(predicted)} other rows")
+    whole = {**predicted, **dict.fromkeys(missing, _THIRDS)}
+
+    far = [one.disc_mm for one in places]
+    marked = [one.axial_slices for one in places]
+    return GradeMeasures(
+        studies=len(studies),
+        score=score(truth, whole),
+        interval=score_estimate(truth, whole, bootstrap=draws),
+        missing=len(missing),
+        named=_mean([value < 10 for value in far], resamples, "no level is marked"),
+        disc_mm=_mean([value for value in far if value < 10], resamples, "no level was found"),
+        axial=_mean([value < 1.5 for value in marked], resamples, "no level is marked"),
+        rows=analyze(truth, whole, bootstrap=draws),
+    )
+
+
+_LABELS = {
+    "found": "found",
+    "error_px": "center error, pixels",
+    "error_gap": "center error, share of the distance between discs",
+    "error_mm": "center error, mm",
+    "ap50": "AP of boxes at IoU 0.5",
+    "ap_complete": "AP of centers, complete pictures",
+    "levels": "levels right",
+    "all_five": "pictures with all five right",
+    "interval": "score (lower is better)",
+    "named": "levels named within 10 mm",
+    "disc_mm": "their center error, mm",
+    "axial": "axial slice right or next to it",
+}
+_SHARES = ("found", "levels", "all_five", "named", "axial")
+
+
+def text_of(measures: Sequence[DiscMeasures | GradeMeasures]) -> list[str]:
     """The measures as lines for people."""
     lines = []
     for one in measures:
-        lines.append(f"{one.name}: {one.pictures} pictures, {one.marked} marked discs")
-        for label, estimate, percent in (
-            ("found", one.found, True),
-            ("center error, pixels", one.error_px, False),
-            ("center error, share of the distance between discs", one.error_gap, False),
-            ("center error, mm", one.error_mm, False),
-            ("AP of boxes at IoU 0.5", one.ap50, False),
-            ("AP of centers, complete pictures", one.ap_complete, False),
-            ("levels right", one.levels, True),
-            ("pictures with all five right", one.all_five, True),
-        ):
-            lines.append(f"  {label}: {estimate.text(percent=percent)} (n = {estimate.n})")
-        lines.append("  names: " + ", ".join(f"{count} {kind}" for kind, count in one.naming.items()))
+        if isinstance(one, DiscMeasures):
+            lines.append(f"{one.name}: {one.pictures} pictures, {one.marked} marked discs")
+        else:
+            lines.append(f"{one.studies} studies, {one.score.rows} rows, {one.missing} of them not predicted")
+        told = {name: getattr(one, name) for name in _LABELS if hasattr(one, name)}
+        told = {name: value for name, value in told.items() if isinstance(value, Estimate)}
+        lines += [
+            f"  {_LABELS[name]}: {value.text(percent=name in _SHARES)} (n = {value.n})" for name, value in told.items()
+        ]
+        if isinstance(one, DiscMeasures):
+            lines.append("  names: " + ", ".join(f"{count} {kind}" for kind, count in one.naming.items()))
+        else:
+            terms = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
+            lines.append("  " + ", ".join(f"{term} {getattr(one.score, term):.3f}" for term in terms))
+            lines += [
+                f"  {row.name}: severe AUC {row.severe_auc.text()}, log loss {row.log_loss:.3f}"
+                for row in one.rows
+                if row.name in ("all", *CONDITIONS, *LEVEL_NAMES)
+            ]
     return lines

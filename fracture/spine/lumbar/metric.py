@@ -35,7 +35,7 @@ CONDITIONS = (
     "left_subarticular_stenosis",
     "right_subarticular_stenosis",
 )
-_LEVELS = tuple(level.lower().replace("/", "_") for level in LEVELS)
+LEVEL_NAMES = tuple(level.lower().replace("/", "_") for level in LEVELS)
 
 
 def row_of(condition: str, level: str) -> str:
@@ -233,7 +233,7 @@ def analyze(
     studies, conditions, levels = (np.array(column) for column in zip(*parts, strict=True))
     everywhere = np.ones(len(parts), bool)
     wanted = [(condition, conditions == condition) for condition in CONDITIONS]
-    wanted += [(level, levels == level) for level in _LEVELS]
+    wanted += [(level, levels == level) for level in LEVEL_NAMES]
     wanted += [(row, (conditions == row[: -len("_l1_l2")]) & (levels == row[-len("l1_l2") :])) for row in ROWS]
     found = []
     for name, inside in [("all", everywhere), *wanted]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.data.files import Problems, as_number, four, load_json
+from fracture.data.coco import list_coco
+from fracture.data.entries import Entry
+from fracture.data.files import Problems, as_number, load_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.simulate.lumbar import LEVELS
@@ -40,6 +42,11 @@ class DiscMark:
     level: str = ""
     abnormal: bool | None = None
 
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a place lies in its box."""
+        wide, tall = self.size or (0.0, 0.0)
+        return abs(self.x - x) < wide / 2 and abs(self.y - y) < tall / 2
+
 
 def discs_of(film: Film) -> tuple[DiscMark, ...]:
     """The marked discs of a film that :func:`read_discs` read, from the head to the feet."""
@@ -58,75 +65,54 @@ def read_discs(path: str | os.PathLike[str]) -> AnnotatedSet:
         DataError: It is not what it should be; all faults are told at once.
     """
     folder = Path(path)
-    file = folder / "annotations.json" if folder.is_dir() else folder
-    coco, named = load_json(file), file.parent / "disc_levels.json"
+    listing = list_coco(folder / "annotations.json" if folder.is_dir() else folder)
+    named, problems = listing.file.parent / "disc_levels.json", listing.problems
     levels = load_json(named) if named.is_file() else {"points": {}}
-    parts = [coco.get(key) if isinstance(coco, dict) else None for key in ("images", "annotations", "categories")]
     points = levels.get("points") if isinstance(levels, dict) else None
-    if not all(isinstance(part, list) for part in parts) or not isinstance(points, dict):
-        raise DataError(f"{file}: not a set of discs", allowed="COCO lists, and points by file in disc_levels.json")
-    images, rows, categories = (list(part or ()) for part in parts)
-    problems = Problems(file)
-    normal = {row.get("id"): str(row.get("name", "")).lower() == "normal" for row in categories if _is(row, problems)}
-    boxes: dict[object, list[tuple[float, float, float, float, bool]]] = {}
-    for row in rows:
-        box = four(row.get("bbox"), corners=False) if _is(row, problems) else None
-        if box is None or not (box[2] > box[0] and box[3] > box[1]) or row.get("category_id") not in normal:
-            problems.add("annotations without a box of a known category", row)
-            continue
-        boxes.setdefault(row.get("image_id"), []).append((*box, not normal[row["category_id"]]))
-    films = [
-        _film(row, boxes.get(row.get("id"), []), points.get(row.get("file_name"), {}), problems)
-        for row in images
-        if _is(row, problems)
-    ]
+    if not isinstance(points, dict):
+        raise DataError(f"{named}: not a file of named discs", allowed="points, an object of places by file and level")
+    films = tuple(_film(entry, points.get(Path(entry.source).name, {}), problems) for entry in listing.entries)
     problems.raise_if_any()
-    text = " ".join(str(row.get("name", "")) for row in coco.get("licenses") or () if isinstance(row, dict))
-    about = str((coco.get("info") or {}).get("description", ""))
-    return AnnotatedSet(tuple(films), file.parent.name, file.parent, text, about, "discs", group_field="group")
+    about = (listing.license, listing.attribution, "discs")
+    return AnnotatedSet(films, listing.root.name, listing.root, *about, group_field="group")
 
 
-def _is(row: object, problems: Problems) -> bool:
-    if not isinstance(row, dict):
-        problems.add("entries that are not objects", str(row)[:40])
-    return isinstance(row, dict)
-
-
-def _film(row: dict[str, Any], boxes: Sequence[Any], points: Any, problems: Problems) -> Film:
-    name = str(row.get("file_name", ""))
-    marks = [DiscMark((b[0] + b[2]) / 2, (b[1] + b[3]) / 2, (b[2] - b[0], b[3] - b[1]), "", b[4]) for b in boxes]
-    free = list(range(len(marks)))
+def _film(entry: Entry, points: Any, problems: Problems) -> Film:
+    marks = []
+    for one in entry.marks:
+        x0, y0, x1, y1 = one.box or (0.0, 0.0, 0.0, 0.0)
+        if not (x1 > x0 and y1 > y0) or not one.category:
+            problems.add("annotations without a box of a known category", f"{entry.source} {one.box}")
+        abnormal = str(one.category).lower() != "normal"
+        marks.append(DiscMark((x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0, y1 - y0), "", abnormal))
+    boxes = tuple(one.box for one in entry.marks if one.box is not None)
+    free = list(marks)
     for level, place in points.items() if isinstance(points, dict) else ():
         numbers = [as_number(value) for value in place] if isinstance(place, list) else []
-        if len(numbers) != 2 or None in numbers:
-            problems.add("named discs without a place", f"{name} {level}")
+        x, y = numbers if len(numbers) == 2 else (None, None)
+        if x is None or y is None:
+            problems.add("named discs without a place", f"{entry.source} {level}")
             continue
-        x, y = (float(value) for value in numbers if value is not None)
-        inside = [k for k in free if abs(boxes[k][0] + boxes[k][2] - 2 * x) < boxes[k][2] - boxes[k][0]]
-        inside = [k for k in inside if abs(boxes[k][1] + boxes[k][3] - 2 * y) < boxes[k][3] - boxes[k][1]]
-        inside.sort(key=lambda k: np.hypot(marks[k].x - x, marks[k].y - y))
-        if inside:  # the point is where the disc is; the box gives its size
-            free.remove(inside[0])
-            old = marks[inside[0]]
-            marks[inside[0]] = DiscMark(x, y, old.size, str(level), old.abnormal)
-        else:
-            marks.append(DiscMark(x, y, None, str(level)))
+        inside = [mark for mark in free if mark.holds(x, y)]
+        near = min(inside, key=lambda mark: np.hypot(mark.x - x, mark.y - y), default=DiscMark(x, y))
+        if near in free:  # the point is where the disc is; the box gives its size
+            free.remove(near)
+            marks.remove(near)
+        marks.append(replace(near, x=x, y=y, level=str(level)))
     marks.sort(key=lambda mark: mark.y)
-    wide, tall = (int(as_number(row.get(key)) or 0) for key in ("width", "height"))
-    named = {mark.level for mark in marks}
+    levels = {mark.level for mark in marks}
     return Film(
-        f"images/{name}",
-        wide,
-        tall,
+        entry.source,
+        *entry.size,
         int(any(mark.abnormal for mark in marks)),
-        boxes=tuple((b[0], b[1], b[2], b[3]) for b in boxes),
-        group=str(row.get("group", name)),
+        boxes=boxes,
+        group=str(entry.fields.get("group", Path(entry.source).name)),
         extra={
             "discs": tuple((m.x, m.y, m.size, m.level, m.abnormal) for m in marks),
-            "complete": named.issuperset(LEVELS),
-            "spacing": as_number(row.get("spacing_mm")),
-            "part": "augmented" if row.get("augmented_by_uploader") else "plain",
-            "anchored": any(level.endswith("/S1") for level in named),
+            "complete": levels.issuperset(LEVELS),
+            "spacing": as_number(entry.fields.get("spacing_mm")),
+            "part": "augmented" if entry.fields.get("augmented_by_uploader") else "plain",
+            "anchored": any(level.endswith("/S1") for level in levels),
         },
     )
 
