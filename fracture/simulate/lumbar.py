@@ -276,19 +276,13 @@ class Canvas:
         """A dark annulus and its nucleus."""
         self.fill(disc["outline"], tone["annulus"])
         bright = tone["nucleus"] * float(self.rng.uniform(0.15, 0.45) if disc["degenerated"] else 1.0)
-        axes = np.array([depth * 0.33, disc["height"] * 0.34]) / self.spacing * FINE
-        where = self.pixel(disc["center"][None])[0]
-        cv2.ellipse(
-            self.image,
-            (int(where[0]), int(where[1])),
-            (max(1, int(axes[0])), max(1, int(axes[1]))),
-            -disc["angle"],
-            0,
-            360,
-            float(max(bright, tone["annulus"])),
-            -1,
-            cv2.LINE_AA,
-        )
+        axes = np.maximum(np.array([depth * 0.33, disc["height"] * 0.34]) / self.spacing * FINE, 1)
+        self.ellipse(self.pixel(disc["center"]), axes, -disc["angle"], max(bright, tone["annulus"]))
+
+    def ellipse(self, at: Points, axes: Points, angle: float, value: float) -> None:
+        """A filled one: center and half axes in whole pixels of the canvas, clockwise degrees."""
+        (x, y), (wide, tall) = at.astype(int).tolist(), axes.astype(int).tolist()
+        cv2.ellipse(self.image, (x, y), (wide, tall), angle, 0, 360, float(value), -1, cv2.LINE_AA)
 
     def flesh(self, behind: Points, tone: dict[str, float]) -> None:
         """Ligament, fat and spinous processes behind the canal, muscle, fat below the skin."""
@@ -302,25 +296,18 @@ class Canvas:
         outer = ends + right(thick)
         self.fill(np.concatenate([ends, outer[::-1]]), tone["fat"])
         for k in range(4, len(behind) - 2, max(1, len(behind) // 11)):
-            place = self.pixel(behind[k][None])[0]
             size = np.array([rng.uniform(11, 17), rng.uniform(5, 9)]) / self.spacing * FINE
-            center = (int(place[0] + size[0] * 1.3), int(place[1]))
-            cv2.ellipse(
-                self.image, center, (int(size[0]), int(size[1])), 25, 0, 360, float(tone["body"] * 0.7), -1, cv2.LINE_AA
-            )
+            self.ellipse(self.pixel(behind[k]) + right(size[0] * 1.3), size, 25, tone["body"] * 0.7)
 
     def belly(self, wall: Points, column: Column, tone: dict[str, float]) -> None:
         """Patches of gut and fat, and the great vessels as dark bands, in front."""
         rng, front = self.rng, wall - right(column.depth + 6)
         self.line(front - right(6), float(rng.uniform(6, 14)), tone["muscle"] * 0.3)
         for _ in range(int(rng.integers(6, 30))):
-            place = self.pixel((front[rng.integers(len(front))] - (rng.uniform(12, 110), rng.uniform(-15, 15)))[None])[
-                0
-            ]
+            place = front[rng.integers(len(front))] - (rng.uniform(12, 110), rng.uniform(-15, 15))
             size = np.array([rng.uniform(4, 22), rng.uniform(4, 14)]) / self.spacing * FINE
             value = float(rng.choice([tone["muscle"], tone["fat"] * 0.4, tone["fluid"] * 0.3]))
-            where, axes = (int(place[0]), int(place[1])), (int(size[0]) + 1, int(size[1]) + 1)
-            cv2.ellipse(self.image, where, axes, float(rng.uniform(0, 180)), 0, 360, value, -1, cv2.LINE_AA)
+            self.ellipse(self.pixel(place), size + 1, float(rng.uniform(0, 180)), value)
 
     def finished(self) -> NDArray[np.uint8]:
         """Blurred, shaded, noisy, at its size, with text as screens burn it in."""
