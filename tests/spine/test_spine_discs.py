@@ -26,7 +26,7 @@ def spine(count: int = 7, *, gap: float = 60.0, bend: float = 0.12) -> list[Disc
     """Discs from the sacrum upward on a curve; the lowest is L5/S1."""
     x, y, angle, found = 300.0, 560.0, 0.5, []
     for k in range(count):
-        found.append(Disc(x, y, x - 40, y - 25, x + 40, y + 25, 0.9, 0.95 if k == 0 else 0.03))
+        found.append(Disc(x, y, (x - 40, y - 25, x + 40, y + 25), 0.9, 0.95 if k == 0 else 0.03))
         x, y, angle = x - gap * np.sin(angle), y - gap * np.cos(angle), angle - bend
     return found
 
@@ -39,9 +39,9 @@ def test_discs_are_counted_from_l5_s1_upward() -> None:
 
 def test_what_lies_off_the_spine_is_not_on_the_chain() -> None:
     discs = spine(6)
-    off = [Disc(500, 100, 460, 75, 540, 125, 0.8, 0.0), Disc(80, 420, 40, 395, 120, 445, 0.5, 0.0)]
-    double = Disc(discs[2].x + 9, discs[2].y + 8, 0, 0, 1, 1, 0.4, 0.0)
-    faint = Disc(discs[3].x, discs[3].y - 30, 0, 0, 1, 1, 0.1, 0.0)
+    off = [Disc(500, 100, (460, 75, 540, 125), 0.8), Disc(80, 420, (40, 395, 120, 445), 0.5)]
+    double = Disc(discs[2].x + 9, discs[2].y + 8, (0, 0, 1, 1), 0.4)
+    faint = Disc(discs[3].x, discs[3].y - 30, (0, 0, 1, 1), 0.1)
     found = name_discs([*discs, *off, double, faint])
     assert [(disc.x, disc.y) for disc in found.discs] == [(disc.x, disc.y) for disc in discs]
     assert len(found.candidates) == 10
@@ -61,8 +61,8 @@ def test_a_sacral_disc_below_has_no_name_and_two_anchors_are_doubtful() -> None:
     assert "transitional anatomy" in doubtful.remarks[0]
 
 
-def _xy(disc: Disc) -> tuple[float, ...]:
-    return disc.x, disc.y, disc.x0, disc.y0, disc.x1, disc.y1
+def _xy(disc: Disc) -> tuple[float, float, tuple[float, float, float, float]]:
+    return disc.x, disc.y, disc.box
 
 
 def test_without_a_sacrum_there_are_no_names() -> None:

@@ -185,7 +185,7 @@ def judged(folder: Path) -> tuple[object, dict[str, Discs]]:
             assert mark.size is not None
             w, h, x = mark.size[0] / 2, mark.size[1] / 2, mark.x + 2
             last = 0.9 if mark.level == "L5/S1" else 0.01
-            discs.append(Disc(x, mark.y, x - w, mark.y - h, x + w, mark.y + h, 0.9, last))
+            discs.append(Disc(x, mark.y, (x - w, mark.y - h, x + w, mark.y + h), 0.9, last))
         found[film.source] = name_discs(discs)
     return annotated, found
 
@@ -206,8 +206,8 @@ def test_a_disc_without_a_mark_counts_neither_way_and_a_second_one_does(tmp_path
     annotated, found = judged(tmp_path)
     for source, discs in found.items():
         first = discs.discs[0]
-        far = Disc(8, 8, 2, 2, 14, 14, 0.99, 0.0)
-        beside = replace(first, x=first.x + 1, x0=first.x0 + 1, x1=first.x1 + 1, score=0.95)
+        far = Disc(8, 8, (2, 2, 14, 14), 0.99)
+        beside = replace(first, x=first.x + 1, box=tuple(np.add(first.box, (1, 0, 1, 0))), score=0.95)
         found[source] = replace(discs, candidates=(far, beside, *discs.candidates))
     (one,) = measure(annotated, found, resamples=50)  # type: ignore[arg-type]
     assert one.ap50.value is not None

@@ -44,6 +44,7 @@ from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 from fracture.spine.lumbar.studies import truth_of
 from fracture.spine.series import find_series
 from fracture.spine.tables import Numbers
+from fracture.wing.result import known_fields
 
 if TYPE_CHECKING:
     from fracture.spine.lumbar.reader import LumbarReader
@@ -107,7 +108,9 @@ def read_found(paths: Iterable[str | os.PathLike[str]], annotated: AnnotatedSet)
 
 
 def _discs(row: Mapping[str, Any]) -> Discs:
-    discs, candidates = (tuple(Disc(**disc) for disc in row[name]) for name in ("discs", "candidates"))
+    discs, candidates = (
+        tuple(Disc(**known_fields(Disc, disc)) for disc in row[name]) for name in ("discs", "candidates")
+    )
     return Discs(discs, row["naming"], tuple(row["remarks"]), candidates)
 
 
@@ -220,7 +223,7 @@ def _precision(
     tables: tuple[list[Any], list[Any]] = [], []
     for number, film in enumerate(films):
         boxes, candidates = of(discs_of(film), found[film.source].candidates)
-        tables[0].extend((number, (d.x0, d.y0, d.x1, d.y1), d.score) for d in candidates)
+        tables[0].extend((number, d.box, d.score) for d in candidates)
         tables[1].extend((number, box, 1.0) for box in boxes)
     if not tables[1]:
         return not_defined("no picture has such marks")

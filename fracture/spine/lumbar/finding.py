@@ -37,21 +37,20 @@ class Disc:
 
     Attributes:
         x, y: Center in pixels of the slice, edges as everywhere.
-        x0, y0, x1, y1: Its box.
-        score: Of the finder, in [0, 1].
+        box: (x0, y0, x1, y1) there.
+        score: Of the finder, in [0, 1]; no probability.
         last: How much it looks like L5/S1, in [0, 1].
-        level: Its name; empty where no L5/S1 was seen, or beyond the chain.
+        level: ``"L5/S1"`` and so on; empty where no L5/S1 was seen, or beyond the chain.
+        place: (x, y, z) in millimeters of the patient; None of a picture, which has no place.
     """
 
     x: float
     y: float
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    box: tuple[float, float, float, float]
     score: float
-    last: float
+    last: float = 0.0
     level: str = ""
+    place: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def discs_from(maps: NDArray[np.float32], grid: GridToSource, rows: int) -> Disc
 def _placed(peak: Peak, grid: GridToSource) -> Disc:
     wide, tall = peak.width / 2, peak.height / 2
     x0, y0, x1, y1 = grid.box(peak.x - wide, peak.y - tall, peak.x + wide, peak.y + tall)
-    return Disc((x0 + x1) / 2, (y0 + y1) / 2, x0, y0, x1, y1, peak.score, peak.last)
+    return Disc((x0 + x1) / 2, (y0 + y1) / 2, (x0, y0, x1, y1), peak.score, peak.last)
 
 
 def name_discs(found: Sequence[Disc], bottom: float | None = None) -> Discs:

@@ -26,7 +26,7 @@ from fracture.spine.kinds import SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.card import DiscTest, LumbarCard
 from fracture.spine.lumbar.finding import Discs, discs_from
 from fracture.spine.lumbar.grading import KINDS, Views, grade, views_of
-from fracture.spine.lumbar.result import FoundDisc, LumbarSpine
+from fracture.spine.lumbar.result import LumbarSpine
 from fracture.spine.picture import fit, read_picture
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
@@ -186,7 +186,7 @@ class LumbarReader(ReaderBase[Sagittal, Planes, LumbarSpine]):
         best = max(range(len(found)), key=lambda k: (_total(found[k]), -abs(k - (len(found) - 1) / 2)))
         discs, volume, number = found[best], record.volume, record.first + best
         placed = [
-            FoundDisc.of(disc, None if volume is None else volume.place((number, disc.y - 0.5, disc.x - 0.5)))
+            disc if volume is None else replace(disc, place=volume.place((number, disc.y - 0.5, disc.x - 0.5)))
             for disc in discs.discs
         ]
         pixels = record.slices[best]

@@ -17,31 +17,6 @@ from fracture.spine.result import SpineResult
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
 
 
-@dataclass(frozen=True, slots=True)
-class FoundDisc:
-    """A disc in the patient.
-
-    Attributes:
-        level: ``"L5/S1"`` and so on; empty without a name.
-        x, y: Center on the slice in pixels, edges as everywhere.
-        box: (x0, y0, x1, y1) on the slice.
-        place: (x, y, z) in millimeters of the patient; None for a picture, which has no place.
-        score: Of the finder, in [0, 1]; no probability.
-    """
-
-    level: str
-    x: float
-    y: float
-    box: tuple[float, float, float, float]
-    place: tuple[float, float, float] | None
-    score: float
-
-    @classmethod
-    def of(cls, disc: Disc, place: tuple[float, float, float] | None) -> FoundDisc:
-        """A disc of the slice with its place in the patient."""
-        return cls(disc.level, disc.x, disc.y, (disc.x0, disc.y0, disc.x1, disc.y1), place, disc.score)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LumbarSpine(SpineResult):
     """The discs of one spine, on the slice that shows them best; slices are counted from the patient's right.
@@ -60,9 +35,9 @@ class LumbarSpine(SpineResult):
     _shown = ("source", "naming", "discs")
     _pixels = ("pixels", "sheet")
     _kind = "lumbar"
-    _rows = "discs", FoundDisc
+    _rows = "discs", Disc
 
-    discs: tuple[FoundDisc, ...]
+    discs: tuple[Disc, ...]
     naming: Naming
     aspect: float = 1.0
     chances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -75,7 +50,7 @@ class LumbarSpine(SpineResult):
         """The most probable severity of each row."""
         return {row: SEVERITIES[int(np.argmax(chances))] for row, chances in self.chances.items()}
 
-    def disc(self, level: str) -> FoundDisc | None:
+    def disc(self, level: str) -> Disc | None:
         """The disc of a name, or None."""
         return next((disc for disc in self.discs if disc.level == level), None)
 
