@@ -132,7 +132,7 @@ class Worker:
         line = {**result.to_dict(), "source": job.key}
         positive, suspicion = flagged_of(line), suspicion_of(line)
         said = {"positive": positive, "suspicion": float(positive) if suspicion is None else suspicion}
-        mapped = getattr(result, "probability_map", None) is not None
+        mapped = getattr(result, "mapped", False)
         kinds = [kind for kind in self.config.objects if kind != "seg" or mapped]
         # A wing of another package may make no objects; what it found is kept all the same.
         objects = result.to_dicom(kinds) if hasattr(result, "to_dicom") else []

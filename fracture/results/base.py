@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
 from fracture.results.kinds import DEFAULT
+from fracture.results.labels import LabelMap
 from fracture.wing.result import ResultBase, plain_number
 from fracture.wing.scene import as_gray
 
@@ -41,6 +42,15 @@ class DicomResult(ResultBase):
     """A result with :meth:`to_dicom`; a wing gives ``to_dict``, ``scene`` and the film as ``radiograph``."""
 
     __slots__ = ()
+
+    @property
+    def mapped(self) -> bool:
+        """Whether it holds what ``"seg"`` is made of."""
+        return getattr(self, "probability_map", None) is not None
+
+    def label_map(self) -> LabelMap | None:
+        """Labels on the frames of its series; None of a result that has none."""
+        return None
 
     def to_dicom(self, objects: Sequence[str] = DEFAULT, **options: Any) -> list[Dataset]:
         """DICOM objects in the study of the film; see :func:`fracture.results.to_dicom` for options and errors.

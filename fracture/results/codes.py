@@ -24,6 +24,10 @@ YES, NO = Code("373066001", "SCT", "Yes"), Code("373067005", "SCT", "No")
 SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
 PROBABILITY = codes.DCM.Probability
 
+VERTEBRAE = {f"C{k}": getattr(codes.SCT, f"C{k}Vertebra") for k in range(1, 8)}
+"""Vertebrae by the names that results call them (CID 4031)."""
+ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+
 _STANDARD = {"probability": PROBABILITY, "fracture_probability": PROBABILITY, "fractured": FRACTURE}
 _MEANINGS = {
     "score": "Score of the box, 0 to 1, no probability",

@@ -11,6 +11,7 @@ from fracture.errors import ConfigurationError, unforeseen
 from fracture.io.quiet import quiet
 from fracture.results.header import HeaderSource, SourceHeader, read_source
 from fracture.results.kinds import DEFAULT, checked_objects
+from fracture.results.labels import LabelMap
 from fracture.results.statement import Statement, statement_of
 from fracture.wing.scene import Heat, Page
 
@@ -41,8 +42,8 @@ def to_dicom(
     Args:
         result: What a wing's ``predict`` gave for one film.
         objects: Of ``"sr"`` (structured report), ``"sc"`` (overlay as secondary capture), ``"gsps"`` (presentation
-            state), ``"seg"`` (probability map), ``"ko"`` (key object "Of Interest", made only where there is a
-            finding).
+            state), ``"seg"`` (probability map, or the labels of a series, made only where there are any), ``"ko"``
+            (key object "Of Interest", made only where there is a finding).
         source: The film's file, its bytes, or data set; where left out, the path that was predicted.
         frame: The frame that was judged, from 0; where left out, what the result's film says.
         previous: Reports (SR) of earlier readings of the same film, which the new report names as its predecessors.
@@ -77,12 +78,20 @@ def to_dicom(
         making = Making.of(header, statement, now)
         made = [] if picture is None else [_image(making, picture)]
         page = _page(result)
-        wanted = [kind for kind in kinds if kind != "ko" or statement.positive]
-        return made + [_make(kind, making, page, result, previous, comprehensive_3d) for kind in wanted]
+        labels = result.label_map() if "seg" in kinds else None
+        empty = {"ko": not statement.positive, "seg": labels is not None and not labels.frames}
+        wanted = [kind for kind in kinds if not empty.get(kind)]
+        return made + [_make(kind, making, page, result, labels, previous, comprehensive_3d) for kind in wanted]
 
 
 def _make(
-    kind: str, making: Any, page: Page, result: Any, previous: Sequence[Dataset], comprehensive_3d: bool
+    kind: str,
+    making: Any,
+    page: Page,
+    result: Any,
+    labels: LabelMap | None,
+    previous: Sequence[Dataset],
+    comprehensive_3d: bool,
 ) -> Dataset:
     if kind == "sr":
         from fracture.results.report import make_report
@@ -97,9 +106,9 @@ def _make(
 
         return make_presentation(making, page)
     if kind == "seg":
-        from fracture.results.segmentation import make_segmentation
+        from fracture.results.segmentation import make_labels, make_segmentation
 
-        return make_segmentation(making, _heat(result))
+        return make_segmentation(making, _heat(result)) if labels is None else make_labels(making, labels)
     from fracture.results.selection import make_selection
 
     return make_selection(making, page.verdict)

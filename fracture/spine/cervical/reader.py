@@ -192,6 +192,7 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
             pixels=_gray(record.volume.voxels[shown]),
             sagittal=sagittal,
             masks=masks,
+            stack=record.stack,
             frame=None if record.stack is None else frame_of(record.stack, record.volume, shown),
         )
 

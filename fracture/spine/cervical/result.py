@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
 from fracture.io.nifti import write_nifti
+from fracture.results.labels import LabelFrame, LabelMap
 from fracture.spine.cervical.metric import LEVELS, PATIENT
 from fracture.spine.frame import SliceFrame
+from fracture.spine.resample import sampled
 from fracture.spine.result import SpineResult
+from fracture.spine.series import Stack
 from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint, digits
 from fracture.wing.volume import Volume
 
@@ -61,10 +64,11 @@ class CervicalSpine(SpineResult):
         threshold, level_threshold: Of the patient and of a level.
         sagittal: The sagittal slice through the levels, uint8, its pixels square; None once dropped.
         masks: 1 to 7 where C1 to C7 are, at 2 mm along the patient's axes; None likewise.
+        stack: The files of the series; None of a NIfTI file or a volume, and once dropped.
     """
 
     _shown = ("source", "fractured", "probability", "vertebrae")
-    _pixels = ("pixels", "sagittal", "masks")
+    _pixels = ("pixels", "sagittal", "masks", "stack")
     _kind = "cervical"
     _rows = "vertebrae", Vertebra
 
@@ -75,6 +79,7 @@ class CervicalSpine(SpineResult):
     level_threshold: float
     sagittal: NDArray[np.uint8] | None = None
     masks: Volume | None = None
+    stack: Stack | None = None
 
     @property
     def probabilities(self) -> dict[str, float | None]:
@@ -95,6 +100,32 @@ class CervicalSpine(SpineResult):
         """The axial slice alone, boxes in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""
         rows = tuple(replace(one, box=None if one.box is None else frame.box(one.box)) for one in self.vertebrae)
         return self.moved(frame, pixels, vertebrae=rows, sagittal=None)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether it holds the masks and the files on whose frames ``"seg"`` puts them."""
+        return self.masks is not None and self.stack is not None
+
+    def label_map(self) -> LabelMap | None:
+        """C1 to C7 on the frames of the series that show any; None where masks or files were dropped."""
+        if self.masks is None or self.stack is None:
+            return None
+        frames, planes, steps = [], [], []
+        for one in {one.position: one for one in self.stack.frames}.values():  # a copy at its place counts once
+            across, down = (np.multiply(one.orientation[k : k + 3], one.spacing[n]) for k, n in ((0, 1), (3, 0)))
+            affine = np.eye(4)
+            affine[:3, :4] = np.stack([across, down, np.cross(across, down) / np.prod(one.spacing), one.position], 1)
+            steps.append(float(affine[:3, 2] @ one.position))
+            labels = sampled(self.masks, affine, (1, one.rows, one.columns), fill=0, order=0)[0].astype(np.uint8)
+            if labels.any():
+                frames.append(
+                    LabelFrame(self.stack.files[one.source], one.index, one.position, one.orientation, one.spacing)
+                )
+                planes.append(labels)
+        thickness = float(np.median(np.diff(np.unique(np.round(steps, 3))))) if len(steps) > 1 else 1.0
+        voxels = np.stack(planes) if planes else np.zeros((0, 1, 1), np.uint8)
+        how = f"nearest voxel of {self.masks.spacing[0]:g} mm"
+        return LabelMap(LEVELS, thickness, tuple(frames), voxels, how)
 
     def save_masks(self, path: str | os.PathLike[str]) -> None:
         """Write the levels' masks as NIfTI (``.nii.gz``): 1 to 7 for C1 to C7, at 2 mm along the patient's axes.
