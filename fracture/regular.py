@@ -8,7 +8,6 @@ import os
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from fracture.errors import MissingFileError, UnreadableFileError
 
@@ -69,6 +68,8 @@ def _local(name: str) -> str:
         return name
     address = urlsplit(name)
     if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
+        from urllib.request import url2pathname  # brings a web client, which hardly any run needs
+
         return url2pathname(address.path)
     raise UnreadableFileError(
         f"{name}: an address on the network is not fetched", hint="download the file and give its path"

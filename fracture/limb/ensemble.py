@@ -327,7 +327,7 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     model = build_model(card.model_spec)
     load_state(model, tensors, source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
-    fused = in_precision(fuse_for_inference(model), dtype).to(device)
+    fused = in_precision(fuse_for_inference(model, inplace=True), dtype).to(device)
     left_out = card.boxes_only, card.regions_left_out
     return Member(path.stem, fused, card.preprocess_spec, card.calibration, *left_out)
 

@@ -22,7 +22,7 @@ _PAIRS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 }
 
 
-def fuse_for_inference(model: FractureModel) -> FractureModel:
+def fuse_for_inference(model: FractureModel, *, inplace: bool = False) -> FractureModel:
     """A copy of a model for prediction: in evaluation mode, channels last, batch normalization folded away.
 
     Each batch normalization that directly follows a convolution is folded into it; outputs agree with the original's
@@ -34,12 +34,13 @@ def fuse_for_inference(model: FractureModel) -> FractureModel:
 
     Args:
         model: The trained model; it is not changed.
+        inplace: Change ``model`` itself instead of a copy: for who has just read it from a file.
 
     Returns:
         The copy. It cannot be saved or trained, since its parameters no longer have the specification's
         names.
     """
-    fused = copy.deepcopy(model).eval()
+    fused = (model if inplace else copy.deepcopy(model)).eval()
     pairs = _PAIRS[model.spec.family]
     with torch.no_grad():
         for module in list(fused.backbone.modules()):

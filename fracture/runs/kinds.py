@@ -13,8 +13,6 @@ import zlib
 from pathlib import Path
 
 from fracture.errors import InputError
-from fracture.io.dicom.parse import parse
-from fracture.io.dicom.radiograph import NO_IMAGE, modality_of_class
 from fracture.io.files import MAX_BYTES, open_bytes
 from fracture.io.images import sniff
 from fracture.io.marks import is_own_picture, is_results
@@ -93,6 +91,8 @@ def _kind_of_bytes(head: bytes, path: str) -> str:
 
 def _kind_of_dicom(head: bytes) -> str:
     """By the class that the file meta information states (PS3.10 7.1): a directory, or an object without an image."""
+    from fracture.io.dicom.radiograph import NO_IMAGE, modality_of_class  # a folder of pictures needs no pydicom
+
     at = head.find(b"\x02\x00\x02\x00UI", 132)
     if at < 0:
         return FILM
@@ -107,6 +107,8 @@ def _is_bare_dicom(path: str, head: bytes) -> bool:
     """Whether a file without preamble is DICOM: a first element that is written out, or a data set that can be read."""
     if head[:2] in (b"\x02\x00", b"\x08\x00", b"\x04\x00") and head[4:6] in (b"UI", b"UL", b"CS", b"OB"):
         return True
+    from fracture.io.dicom.parse import parse
+
     try:
         data, name = open_bytes(Path(path), MAX_BYTES)
         return bool(parse(data, name, max_bytes=MAX_BYTES).attributes)
