@@ -14,6 +14,7 @@ import typer
 
 from fracture.cli.run import outputs_of, run
 from fracture.errors import ConfigurationError
+from fracture.gallery.page import write_page
 from tests.browser import opened
 from tests.runs.fakes import Looker, write_film
 
@@ -129,3 +130,27 @@ def test_the_page_in_a_browser(films: Path, tmp_path: Path) -> None:
         assert first.locator("rect.sure").is_visible()
         page.keyboard.press("b")
         assert not first.locator("rect.sure").is_visible()
+
+
+@pytest.mark.release
+def test_ten_thousand_films_in_a_browser(films: Path, tmp_path: Path) -> None:
+    report(films, tmp_path / "out")
+    written = [json.loads(text) for text in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    line = next(one for one in written if one["error"] is None)
+    piece = next(path for path in (tmp_path / "out" / "pieces").rglob("*.json"))
+    pictures = json.loads(piece.read_text())
+    many = [{**line, "source": f"{number:05d}.png"} for number in range(10_000)]
+    write_page(tmp_path / "many.html", many, lambda _: pictures, json.loads((tmp_path / "out" / "run.json").read_text()))
+    with opened((tmp_path / "many.html").as_uri()) as page:
+        drawn = page.locator("article image[href]")
+        assert page.locator("#shown").inner_text() == "10000 films shown"
+        drawn.first.wait_for(state="attached")
+        assert drawn.count() < 300  # those near what is seen, of 10,000
+        page.locator("article").last.focus()
+        page.locator("article").last.locator("image[href]").wait_for(state="attached")
+        page.locator("article").first.locator("image[href]").wait_for(state="detached")  # and let go again
+        assert drawn.count() < 300
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("09998.png")
+        page.locator("input[name=name]").fill("01234")
+        assert page.locator("article:visible").count() == 1
