@@ -86,7 +86,7 @@ def _gain(gain: Mapping[str, Any]) -> Iterator[str]:
     if "auc" in gain and gain["auc"]["value"] is not None:
         area = gain["auc"]
         between = f" ({area['low']:.3f} to {area['high']:.3f})" if area.get("low") is not None else ""
-        yield f"  AUC {area['value']:.3f}{between}: adapting does not change it."
+        yield f"  AUC {area['value']:.3f}{between}: adapting does not raise it."
 
 
 def _share(row: Mapping[str, Any], n: int) -> str:

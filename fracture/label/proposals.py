@@ -98,13 +98,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _listed(line: Mapping[str, Any], name: str) -> Listed:
+    flagged = flagged_of(line)
+    # A film that is called normal gets no box: whoever agrees and submits would else contradict himself.
+    boxes = line.get("candidates") or line.get("boxes") or () if flagged else ()
     return Listed(
         picture=name,
         source=str(line["source"]),
         width=int(line["width"]),
         height=int(line["height"]),
-        boxes=tuple(_proposed(line.get("candidates") or line.get("boxes") or ())),
-        fractured=flagged_of(line),
+        boxes=tuple(_proposed(boxes)),
+        fractured=flagged,
         suspicion=float(suspicion_of(line) or 0.0),
     )
 

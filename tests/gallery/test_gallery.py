@@ -140,7 +140,8 @@ def test_ten_thousand_films_in_a_browser(films: Path, tmp_path: Path) -> None:
     piece = next(path for path in (tmp_path / "out" / "pieces").rglob("*.json"))
     pictures = json.loads(piece.read_text())
     many = [{**line, "source": f"{number:05d}.png"} for number in range(10_000)]
-    write_page(tmp_path / "many.html", many, lambda _: pictures, json.loads((tmp_path / "out" / "run.json").read_text()))
+    run_of = json.loads((tmp_path / "out" / "run.json").read_text())
+    write_page(tmp_path / "many.html", many, lambda _: pictures, run_of)
     with opened((tmp_path / "many.html").as_uri()) as page:
         drawn = page.locator("article image[href]")
         assert page.locator("#shown").inner_text() == "10000 films shown"

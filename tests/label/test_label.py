@@ -34,7 +34,7 @@ def results(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True)
         Image.fromarray(np.full(SIZE[::-1], 40 * number + 20, np.uint8)).save(path)
         box = {"x0": 10.25, "y0": 5.5, "x1": 30.125, "y1": 21.0, "score": score, "operating_point": None}
-        lines.append(line(str(path), score, [box] if score >= 0.2 else []))
+        lines.append(line(str(path), score, [box] if score >= 0.2 else [], candidates=[box]))  # as with --candidates
     lines.append({**line(str(tmp_path / "gone.png"), 0.0, []), "error": {"type": "X", "message": "x"}})
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     return tmp_path / "results.jsonl"
