@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import Calibration, Card, MemberCard
@@ -14,6 +15,9 @@ from fracture.limb.operating_points import OperatingPoint, OperatingPoints, Regi
 from fracture.models import ModelSpec, build_model
 from fracture.models.persistence import state_for_saving
 from fracture.preprocess import PreprocessSpec
+from fracture.spine.cervical.card import CervicalCard
+from fracture.spine.cervical.networks import build_fractures, build_levels
+from fracture.spine.cervical.spec import FractureSpec, LevelSpec
 
 REGIONS = ("fracatlas_hand", "fracatlas_leg", "fracatlas_hip", "fracatlas_shoulder")
 
@@ -100,5 +104,33 @@ def write_weights(
         **card,
     }
     made = Card(**values)
+    made.write(folder)
+    return made
+
+
+def write_cervical(folder: Path, *, level: float = 0.5, patient: float = 0.5) -> CervicalCard:
+    """A folder of random networks of the neck with a card; thresholds of a level and of the patient."""
+    folder.mkdir(parents=True, exist_ok=True)
+    finder, judge = LevelSpec(widths=(4, 4, 4, 4), fine=4), FractureSpec(widths=(4, 4, 4), hidden=4)
+    torch.manual_seed(0)
+    networks = {"levels": build_levels(finder), "fractures": build_fractures(judge)}
+    files = {}
+    for name, network in networks.items():
+        path = folder / f"{name}.safetensors"
+        safetensors.torch.save_file(state_for_saving(network), path)
+        files[name] = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    made = CervicalCard(
+        name="tiny-neck",
+        version="0",
+        created="2026-01-01",
+        description="random numbers for tests",
+        license="none",
+        attribution=(),
+        intended_use="tests",
+        limitations=(),
+        finder={**files["levels"], "model": finder},
+        judge={**files["fractures"], "model": judge},
+        thresholds={"level": level, "patient": patient},
+    )
     made.write(folder)
     return made

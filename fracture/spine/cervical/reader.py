@@ -201,8 +201,8 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
     ) -> Vertebra:
         found = levels.found[number]
         k = LEVELS.index(found.level)
-        chance = float(chances[k])
-        one = Vertebra(found.level, found.place, found.score, chance, chance >= self.card.thresholds.level)
+        chance, limit = float(chances[k]), self.card.thresholds.level
+        one = Vertebra(found.level, found.place, found.score, chance, chance >= limit, limit)
         if not one.fractured:
             return one
         return replace(one, **_evidence(volume, crop_affine(found.level, found.place), maps[k]))

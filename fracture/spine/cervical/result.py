@@ -36,6 +36,7 @@ class Vertebra:
         score: How sure the finder is, in [0, 1]; no probability.
         probability: Of a fracture.
         fractured: Whether it reaches the level's threshold.
+        threshold: That one.
         slice: Of the volume, from 0 at the feet, where the judge sees most of it; None where it is not fractured.
         evidence: (x0, y0, x1, y1) on that slice; None likewise.
         box: The same where that slice is the one that the result shows, else None.
@@ -47,6 +48,7 @@ class Vertebra:
     score: float
     probability: float
     fractured: bool
+    threshold: float = 0.5
     slice: int | None = None
     evidence: Box | None = None
     box: Box | None = None
