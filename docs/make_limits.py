@@ -22,7 +22,7 @@ made from the cards of the weights and from what was measured, by `python docs/m
 - Spine fractures, chest, skull and teeth are not read. CT and MR slices, multi-frame files and color photographs are
   refused where one film is asked for, not guessed at.
 - A film is judged alone, without the patient's history or prior films; a study can be joined
-  ([studies](studies.md)), which gained nothing where it was tried.
+  ([studies](studies.md)), which gained nothing that could be proven.
 - No dislocation, tumor, infection or foreign body is named; metal is not told apart from a fracture by the detector.
 - A probability is one at the share of fractures among the films that it was calibrated on (19 % for `fracatlas-small`),
   not at yours: [adapt](adapt.md) sets it for your site.
