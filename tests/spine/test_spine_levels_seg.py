@@ -16,8 +16,11 @@ from pydicom import Dataset, dcmread
 
 from fracture.errors import ConfigurationError
 from fracture.spine import find_series
+from fracture.spine.cervical.reader import CervicalReader
 from fracture.spine.cervical.result import CervicalSpine, Vertebra
 from fracture.spine.frame import frame_of
+from fracture.spine.planes import plane_of
+from fracture.wing.scene import NOTE
 from fracture.wing.volume import Volume
 from tests.dicom.builder import file_bytes
 from tests.spine.made import AXIAL, enhanced, slices, write
@@ -143,3 +146,18 @@ def test_none_is_made_where_nothing_was_found_and_none_of_what_is_gone(tmp_path:
     copy.SeriesInstanceUID = "1.2.3.99"
     with pytest.raises(ConfigurationError, match="fracture deidentify"):
         result.to_dicom(["seg"], source=copy)
+
+
+def test_a_sheet_says_once_what_it_is_not(tmp_path: Path) -> None:
+    first, *_ = neck(write(made_of(), tmp_path)).scene().pages
+    assert first.verdict == "Fracture suspected: C2, C3, C4"
+    assert NOTE not in first.lines, "what draws the sheet puts it there"
+
+
+def test_a_volume_is_shown_from_the_feet_whatever_its_spacing() -> None:
+    reader = CervicalReader.__new__(CervicalReader)
+    turned = Volume(
+        np.zeros((4, 6, 8), np.float32), np.array([[0, 0, 3, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    )
+    assert plane_of(turned) == "sagittal"
+    assert plane_of(reader.take(turned).volume) == "axial"

@@ -122,7 +122,7 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
             InputError: It cannot be read.
         """
         if isinstance(source, Volume):
-            return Neck(source.source, oriented(source), "the volume that was given", "it was given")
+            return Neck(source.source, oriented(source, "axial"), "the volume that was given", "it was given")
         found, name = find_series(source), source_name(source)
         if number is None:
             stack, reason = choose(found)
@@ -131,7 +131,8 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         if stack.kind is not None and stack.kind.modality != "CT":
             raise NotARadiographError(f"{name}: no CT series", got=str(stack.kind), allowed="CT")
         series = stack.read()
-        volume = replace(series.volume, source=name)
+        volume = series.volume if stack.frames else oriented(series.volume, "axial")  # NIfTI has no slices of its own
+        volume = replace(volume, source=name)
         notes = (*found.warnings, *volume.warnings)
         if series.tilt:
             notes = (*notes, f"the gantry was tilted by {series.tilt:.1f} degrees; that is taken into account")

@@ -18,7 +18,7 @@ from fracture.spine.frame import SliceFrame
 from fracture.spine.resample import sampled
 from fracture.spine.result import SpineResult
 from fracture.spine.series import Stack
-from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint, digits
+from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint, digits
 from fracture.wing.volume import Volume
 
 __all__ = ["CervicalSpine", "Vertebra"]
@@ -156,7 +156,7 @@ class CervicalSpine(SpineResult):
         chance = [] if self.probability is None else [f"Patient {digits(self.probability)}"]
         chance += [f"{one.level} {digits(one.probability)}" for one in self.vertebrae]
         trained = "Fractures are known to this model from simulation only."
-        lines = tuple(line for line in ("; ".join(chance), *self.remarks, self.where, trained, NOTE) if line)
+        lines = tuple(line for line in ("; ".join(chance), *self.remarks, self.where, trained) if line)
         boxes = tuple(SceneBox(*one.box, "sure", one.level) for one in broken if one.box is not None)
         alarm = None if self.probability is None else self.fractured
         pages = [Page(self.shown(), verdict, lines, alarm, boxes)]

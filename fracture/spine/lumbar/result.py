@@ -14,7 +14,7 @@ from fracture.spine.frame import SliceFrame
 from fracture.spine.lumbar.finding import Disc, Naming
 from fracture.spine.lumbar.metric import CONDITIONS, SEVERITIES, row_of
 from fracture.spine.result import SpineResult
-from fracture.wing.scene import NOTE, Page, Scene, SceneBox, ScenePoint
+from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -86,7 +86,7 @@ class LumbarSpine(SpineResult):
             "doubtful": "Discs found; their names are doubtful",
             "none": "Discs found, no names" if self.discs else "No disc found",
         }[self.naming]
-        first = Page(self.shown(), verdict, (*self.remarks, self.where, NOTE), None, boxes, points)
+        first = Page(self.shown(), verdict, (*self.remarks, self.where), None, boxes, points)
         return Scene((first,) if self.sheet is None else (first, self._graded(self.sheet)))
 
     def _graded(self, sheet: NDArray[np.uint8]) -> Page:
@@ -101,4 +101,4 @@ class LumbarSpine(SpineResult):
         lines.append(f"Graded on {', '.join(self.graded_on)}, by networks that know simulated studies alone.")
         severe = sum(grade == SEVERITIES[2] for grade in self.grades.values())
         verdict = f"{severe} of {len(self.chances)} rows graded severe"
-        return Page(sheet, verdict, (*lines, NOTE), None, (), points)
+        return Page(sheet, verdict, tuple(lines), None, (), points)
