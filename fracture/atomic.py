@@ -14,6 +14,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import sys
 import threading
@@ -185,7 +186,9 @@ def _kind(path: Path) -> str:
 
 
 def _cannot_write(path: Path, error: Exception, size: int | None) -> OutputError:
-    full = getattr(error, "errno", None) in _FULL or "No space left" in str(error) or "os error 27" in str(error)
+    # safetensors tells the number of the system's error in words alone: "os error 27", before 0.8 "code: 27".
+    told = re.search(r"(?:os error|code:) (\d+)", str(error))
+    full = (int(told[1]) if told else getattr(error, "errno", None)) in _FULL
     kept = "the one before is whole" if path.exists() else "there was none before"
     room = f"free at least {max(1, 2 * size // 2**20)} MiB" if size is not None else "free some room"
     return OutputError(

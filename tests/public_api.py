@@ -64,7 +64,7 @@ def _thing(name: str, thing: Any) -> Iterator[str]:
         yield f"{name}: class({bases}){_signature(thing)}"
         fields = {f.name for f in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
         for member in sorted(set(dir(thing)) | fields):
-            if not member.startswith("_") and _ours(thing, member):
+            if not member.startswith(("_", "model_fields", "model_computed_fields")) and _ours(thing, member):
                 found = inspect.getattr_static(thing, member, None)
                 inner = getattr(found, "__func__", found)
                 call = _signature(inner) if inspect.isfunction(inner) else ""

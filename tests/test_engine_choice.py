@@ -167,7 +167,7 @@ def _png(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def test_every_wing_of_ours_has_engines_and_another_says_that_it_has_none(both: None) -> None:
-    for wing in registered()[0][:4]:
+    for wing in (one for one in registered()[0] if one.store.default in one.store.available()):
         with pytest.raises(ConfigurationError, match="unknown engine"):
             load_reader(wing.store.default, device="cpu", engine="tensorflow")
 

