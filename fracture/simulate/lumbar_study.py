@@ -217,7 +217,8 @@ class _Slab(Canvas):
         for disc in column.discs:
             if (given := disc.get("measures")) is None or aside >= _CANAL:
                 continue
-            near = np.exp(-((np.linalg.norm(wall - disc["back"], axis=1) / 6.0) ** 2))
+            along = (wall + right(2 + column.width / 2) - disc["back"]) @ up(disc["angle"])  # as axial slices see it
+            near = np.exp(-((along / 6.0) ** 2))
             canal, recess = given["canal_mm"], given[f"{side}_recess_mm"]
             here = float(np.interp(aside, (0, 4, 6.5, 9, _CANAL), (canal, 0.95 * canal, recess, 0.8 * recess, 0)))
             front += near * (2 + disc["front"] * max(column.width - here, 0) - front)
