@@ -20,12 +20,13 @@ from fracture.spine import find_series
 from fracture.spine.crops import crop, match, places_of, voxel_of
 from fracture.spine.lumbar.card import LumbarCard
 from fracture.spine.lumbar.evaluation import Place, measure_grades, text_of
-from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss, load_grade_recipe
+from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss
 from fracture.spine.lumbar.grading import KINDS, behind, grade, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_estimate
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.result import LumbarSpine
 from fracture.spine.lumbar.studies import read_studies, truth_of, write_studies
+from fracture.spine.lumbar.training import load_recipe
 from fracture.spine.slices import build_slices
 from fracture.spine.specs import SliceSpec
 from fracture.wing.runner import TorchRunner
@@ -272,7 +273,7 @@ def test_studies_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     told = CliRunner().invoke(app, ["spine", "lumbar", "simulate", str(tmp_path / "s"), "-n", "1", "--seed", "4"])
     assert told.exit_code == 0, told.output
     assert len(read_studies(tmp_path / "s")) == 1
-    assert isinstance(load_grade_recipe("grades"), GradeConfig)
+    assert isinstance(load_recipe("grades", GradeConfig), GradeConfig)
 
 
 def test_nothing_is_graded_without_places() -> None:

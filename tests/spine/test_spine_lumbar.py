@@ -168,10 +168,10 @@ def test_commands(weights: Path, tmp_path: Path) -> None:
 
 
 def test_recipes_are_read_and_faults_told() -> None:
-    assert load_recipe("small").optimizer.freeze_stages == 2
-    assert load_recipe("pretrain").loop.epochs == 1
+    assert load_recipe("small", LumbarConfig).optimizer.freeze_stages == 2
+    assert load_recipe("pretrain", LumbarConfig).loop.epochs == 1
     with pytest.raises(ConfigurationError, match="pretrain, small"):
-        load_recipe("large")
+        load_recipe("large", LumbarConfig)
 
 
 def judged(folder: Path) -> tuple[object, dict[str, Discs]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from fracture.spine.crops import places_of
 from fracture.spine.lumbar.grading import behind, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, row_of, score, write_submission
 from fracture.spine.lumbar.studies import truth_of
+from fracture.spine.lumbar.training import LumbarStage
 from fracture.spine.series import find_series
 from fracture.spine.slices import SliceNetwork, build_slices
 from fracture.spine.specs import SliceSpec
@@ -26,7 +27,6 @@ from fracture.spine.variation import SeededPictures, StackVariation, varied_stac
 from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import Stage, Tuned
-from fracture.training.tables import read_recipe
 
 _OTHER_SIDE = (0, 2, 1, 4, 3)  # of the five conditions
 Array = NDArray[np.float32]
@@ -39,15 +39,6 @@ class GradeConfig(StageConfig):
 
     model: SliceSpec = SliceSpec()
     vary: StackVariation = StackVariation()
-
-
-def load_grade_recipe(source: str | Path) -> GradeConfig:
-    """Settings from a TOML file, or of the shipped recipe ``grades``.
-
-    Raises:
-        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
-    """
-    return GradeConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
 
 
 class _Studies(SeededPictures):
@@ -114,24 +105,20 @@ def grade_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {"loss": total, "any_severe": any_severe}
 
 
-class GradeStage(Stage):
+class GradeStage(LumbarStage):
     """The grader in training."""
 
     format = "fracture-lumbar-grades/1"
     terms = ("loss", "any_severe")
 
-    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """See :func:`grade_loss`."""
-        planes, where, labels = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
-        return {k: v * len(batch) / totals[0] for k, v in grade_loss(self._logits(planes, where), labels).items()}
+        planes, where, labels = batch
+        return grade_loss(self._logits(planes, where), labels)
 
     def _logits(self, planes: Tensor, where: Tensor) -> Tensor:
         found = self.model(planes.flatten(0, 1), where.flatten(0, 1)).logits
         return found.view(len(planes), len(LEVELS), len(CONDITIONS), 3)  # type: ignore[no-any-return]
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
 
     def tune(self) -> Tuned:
         """The challenge's score on the tuning part, at the marked places; lower is better there, higher here."""
@@ -152,6 +139,7 @@ class GradeStage(Stage):
 
     @torch.inference_mode()
     def _predicted(self, part: AnnotatedSet) -> dict[str, tuple[float, ...]]:
+        self.model.eval()  # until the next epoch: statistics of the batches that were trained on
         studies, rows = _Studies(part, self.config), {}
         for film in part:
             bytes_, where, _ = studies.plain(film)

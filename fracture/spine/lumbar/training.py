@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -43,13 +44,33 @@ class LumbarConfig(StageConfig):
     augment: PictureVariation = PictureVariation()
 
 
-def load_recipe(source: str | Path) -> LumbarConfig:
-    """Settings from a TOML file, or from the name of a recipe that is shipped: ``pretrain`` or ``small``.
+C = TypeVar("C", bound=StageConfig)
+
+
+def load_recipe(source: str | Path, kind: type[C]) -> C:
+    """Settings from a TOML file, or from a shipped recipe: ``pretrain`` or ``small`` of the finder, ``grades``.
 
     Raises:
         ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
     """
-    return LumbarConfig.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
+    return kind.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
+
+
+class LumbarStage(Stage):
+    """One of the two networks in training; it gives :meth:`terms_of`."""
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """Means over the batch."""
+        terms = self.terms_of(*(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)))
+        return {name: term * len(batch) / totals[0] for name, term in terms.items()}
+
+    @abstractmethod
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
+        """The terms of what the pictures of a batch are, stacked."""
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.model_dump(mode="json")}
 
 
 class _Pictures(SeededPictures):
@@ -155,21 +176,16 @@ def disc_loss(out: Tensor, truth: Tensor, counts: Tensor) -> dict[str, Tensor]:
     return {"loss": focal + 0.1 * size, "focal": focal, "size": size}
 
 
-class DiscStage(Stage):
+class DiscStage(LumbarStage):
     """The finder in training."""
 
     format = "fracture-lumbar-stage/1"
     terms = ("loss", "focal", "size")
 
-    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """See :func:`disc_loss`."""
-        image, truth, counts = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
-        out = self.model(image.to(memory_format=self.layout))
-        return {name: term * len(batch) / totals[0] for name, term in disc_loss(out, truth, counts).items()}
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
+        image, truth, counts = batch
+        return disc_loss(self.model(image.to(memory_format=self.layout)), truth, counts)
 
     def judge(self, folder: Path) -> dict[str, Any]:
         """``found.jsonl``: what the finder says of the pictures that it was not trained on."""
