@@ -83,6 +83,20 @@ def test_a_narrow_canal_holds_less_fluid_and_a_narrow_foramen_less_fat() -> None
     assert right > 0.95
 
 
+def test_axial_slices_show_a_narrow_recess_where_the_spine_is_tilted_too() -> None:
+    """The fluid on the left of the middle axial slice, where the right is as it was."""
+    wide = {name: 100.0 if "foramen" in name else 12.0 if name == "canal_mm" else 6.0 for name in MEASURES}
+    sides = []
+    for measures in (wide, {**wide, "left_recess_mm": 0.5}):
+        made = lumbar_study(5, side=128, measures=dict.fromkeys(LEVELS, measures))
+        for level, block in zip(LEVELS[::-1], made.series["Axial T2"], strict=True):  # blocks from the sacrum upward
+            volume = Volume(block.voxels.astype(np.float32), block.affine)
+            shown = crop(volume, behind(made.places)[level], [2], side=48, spacing=0.75)[0]
+            sides.append((level, shown[:, 32:38].sum() / shown[:, 10:16].sum()))
+    for (level, before), (_, after) in zip(sides[:5], sides[5:], strict=True):
+        assert after < 0.9 * before, level
+
+
 def test_studies_are_written_and_read_in_the_challenges_files(studies: Path) -> None:
     found = read_studies(studies)
     assert len(found) == 2
