@@ -53,6 +53,30 @@ def hips() -> None:
     save("hips.png", scaled(draw_scene(fracture.hip.load().read_film(film.to_radiograph()).scene())))
 
 
+def cervical() -> None:
+    """A simulated neck from the side and the front, its odontoid broken, as in ``notebooks/07_cervical.ipynb``."""
+    from fracture import simulate
+
+    neck = simulate.neck(12, spacing=(1.0, 0.8), fracture_rate=1.0, partial=0.0)
+    cells = {
+        level: np.linalg.solve(neck.affine[:3, :3], np.subtract(place, neck.affine[:3, 3]))[::-1].round().astype(int)
+        for level, place in neck.points.items()
+    }
+
+    def gray(slice_: np.ndarray, tall: float) -> np.ndarray:
+        shown = np.rint(np.clip((slice_ + 500) / 1800, 0, 1) * 255).astype(np.uint8)
+        size = round(shown.shape[1] * 2.4), round(shown.shape[0] * tall)
+        return cv2.cvtColor(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
+
+    side = gray(neck.voxels[::-1, :, cells["C2"][2]], 3.0)
+    named = side.copy()
+    for level, (number, row, _) in cells.items():
+        at = round(row * 2.4) - 10, round((len(neck.voxels) - 1 - number) * 3.0) + 5
+        cv2.putText(named, level, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 180, 0), 1, cv2.LINE_AA)
+    front = gray(neck.voxels[::-1, cells["C2"][1], :], 3.0)
+    save("cervical.png", *(one[:330, 90:400] for one in (side, named, front)))
+
+
 def report() -> None:
     """Figures of a report on made-up scores: 600 films of 200 patients."""
     from fracture.evaluation import Settings, evaluate
@@ -108,4 +132,5 @@ if __name__ == "__main__":
     main()
     joints()
     hips()
+    cervical()
     report()
