@@ -153,7 +153,7 @@ def test_krogue_shows_fourteen_images_of_a_hip_in_two_box_sizes(monkeypatch: pyt
         crop = augment_hip(
             film, box, "right", CropSpec(), HipAugmentation(jitter=0), variant="plain", size=size, seed=1
         )
-        assert crop.geometry.window == window_of(box, CropSpec(margin=margin))
+        assert crop.place.window == window_of(box, CropSpec(margin=margin))
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -134,7 +134,7 @@ def augment(pixels: NDArray[np.float32], mask: NDArray[np.bool_], spec: AugmentS
             allowed="float32 (height, width) and bool of the same shape",
         )
     drawn = _draw(spec, generator(seed))
-    extent = _extent(mask)
+    extent = extent_of(mask)
     if extent is None:
         return Augmented(pixels, mask, np.eye(2, 3), drawn)
     matrix = _matrix(drawn, extent)
@@ -160,7 +160,7 @@ def _draw(spec: AugmentSpec, rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+def extent_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     """(x0, y0, x1, y1) around the valid pixels, or None if there are none."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not columns.size:

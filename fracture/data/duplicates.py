@@ -90,18 +90,12 @@ def exact_groups(prints: Sequence[Fingerprint | None]) -> list[tuple[int, ...]]:
     return [tuple(indices) for indices in found.values() if len(indices) > 1]
 
 
-def near_pairs(
-    prints: Sequence[Fingerprint | None],
-    pixels: Callable[[int], NDArray[np.float32]],
-    *,
-    threshold: float = STEP_3,
-) -> list[NearPair]:
+def near_pairs(prints: Sequence[Fingerprint | None], pixels: Callable[[int], NDArray[np.float32]]) -> list[NearPair]:
     """Pairs of near copies, most similar first; exact copies are left to :func:`exact_groups`.
 
     Args:
         prints: One per film; None for films that cannot be read.
         pixels: Reads film ``index`` again at full resolution, for the few pairs that reach step 3.
-        threshold: Least similarity in step 3.
     """
     known = [index for index, item in enumerate(prints) if item is not None]
     pairs = []
@@ -119,7 +113,7 @@ def near_pairs(
             _rescaled(matrix, _FINE / _MIDDLE),
             iterations=10,
         )
-        if similarity >= threshold:
+        if similarity >= STEP_3:
             pairs.append(NearPair(first, second, round(similarity, 4), orientation))
     best: dict[tuple[int, int], NearPair] = {}
     for pair in sorted(pairs, key=lambda p: -p.similarity):

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fracture.data.augment import AugmentSpec, Factor, augment
+from fracture.data.augment import AugmentSpec, Factor, augment, extent_of
 from fracture.data.masking import contrast_curve, cutout, gaussian_mask
 from fracture.data.records import Box
 from fracture.errors import ConfigurationError
-from fracture.hip.crops import Crop, CropSpec, crop_hip
+from fracture.hip.crops import CropSpec, HipCrop, crop_hip
+from fracture.preprocess.similarity import Crop
 from fracture.schema import Record, Share
 
 VARIANTS: Final = ("plain", "gamma", "contrast", "equalized", "cutout", "mixture", "wiggle")
@@ -120,7 +121,7 @@ def augment_hip(
     variant: str,
     size: int,
     seed: int,
-) -> Crop:
+) -> HipCrop:
     """One of a hip's 14 training images.
 
     Args:
@@ -171,7 +172,7 @@ def augment_hip(
             seed=int(rng.integers(2**63)),
         )
         changed, mask = moved.pixels, moved.mask
-    return Crop(changed, mask, crop.geometry)
+    return Crop(changed, mask, crop.place)
 
 
 def augment_film(
@@ -182,13 +183,12 @@ def augment_film(
     magnitudes: FilmAugmentation,
     *,
     seed: int,
-    least_visible: float = 0.4,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
     """A film as the localizer is trained on it: the size of the picture stays.
 
     One affine map holds mirror image, rotation, stretch, shrinking and crop. Boxes are the upright ones around an
     ellipse inscribed in the true box, which a turn widens less than the corners would (ours); they are cut at the
-    film's new edges, and a hip with less than ``least_visible`` of it left is not a target.
+    film's new edges, and a hip with less than 40 % of it left is not a target.
 
     Args:
         pixels: float32 (height, width) in [0, 1], letterboxed.
@@ -197,7 +197,6 @@ def augment_film(
         sides: (n,) places in ``SIDES``.
         magnitudes: Of the augmentation.
         seed: Of all draws.
-        least_visible: As above.
 
     Returns:
         Pixels, mask, boxes (m, 4) and sides (m,).
@@ -205,7 +204,7 @@ def augment_film(
     rng = np.random.default_rng(seed)
     u = rng.random(12)
     height, width = mask.shape
-    extent = _extent(mask)
+    extent = extent_of(mask) or (0, 0, mask.shape[1], mask.shape[0])
     flip = bool(u[0] < magnitudes.flip)
     angle = math.radians(magnitudes.rotation * (2 * u[1] - 1))
     stretch = math.exp(0.5 * math.log(magnitudes.stretch) * (2 * u[2] - 1))
@@ -233,10 +232,10 @@ def augment_film(
     if u[11] < magnitudes.invert:
         moved = np.where(seen, 1 - moved, 0).astype(np.float32)
     found = _moved_boxes(boxes, linear, offset)
-    limits = _extent(seen)
+    limits = extent_of(seen) or (0, 0, seen.shape[1], seen.shape[0])
     cut = np.clip(found, [limits[0], limits[1]] * 2, [limits[2], limits[3]] * 2)
     area = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
-    kept = area >= least_visible * np.prod(found[:, 2:] - found[:, :2], axis=1)
+    kept = area >= 0.4 * np.prod(found[:, 2:] - found[:, :2], axis=1)
     kept &= (cut[:, 2] - cut[:, 0] >= 2) & (cut[:, 3] - cut[:, 1] >= 2)
     return moved, seen, cut[kept], (1 - sides if flip else sides)[kept]
 
@@ -251,10 +250,3 @@ def _moved_boxes(
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     reach = np.sqrt((half**2) @ (linear.T**2))
     return np.concatenate([middle - reach, middle + reach], axis=1)
-
-
-def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not columns.size:
-        return 0, 0, mask.shape[1], mask.shape[0]
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from fracture.errors import ConfigurationError, PixelValueError
 from fracture.hip.classes import SIDES
 from fracture.iou import grow
 from fracture.preprocess.pipeline import resize_by_axis, square_scale
+from fracture.preprocess.similarity import Crop
 from fracture.schema import Record
 from fracture.wing.result import GridToSource
 
@@ -104,19 +105,8 @@ class CropGeometry:
         return GridToSource((x1 - x0) / cells, (y1 - y0) / cells, float(x0), float(y0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Crop:
-    """A hip, cut out and looking right.
-
-    Attributes:
-        pixels: float32, shape (size, size), in [0, 1]; 0 outside the film.
-        mask: bool, the same shape; True where the pixel lies on the film.
-        geometry: Where it was.
-    """
-
-    pixels: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    geometry: CropGeometry
+HipCrop: TypeAlias = Crop[CropGeometry]
+"""A hip, cut out and looking right."""
 
 
 def crop_box(box: Box, spec: CropSpec, aspect: float = 1.0) -> Box:
@@ -152,7 +142,7 @@ def window_of(box: Box, spec: CropSpec, aspect: float = 1.0) -> tuple[int, int, 
     return left, top, left + width, top + height
 
 
-def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, aspect: float = 1.0) -> Crop:
+def crop_hip(pixels: NDArray[np.float32], box: Box, side: str, spec: CropSpec, aspect: float = 1.0) -> HipCrop:
     """Cut a hip out of its film; a left hip is mirrored to look right.
 
     Area interpolation where the window shrinks along both axes, else bicubic. Where the film's pixels are not square,
@@ -221,12 +211,13 @@ def _stretched(pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[
     return np.where(mask, np.clip((pixels - low) / (high - low), 0, 1), 0).astype(np.float32)
 
 
-def touched_edges(box: Box, size: tuple[int, int], *, within: float = 0.005) -> tuple[str, ...]:
-    """The film's edges that a box reaches to ``within`` a share of the film's side: the hip may go on beyond.
+def touched_edges(box: Box, size: tuple[int, int]) -> tuple[str, ...]:
+    """The film's edges that a box reaches to within 0.5 % of the film's side: the hip may go on beyond.
 
     The bottom edge means nothing on an AP pelvis, where the femoral shafts always leave the film.
     """
     width, height = size
+    within = 0.005
     reached = {
         "left": box[0] <= within * width,
         "top": box[1] <= within * height,

@@ -25,7 +25,7 @@ from fracture.data.records import Box
 from fracture.errors import ConfigurationError, unforeseen
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
-from fracture.hip.crops import Crop, crop_hip, touched_edges
+from fracture.hip.crops import HipCrop, crop_hip, touched_edges
 from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import Fusion, fuse
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
@@ -275,7 +275,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         size = (radiograph.width, radiograph.height)
         hips = []
         for one, crop, heat, values in zip(found, crops, maps, probabilities, strict=True):
-            upright = heat[:, :, ::-1] if crop.geometry.flipped else heat
+            upright = heat[:, :, ::-1] if crop.place.flipped else heat
             hips.append(
                 Hip(
                     side=_in_the_mirror(one.side, radiograph),
@@ -285,7 +285,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
                     advise_threshold=None if self.card.advise_imaging is None else self.card.advise_imaging.threshold,
                     edges=touched_edges(one.box, size),
                     heatmaps=np.ascontiguousarray(upright),
-                    map_to_source=crop.geometry.grid_to_source(heat.shape[-1]),
+                    map_to_source=crop.place.grid_to_source(heat.shape[-1]),
                     source=radiograph.source,
                     width=radiograph.width,
                     height=radiograph.height,
@@ -296,7 +296,7 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
             )
         return sorted(zip(hips, features, strict=True), key=lambda pair: pair[0].side != "right")
 
-    def _judge_crops(self, crops: Sequence[Crop]) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float64]]:
+    def _judge_crops(self, crops: Sequence[HipCrop]) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float64]]:
         """Last maps (n, channels, h, w), heatmaps (n, 6, h, w), probabilities (n, 6)."""
         features = self._classifier.run({"x": np.stack([rgb_input(crop.pixels, crop.mask) for crop in crops])})[
             "output"

@@ -242,12 +242,12 @@ class ClassifierStage(_HipStage):
         columns = {"accuracy": accuracy, "tuning_loss": loss}
         return Tuned(accuracy if self.config.select == "accuracy" else -loss, columns)
 
-    def probabilities(self, pictures: HipPictures, batch: int = 16) -> NDArray[np.float64]:
+    def probabilities(self, pictures: HipPictures) -> NDArray[np.float64]:
         """(n, 6) probabilities of the part's hips by their labeled boxes, in float32."""
         self.model.eval()
         found: list[NDArray[np.float64]] = []
-        for first in range(0, len(pictures.items), batch):
-            planes = np.stack([pictures.plain(item) for item in pictures.items[first : first + batch]])
+        for first in range(0, len(pictures.items), 16):
+            planes = np.stack([pictures.plain(item) for item in pictures.items[first : first + 16]])
             with torch.inference_mode():
                 x = torch.from_numpy(planes).to(self.device, memory_format=torch.channels_last)
                 found.append(torch.softmax(self.model(x).double(), dim=1).cpu().numpy())

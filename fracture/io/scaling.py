@@ -47,7 +47,7 @@ def by_rows(
     return out
 
 
-def percentile_limits(pixels: NDArray[Any], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
+def percentile_limits(pixels: NDArray[Any]) -> tuple[float, float]:
     """Robust lower and upper limits of a plane (or of a flat selection of its pixels).
 
     At most about a million pixels on a regular grid are looked at (our choice), so that large films stay fast.
@@ -57,7 +57,7 @@ def percentile_limits(pixels: NDArray[Any], percentiles: tuple[float, float] = P
         pixels = pixels[::step, ::step]
     elif pixels.size > 1_000_000:
         pixels = pixels[:: int(np.ceil(pixels.size / 1_000_000))]
-    low, high = np.percentile(pixels, percentiles)
+    low, high = np.percentile(pixels, PERCENTILES)
     return float(low), float(high)
 
 

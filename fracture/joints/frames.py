@@ -42,7 +42,7 @@ def crop_joint(
     *,
     size: int = CROP_SIZE,
     scale: float = 1.0,
-) -> Crop:
+) -> Crop[Similarity]:
     """Cut a joint out: its point in the middle, its digit pointing up, the thumb's or big toe's side to the right.
 
     Args:

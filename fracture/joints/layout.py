@@ -98,9 +98,9 @@ ROW: Final = (
 """The 90 columns of the challenge's table, in its order."""
 
 
-def columns_of(kind: Kind, damage: Damage | None = None) -> tuple[Column, ...]:
-    """The columns that one film has: 31 of a hand, 12 of a forefoot; of one kind of damage where it is named."""
-    return tuple(column for column in COLUMNS if column.kind == kind and damage in (None, column.damage))
+def columns_of(kind: Kind) -> tuple[Column, ...]:
+    """The columns that one film has: 31 of a hand, 12 of a forefoot."""
+    return tuple(column for column in COLUMNS if column.kind == kind)
 
 
 AXES: Final[Mapping[str, tuple[str, str]]] = {

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fracture.joints.frames import CROP_SIZE, crop_joint
 from fracture.joints.layout import COLUMNS, Column, Damage, Kind, Point, columns_of, unit_length
 from fracture.models.ordered_levels import OrderedLevels, expected
-from fracture.preprocess.similarity import Crop
+from fracture.preprocess.similarity import Crop, Similarity
 from fracture.schema import Record
 from fracture.wing.runner import Runner
 
@@ -95,7 +95,7 @@ class ScoreNetworks(nn.Module):
         return {damage: network(planes) for damage, network in self.damages.items()}
 
 
-def planes_of(crop: Crop) -> NDArray[np.float32]:
+def planes_of(crop: Crop[Similarity]) -> NDArray[np.float32]:
     """(1, 224, 224): the film's part with mean 0 and spread 1; 0 beyond the film."""
     seen = crop.pixels[crop.mask]
     if not seen.size:
@@ -104,7 +104,7 @@ def planes_of(crop: Crop) -> NDArray[np.float32]:
     return np.where(crop.mask, level, 0)[None].astype(np.float32)
 
 
-def crop_of(pixels: NDArray[np.float32], points: Mapping[str, Point], name: str, family: Family) -> Crop:
+def crop_of(pixels: NDArray[np.float32], points: Mapping[str, Point], name: str, family: Family) -> Crop[Similarity]:
     """A joint as the networks see it, at one size whatever the film's resolution.
 
     Raises:

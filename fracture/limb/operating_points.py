@@ -351,7 +351,7 @@ def find_threshold(
     return float(above.min()) if above.size else None
 
 
-def measure(scores: ArrayLike, labels: ArrayLike, threshold: float, *, confidence: float = 0.95) -> dict[str, Any]:
+def measure(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, Any]:
     """Counts, sensitivity and specificity at a threshold under the ``>=`` rule, with Wilson intervals.
 
     Returns:
@@ -369,9 +369,9 @@ def measure(scores: ArrayLike, labels: ArrayLike, threshold: float, *, confidenc
         "n_positive": n_positive,
         "n_negative": n_negative,
         "sensitivity": hits / n_positive if n_positive else None,
-        "sensitivity_interval": wilson(hits, n_positive, confidence) if n_positive else None,
+        "sensitivity_interval": wilson(hits, n_positive) if n_positive else None,
         "specificity": passes / n_negative if n_negative else None,
-        "specificity_interval": wilson(passes, n_negative, confidence) if n_negative else None,
+        "specificity_interval": wilson(passes, n_negative) if n_negative else None,
     }
 
 

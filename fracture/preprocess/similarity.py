@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Point: TypeAlias = tuple[float, float]
+Place = TypeVar("Place")
+"""How a crop lies on its film."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Similarity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crop:
+class Crop(Generic[Place]):
     """A cut and its place.
 
     Attributes:
@@ -66,7 +68,7 @@ class Crop:
 
     pixels: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    place: Similarity
+    place: Place
 
 
 def warp(
@@ -92,7 +94,7 @@ def warp(
     return np.asarray(cut, np.float32), mask.astype(np.bool_)
 
 
-def crop_at(pixels: NDArray[np.float32], place: Similarity) -> Crop:
+def crop_at(pixels: NDArray[np.float32], place: Similarity) -> Crop[Similarity]:
     """Cut ``place`` out of a film, float32 (height, width) in [0, 1] with square pixels; see :func:`warp`."""
     return Crop(*warp(pixels, place.matrix, (place.size, place.size)), place)
 
@@ -106,22 +108,19 @@ def letterbox_matrix(width: int, height: int, size: int, zoom: float = 1.0) -> N
     return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
 
 
-def fit_similarity(
-    model: NDArray[np.float64], seen: NDArray[np.float64], weights: NDArray[np.float64] | None = None
-) -> tuple[complex, complex, float]:
+def fit_similarity(model: NDArray[np.float64], seen: NDArray[np.float64]) -> tuple[complex, complex, float]:
     """The turn, scale and shift (without mirroring) that bring model points nearest to seen ones.
 
     Args:
         model: (n, 2), n at least 2.
         seen: (n, 2).
-        weights: (n,), not negative.
 
     Returns:
         a and b of ``seen = a * model + b`` in complex numbers, and the root mean square of what is left over the
         spread of ``seen``.
     """
     z, w = model[:, 0] + 1j * model[:, 1], seen[:, 0] + 1j * seen[:, 1]
-    share = np.full(len(z), 1 / len(z)) if weights is None else weights / max(float(weights.sum()), 1e-12)
+    share = 1 / len(z)
     mean_z, mean_w = (share * z).sum(), (share * w).sum()
     dz, dw = z - mean_z, w - mean_w
     a = (share * dz.conj() * dw).sum() / max(float((share * abs(dz) ** 2).sum()), 1e-12)

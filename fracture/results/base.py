@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
 from fracture.results.kinds import DEFAULT
-from fracture.results.labels import LabelMap
 from fracture.wing.result import ResultBase, plain_number
 from fracture.wing.scene import as_gray
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from fracture.io.radiograph import Radiograph
     from fracture.results.header import HeaderSource
+    from fracture.results.labels import LabelMap
 
 
 class Filmed(NamedTuple):

@@ -131,7 +131,6 @@ class Build:
         radii: tuple[float, float, float],
         *,
         axis: Sequence[float] = (0.0, 1.0, 0.0),
-        roll: float = 0.0,
         cortex: float = 0.8,
         spongy: float = 1.0,
         boxy: float = 0.3,
@@ -140,7 +139,7 @@ class Build:
         """A bony blob with semi-axes along ``axis``, across (u) and deep (v)."""
         k = self.scale
         c = np.asarray(center, dtype=np.float64)
-        frame, _ = pose_along(self.point(c), self.point(c + np.asarray(axis, dtype=np.float64)), roll=roll)
+        frame, _ = pose_along(self.point(c), self.point(c + np.asarray(axis, dtype=np.float64)))
         size = float(np.mean(radii)) * k
         bumps = tuple(
             (

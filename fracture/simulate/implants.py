@@ -16,7 +16,7 @@ from fracture.simulate.geometry import pose_along, rotation, unit
 from fracture.simulate.hip_fractures import neck_surface, surface_across, trochanteric_surface
 from fracture.simulate.pelvis_shapes import Femur
 from fracture.simulate.projection import Body
-from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
+from fracture.simulate.shapes import Blob, Bone, Part, Tube, tube
 
 _SOLID = 99.0  # mm of "cortex": an implant is metal all through
 
@@ -68,18 +68,10 @@ def fit(femur: Femur, variant: str, pose: NDArray[np.float64], socket: float, rn
     return Hardware((bone,), metal, residual)
 
 
-def _rod(
-    start: Vector,
-    end: Vector,
-    knots: Sequence[Sequence[float]],
-    *,
-    roll: float = 0.0,
-    corner: float = 0.6,
-    caps: tuple[Cap, Cap] = (Cap(), Cap()),
-) -> Tube:
+def _rod(start: Vector, end: Vector, knots: Sequence[Sequence[float]], *, corner: float = 0.6) -> Tube:
     """A metal rod; knots (fraction, radius u, radius v[, center u, center v])."""
     rows = [(k[0], k[1], k[2], _SOLID, 1.0, *k[3:]) for k in knots]
-    return tube(start, end, rows, roll=roll, corner=corner, caps=caps, wobble=0.0)
+    return tube(start, end, rows, corner=corner, wobble=0.0)
 
 
 def _ball(center: Vector, radius: float) -> Blob:

@@ -48,13 +48,13 @@ class _Rectangle:
         return wide > 0 and high > 0
 
 
-def draw_scene(scene: Scene, *, min_side: int = 900, max_side: int = 2048) -> NDArray[np.uint8]:
+def draw_scene(scene: Scene) -> NDArray[np.uint8]:
     """All pages: one as :func:`draw_page` draws it, several on a sheet of up to three columns.
 
     Returns:
         uint8 (height, width, 3), RGB.
     """
-    drawn = [draw_page(page, min_side=min_side, max_side=max_side) for page in scene.pages]
+    drawn = [draw_page(page) for page in scene.pages]
     if len(drawn) == 1:
         return drawn[0]
     rows = [drawn[i : i + _COLUMNS] for i in range(0, len(drawn), _COLUMNS)]
@@ -70,10 +70,10 @@ def draw_scene(scene: Scene, *, min_side: int = 900, max_side: int = 2048) -> ND
     return sheet
 
 
-def draw_page(page: Page, *, min_side: int = 900, max_side: int = 2048) -> NDArray[np.uint8]:
+def draw_page(page: Page) -> NDArray[np.uint8]:
     """One page above a strip with its verdict and lines.
 
-    The page is scaled so that its longer side is within ``min_side`` to ``max_side`` pixels; line width and letters
+    The page is scaled so that its longer side is within 900 to 2048 pixels; line width and letters
     follow the picture's size, so that they are as readable on a 60 px crop as on a 4000 px film.
 
     Returns:
@@ -81,7 +81,7 @@ def draw_page(page: Page, *, min_side: int = 900, max_side: int = 2048) -> NDArr
     """
     height, width = page.pixels.shape
     longer = max(height, width)
-    scale = min(max_side / longer, max(1.0, min_side / longer))
+    scale = min(2048 / longer, max(1.0, 900 / longer))
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     gray = cv2.resize(page.pixels, (wide, high), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     picture = Image.fromarray(gray).convert("RGB")

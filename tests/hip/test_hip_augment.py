@@ -45,7 +45,7 @@ def test_plain_is_what_inference_sees() -> None:
 def test_jitter_moves_every_variants_box() -> None:
     moved = HipAugmentation(jitter=0.2)
     windows = {
-        augment_hip(FILM, BOX, "left", SPEC, moved, variant=variant, size=0, seed=seed).geometry.window
+        augment_hip(FILM, BOX, "left", SPEC, moved, variant=variant, size=0, seed=seed).place.window
         for variant in VARIANTS
         for seed in range(5)
     }

@@ -40,8 +40,8 @@ def test_a_crop_of_whole_pixels_is_the_film_itself() -> None:
     assert right.mask.all()
     left = crop_hip(FILM, (20, 30, 84, 94), "left", spec)
     np.testing.assert_array_equal(left.pixels, FILM[30:94, 20:84][:, ::-1])
-    assert left.geometry.flipped
-    assert not right.geometry.flipped
+    assert left.place.flipped
+    assert not right.place.flipped
 
 
 def test_a_mirrored_film_gives_the_same_crop_for_the_other_side() -> None:
@@ -56,7 +56,7 @@ def test_a_mirrored_film_gives_the_same_crop_for_the_other_side() -> None:
 def test_native_crops_are_not_resampled() -> None:
     spec = CropSpec(size=128, margin=1.1, fit="native")
     crop = crop_hip(FILM, (100, 60, 160, 140), "right", spec)
-    x0, y0, x1, y1 = crop.geometry.window
+    x0, y0, x1, y1 = crop.place.window
     assert (x1 - x0, y1 - y0) == (128, 128)
     np.testing.assert_array_equal(crop.pixels, FILM[y0:y1, x0:x1])
 
@@ -110,7 +110,7 @@ def test_square_pixels_are_read_as_the_networks_that_ship_were_trained() -> None
     """To the last bit: one interpolation for both axes, by area where both shrink."""
     for box, method in (((10, 10, 50, 150), cv2.INTER_CUBIC), ((10, 10, 150, 180), cv2.INTER_AREA)):
         crop = crop_hip(FILM, box, "right", CropSpec(size=96, margin=1.0))
-        x0, y0, x1, y1 = crop.geometry.window
+        x0, y0, x1, y1 = crop.place.window
         expected = np.clip(cv2.resize(FILM[y0:y1, x0:x1], (96, 96), interpolation=method), 0, 1)
         np.testing.assert_array_equal(crop.pixels, expected)
 
@@ -138,7 +138,7 @@ def test_beyond_the_film_pixels_are_invalid_and_no_rim_is_dark(fit: str) -> None
     assert 0.2 < crop.mask.mean() < 0.95
     assert (crop.pixels[~crop.mask] == 0).all()
     np.testing.assert_allclose(crop.pixels[crop.mask], 0.8, atol=1e-3)
-    inside = crop.geometry.to_source(np.argwhere(crop.mask)[:, ::-1] + 0.5)
+    inside = crop.place.to_source(np.argwhere(crop.mask)[:, ::-1] + 0.5)
     assert (inside[:, 0] > -1).all()
     assert (inside[:, 1] < 201).all()
 

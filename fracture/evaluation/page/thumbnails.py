@@ -25,6 +25,7 @@ SIDE = 360
 """Longest side of a thumbnail in pixels."""
 
 _REFERENCE, _PREDICTED = (102, 220, 120), (255, 170, 60)
+_DASH = 6
 _LISTED = 3
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", "")
 
@@ -96,11 +97,11 @@ def _draw(report: Findings, film: int, pixels: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def _dashed(pen: ImageDraw.ImageDraw, box: tuple[float, ...], dash: int = 6) -> None:
+def _dashed(pen: ImageDraw.ImageDraw, box: tuple[float, ...]) -> None:
     x0, y0, x1, y1 = box
     sides = ((x0, x1, y0, True), (x0, x1, y1, True), (y0, y1, x0, False), (y0, y1, x1, False))
     for start, stop, fixed, across in sides:
-        for place in np.arange(start, stop, 2 * dash):
-            end = min(place + dash, stop)
+        for place in np.arange(start, stop, 2 * _DASH):
+            end = min(place + _DASH, stop)
             line = (place, fixed, end, fixed) if across else (fixed, place, fixed, end)
             pen.line(line, fill=_PREDICTED, width=2)
