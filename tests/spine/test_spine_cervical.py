@@ -28,21 +28,21 @@ _COARSE = (3.0, 1.6)
 def _maps(
     heights: dict[int, float], shape: tuple[int, int, int] = (96, 32, 32)
 ) -> tuple[np.ndarray, np.ndarray, Volume]:
-    """Centers and classes of vertebrae (class to millimeters from the feet) on a grid of 2 mm."""
+    """Centers and levels of vertebrae (1 to 7 C1 to C7, 8 another; to millimeters from the feet) on a grid of 2 mm."""
     grid = Volume(np.zeros(shape, np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
-    centers, shares = np.zeros([n // 2 for n in shape], np.float32), np.zeros((9, *shape), np.float32)
-    shares[0] = 1
+    coarse = [n // 2 for n in shape]
+    centers, levels = np.zeros(coarse, np.float32), np.full((8, *coarse), 0.125, np.float32)
     for number, z in heights.items():
-        k = round(z / 2)
-        centers[k // 2, 8, 8] = 0.9
-        shares[:, k - 3 : k + 4, 13:20, 13:20] = 0.02
-        shares[number, k - 3 : k + 4, 13:20, 13:20] = 0.9
-    return centers, shares, grid
+        k = round(z / 4)
+        centers[k, 8, 8] = 0.9
+        levels[:, k - 2 : k + 3, 6:11, 6:11] = 0.02
+        levels[number - 1, k - 2 : k + 3, 6:11, 6:11] = 0.86
+    return centers, levels, grid
 
 
 def test_a_chain_names_levels_in_order() -> None:
     found = chain(*_maps({k: 170 - 18 * k for k in range(1, 9)}))
-    assert [one.level for one in found] == list(LEVELS)
+    assert [one.level for one in found] == [*LEVELS, "T"]
     assert all(abs(one.place[2] - (170 - 18 * (k + 1))) <= 3 for k, one in enumerate(found))
 
 
@@ -54,10 +54,21 @@ def test_levels_that_are_not_seen_are_not_invented() -> None:
 
 def test_a_wrong_class_does_not_break_the_order() -> None:
     heights = {k: 170.0 - 18 * k for k in range(1, 8)}
-    centers, shares, grid = _maps(heights)
-    k = round(heights[4] / 2)
-    shares[4, k - 3 : k + 4, 13:20, 13:20], shares[5, k - 3 : k + 4, 13:20, 13:20] = 0.42, 0.48  # C4 looks like a C5
-    assert [one.level for one in chain(centers, shares, grid)] == list(LEVELS)
+    centers, levels, grid = _maps(heights)
+    for number in (4, 6):  # they look like the next one
+        k = round(heights[number] / 4)
+        levels[number - 1, k - 2 : k + 3, 6:11, 6:11], levels[number, k - 2 : k + 3, 6:11, 6:11] = 0.02, 0.86
+    assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS)
+
+
+def test_a_lumbar_spine_is_not_named() -> None:
+    """All its vertebrae are others; nor is a chain named whose levels are unknown."""
+    centers, levels, grid = _maps(dict.fromkeys((8,), 20.0))
+    for z in (60, 84, 108, 132):
+        centers[z // 4, 8, 8] = 0.9
+        levels[:7, z // 4 - 2 : z // 4 + 3], levels[7, z // 4 - 2 : z // 4 + 3] = 0.02, 0.86
+    assert {one.level for one in chain(centers, levels, grid)} == {"T"}
+    assert chain(centers, np.full_like(levels, 0.125), grid) == ()
 
 
 def test_the_training_loss_is_the_challenges() -> None:
@@ -88,7 +99,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulate.write_necks(folder / "necks", 2, seed=5, fracture_rate=1.0, partial=0.0, spacing=_COARSE)
     levels, fractures = load_recipe("small")
     small = {"loop": {"epochs": 1, "threads": 1}}
-    levels = levels.replace(small | {"window": [48, 48, 48], "model": {"widths": [4, 4, 4, 4], "fine": 4}})
+    levels = levels.replace(small | {"window": [48, 48, 48], "model": {"widths": [4, 4, 4, 4]}})
     fractures = fractures.replace(small | {"model": {"widths": [4, 4, 4], "hidden": 4}})
     train((levels, fractures), read_necks(folder / "necks"), out=folder / "run", device="cpu", progress=False)
     (folder / "card.toml").write_text('name = "tiny"\nversion = "1"\n[thresholds]\nlevel = 0.0\npatient = 0.0\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +17,12 @@ from fracture.wing.volume import Volume
 
 __all__ = ["FoundLevel", "Levels", "chain", "find_levels", "grid_of", "scaled"]
 
-_LEAST = 0.15  # of a center that is looked at (ours)
-_SURE = 0.3  # of center and level together below which no level is named (ours)
-_STEP = (9.0, 30.0)  # mm from one center to the next (ours; about 15 to 22 in adults)
-_BALL = 5.0  # mm around a center within which its level is asked
+_LEAST = 0.3  # of a center that counts (ours)
+_TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
+_STEP = (8.0, 27.0)  # mm from one center to the next (ours; about 15 to 22 in adults)
+_REACH, _ASIDE, _LEAN = 7.0, 0.25, 0.35  # of a center's share in bone: see _shared (ours)
 _MULTIPLE = 16
+_OTHER = len(LEVELS)
 Grid = NDArray[np.float32]
 
 
@@ -45,8 +47,8 @@ class Levels:
 
     Attributes:
         found: From the head.
-        shares: float32 (7, slices, rows, columns) in [0, 1]: probability that a voxel is of C1 to C7; 0 of a level that
-            was not found.
+        shares: float32 (7, slices, rows, columns) in [0, 1]: probability that a voxel is bone, divided among C1 to C7;
+            0 of a level that was not found.
         grid: The volume that they lie on, of equal spacing.
         remarks: What a user should know, such as levels that are not seen.
     """
@@ -63,9 +65,9 @@ class Levels:
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """1 to 7 where a voxel is most likely of C1 to C7, and more likely than not; else 0."""
+        """1 to 7 where a voxel is more likely bone of C1 to C7 than not; else 0."""
         most = self.shares.argmax(axis=0)
-        return np.where(self.shares.max(axis=0) > 0.5, most + 1, 0).astype(np.uint8)
+        return np.where(self.shares.sum(axis=0) > 0.5, most + 1, 0).astype(np.uint8)
 
 
 def scaled(hu: NDArray[np.float32]) -> Grid:
@@ -91,58 +93,60 @@ def find_levels(runner: Runner, grid: Volume, inputs: Grid) -> Levels:
         grid, inputs: Of :func:`grid_of`.
     """
     out = runner.run({"x": inputs[None, None]})
-    shares = out["labels"].float().softmax(1)[0].cpu().numpy()
-    centers = out["centers"].float().sigmoid()[0, 0].cpu().numpy()
-    named = chain(centers, shares, grid)
+    bone, centers = (out[key].float().sigmoid()[0, 0].cpu().numpy() for key in ("bone", "centers"))
+    levels = out["levels"].float().softmax(1)[0].cpu().numpy()
+    links = chain(centers, levels, grid)
     depth, height, width = grid.voxels.shape
-    own = np.ascontiguousarray(shares[1:8, :depth, :height, :width])
-    for k, level in enumerate(LEVELS):
-        if level not in {one.level for one in named}:
-            own[k] = 0
-    return Levels(named, own, replace(grid, voxels=np.zeros_like(grid.voxels)), _remarks(named))
+    shares = _shared(np.ascontiguousarray(bone[:depth, :height, :width]), levels, links, grid)
+    named = tuple(one for one in links if one.level in LEVELS)
+    return Levels(named, shares, replace(grid, voxels=np.zeros_like(grid.voxels)), _remarks(named))
 
 
-def chain(centers: Grid, shares: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
-    """The best chain of centers from the head to the feet whose levels rise one by one.
+def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
+    """The best chain of centers from the head to the feet whose levels rise one by one; all of it is named together.
 
     A center may be passed over: then the level rises by two over about twice the way. Nothing is put where no center
     was found.
 
     Args:
         centers: (D/2, H/2, W/2) in [0, 1].
-        shares: (9, D, H, W), see :data:`fracture.spine.cervical.networks.CLASSES`.
+        levels: (8, D/2, H/2, W/2), see :data:`fracture.spine.cervical.networks.CLASSES`; their sum is 1.
         grid: Their place; the axes are the patient's.
+
+    Returns:
+        From the head; vertebrae below C7 are called ``"T"``.
     """
     cells, scores = _peaks(centers)
     # A cell of the coarse map covers two of the grid.
-    voxels = cells * 2 + 0.5
-    places = np.array([grid.place((k, i, j)) for k, i, j in voxels.tolist()]).reshape(-1, 3)
+    places = np.array([grid.place((k, i, j)) for k, i, j in (cells * 2 + 0.5).tolist()]).reshape(-1, 3)
     order = np.argsort(-places[:, 2], kind="stable") if len(places) else np.zeros(0, int)
-    places, scores, voxels = places[order], scores[order], voxels[order]
-    votes = np.array([_votes(shares, voxel, grid) for voxel in voxels]).reshape(-1, 8)
-    value = scores[:, None] * votes - 0.5 * _SURE
+    places, scores, cells = places[order], scores[order], cells[order]
+    votes = np.array([_votes(levels, cell) for cell in cells]).reshape(-1, _OTHER + 1)
+    value = scores[:, None] * (votes + _LEAST) - _LEAST**2
     best, before = value.copy(), np.full((*value.shape, 2), -1)
     for n in range(len(places)):
         far = np.linalg.norm(places[:n] - places[n], axis=1)
-        for level in range(8):
-            for step in (1, 2):
-                fits = (far > step * _STEP[0] * 0.9) & (far < step * _STEP[1] * 0.9) if step <= level else far < 0
-                for m in np.flatnonzero(fits).tolist():
-                    total = best[m, level - step] + value[n, level] - 0.1 * (step - 1)
-                    if total > best[n, level]:
-                        best[n, level], before[n, level] = total, (m, level - step)
-    if not len(places) or best.max() <= 0:
+        for level, step in ((level, step) for level in range(_OTHER + 1) for step in (1, 2)):
+            # Below C7 all are others.
+            sources = {level - step} if level < _OTHER else {_OTHER - step, _OTHER}
+            fits = (far > step * _STEP[0]) & (far < step * _STEP[1])
+            for m, source in ((m, s) for m in np.flatnonzero(fits).tolist() for s in sources if s >= 0):
+                total = best[m, source] + value[n, level] - 0.1 * (step - 1)
+                if total > best[n, level]:
+                    best[n, level], before[n, level] = total, (m, source)
+    if not len(places):
         return ()
-    first = np.unravel_index(int(best.argmax()), best.shape)
-    found: list[FoundLevel] = []
-    at = (int(first[0]), int(first[1]))
+    links: list[tuple[int, int]] = []
+    at = np.unravel_index(int(best.argmax()), best.shape)
     while at[0] >= 0:
-        score = float(scores[at[0]] * votes[at])
-        if at[1] < 7 and score >= _SURE:
-            x, y, z = places[at[0]].tolist()
-            found.append(FoundLevel(LEVELS[at[1]], (x, y, z), round(score, 4)))
-        at = (int(before[at][0]), int(before[at][1]))
-    return tuple(reversed(found))
+        links.append((int(at[0]), int(at[1])))
+        at = tuple(before[links[-1]])
+    if np.mean([votes[link] for link in links]) < _TOLD:
+        return ()
+    names = (*LEVELS, "T")
+    return tuple(
+        FoundLevel(names[level], tuple(places[n].tolist()), round(float(scores[n]), 4)) for n, level in reversed(links)
+    )
 
 
 def _peaks(centers: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -160,14 +164,42 @@ def _peaks(centers: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(refined, np.float64).reshape(-1, 3), centers[tuple(cells.T)].astype(np.float64)
 
 
-def _votes(shares: Grid, voxel: NDArray[np.float64], grid: Volume) -> NDArray[np.float64]:
-    """The share of each class from C1 to thoracic among all bone around a center."""
-    steps = round(_BALL / grid.spacing[0])
-    low = np.maximum(np.rint(voxel).astype(int) - steps, 0)
-    high = np.maximum(low + 1, np.rint(voxel).astype(int) + steps + 1)
-    around = shares[1:, low[0] : high[0], low[1] : high[1], low[2] : high[2]].sum(axis=(1, 2, 3)).astype(np.float64)
-    total = float(around.sum())
-    return around / total if total > 1 else np.zeros(8)
+def _votes(levels: Grid, cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean share of each level in the cells around a center."""
+    low = np.maximum(np.rint(cell).astype(int) - 1, 0)
+    high = low + 3
+    around = levels[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    return np.asarray(around.reshape(len(levels), -1).mean(axis=1), np.float64)
+
+
+def _shared(bone: Grid, levels: Grid, links: Sequence[FoundLevel], grid: Volume) -> Grid:
+    """Bone divided among the links by the way along the spine to their centers and by what the network calls it.
+
+    What lies behind a body belongs to it further down: arches and processes lean to the feet.
+    """
+    shares = np.zeros((len(LEVELS), *bone.shape), np.float32)
+    voxels = np.argwhere(bone > 0.05)
+    if not links or not len(voxels):
+        return shares
+    places = voxels[:, ::-1] * np.diag(grid.affine)[:3] + grid.affine[:3, 3]
+    centers = np.array([one.place for one in links])
+    along = -np.gradient(centers, axis=0) if len(links) > 1 else np.array([[0.0, 0.0, 1.0]])
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    called = levels[:, voxels[:, 0] // 2, voxels[:, 1] // 2, voxels[:, 2] // 2] + 0.05
+    # What lies 20 mm further up or down than any center is of none.
+    weights = [np.full(len(voxels), 0.5 * np.exp(-((20 / _REACH) ** 2) / 2))]
+    for one, center, axis in zip(links, centers, along, strict=True):
+        away = places - center
+        up = away @ axis
+        aside = away - up[:, None] * axis
+        way = (up + _LEAN * aside[:, 1]) ** 2 + (aside**2).sum(axis=1) * _ASIDE**2
+        level = LEVELS.index(one.level) if one.level in LEVELS else _OTHER
+        weights.append(np.exp(-way / (2 * _REACH**2)) * called[level])
+    parts = np.stack(weights) / np.sum(weights, axis=0) * bone[tuple(voxels.T)]
+    for one, part in zip(links, parts[1:], strict=True):
+        if one.level in LEVELS:
+            shares[(LEVELS.index(one.level), *voxels.T)] = part
+    return shares
 
 
 def _remarks(found: tuple[FoundLevel, ...]) -> tuple[str, ...]:

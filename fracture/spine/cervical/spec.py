@@ -34,11 +34,9 @@ class LevelSpec(Section):
 
     Attributes:
         widths: Channels at 4, 8, 16 and 32 mm.
-        fine: Channels at 2 mm, where the labels are given.
     """
 
-    widths: tuple[_Width, _Width, _Width, _Width] = Field(default=(16, 24, 40, 64), strict=False)
-    fine: _Width = 8
+    widths: tuple[_Width, _Width, _Width, _Width] = Field(default=(16, 32, 64, 96), strict=False)
 
 
 class FractureSpec(Section):

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +21,7 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.models.heatmaps import center_loss
 from fracture.models.persistence import load_state
 from fracture.spine.cervical.crops import crop_affine
-from fracture.spine.cervical.levels import grid_of, scaled
+from fracture.spine.cervical.levels import find_levels, grid_of, scaled
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractures, build_levels
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
@@ -29,6 +31,7 @@ from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.stage import PlainPictures, Stage
 from fracture.training.tables import read_recipe
+from fracture.wing.runner import TorchRunner
 from fracture.wing.volume import Volume
 
 __all__ = ["STAGES", "FractureConfig", "LevelConfig", "challenge_loss", "load_recipe", "train"]
@@ -46,6 +49,10 @@ class AugmentConfig(Section):
     brightness: float = Field(default=0.08, ge=0, lt=1, description="added to the window's 0 to 1, to either side")
     contrast: float = Field(default=0.25, ge=0, lt=1, description="factor between 1 - c and 1 + c")
     noise: float = Field(default=0.03, ge=0, le=1, description="standard deviation at most")
+    turn: float = Field(default=5.0, ge=0, lt=45, description="degrees about each axis, standard deviation; levels alone")
+    scale: float = Field(default=0.12, ge=0, lt=1, description="logarithm of the size at most; levels alone")
+    blur: float = Field(default=0.3, ge=0, le=1, description="share of necks blurred along z; levels alone")
+    cut: float = Field(default=0.3, ge=0, le=1, description="share of necks whose upper or lower part is left out")
 
 
 class LevelConfig(StageConfig):
@@ -55,7 +62,8 @@ class LevelConfig(StageConfig):
 
     model: LevelSpec = LevelSpec()
     augment: AugmentConfig = AugmentConfig()
-    window: tuple[int, int, int] = (80, 64, 64)
+    window: tuple[int, int, int] = (80, 64, 48)
+    real: int = Field(default=12, ge=1, description="times an epoch that a volume with masks alone is presented")
 
 
 class FractureConfig(StageConfig):
@@ -94,7 +102,7 @@ class _Necks:
             volume, truth = read_neck(self.set, film), truth_of(self.set, film)
             even, inputs = grid_of(volume)
             labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)
-            classes = np.minimum(labels % 100, CLASSES - 1).astype(np.uint8)
+            classes = np.minimum(labels % 100, CLASSES).astype(np.uint8)
             pads = [(0, a - b) for a, b in zip(inputs.shape, classes.shape, strict=True)]
             place = Volume(np.zeros((1, 1, 1), np.float32), even.affine)
             self._crops[film.source] = _wide_crops(volume, truth, points_of(film))
@@ -142,7 +150,7 @@ class _Pictures(PlainPictures):
         """The neck's name."""
         return str(picture[0].source)
 
-    def tone(self, values: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.float32]:
+    def tone(self, values: NDArray[Any], draw: np.random.Generator) -> NDArray[np.float32]:
         """0 to 255 to [0, 1], brighter or darker, noisier; what is 0 stays 0."""
         how = self.config.augment
         x = values.astype(np.float32) / 255
@@ -153,47 +161,57 @@ class _Pictures(PlainPictures):
 
 
 class _LevelPictures(_Pictures):
+    def order(self, epoch: int, turn: int = 0) -> Any:
+        """As before; volumes with masks alone, which are few and real, several times."""
+        ordered = super().order(epoch, turn)
+        again = [(film, seed + k) for film, seed in ordered if not points_of(film) for k in range(1, self.config.real)]
+        mixed = ordered + again
+        places = generator(derive_seed(self.seed, epoch, turn, stream="mixed")).permutation(len(mixed))
+        return [mixed[k] for k in places.tolist()]
+
     def make(self, picture: tuple[Film, int]) -> tuple[NDArray[Any], ...]:
-        """A window of the grid, its classes, and the map of centers at half its size."""
+        """A window of the grid, turned and scaled, its classes, and the map of centers at half its size."""
         film, draw = picture[0], generator(picture[1])
         place, values, classes = self.necks.grid(film)
-        window = self.config.window
-        # The window may hang over: then there is air.
-        extra = [max(0, w - n) for w, n in zip(window, values.shape, strict=True)]
-        first = [int(draw.integers(-e, max(n - w, 0) + 1)) for n, w, e in zip(values.shape, window, extra, strict=True)]
-        first[1:] = [
-            int(np.clip(round(draw.normal((n - w) / 2, 4)), -8, max(n - w, 0) + 8))
-            for n, w in zip(values.shape[1:], window[1:], strict=True)
-        ]
-        x, y = _window(values, first, window), _window(classes, first, window)
-        heat = self._heat(film, place, first)
-        if draw.random() < self.config.augment.mirror:
+        how, window = self.config.augment, np.array(self.config.window)
+        middle = np.argwhere(classes).mean(axis=0) if classes.any() else np.array(classes.shape) / 2
+        middle += draw.normal(0, 5, 3)
+        slack = max(0.0, (values.shape[0] - window[0]) / 2) + 4
+        middle[0] = values.shape[0] / 2 + draw.uniform(-slack, slack)
+        matrix = Rotation.from_euler("xyz", draw.normal(0, how.turn, 3), degrees=True).as_matrix()
+        matrix = matrix * float(np.exp(draw.uniform(-how.scale, how.scale)))
+        offset = middle - matrix @ ((window - 1) / 2)
+        shape = tuple(window.tolist())
+        x = ndimage.affine_transform(values, matrix, offset, shape, np.float32, order=1)
+        y = ndimage.affine_transform(classes, matrix, offset, shape, order=0)
+        if draw.random() < how.blur:  # as of thick slices
+            x = ndimage.gaussian_filter1d(x, float(draw.uniform(0.3, 1.2)), axis=0)
+        cells = [np.subtract(point, place.affine[:3, 3])[::-1] / GRID for point in points_of(film).values()]
+        points = [np.linalg.solve(matrix, cell - offset) for cell in cells]
+        if draw.random() < how.cut:
+            first = int(draw.integers(0, shape[0] // 2)) if draw.random() < 0.5 else 0
+            last = shape[0] if first else int(draw.integers(shape[0] // 2, shape[0]))
+            x[:first], y[:first], x[last:], y[last:] = 0, 0, 0, 0
+            points = [point for point in points if first <= point[0] < last]
+        heat = _heat(points, shape)
+        if draw.random() < how.mirror:
             x, y, heat = x[..., ::-1], y[..., ::-1], heat[..., ::-1]
         return self.tone(x, draw)[None], np.ascontiguousarray(y), np.ascontiguousarray(heat)
 
-    def _heat(self, film: Film, place: Volume, first: Sequence[int]) -> NDArray[np.float32]:
-        shape = tuple(n // 2 for n in self.config.window)
-        heat = np.zeros(shape, np.float32)
-        k, i, j = np.ogrid[: shape[0], : shape[1], : shape[2]]
-        for point in points_of(film).values():
-            cell = (np.subtract(point, place.affine[:3, 3]) / GRID)[::-1] - first  # voxels of the window
-            at = (cell - 0.5) / 2
-            peak = np.exp(-((k - at[0]) ** 2 + (i - at[1]) ** 2 + (j - at[2]) ** 2) / 2).astype(np.float32)
-            heat = np.maximum(heat, peak)
-            near = tuple(np.rint(at).astype(int).tolist())
-            if all(0 <= n < size for n, size in zip(near, shape, strict=True)):
-                heat[near] = 1
-        return heat
 
-
-def _window(values: NDArray[Any], first: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """A window that may reach beyond, 0 there."""
-    out = np.zeros(tuple(size), values.dtype)
-    source = tuple(slice(max(f, 0), min(f + n, m)) for f, n, m in zip(first, size, values.shape, strict=True))
-    part = values[source]
-    target = tuple(slice(max(-f, 0), max(-f, 0) + n) for f, n in zip(first, part.shape, strict=True))
-    out[target] = part
-    return out
+def _heat(points: Sequence[NDArray[np.float64]], window: Sequence[int]) -> NDArray[np.float32]:
+    """The map of centers, 1 at the cell of each, at half the window's size."""
+    shape = tuple(n // 2 for n in window)
+    heat = np.zeros(shape, np.float32)
+    k, i, j = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    for point in points:
+        at = (point - 0.5) / 2
+        peak = np.exp(-((k - at[0]) ** 2 + (i - at[1]) ** 2 + (j - at[2]) ** 2) / 2).astype(np.float32)
+        heat = np.maximum(heat, peak)
+        near = tuple(np.rint(at).astype(int).tolist())
+        if all(0 <= n < size for n, size in zip(near, shape, strict=True)):
+            heat[near] = 1
+    return heat
 
 
 class _FracturePictures(_Pictures):
@@ -227,20 +245,25 @@ class LevelStage(Stage):
     """The finder in training."""
 
     format = "fracture-cervical-stage/1"
-    terms = ("loss", "labels", "centers")
+    terms = ("loss", "bone", "levels", "centers")
 
     def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """Cross entropy of the voxels, where bone counts four times, with the Dice of bone, and the focal loss of
-        centers (Zhou et al. 2019)."""
+        """Cross entropy and Dice of bone, cross entropy of the levels of bone, and the focal loss of centers (Zhou et
+        al. 2019); centers of other vertebrae than C1 to C7 are not marked and count nothing."""
         x, y, heat = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
         out = self.model(x)
-        weight = x.new_tensor([0.25] + [1.0] * (CLASSES - 1))
-        labels = F.cross_entropy(out["labels"].float(), y.long(), weight)
-        bone = 1 - out["labels"].float().softmax(1)[:, 0]
-        labels = labels + 1 - 2 * (bone * (y > 0)).sum() / (bone.sum() + (y > 0).sum()).clamp(min=1)
-        centers = center_loss(out["centers"][:, 0], heat) / (heat >= 1).sum().clamp(min=1)
+        logits, solid = out["bone"][:, 0].float(), (y > 0).float()
+        bone = logits.sigmoid()
+        overlap = (2 * (bone * solid).sum() + 1) / (bone.sum() + solid.sum() + 1)
+        bones = F.binary_cross_entropy_with_logits(logits, solid) + 1 - overlap
+        level = F.max_pool3d(y[:, None].float(), 2)[:, 0].long() - 1
+        named = F.cross_entropy(out["levels"].float(), level, ignore_index=-1, reduction="sum")
+        named = named / (level >= 0).sum().clamp(min=1)
+        counts = ((level < CLASSES - 1) | (heat >= 1)).float()
+        centers = center_loss(out["centers"][:, 0], heat, counts) / (heat >= 1).sum().clamp(min=1)
         share = len(batch) / totals[0]
-        return {"loss": (labels + 0.5 * centers) * share, "labels": labels * share, "centers": centers * share}
+        terms = {"bone": bones * share, "levels": named * share, "centers": centers * share}
+        return {"loss": terms["bone"] + terms["levels"] + 0.5 * terms["centers"], **terms}
 
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
@@ -293,17 +316,16 @@ def _masks(
 ) -> dict[str, NDArray[np.uint8]]:
     """What the finder says of each vertebra's voxels, on the crops with their margin."""
     found = {}
-    model.eval()
+    runner = TorchRunner(model.eval(), device=device, dtype=torch.float32)
     for film in part:
         place, values, _ = necks.grid(film)
-        with torch.inference_mode():
-            x = torch.from_numpy(values.astype(np.float32) / 255)[None, None].to(device)
-            shares = model(x)["labels"].float().softmax(1)[0, 1:8].cpu().numpy()
+        grid = replace(place, voxels=np.zeros(values.shape, np.float32))
+        shares = find_levels(runner, grid, values.astype(np.float32) / 255).shares
         masks, points = np.zeros((7, *_WIDE), np.uint8), points_of(film)
         for k, level in enumerate(LEVELS):
             if level in points:
                 affine = _wide_affine(level, points[level])
-                of = sampled(replace(place, voxels=np.ascontiguousarray(shares[k])), affine, _WIDE, fill=0)  # type: ignore[arg-type]
+                of = sampled(replace(grid, voxels=shares[k]), affine, _WIDE, fill=0)  # type: ignore[arg-type]
                 masks[k] = np.rint(np.clip(of, 0, 1) * 255)
         found[film.source] = masks
     return found
