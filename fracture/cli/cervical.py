@@ -105,7 +105,9 @@ def simulate(
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe: small.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
-    data: Annotated[Path, typer.Option(help="Necks of `fracture spine cervical simulate`.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Necks of `fracture spine cervical simulate`, or such a folder; may be repeated.")
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="As levels:loop.epochs=3, fractures:seed=1; may be repeated.")
@@ -114,6 +116,7 @@ def train(
 ) -> None:
     """Train the finder of levels, then the judge. Exit code 0: done; 143: stopped by a signal, saved; the same command
     resumes."""
+    from fracture.data.merged import merge_sets
     from fracture.spine.cervical.records import read_necks
     from fracture.spine.cervical.training import STAGES, load_recipe, train as run
     from fracture.training.cli import changes_of, stopped
@@ -123,7 +126,7 @@ def train(
     levels, fractures = load_recipe(recipe)
     both = levels.replace(changes["levels"]), fractures.replace(changes["fractures"])
     try:
-        run(both, read_necks(data), out=out, device=device, progress=not quiet)
+        run(both, merge_sets([read_necks(one) for one in data]), out=out, device=device, progress=not quiet)
     except Interrupted:
         stopped()
     typer.echo(f"{out / 'levels.safetensors'} and {out / 'fractures.safetensors'}")

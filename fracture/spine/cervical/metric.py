@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 
 from fracture.data.files import Problems
 from fracture.errors import ConfigurationError, DataError
-from fracture.evaluation.stats.estimate import Estimate, not_defined
-from fracture.evaluation.stats.hypothesis_tests import DunnPair, KruskalWallis, dunn, kruskal_wallis
+from fracture.evaluation.stats.labels import Comparison, LabelScore, compare_labels, score_labels
 from fracture.evaluation.stats.record import Record
-from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, bootstrap
-from fracture.evaluation.stats.roc import youden_point
-from fracture.evaluation.stats.scores import auc, one_class_reason
-from fracture.evaluation.stats.statistics import confusion_statistics
+from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap
 from fracture.spine.tables import Numbers, joined, read_numbers, read_wide, write_rows
 
 __all__ = [
@@ -50,7 +46,6 @@ PATIENT = "patient_overall"
 LABELS = (*LEVELS, PATIENT)
 Normalization: TypeAlias = Literal["exam", "all", "none"]
 _CLIP = 1e-15
-_MEASURES = ("auc", "f1", "sensitivity", "specificity")
 
 Array = NDArray[np.float64]
 
@@ -146,45 +141,6 @@ def score(
 
 
 @dataclass(frozen=True, slots=True)
-class LabelScore(Record):
-    """One model on one label.
-
-    Attributes:
-        model, label: Which.
-        site: Of the examinations; empty for all of them.
-        auc: With an interval by examination.
-        threshold: Youden's, found on these very examinations as in the paper, so optimistic; None with one class.
-        f1, sensitivity, specificity: At that threshold.
-    """
-
-    model: str
-    label: str
-    site: str
-    auc: Estimate
-    threshold: float | None
-    f1: Estimate
-    sensitivity: Estimate
-    specificity: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison(Record):
-    """One measure compared over the eight labels, each with one value for each model.
-
-    Attributes:
-        measure: ``"auc"``, ``"f1"``, ``"sensitivity"`` or ``"specificity"``.
-        test: Kruskal-Wallis; None where it is not defined.
-        pairs: Dunn's multiple comparisons, adjusted as Prism does (Bonferroni).
-        reason: Why there is no test.
-    """
-
-    measure: str
-    test: KruskalWallis | None
-    pairs: tuple[DunnPair, ...] = ()
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Analysis(Record):
     """The paper's analysis of some models.
 
@@ -224,44 +180,16 @@ def analyze(
     exams = list(truth)
     if sites is not None and (missing := [exam for exam in exams if exam not in sites]):
         raise DataError("examinations without a site", got=f"{len(missing)}, such as {missing[0]}")
+    arrays = {name: _arrays(truth, predicted, f"model {name}") for name, predicted in models.items()}
+    labels, chances = next(iter(arrays.values()))[0], {name: p for name, (_, p) in arrays.items()}
     places = np.array([(sites or {}).get(exam, "") for exam in exams])
-    rows: list[LabelScore] = []
-    apart: list[LabelScore] = []
-    totals = {}
-    for name, predicted in models.items():
-        labels, p = _arrays(truth, predicted, f"model {name}")
-        totals[name] = score(truth, predicted)
-        rows += [_judged(name, label, "", labels[:, k], p[:, k], bootstrap) for k, label in enumerate(LABELS)]
-        for site in sorted(set(places.tolist())) if sites is not None else ():
-            inside = places == site
-            part = bootstrap.of(inside)
-            apart += [
-                _judged(name, label, site, labels[inside, k], p[inside, k], part) for k, label in enumerate(LABELS)
-            ]
-    return Analysis(totals, tuple(rows), tuple(_compared(rows, measure) for measure in _MEASURES), tuple(apart))
-
-
-def _judged(model: str, label: str, site: str, truth: NDArray[np.bool_], p: Array, drawn: Bootstrap) -> LabelScore:
-    if (reason := one_class_reason(truth)) is not None:
-        none = not_defined(reason, n=truth.size)
-        return LabelScore(model, label, site, none, None, none, none, none)
-    point = youden_point(truth, p, drawn.level)
-    statistic = {"f1": confusion_statistics(truth, p >= point.threshold)["f1"]}
-    f1 = bootstrap(statistic, drawn.over(truth.size))["f1"]
-    found = auc(truth, p, bootstrap=drawn)
-    return LabelScore(model, label, site, found, point.threshold, f1, point.sensitivity, point.specificity)
-
-
-def _compared(rows: Sequence[LabelScore], measure: str) -> Comparison:
-    samples = {
-        label: [value.value for row in rows if row.label == label and (value := getattr(row, measure)).defined]
-        for label in LABELS
-    }
-    known = {label: np.array(values, np.float64) for label, values in samples.items() if values}
-    flat = np.concatenate(list(known.values())) if known else np.zeros(0)
-    if len(known) < 2 or len(flat) < 3 or (flat == flat[0]).all():
-        return Comparison(measure, None, (), "it needs two labels with different values")
-    return Comparison(measure, kruskal_wallis(known), dunn(known))
+    rows, apart = score_labels(LABELS, labels, chances, draws=bootstrap), list[LabelScore]()
+    for site in sorted(set(places.tolist())) if sites is not None else ():
+        inside = places == site
+        part = {name: p[inside] for name, p in chances.items()}
+        apart += score_labels(LABELS, labels[inside], part, site=site, draws=bootstrap.of(inside))
+    totals = {name: score(truth, predicted) for name, predicted in models.items()}
+    return Analysis(totals, tuple(rows), compare_labels(rows), tuple(apart))
 
 
 def _arrays(

@@ -79,21 +79,22 @@ class FractureNetwork(nn.Module):
     """Crops of vertebrae to logits of fractures.
 
     ``x`` is (B, 7, planes, 64, 64) in [0, 1], ``mask`` the same of the probability that a voxel is of this vertebra,
-    ``seen`` bool (B, 7); it gives ``levels`` (B, 7), ``patient`` (B,), and ``map`` (B, 7, 15, 16, 16): where.
+    ``seen`` bool (B, 7), one of them at least; it gives ``levels`` (B, 7), ``patient`` (B,), and ``map``
+    (B, 7, 15, 16, 16): where. Vertebrae that are not seen cost nothing; their logits mean nothing.
     """
 
     def __init__(self, spec: FractureSpec) -> None:
         super().__init__()
         a, b, c = spec.widths
         self.spec, hidden = spec, spec.hidden
-        self.early = nn.Sequential(_conv2(CHANNELS + 1, a, 2), _conv2(a, b, 2), _conv2(b, b))
+        self.early = nn.Sequential(_conv2(CHANNELS + 1, a, 2), _conv2(a, a), _conv2(a, b, 2), _conv2(b, b))
         self.late = _conv2(b, c, 2)
         self.map = nn.Conv2d(b, 1, 1)
         self.enter = nn.Linear(2 * c + 2, 2 * hidden)
         self.slices = nn.GRU(2 * hidden, hidden, batch_first=True, bidirectional=True)
         self.vertebrae = nn.GRU(4 * hidden + 1, hidden, batch_first=True, bidirectional=True)
         self.level = nn.Linear(6 * hidden + 1, 1)
-        self.patient = nn.Linear(4 * hidden + 2 * hidden + 1, 1)
+        self.patient = nn.Linear(6 * hidden + 2, 1)
         nn.init.constant_(self.map.bias, -4.0)  # type: ignore[arg-type]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -102,30 +103,29 @@ class FractureNetwork(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, seen: Tensor) -> dict[str, Tensor]:
         """See the class."""
-        count, levels = x.shape[:2]
-        planes = x.unfold(2, CHANNELS, 2).movedim(-1, 3)  # (B, 7, 15, 5, h, w)
-        middle = mask[:, :, CHANNELS // 2 :: 2][:, :, :SLICES, None]
-        pictures = torch.cat([planes, middle], 3).flatten(0, 2)
-        early = self.early(pictures)
+        planes = x[seen].unfold(1, CHANNELS, 2).movedim(-1, 2)  # (vertebrae, 15, 5, h, w)
+        middle = mask[seen][:, CHANNELS // 2 :: 2][:, :SLICES, None]
+        count = len(planes)
+        early = self.early(torch.cat([planes, middle], 2).flatten(0, 1))
         where = self.map(early)
         late = self.late(early)
         # What a map says at its strongest, as a feature of its own.
         strong = where.flatten(1).topk(4, 1).values
         features = torch.cat([late.mean((2, 3)), late.amax((2, 3)), strong[:, :1], strong.mean(1, keepdim=True)], 1)
-        entered = F.relu(self.enter(features)).reshape(count * levels, SLICES, -1)
-        along = self.slices(entered)[0]
-        peak = strong.mean(1).reshape(count, levels, SLICES).amax(2)[..., None]
-        here = seen[..., None].to(x.dtype)
-        own = torch.cat([along.mean(1), along.amax(1)], 1).reshape(count, levels, -1)
-        own = torch.cat([own, peak], 2) * here
-        around = self.vertebrae(own)[0]
-        both = torch.cat([own, around], 2) * here
+        along = self.slices(F.relu(self.enter(features)).reshape(count, SLICES, -1))[0]
+        peak = strong.mean(1).reshape(count, SLICES).amax(1, keepdim=True)
+        own = _placed(torch.cat([along.mean(1), along.amax(1), peak], 1), seen)
+        both = torch.cat([own, self.vertebrae(own)[0]], 2)
         logits = self.level(both)[..., 0]
         away = torch.finfo(both.dtype).min
-        most = both.masked_fill(~seen[..., None], away).amax(1)
-        most = torch.where(seen.any(1)[:, None], most, torch.zeros_like(most))
-        maps = where[:, 0].reshape(count, levels, SLICES, *where.shape[2:])
-        return {"levels": logits, "patient": self.patient(most)[:, 0], "map": maps}
+        most = torch.cat([both, logits[..., None]], 2).masked_fill(~seen[..., None], away).amax(1)
+        maps = where[:, 0].reshape(count, SLICES, *where.shape[2:])
+        return {"levels": logits, "patient": self.patient(most)[:, 0], "map": _placed(maps, seen)}
+
+
+def _placed(found: Tensor, seen: Tensor) -> Tensor:
+    """What was found of the vertebrae that are seen at their places among all, 0 elsewhere."""
+    return found.new_zeros((*seen.shape, *found.shape[1:])).index_put((seen,), found)
 
 
 def build_levels(spec: LevelSpec, *, seed: int | None = None) -> LevelNetwork:

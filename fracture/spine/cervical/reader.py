@@ -23,6 +23,7 @@ from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.networks import build_fractures, build_levels
 from fracture.spine.cervical.result import CervicalSpine, Vertebra
 from fracture.spine.cervical.spec import CROP, SLICES
+from fracture.spine.crops import voxel_of
 from fracture.spine.frame import frame_of
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
@@ -215,7 +216,8 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
             best = max(broken, key=lambda one: one.probability).slice
             return 0 if best is None else best
         if rows:
-            return int(_voxel(volume, rows[len(rows) // 2].place)[0])
+            middle = round(voxel_of(volume, rows[len(rows) // 2].place)[0])
+            return int(np.clip(middle, 0, len(volume.voxels) - 1))
         return int(volume.voxels.shape[0] // 2)
 
 
@@ -240,7 +242,7 @@ def _evidence(volume: Volume, affine: NDArray[np.float64], found: Map) -> dict[s
     ends = []
     for row, column in edges:
         x, y, z, _ = affine @ (column, row, plane, 1.0)
-        k, i, j = _voxel(volume, (x, y, z), whole=False)
+        k, i, j = voxel_of(volume, (x, y, z))
         ends.append((j + 0.5, i + 0.5, k))
     xs, ys = zip(*((x, y) for x, y, _ in ends), strict=True)
     count, height, width = volume.voxels.shape
@@ -250,17 +252,6 @@ def _evidence(volume: Volume, affine: NDArray[np.float64], found: Map) -> dict[s
     return {"slice": number, "evidence": (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None}
 
 
-def _voxel(volume: Volume, place: tuple[float, float, float], *, whole: bool = True) -> tuple[float, float, float]:
-    """(x, y, z) to (slice, row, column); the nearest one inside where whole."""
-    column, row, number = np.linalg.solve(volume.affine[:3, :3], np.subtract(place, volume.affine[:3, 3])).tolist()
-    if not whole:
-        return number, row, column
-    k, i, j = (
-        int(np.clip(round(v), 0, n - 1)) for v, n in zip((number, row, column), volume.voxels.shape, strict=True)
-    )
-    return k, i, j
-
-
 def _gray(hu: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(scaled(hu) * 255).astype(np.uint8)
 
@@ -268,7 +259,7 @@ def _gray(hu: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _sagittal(volume: Volume, rows: Sequence[Vertebra]) -> tuple[NDArray[np.uint8], list[Vertebra]]:
     """The sagittal slice through the levels, its pixels square, and the levels with their places on it."""
     side = oriented(volume, "sagittal")
-    places = [_voxel(side, one.place, whole=False) for one in rows]
+    places = [voxel_of(side, one.place) for one in rows]
     count = side.voxels.shape[0]
     number = int(np.clip(round(float(np.median([p[0] for p in places]))), 0, count - 1)) if rows else count // 2
     _, down, across = side.spacing

@@ -90,4 +90,4 @@ def truth_of(annotated: AnnotatedSet, film: Film) -> Volume:
     Raises:
         InputError: It cannot be read.
     """
-    return oriented(read_series(annotated.root / str(film.extra["truth"])).volume, "axial")
+    return oriented(read_series(annotated.image_path(film).parent / str(film.extra["truth"])).volume, "axial")

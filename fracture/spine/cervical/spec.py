@@ -19,7 +19,7 @@ HU = (-500.0, 1300.0)
 SLICES, CHANNELS = 15, 5
 """Slices of a vertebra, and neighboring planes that a slice's picture has as channels (after the first place)."""
 
-CROP_SPACING = (1.0, 1.25)
+CROP_SPACING = (1.0, 1.0)
 """Millimeters between planes and between pixels of a vertebra's crop; slices lie two planes apart."""
 
 CROP = (2 * (SLICES - 1) + CHANNELS, 64, 64)
@@ -47,5 +47,5 @@ class FractureSpec(Section):
         hidden: Of the recurrent layers, in each direction.
     """
 
-    widths: tuple[_Width, _Width, _Width] = Field(default=(24, 40, 64), strict=False)
+    widths: tuple[_Width, _Width, _Width] = Field(default=(24, 48, 64), strict=False)
     hidden: _Width = 32
