@@ -19,7 +19,7 @@ __all__ = ["FoundLevel", "Levels", "chain", "find_levels", "grid_of", "scaled"]
 
 _LEAST = 0.3  # of a center that counts (ours)
 _TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
-_STEP = (8.0, 27.0)  # mm from one center to the next (ours; about 15 to 22 in adults)
+_STEP = (8.0, 30.0)  # mm from one center to the next (ours; about 15 to 22 in adults)
 _REACH, _ASIDE, _LEAN = 7.0, 0.25, 0.35  # of a center's share in bone: see _shared (ours)
 _MULTIPLE = 16
 _OTHER = len(LEVELS)
