@@ -3,9 +3,9 @@
     python benchmarks/cervical_real.py FOLDER [--weights cervical-small] [--overlay DIR]
 
 FOLDER holds ``neck_cerr`` (DICOM slices, ``levels.json``) and ``totalsegmentator`` (``ct.nii.gz``,
-``vertebrae.nii.gz``). Points of the neck were read by eye on slices of 3 mm: C1 to C4 within a slice, C5 to C7 within one
-or two. No vertebra of a lumbar spine has a name here: bone that the finder calls vertebra is held against all vertebrae
-but the sacrum.
+``vertebrae.nii.gz``). Points of the neck were read by eye on slices of 3 mm: C1 to C4 within a slice, C5 to C7 within
+one or two. No vertebra of a lumbar spine has a name here: bone that the finder calls vertebra is held against all
+vertebrae but the sacrum.
 """
 
 from __future__ import annotations
