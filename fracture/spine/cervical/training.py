@@ -27,9 +27,10 @@ from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractu
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
 from fracture.spine.cervical.spec import CROP, CROP_SPACING, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
+from fracture.spine.variation import SeededPictures
 from fracture.training.config import Section, StageConfig
 from fracture.training.driver import Running, run_stage, running
-from fracture.training.stage import PlainPictures, Stage
+from fracture.training.stage import Stage
 from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 from fracture.wing.volume import Volume
@@ -48,9 +49,7 @@ class AugmentConfig(Section):
     brightness: float = Field(default=0.08, ge=0, lt=1, description="added to the window's 0 to 1, to either side")
     contrast: float = Field(default=0.25, ge=0, lt=1, description="factor between 1 - c and 1 + c")
     noise: float = Field(default=0.03, ge=0, le=1, description="standard deviation at most")
-    turn: float = Field(
-        default=5.0, ge=0, lt=45, description="degrees about each axis (standard deviation); levels"
-    )
+    turn: float = Field(default=5.0, ge=0, lt=45, description="degrees about each axis (standard deviation); levels")
     scale: float = Field(default=0.12, ge=0, lt=1, description="logarithm of the size at most; levels")
     blur: float = Field(default=0.3, ge=0, le=1, description="share blurred along z; levels")
     cut: float = Field(default=0.3, ge=0, le=1, description="share whose upper or lower part is left out; levels")
@@ -137,21 +136,12 @@ def _wide_crops(
     return values, broken
 
 
-class _Pictures(PlainPictures):
+class _Pictures(SeededPictures):
     """Every neck once an epoch, varied anew."""
 
     def __init__(self, part: AnnotatedSet, config: Any, necks: _Necks) -> None:
         super().__init__(part, config.seed)
         self.config, self.necks = config, necks
-
-    def order(self, epoch: int, turn: int = 0) -> Any:
-        """The necks, each with the seed of its variation."""
-        films = super().order(epoch, turn)
-        return [(film, derive_seed(self.seed, epoch, k, stream=f"augment {turn}")) for k, film in enumerate(films)]
-
-    def source(self, picture: Any) -> str:
-        """The neck's name."""
-        return str(picture[0].source)
 
     def tone(self, values: NDArray[Any], draw: np.random.Generator) -> NDArray[np.float32]:
         """0 to 255 to [0, 1], brighter or darker, noisier; what is 0 stays 0."""
@@ -251,10 +241,17 @@ def _shifted(values: NDArray[Any], shifts: Sequence[Sequence[int]]) -> NDArray[A
     )
 
 
-class LevelStage(Stage):
+class _NeckStage(Stage):
+    format = "fracture-cervical-stage/1"
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.model_dump(mode="json")}
+
+
+class LevelStage(_NeckStage):
     """The finder in training."""
 
-    format = "fracture-cervical-stage/1"
     terms = ("loss", "bone", "levels", "centers")
 
     def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
@@ -275,10 +272,6 @@ class LevelStage(Stage):
         terms = {"bone": bones * share, "levels": named * share, "centers": centers * share}
         return {"loss": terms["bone"] + terms["levels"] + 0.5 * terms["centers"], **terms}
 
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
-
 
 def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     """The weighted loss of RSNA 2022 from logits, normalized per examination, levels that are not seen left out.
@@ -296,29 +289,28 @@ def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor)
     return ((loss * weights).sum(1) / weights.sum(1)).mean()
 
 
-class FractureStage(Stage):
+class FractureStage(_NeckStage):
     """The judge in training."""
 
-    format = "fracture-cervical-stage/1"
-    terms = ("loss", "challenge", "map")
+    terms = ("loss", "challenge", "levels", "map")
 
     def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """See :func:`challenge_loss`; the map's cross entropy, where a fracture's cells count four times."""
+        """See :func:`challenge_loss`; the levels' part of it once more, since the patient drowns it; and the map's
+        cross entropy, where a fracture's cells count four times."""
         x, mask, where, truth, seen = (
             torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)
         )
         out = self.model(x, mask, seen)
         score = challenge_loss(out["levels"], out["patient"], truth, seen)
+        weight = (1 + truth.float()) * seen
+        levels = F.binary_cross_entropy_with_logits(out["levels"].float(), truth.float(), weight, reduction="sum")
+        levels = levels / weight.sum()
         each = F.binary_cross_entropy_with_logits(out["map"].float(), where, reduction="none")
         each = each * (1 + 3 * where) * seen[:, :, None, None, None]
         cells = each.sum() / (where.sum().clamp(min=50) * 8)
         share = len(batch) / totals[0]
-        total = score + self.config.map_weight * cells
-        return {"loss": total * share, "challenge": score * share, "map": cells * share}
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
+        total = score + levels + self.config.map_weight * cells
+        return {"loss": total * share, "challenge": score * share, "levels": levels * share, "map": cells * share}
 
 
 def _masks(
