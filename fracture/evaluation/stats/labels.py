@@ -20,8 +20,6 @@ from fracture.evaluation.stats.roc import youden_point
 from fracture.evaluation.stats.scores import auc, one_class_reason
 from fracture.evaluation.stats.statistics import confusion_statistics
 
-__all__ = ["Comparison", "LabelScore", "compare_labels", "score_labels"]
-
 _MEASURES = ("auc", "f1", "sensitivity", "specificity")
 Array = NDArray[np.float64]
 

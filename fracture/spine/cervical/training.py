@@ -322,7 +322,8 @@ def _masks(
     for film in part:
         place, values, _ = necks.grid(film)
         grid = replace(place, voxels=np.zeros(values.shape, np.float32))
-        shares = find_levels(runner, grid, values.astype(np.float32) / 255).shares
+        inputs = np.asarray(values / np.float32(255), np.float32)
+        shares = find_levels(runner, grid, inputs).shares
         masks, points = np.zeros((7, *_WIDE), np.uint8), points_of(film)
         for k, level in enumerate(LEVELS):
             if level in points:
