@@ -24,8 +24,6 @@ from fracture.io.nifti import write_nifti
 from fracture.simulate.cervical_fractures import FRACTURES, Break, break_of
 from fracture.simulate.cervical_shapes import BONES, Array, Bone, Field, bar, ellipsoid, vertebra
 
-__all__ = ["NeckFracture", "SimulatedNeck", "neck"]
-
 _ZONE = 100
 """Added to a vertebra's number in the truth where a fracture is."""
 

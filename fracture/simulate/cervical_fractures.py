@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from fracture.simulate.cervical_shapes import Array, Bone
 
-__all__ = ["FRACTURES", "Break", "Cut", "break_of"]
-
 FRACTURES: dict[str, tuple[str, ...]] = {
     "C1": ("jefferson", "posterior_arch", "lateral_mass"),
     "C2": ("odontoid_2", "odontoid_2", "odontoid_3", "hangman", "lateral_mass"),

@@ -12,8 +12,6 @@ from fracture.atomic import write_json
 from fracture.simulate.cervical import SimulatedNeck, neck
 from fracture.simulate.dataset import Summary, check_folder, film_seed
 
-__all__ = ["neck_record", "write_necks"]
-
 
 def write_necks(
     directory: str | os.PathLike[str],

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BONES", "Bone", "Field", "bar", "ellipsoid", "vertebra"]
-
 Array = NDArray[np.float32]
 Field = Callable[[Array, Array, Array], Array]
 """Signed distance in millimeters, negative inside, of points given as x, y and z."""

@@ -11,8 +11,6 @@ from fracture.spine.cervical.reader import load_reader, self_test
 from fracture.wing.assembly import Stages, assemble_card, network_of
 from fracture.wing.store import Weights
 
-__all__ = ["assemble"]
-
 _STAGES = ("levels", "fractures")
 
 

@@ -12,8 +12,6 @@ from fracture.spine.cervical.spec import FractureSpec, LevelSpec
 from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store
 
-__all__ = ["STORE", "CervicalCard", "NeckTest"]
-
 
 class LevelFile(WeightFile):
     """The finder of levels: its file, what it is, and how it was trained."""

@@ -14,8 +14,6 @@ from fracture.spine.cervical.spec import CROP, CROP_SPACING
 from fracture.spine.resample import sampled
 from fracture.wing.volume import Volume
 
-__all__ = ["Crops", "crop_affine", "crops_of"]
-
 # Millimeters from the point to the crop's middle: the arches lie behind the body, the odontoid above C2's.
 _OFFSET = {"C1": (0.0, 20.0, 0.0), "C2": (0.0, 16.0, 6.0)}
 _USUAL = (0.0, 18.0, -3.0)

@@ -18,8 +18,6 @@ from fracture.spine.cervical.records import labels_of, points_of, truth_of
 from fracture.spine.cervical.result import CervicalSpine
 from fracture.spine.resample import sampled
 
-__all__ = ["UNSEEN", "Judged", "measure", "read_all", "text_of"]
-
 UNSEEN = 0.05
 """The probability that a submission states for a level, or a neck, that was not found (ours)."""
 

@@ -15,8 +15,6 @@ from fracture.spine.resample import body_mask, resampled
 from fracture.wing.runner import Runner
 from fracture.wing.volume import Volume
 
-__all__ = ["FoundLevel", "Levels", "chain", "find_levels", "grid_of", "scaled"]
-
 _LEAST = 0.3  # of a center that counts (ours)
 _TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
 _STEP = (8.0, 30.0)  # mm from one center to the next (ours; about 15 to 22 in adults)

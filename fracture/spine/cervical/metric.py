@@ -23,24 +23,6 @@ from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap
 from fracture.spine.tables import Numbers, joined, read_numbers, read_wide, write_rows
 
-__all__ = [
-    "LABELS",
-    "LEVELS",
-    "PATIENT",
-    "Analysis",
-    "Comparison",
-    "LabelScore",
-    "Normalization",
-    "analyze",
-    "losses",
-    "read_labels",
-    "read_submission",
-    "read_truth",
-    "score",
-    "write_labels",
-    "write_submission",
-]
-
 LEVELS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
 PATIENT = "patient_overall"
 LABELS = (*LEVELS, PATIENT)

@@ -13,8 +13,6 @@ from torch.nn import functional as F
 from fracture.models.backbone import seeded
 from fracture.spine.cervical.spec import CHANNELS, SLICES, FractureSpec, LevelSpec
 
-__all__ = ["CLASSES", "FractureNetwork", "LevelNetwork", "build_fractures", "build_levels"]
-
 CLASSES = 8
 """Of a vertebra: 0 to 6 C1 to C7, 7 another one."""
 

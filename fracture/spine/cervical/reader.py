@@ -32,8 +32,6 @@ from fracture.wing.runner import Runner, TorchRunner
 from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
-__all__ = ["CervicalReader", "Neck", "choose", "judge", "load_reader", "self_test"]
-
 _EDGE = 0.5  # share of the map's peak at which evidence ends (ours)
 Map = NDArray[np.float32]
 

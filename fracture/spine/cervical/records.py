@@ -17,8 +17,6 @@ from fracture.spine.planes import oriented
 from fracture.spine.series import read_series
 from fracture.wing.volume import Volume
 
-__all__ = ["labels_of", "points_of", "read_neck", "read_necks", "truth_of"]
-
 Place = tuple[float, float, float]
 
 

@@ -21,8 +21,6 @@ from fracture.spine.series import Stack
 from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint, digits
 from fracture.wing.volume import Volume
 
-__all__ = ["CervicalSpine", "Vertebra"]
-
 Box = tuple[float, float, float, float]
 
 

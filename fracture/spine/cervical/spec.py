@@ -8,8 +8,6 @@ from pydantic import Field
 
 from fracture.wing.card import Section
 
-__all__ = ["CHANNELS", "CROP", "CROP_SPACING", "GRID", "HU", "SLICES", "FractureSpec", "LevelSpec"]
-
 GRID = 2.0
 """Millimeters of the grid on which levels are sought."""
 

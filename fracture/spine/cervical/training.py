@@ -35,8 +35,6 @@ from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 from fracture.wing.volume import Volume
 
-__all__ = ["STAGES", "FractureConfig", "LevelConfig", "challenge_loss", "load_recipe", "train"]
-
 STAGES = ("levels", "fractures")
 _MARGIN = (2, 4, 4)  # planes, rows, columns by which a crop may be shifted: the finder's error
 _WIDE = tuple(n + 2 * m for n, m in zip(CROP, _MARGIN, strict=True))

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from fracture.spine.cervical.reader import CervicalReader
     from fracture.wing.store import Weights
 
-__all__ = ["WING"]
-
 
 def _reader(weights: Weights[CervicalCard], **options: Any) -> CervicalReader:
     from fracture.spine.cervical.reader import load_reader
