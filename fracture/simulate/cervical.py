@@ -14,7 +14,6 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -22,7 +21,8 @@ from scipy import ndimage
 from fracture.errors import ConfigurationError
 from fracture.io.nifti import write_nifti
 from fracture.simulate.cervical_fractures import FRACTURES, Break, break_of
-from fracture.simulate.cervical_shapes import BONES, Array, Bone, Field, bar, ellipsoid, vertebra
+from fracture.simulate.cervical_shapes import BONES, Bone, vertebra
+from fracture.simulate.solids import Array, Field, bar, ellipsoid, enlarged, union
 
 _ZONE = 100
 """Added to a vertebra's number in the truth where a fracture is."""
@@ -251,17 +251,17 @@ class _Scan:
         jaw += [bar((s * 44.0, -20, -14), (s * 12.0, -75, -24), 5.5, 6.0, 1.8) for s in (-1.0, 1.0)]
         for k in range(int(rng.integers(0, 8))):
             jaw.append(ellipsoid((float(rng.uniform(-28, 28)), -62.0 + abs(k - 4), -8.0), (3.5, 3.5, 7.0)))
-        self._bone(_union(skull), atlas, (-56, -26, 4), (56, 92, 54))
-        self._bone(_union(jaw), atlas, (-56, -90, -40), (56, -4, 42))
+        self._bone(union(skull), atlas, (-56, -26, 4), (56, 92, 54))
+        self._bone(union(jaw), atlas, (-56, -90, -40), (56, -4, 42))
         hyoid = spine.placed[2]
         self._bone(
-            _union([bar((s * 18.0, -24, 4), (s * 3.0, -42, 0), 2.0, 3.0) for s in (-1.0, 1.0)]),
+            union([bar((s * 18.0, -24, 4), (s * 3.0, -42, 0), 2.0, 3.0) for s in (-1.0, 1.0)]),
             hyoid,
             *((-25, -50, -8), (25, -18, 10)),
         )
         low = spine.placed[7]
         self._bone(
-            _union([bar((s * 16.0, -48, -20), (s * 80.0, -12, 12), 6.0, 5.5) for s in (-1.0, 1.0)]),
+            union([bar((s * 16.0, -48, -20), (s * 80.0, -12, 12), 6.0, 5.5) for s in (-1.0, 1.0)]),
             low,
             *((-92, -60, -32), (92, -2, 24)),
         )
@@ -322,13 +322,13 @@ class _Scan:
             )
         else:
             hu = np.where(skin > 0, -1000.0, hu)
-        return _enlarged(np.asarray(hu, np.float32), self.shape, factor)
+        return enlarged(np.asarray(hu, np.float32), self.shape, factor)
 
     def _grain(self, shape: tuple[int, ...], cell: int = 3) -> Array:
         """Noise of unit variance whose grains are some voxels wide."""
         n = tuple(-(-one // cell) + 2 for one in shape)
         small = self.rng.standard_normal(n, dtype=np.float32)
-        return _enlarged(small, (shape[0], shape[1], shape[2]), np.full(3, cell)) * 1.6
+        return enlarged(small, (shape[0], shape[1], shape[2]), np.full(3, cell)) * 1.6
 
     def _local(
         self, origin: NDArray[np.float64], turn: NDArray[np.float64], low: Any, high: Any
@@ -370,29 +370,6 @@ class _Scan:
         if x.size:
             free = np.where(self.truth[where] > 0, 10.0, shape(x, y, z)).astype(np.float32)
             self._solid(where, free, free, 450.0 * self.bright, 1.6, 1150.0 * self.bright)
-
-
-def _union(parts: list[Field]) -> Field:
-    def distance(x: Array, y: Array, z: Array) -> Array:
-        found = parts[0](x, y, z)
-        for part in parts[1:]:
-            np.minimum(found, part(x, y, z), out=found)
-        return found
-
-    return distance
-
-
-def _enlarged(small: Array, shape: tuple[int, int, int], factor: NDArray[Any]) -> Array:
-    """A coarse grid at the voxels of a fine one, linear: pictures by OpenCV, then between them."""
-    place = [np.arange(n, dtype=np.float32) / np.float32(f) for n, f in zip(shape, factor, strict=True)]
-    across, down = np.meshgrid(place[2], place[1])
-    planes = [cv2.remap(one, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for one in small]
-    out = np.empty(shape, np.float32)
-    for k, at in enumerate(place[0]):
-        low = min(int(at), len(planes) - 2)
-        share = np.float32(at - low)
-        np.add(planes[low] * (1 - share), planes[low + 1] * share, out=out[k])
-    return out
 
 
 def _within(place: NDArray[np.float64], affine: NDArray[np.float64], voxels: Array) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.simulate.cervical_shapes import Array, Bone
+from fracture.simulate.cervical_shapes import Bone
+from fracture.simulate.solids import Array
 
 FRACTURES: dict[str, tuple[str, ...]] = {
     "C1": ("jefferson", "posterior_arch", "lateral_mass"),

@@ -6,15 +6,11 @@ body (of C1, which has none, at its anterior arch). Sizes are ours, after textbo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Field = Callable[[Array, Array, Array], Array]
-"""Signed distance in millimeters, negative inside, of points given as x, y and z."""
+from fracture.simulate.solids import Array, Field, bar, ellipsoid, holed, union
 
 BONES = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2")
 """What is drawn, from the head; the numbers of the labels are these from 1."""
@@ -65,36 +61,7 @@ class Bone:
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
         """Of the whole bone."""
-        found = self.fields[0](x, y, z)
-        for part in self.fields[1:]:
-            np.minimum(found, part(x, y, z), out=found)
-        return found
-
-
-def bar(a: tuple[float, float, float], b: tuple[float, float, float], r: float, end: float, tall: float = 1.0) -> Field:
-    """A rod from a to b whose radius goes from r to ``end``, stretched by ``tall`` along z."""
-    way = np.subtract(b, a).astype(np.float32)
-    way[2] /= tall
-    length = float(way @ way)
-
-    def distance(x: Array, y: Array, z: Array) -> Array:
-        dx, dy, dz = x - a[0], y - a[1], (z - a[2]) / np.float32(tall)
-        t = np.clip((dx * way[0] + dy * way[1] + dz * way[2]) / length, 0, 1)
-        far = np.sqrt((dx - t * way[0]) ** 2 + (dy - t * way[1]) ** 2 + (dz - t * way[2]) ** 2)
-        return np.asarray(far - (r + (end - r) * t), np.float32)
-
-    return distance
-
-
-def ellipsoid(center: tuple[float, float, float], radii: tuple[float, float, float]) -> Field:
-    """An ellipsoid; the distance is right near its surface."""
-    least = float(min(radii))
-
-    def distance(x: Array, y: Array, z: Array) -> Array:
-        away = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2 + ((z - center[2]) / radii[2]) ** 2
-        return np.asarray((np.sqrt(away) - 1) * least, np.float32)
-
-    return distance
+        return union(self.fields)(x, y, z)
 
 
 def _body(width: float, depth: float, height: float, waist: float, hooks: float) -> Field:
@@ -110,10 +77,6 @@ def _body(width: float, depth: float, height: float, waist: float, hooks: float)
         return np.asarray(np.maximum(np.maximum(radial * (depth / 2), top), bottom), np.float32)
 
     return distance
-
-
-def _holed(part: Field, hole: Field) -> Field:
-    return lambda x, y, z: np.maximum(part(x, y, z), -hole(x, y, z))
 
 
 def vertebra(name: str, size: float, draw: np.random.Generator, *, worn: float = 0.0) -> Bone:
@@ -148,7 +111,7 @@ def vertebra(name: str, size: float, draw: np.random.Generator, *, worn: float =
         end = (side * transverse, behind - 4.0 if name[0] == "C" else behind + 6.0, -1.0)
         process = bar((side * (width - 1), behind - 6.5, 0.0), end, 4.6 * size, 2.4 * size, 0.7)
         hole = bar((side * (width + 5.0), behind - 5.0, -20.0), (side * (width + 5.0), behind - 5.0, 20.0), 2.7, 2.7)
-        parts.append(_holed(process, hole) if name[0] == "C" and name != "C7" else process)
+        parts.append(holed(process, hole) if name[0] == "C" and name != "C7" else process)
         if name[0] == "T":
             rib = ((side * (width + 1), behind - 1, 3.0), (side * (transverse + 3), behind + 7, -2.0))
             parts.append(bar(*rib, 3.2, 3.0))
@@ -196,7 +159,7 @@ def _atlas(
         parts.append(ellipsoid((side * (width + 1), 10.0, 0.0), (7.5, 10.0, 8.5)))
         process = bar((side * (width + 3), 11.0, -1.0), (side * transverse, 15.0, -2.0), 5.0, 3.0, 0.9)
         at = side * (width + 12.0)
-        parts.append(_holed(process, bar((at, 12.5, -20.0), (at, 12.5, 20.0), 2.8, 2.8)))
+        parts.append(holed(process, bar((at, 12.5, -20.0), (at, 12.5, 20.0), 2.8, 2.8)))
     parts.append(ellipsoid((float(draw.normal(0, 0.5)), -1.5, 0.0), (4.0, 3.5, height / 2)))
     return Bone(
         "C1",
