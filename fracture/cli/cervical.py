@@ -138,13 +138,16 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for report.json, report.txt, and the challenge's two tables.")],
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
     bootstrap: Annotated[int, typer.Option(help="Bootstrap iterations.")] = 1000,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Also fit a card's `scaling`, of weights that are assembled without one.")
+    ] = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
 ) -> None:
     """Measure levels, masks and fractures on necks with a truth. Exit code 0: report written; 2: wrong usage."""
     from fracture.atomic import write_json, write_text
     from fracture.runs.outputs import Protected, check_folder
-    from fracture.spine.cervical.evaluation import measure, read_all, text_of
+    from fracture.spine.cervical.evaluation import measure, read_all, scaling, text_of
     from fracture.spine.cervical.metric import write_labels, write_submission
     from fracture.spine.cervical.records import read_necks
     from fracture.spine.cervical.wing import WING
@@ -159,6 +162,8 @@ def evaluate(
     necks = read_necks(data)
     reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision)
     found = measure(necks, judged := read_all(reader, necks), resamples=bootstrap)
+    if scale:
+        found["scaling"] = scaling(judged)
     lines = text_of(found)
     write_json(out / "report.json", found)
     write_text(out / "report.txt", "\n".join(lines) + "\n")

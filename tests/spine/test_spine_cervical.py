@@ -207,7 +207,17 @@ def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
     run = CliRunner()
     done = run.invoke(app, ["spine", "cervical", "verify", str(weights / "tiny")])
     assert done.exit_code == 0, done.output
-    arguments = ["spine", "cervical", "evaluate", str(weights / "necks"), "--out", str(tmp_path), "--bootstrap", "20"]
+    arguments = [
+        "spine",
+        "cervical",
+        "evaluate",
+        str(weights / "necks"),
+        "--out",
+        str(tmp_path),
+        "--bootstrap",
+        "20",
+        "--scale",
+    ]
     done = run.invoke(app, [*arguments, "--weights", str(weights / "tiny"), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "report.json").read_text())

@@ -41,6 +41,18 @@ class Thresholds(Section):
     patient: Share = 0.5
 
 
+class Scaling(Section):
+    """From the judge's logits to probabilities, fitted on necks apart (``evaluate --scale``).
+
+    Attributes:
+        level: Slope and intercept of a level's logit.
+        patient: Slopes of the patient's own logit and of the highest scaled one of a level, and the intercept.
+    """
+
+    level: tuple[float, float] = Field(default=(1.0, 0.0), strict=False)
+    patient: tuple[float, float, float] = Field(default=(1.0, 0.0, 0.0), strict=False)
+
+
 class CervicalCard(BaseCard):
     """What is said about the two networks of the neck."""
 
@@ -49,6 +61,7 @@ class CervicalCard(BaseCard):
     format: Literal["fracture-cervical-card/1"] = "fracture-cervical-card/1"
     finder: LevelFile
     judge: FractureFile
+    scaling: Scaling = Scaling()
     thresholds: Thresholds = Thresholds()
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})

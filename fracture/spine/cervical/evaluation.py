@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
@@ -115,6 +116,25 @@ def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> di
         "labels": [one.to_dict() for one in found.labels],
         "comparisons": [one.to_dict() for one in found.comparisons],
     }
+
+
+def scaling(judged: Judged) -> dict[str, list[float]]:
+    """What a card's ``scaling`` has to be for these necks, if its own is that of no scaling: logistic regression, a
+    fracture counting twice as in the challenge's loss."""
+    from sklearn.linear_model import LogisticRegression
+
+    names = list(judged.truth)
+    chances = np.array([[judged.submission[f"{exam}_{label}"][0] for label in LABELS] for exam in names])
+    truth, found = np.stack(list(judged.truth.values())), chances[:, :-1] != UNSEEN
+    logits = logit(np.clip(chances, 1e-6, 1 - 1e-6))
+
+    def fitted(features: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[float]:
+        told = LogisticRegression().fit(features, labels, sample_weight=1 + labels)
+        return [round(float(value), 4) for value in (*told.coef_[0], told.intercept_[0])]
+
+    level = fitted(logits[:, :-1][found][:, None], truth[:, :-1][found])
+    highest = np.where(found, level[0] * logits[:, :-1] + level[1], -20.0).max(axis=1)
+    return {"level": level, "patient": fitted(np.stack([logits[:, -1], highest], axis=1), truth[:, -1])}
 
 
 def text_of(found: Mapping[str, Any]) -> list[str]:

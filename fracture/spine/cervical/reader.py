@@ -16,7 +16,7 @@ from fracture.errors import NotARadiographError, SeriesError
 from fracture.io.ahead import source_name
 from fracture.models.devices import Precision, resolve_device, resolve_precision
 from fracture.models.persistence import load_state
-from fracture.spine.cervical.card import CervicalCard, NeckTest
+from fracture.spine.cervical.card import CervicalCard, NeckTest, Scaling
 from fracture.spine.cervical.crops import Crops, crop_affine, crops_of
 from fracture.spine.cervical.levels import Levels, find_levels, grid_of, scaled
 from fracture.spine.cervical.metric import LEVELS
@@ -164,7 +164,7 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         rows: list[Vertebra] = []
         if levels.found:
             crops = crops_of(record.volume, levels.places, levels.shares, levels.grid)
-            chances, patient, maps = judge(self.judge, crops)
+            chances, patient, maps = judge(self.judge, crops, self.card.scaling)
             rows = [self._vertebra(record.volume, levels, k, chances, maps) for k in range(len(levels.found))]
         shown = self._shown(record.volume, rows)
         rows = [replace(one, box=one.evidence if one.slice == shown else None) for one in rows]
@@ -219,13 +219,16 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         return int(volume.voxels.shape[0] // 2)
 
 
-def judge(runner: Runner, crops: Crops) -> tuple[NDArray[np.float64], float, Map]:
+def judge(runner: Runner, crops: Crops, scaling: Scaling) -> tuple[NDArray[np.float64], float, Map]:
     """Probabilities of C1 to C7 (0 of one not seen) and of the patient, and the maps (7, 15, 16, 16) in [0, 1]."""
     values, masks = (one[None].astype(np.float32) / 255 for one in (crops.values, crops.masks))
     out = runner.run({"x": values, "mask": masks, "seen": crops.seen[None]})
-    levels, patient, maps = (out[key].float().sigmoid().cpu().numpy() for key in ("levels", "patient", "map"))
-    chances = np.where(crops.seen, levels[0].astype(np.float64), 0.0)
-    return chances, float(patient[0]), maps[0]
+    levels, patient, maps = (out[key].float().cpu()[0].double() for key in ("levels", "patient", "map"))
+    (slope, shift), (own, highest, offset) = scaling.level, scaling.patient
+    levels = slope * levels + shift
+    whole = own * patient + highest * levels[torch.from_numpy(crops.seen)].max() + offset
+    chances = np.where(crops.seen, levels.sigmoid().numpy(), 0.0)
+    return chances, float(whole.sigmoid()), maps.float().sigmoid().numpy()
 
 
 def _evidence(volume: Volume, affine: NDArray[np.float64], found: Map) -> dict[str, Any]:
@@ -298,7 +301,8 @@ def self_test(reader: CervicalReader) -> NeckTest:
     ring = np.exp(-((np.hypot((x - 32) / 1.2, y - 30) - 12) ** 2) / 8) * (np.abs(y - 30 - 0.3 * z) > 2)
     crop = np.rint(np.clip(0.3 + 0.5 * ring, 0, 1) * 255).astype(np.uint8)
     crops = Crops(np.stack([crop] * 7), np.stack([(255 * (ring > 0.3)).astype(np.uint8)] * 7), np.ones(7, bool))
-    return NeckTest(scores=(float(out["centers"].float().sigmoid().max()), float(bone), judge(reader.judge, crops)[1]))
+    broken = judge(reader.judge, crops, reader.card.scaling)[1]
+    return NeckTest(scores=(float(out["centers"].float().sigmoid().max()), float(bone), broken))
 
 
 def verified(weights: Weights[CervicalCard]) -> Iterator[str]:
