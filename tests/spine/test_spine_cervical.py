@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from fracture import simulate
 from fracture.cli.main import app
-from fracture.errors import ConfigurationError, NotARadiographError, SeriesError
+from fracture.errors import ConfigurationError, DataError, NotARadiographError, SeriesError
+from fracture.spine.cervical.evaluation import Judged, scaling
 from fracture.spine.cervical.levels import chain
 from fracture.spine.cervical.metric import LABELS, LEVELS, score
 from fracture.spine.cervical.records import read_necks
@@ -207,17 +208,7 @@ def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
     run = CliRunner()
     done = run.invoke(app, ["spine", "cervical", "verify", str(weights / "tiny")])
     assert done.exit_code == 0, done.output
-    arguments = [
-        "spine",
-        "cervical",
-        "evaluate",
-        str(weights / "necks"),
-        "--out",
-        str(tmp_path),
-        "--bootstrap",
-        "20",
-        "--scale",
-    ]
+    arguments = ["spine", "cervical", "evaluate", str(weights / "necks"), "--out", str(tmp_path), "--bootstrap", "20"]
     done = run.invoke(app, [*arguments, "--weights", str(weights / "tiny"), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "report.json").read_text())
@@ -227,3 +218,20 @@ def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
 
     truth = read_labels(tmp_path / "train.csv")
     assert report["weighted_log_loss"] == round(score(truth, read_submission(tmp_path / "submission.csv")), 4)
+
+
+def test_scaling_mends_logits_that_are_shifted() -> None:
+    draw, judged = np.random.default_rng(0), Judged()
+    for k in range(300):
+        logits = draw.normal(-1, 2, 7)
+        truth = draw.random(7) < 1 / (1 + np.exp(-logits))
+        judged.truth[str(k)] = np.append(truth, truth.any())
+        said = 1 / (1 + np.exp(-np.append(2 * logits + 3, 0.0)))  # the patient's own logit says nothing
+        judged.submission |= {f"{k}_{label}": (float(p),) for label, p in zip(LABELS, said, strict=True)}
+    found = scaling(judged)
+    assert found["level"][0] == pytest.approx(0.5, abs=0.07)
+    assert found["level"][1] == pytest.approx(-1.5 + np.log(2), abs=0.3)  # a fracture counts twice
+    assert abs(found["patient"][0]) < 1e-6 < found["patient"][1]
+    judged.truth = dict.fromkeys(judged.truth, np.zeros(8, bool))
+    with pytest.raises(DataError, match="scaling"):
+        scaling(judged)

@@ -120,7 +120,11 @@ def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> di
 
 def scaling(judged: Judged) -> dict[str, list[float]]:
     """What a card's ``scaling`` has to be for these necks, if its own is that of no scaling: logistic regression, a
-    fracture counting twice as in the challenge's loss."""
+    fracture counting twice as in the challenge's loss.
+
+    Raises:
+        DataError: No fractured neck, none without a fracture, or no level that was found.
+    """
     from sklearn.linear_model import LogisticRegression
 
     names = list(judged.truth)
@@ -132,6 +136,10 @@ def scaling(judged: Judged) -> dict[str, list[float]]:
         told = LogisticRegression().fit(features, labels, sample_weight=1 + labels)
         return [round(float(value), 4) for value in (*told.coef_[0], told.intercept_[0])]
 
+    if len(set(truth[:, :-1][found])) < 2 or len(set(truth[:, -1])) < 2:
+        raise DataError(
+            "no scaling of these necks", got="levels or necks of one kind", allowed="some fractured, some not"
+        )
     level = fitted(logits[:, :-1][found][:, None], truth[:, :-1][found])
     highest = np.where(found, level[0] * logits[:, :-1] + level[1], -20.0).max(axis=1)
     return {"level": level, "patient": fitted(np.stack([logits[:, -1], highest], axis=1), truth[:, -1])}
