@@ -17,7 +17,7 @@ from fracture.wing.volume import Volume
 
 _LEAST = 0.3  # of a center that counts (ours)
 _TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
-_STEP = (8.0, 30.0)  # mm from one center to the next (ours; about 15 to 22 in adults)
+_STEPS = {1: (8.0, 30.0), 2: (26.0, 60.0)}  # mm to the next center, and over one that is passed (ours; 15 to 24 each)
 _REACH, _ASIDE, _LEAN = 7.0, 0.25, 0.35  # of a center's share in bone: see _shared (ours)
 _MULTIPLE = 16
 _OTHER = len(LEVELS)
@@ -127,7 +127,7 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
         for level, step in ((level, step) for level in range(_OTHER + 1) for step in (1, 2)):
             # Below C7 all are others.
             sources = {level - step} if level < _OTHER else {_OTHER - step, _OTHER}
-            fits = (far > step * _STEP[0]) & (far < step * _STEP[1])
+            fits = (far > _STEPS[step][0]) & (far < _STEPS[step][1])
             for m, source in ((m, s) for m in np.flatnonzero(fits).tolist() for s in sources if s >= 0):
                 total = best[m, source] + value[n, level] - 0.1 * (step - 1)
                 if total > best[n, level]:
