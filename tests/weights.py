@@ -111,7 +111,7 @@ def write_weights(
 def write_cervical(folder: Path, *, level: float = 0.5, patient: float = 0.5) -> CervicalCard:
     """A folder of random networks of the neck with a card; thresholds of a level and of the patient."""
     folder.mkdir(parents=True, exist_ok=True)
-    finder, judge = LevelSpec(widths=(4, 4, 4, 4), fine=4), FractureSpec(widths=(4, 4, 4), hidden=4)
+    finder, judge = LevelSpec(widths=(4, 4, 4, 4)), FractureSpec(widths=(4, 4, 4), hidden=4)
     torch.manual_seed(0)
     networks = {"levels": build_levels(finder), "fractures": build_fractures(judge)}
     files = {}

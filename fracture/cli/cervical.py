@@ -45,6 +45,7 @@ def predict(
     dry_run: opt.DryRun = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionName = "auto",
+    engine: opt.EngineName = "auto",
     workers: opt.Workers = 1,
 ) -> None:
     """Find levels and judge them: one JSON line for each path, in order.
@@ -75,7 +76,7 @@ def predict(
     def task() -> Task:
         from fracture.spine.cervical.wing import WING
 
-        reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision)
+        reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision, engine=engine)
         return Task(
             request=request_of("spine cervical predict", reader.card, reader.device, reader.dtype, {"number": number}),
             results=lambda sources: reader.predict_many(

@@ -36,6 +36,6 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         return {"name": "cervical", "intended_use": use, **networks}
 
     def test(weights: Weights[CervicalCard]) -> NeckTest:
-        return self_test(load_reader(weights, device="cpu", precision="float32"))
+        return self_test(load_reader(weights, device="cpu", precision="float32", engine="torch"))
 
     return assemble_card(STORE, run, out, _STAGES, describe, facts, test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 from fracture.errors import NotARadiographError, SeriesError
 from fracture.io.ahead import source_name
-from fracture.models.devices import Precision, resolve_device, resolve_precision
+from fracture.models.devices import Precision, resolve_device
 from fracture.models.persistence import load_state
 from fracture.spine.cervical.card import CervicalCard, NeckTest, Scaling
 from fracture.spine.cervical.crops import Crops, crop_affine, crops_of
@@ -27,6 +28,8 @@ from fracture.spine.crops import voxel_of
 from fracture.spine.frame import frame_of
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found, Stack, find_series
+from fracture.wing.engine_choice import Engine
+from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import ReaderBase, Taken
 from fracture.wing.runner import Runner, TorchRunner
 from fracture.wing.store import Weights
@@ -97,16 +100,26 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         finder, network: Of levels, and of fractures.
         device: Where they run.
         dtype: Their precision.
+        engine: What runs the finder; see :mod:`fracture.wing.engines`. The judge is small and runs in torch.
     """
 
     single_dims = 2
 
     def __init__(
-        self, card: CervicalCard, finder: Any, network: Any, *, device: torch.device, dtype: torch.dtype
+        self,
+        card: CervicalCard,
+        finder: Any,
+        network: Any,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        engine: Engine = "torch",
     ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
-        self.finder: Runner = TorchRunner(finder.eval().to(device, dtype), device=device, dtype=dtype)
-        self.judge: Runner = TorchRunner(network.eval().to(device, dtype), device=device, dtype=dtype)
+        ready, name = finder.eval().to(device, dtype), PurePath(card.finder.file).stem
+        self.finder: Runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
+        ready, name = network.eval().to(device, dtype), PurePath(card.judge.file).stem
+        self.judge: Runner = TorchRunner(ready, device=device, dtype=dtype, name=name)
 
     def take(self, source: Any, *, number: int | None = None) -> Neck:  # type: ignore[override]  # its options
         """One neck.
@@ -275,19 +288,20 @@ def _sagittal(volume: Volume, rows: Sequence[Vertebra]) -> tuple[NDArray[np.uint
 
 
 def load_reader(
-    weights: Weights[CervicalCard], *, device: str = "auto", precision: Precision = "auto"
+    weights: Weights[CervicalCard], *, device: str = "auto", precision: Precision = "auto", engine: Engine = "auto"
 ) -> CervicalReader:
-    """A reader from opened weights.
+    """A reader from opened weights; options as for :func:`fracture.load`.
 
     Raises:
         WeightsError: They cannot be used.
-        ConfigurationError: No such device or precision.
+        ConfigurationError: No such device, precision or engine.
     """
     where, card = resolve_device(device), weights.card
+    engine, dtype = resolve_engine(engine, checksum=card.checksum, device=where, precision=precision)
     finder, network = build_levels(card.finder.model), build_fractures(card.judge.model)
     load_state(finder, weights.tensors(card.finder), source=card.finder.file)
     load_state(network, weights.tensors(card.judge), source=card.judge.file)
-    return CervicalReader(card, finder, network, device=where, dtype=resolve_precision(precision, where))
+    return CervicalReader(card, finder, network, device=where, dtype=dtype, engine=engine)
 
 
 def self_test(reader: CervicalReader) -> NeckTest:
@@ -309,7 +323,7 @@ def verified(weights: Weights[CervicalCard]) -> Iterator[str]:
     """For ``fracture verify``."""
     from fracture.wing.verification import compare
 
-    reader = load_reader(weights, device="cpu", precision="float32")
+    reader = load_reader(weights, device="cpu", precision="float32", engine="torch")
     yield "finder and judge built and filled"
     expected = weights.card.self_test
     if expected is None:

@@ -10,13 +10,14 @@ from fracture.wing.contract import Wing
 
 if TYPE_CHECKING:
     from fracture.spine.cervical.reader import CervicalReader
+    from fracture.wing.engine_choice import Engine
     from fracture.wing.store import Weights
 
 
-def _reader(weights: Weights[CervicalCard], **options: Any) -> CervicalReader:
+def _reader(weights: Weights[CervicalCard], *, engine: Engine = "auto", **options: Any) -> CervicalReader:
     from fracture.spine.cervical.reader import load_reader
 
-    return load_reader(weights, **options)
+    return load_reader(weights, engine=engine, **options)
 
 
 def _self_tests(weights: Weights[CervicalCard]) -> Iterator[str]:
