@@ -3,9 +3,11 @@
     python benchmarks/cervical_real.py FOLDER [--weights cervical-small] [--overlay DIR]
 
 FOLDER holds ``neck_cerr`` (DICOM slices, ``levels.json``) and ``totalsegmentator`` (``ct.nii.gz``,
-``vertebrae.nii.gz``). Points of the neck were read by eye on slices of 3 mm: C1 to C4 within a slice, C5 to C7 within
-one or two. No vertebra of a lumbar spine has a name here: bone that the finder calls vertebra is held against all
-vertebrae but the sacrum.
+``vertebrae.nii.gz``). Points of the neck were read by eye on sagittal pictures with slices of 3 mm: C1 to C4 within a
+slice, C5 to C7 within one or two, all in one column, which lies at the edge of the bodies. So each distance is told
+twice: to the mark, and to the mark in the column about which the bone of its slice is its own mirror image; no network
+has a part in that. No vertebra of a lumbar spine has a name here: bone that the finder calls vertebra is held against
+all vertebrae but the sacrum.
 """
 
 from __future__ import annotations
@@ -21,8 +23,37 @@ from fracture.spine.cervical.wing import WING
 from fracture.spine.planes import oriented
 from fracture.spine.resample import sampled
 from fracture.spine.series import read_series
+from fracture.wing.volume import Volume
 
 SACRUM = 26  # TotalSegmentator's number
+BONE = 150.0, 950.0  # Hounsfield units between which density counts for the mirror image
+HALF = 28.0  # mm to each side of the mirror: a cervical vertebra from tip to tip is 50 to 60 mm wide
+FRONT, BACK = 10.0, 40.0  # mm of the slice before and behind the mark
+
+
+def mirror_column(crop: Volume, number: float, row: float, column: float) -> float:
+    """The column, to half a pixel, about which the bone around a mark is most like its mirror image.
+
+    Args:
+        crop: Axial slices whose columns run from side to side.
+        number: Slice of the mark; between two slices, their mean is taken.
+        row: Row of the mark.
+        column: Where to look, 16 mm to either side.
+    """
+    _, rows, columns = crop.spacing
+    around = slice(round(row - FRONT / rows), round(row + BACK / rows))
+    numbers = [int(np.floor(number)), int(np.ceil(number))]
+    bone = np.clip(crop.voxels[numbers, around] - BONE[0], 0, BONE[1] - BONE[0]).mean(axis=0)
+    steps = np.arange(-HALF, HALF + 1) / columns
+
+    def likeness(middle: float) -> float:
+        left, right = (
+            np.array([np.interp(middle + way * steps, np.arange(bone.shape[1]), line) for line in bone])
+            for way in (1, -1)
+        )
+        return float(np.corrcoef(left.ravel(), right.ravel())[0, 1])
+
+    return max(np.arange(column - 16 / columns, column + 16 / columns, 0.5).tolist(), key=likeness)
 
 
 def neck(reader, folder: Path, overlay: Path | None) -> None:
@@ -38,6 +69,9 @@ def neck(reader, folder: Path, overlay: Path | None) -> None:
         if level in found:
             away = np.subtract(found[level].place, crop.place((number, row, column)))
             told = f"{np.linalg.norm(away):.1f} mm (x, y, z: {', '.join(f'{v:+.1f}' for v in away)})"
+            middle = mirror_column(crop, number, row, column)
+            moved = np.subtract(found[level].place, crop.place((number, row, middle)))
+            told += f"; {np.linalg.norm(moved):.1f} mm with the mark in column {middle:g} instead of {column:g}"
             told += f", probability of a fracture {found[level].probability:.3f}"
         print(f"{level}{' (uncertain mark)' if level in marks['uncertain'] else ''}: {told}")
     print("patient", result.probability, "remarks", result.remarks, "warnings", result.warnings)
