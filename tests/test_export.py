@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from typer.testing import CliRunner
 
 from fracture.cli.main import app
 from fracture.errors import ConfigurationError, DataError, ModelError
+from fracture.spine.cervical.networks import build_fractures
+from fracture.spine.cervical.spec import FractureSpec
 from fracture.wing.contract import find_wing
 from fracture.wing.engine_choice import PACKAGES
 from fracture.wing.engine_formats import FORMATS, Call, Flat, Format
 from fracture.wing.export import check_export, export
-from tests.weights import write_weights
+from tests.weights import write_cervical, write_weights
 
 
 class _Saved:
@@ -76,12 +79,58 @@ def test_every_network_of_a_wing_is_written_with_its_contract_card_and_test(save
     assert [len(line) > 0 for line in check_export(out)] == [True, True]
 
 
-@pytest.mark.parametrize("weights", ["hip-small", "joints-small", "lumbar-small"])
+@pytest.mark.parametrize("weights", ["hip-small", "joints-small", "lumbar-small", "cervical-small"])
 def test_the_other_wings_are_exported_whole(saved: _Saved, tmp_path: Path, weights: str) -> None:
     wing, folder = find_wing(weights)
     told = _export(weights, tmp_path / "out")
     assert {*told["networks"]} == {Path(part.file).stem for part in wing.store.card.read(folder).files}
     assert len(list(check_export(tmp_path / "out"))) == len(told["networks"])
+
+
+def test_the_shapes_of_the_judge_of_necks_follow_from_its_inputs_alone() -> None:
+    judge = build_fractures(FractureSpec(widths=(4, 4, 4), hidden=4), seed=0).eval()
+    draw = torch.Generator().manual_seed(0)
+    x, mask = torch.rand((2, 2, 7, 33, 32, 32), generator=draw)
+    seen = torch.tensor([[1, 0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 1]]).bool()
+    slot = torch.tensor([[1, 0, 2, 0, 0, 3, 0], [0, 0, 0, 0, 0, 0, 4]])
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's
+        whole = judge(x, mask, seen)
+        call = Flat(judge.packed, ("x", "mask", "slot"))
+        traced = torch.jit.trace(call, (x[0], mask[0], torch.arange(1, 8)[None]), check_trace=False)  # type: ignore[no-untyped-call]
+        for given, right in zip(traced(x[seen], mask[seen], slot), whole.values(), strict=True):
+            torch.testing.assert_close(given, right, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.release  # minutes: torch's exporter takes 10 s for a network
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("weights", ["fracatlas-small", "hip-small", "joints-small", "lumbar-small", "cervical-small"])
+def test_every_wing_that_ships_is_exported_for_every_engine(tmp_path: Path, weights: str, engine: str) -> None:
+    for package in PACKAGES[engine]:
+        pytest.importorskip(package, reason=f"the extra [{engine}] is not installed")
+    told = _export(weights, tmp_path / "out", engine)
+    assert max(network["off"] for network in told["networks"].values()) < 1e-4
+    assert len(list(check_export(tmp_path / "out"))) == len(told["networks"])
+
+
+def test_a_network_that_cannot_be_exported_says_why(
+    saved: _Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(network: Flat, arrays: Sequence[NDArray[Any]], folder: Path) -> None:
+        raise RuntimeError("\nCould not guard on data-dependent expression u0\nand a long story")
+
+    monkeypatch.setitem(FORMATS, "onnx", Format(("network.onnx",), fails, saved.open))
+    write_weights(tmp_path / "w", sizes=(64,), channels=(("raw",),), maps=(True,))
+    with pytest.raises(ModelError, match="cannot be exported") as caught:
+        _export(tmp_path / "w", tmp_path / "out")
+    assert caught.value.got == "RuntimeError: Could not guard on data-dependent expression u0"
+    assert caught.value.hint
+
+
+def test_weights_without_a_self_test_are_not_exported_as_nothing(saved: _Saved, tmp_path: Path) -> None:
+    write_cervical(tmp_path / "w")
+    with pytest.raises(ConfigurationError, match="no self-test"):
+        _export(tmp_path / "w", tmp_path / "out")
 
 
 def test_a_file_that_was_changed_or_says_something_else_is_noticed(saved: _Saved, tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ def leaves(found: Any) -> Iterator[torch.Tensor]:
             yield from leaves(one)
 
 
+def plain(values: Any) -> NDArray[Any]:
+    """Inputs as engines take them: floating point in float32, whole numbers as they are."""
+    array: NDArray[Any] = np.ascontiguousarray(values)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
 def _write_openvino(network: Flat, arrays: Arrays, folder: Path) -> None:
     import openvino
     from openvino.frontend import FrontEndManager

@@ -8,6 +8,7 @@ judged by it.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fracture.errors import ConfigurationError, ModelError
+from fracture.errors import ConfigurationError, FractureError, ModelError
 from fracture.models.devices import Precision, resolve_precision
 from fracture.wing.engine_cache import Entry, kept, key_of, new_entry
 from fracture.wing.engine_choice import ENGINES, Engine, choose, lacking
-from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of
+from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of, plain
 from fracture.wing.runner import Runner, TorchRunner, Values
 
 TOLERANCE: Final = 1e-3
@@ -100,7 +101,7 @@ class EngineRunner:
         Raises:
             ModelError: The engine's answers differ from torch's by more than ``TOLERANCE``.
         """
-        names, arrays = tuple(inputs), [np.ascontiguousarray(v, np.float32) for v in inputs.values()]
+        names, arrays = tuple(inputs), [plain(one) for one in inputs.values()]
         with self._lock:
             shape = _shape_of(arrays)
             if self._outputs is None or self._entry is None or shape not in self._entry.shapes:
@@ -117,9 +118,7 @@ class EngineRunner:
             self._open(names)
         off = float("inf") if self._call is None else difference(self._call, arrays, right)
         if off > TOLERANCE and not self._made:  # what was kept is none or broken: once a process it is made anew
-            self._make(names, arrays)
-            assert self._call is not None
-            off = difference(self._call, arrays, right)
+            off = self._make(names, arrays, right)
         if off > TOLERANCE or self._entry is None:
             raise ModelError(
                 f"engine {self.engine!r} answers differently from torch on this machine",
@@ -139,12 +138,16 @@ class EngineRunner:
             except Exception:  # noqa: BLE001 - whatever the engine raises of a file that it cannot use
                 self._entry = None
 
-    def _make(self, names: tuple[str, ...], arrays: Sequence[NDArray[Any]]) -> None:
+    def _make(self, names: tuple[str, ...], arrays: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> float:
         self._made = True
-        with tempfile.TemporaryDirectory(prefix="fracture-engine-", ignore_cleanup_errors=True) as made:
+        with (
+            exporting(self.engine),
+            tempfile.TemporaryDirectory(prefix="fracture-engine-", ignore_cleanup_errors=True) as made,
+        ):
             self._form.write(Flat(self.reference.network, names), arrays, Path(made))
             self._entry = new_entry(self._key(names), Path(made))
             self._call = self._form.open(self._entry.folder)
+            return difference(self._call, arrays, right)
 
     def _key(self, names: tuple[str, ...]) -> dict[str, str] | None:
         network = self.reference.network
@@ -155,6 +158,27 @@ class EngineRunner:
 def _shape_of(arrays: Sequence[NDArray[Any]]) -> str:
     """What a traced network may depend on: every size but that of the batch, and whether it is one of several."""
     return "; ".join(f"{'one' if a.shape[0] == 1 else 'several'} {'x'.join(map(str, a.shape[1:]))}" for a in arrays)
+
+
+@contextlib.contextmanager
+def exporting(engine: str) -> Iterator[None]:
+    """What torch's exporters and an engine raise of a network that they cannot take, as one of our errors.
+
+    Raises:
+        ModelError: There is no way to write, open or run it.
+    """
+    try:
+        yield
+    except (MemoryError, FractureError):
+        raise
+    except Exception as error:
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise ModelError(
+            f"this network cannot be exported for {engine!r}",
+            got=f"{type(error).__name__}: {said[:200]}",
+            allowed="a network whose shapes follow from the shapes of its inputs, of operators that the engine has",
+            hint="use engine='torch', or another format; the whole message is this error's __cause__",
+        ) from error
 
 
 def difference(call: Call, arrays: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> float:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from fracture.atomic import write_atomic, write_json
@@ -22,8 +21,8 @@ from fracture.errors import ConfigurationError, DataError, ModelError
 from fracture.regular import sha256_of
 from fracture.wing.contract import Wing
 from fracture.wing.engine_choice import PACKAGES, lacking, versions
-from fracture.wing.engine_formats import FORMATS, Flat, leaves
-from fracture.wing.engines import TOLERANCE, difference
+from fracture.wing.engine_formats import FORMATS, Flat, leaves, plain
+from fracture.wing.engines import TOLERANCE, difference, exporting
 from fracture.wing.runner import Run, recorded_runs
 from fracture.wing.store import Weights
 
@@ -47,8 +46,9 @@ def export(wing: Wing[Any], weights: Weights[Any], to: str, out: Path) -> Iterat
         out: A new or empty folder.
 
     Raises:
-        ConfigurationError: An unknown format, one whose package is not installed, or a folder that holds something.
-        ModelError: An exported network answers otherwise than torch.
+        ConfigurationError: An unknown format, one whose package is not installed, a folder that holds something, or
+            a card without a self-test.
+        ModelError: A network cannot be exported, or answers otherwise than torch then.
     """
     if to not in PACKAGES:
         raise ConfigurationError("unknown format of an export", got=repr(to), allowed=tuple(PACKAGES))
@@ -68,6 +68,10 @@ def _exported(wing: Wing[Any], weights: Weights[Any], to: str, out: Path) -> Ite
     with recorded_runs() as ran:
         for _ in wing.self_tests(weights):
             pass
+    if not ran:
+        raise ConfigurationError(
+            "the card has no self-test, and an export is what the self-test runs", got=weights.card.label
+        )
     for run in ran:
         runs.setdefault(run.runner.name or f"network{len(runs)}", run)
     parts = {Path(part.file).stem: part.model_dump(mode="json") for part in weights.card.files}
@@ -94,11 +98,13 @@ def _write(name: str, run: Run, to: str, out: Path, part: Mapping[str, Any]) -> 
     from safetensors.numpy import save
 
     form = FORMATS[to]
-    inputs = {key: _plain(value) for key, value in run.inputs.items()}
+    inputs = {key: plain(value) for key, value in run.inputs.items()}
     outputs = [one.float().contiguous().numpy() for one in leaves(run.outputs)]
+    arrays = list(inputs.values())
     with tempfile.TemporaryDirectory(prefix="fracture-export-", ignore_cleanup_errors=True) as made:
-        form.write(Flat(run.runner.network, tuple(inputs)), list(inputs.values()), Path(made))
-        off = difference(form.open(Path(made)), list(inputs.values()), outputs)
+        with exporting(to):
+            form.write(Flat(run.runner.network, tuple(inputs)), arrays, Path(made))
+            off = difference(form.open(Path(made)), arrays, outputs)
         if not off <= TOLERANCE:
             raise ModelError(
                 f"{name}: the exported network answers differently", got=f"off by {off:.2g}", allowed=f"{TOLERANCE:g}"
@@ -154,12 +160,6 @@ def check_export(folder: Path) -> Iterator[str]:
         if not off <= TOLERANCE:
             raise ModelError(f"{name} answers differently here", got=f"off by {off:.2g}", allowed=f"{TOLERANCE:g}")
         yield f"{name}: at most {off:.1e} from torch's answers"
-
-
-def _plain(values: Any) -> Any:
-    """As an array: floating point in float32, whole numbers as they are."""
-    array = np.ascontiguousarray(values)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _shape(value: Any) -> list[str | int]:

@@ -101,9 +101,19 @@ class FractureNetwork(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, seen: Tensor) -> dict[str, Tensor]:
         """See the class."""
-        planes = x[seen].unfold(1, CHANNELS, 2).movedim(-1, 2)  # (vertebrae, 15, 5, h, w)
-        middle = mask[seen][:, CHANNELS // 2 :: 2][:, :SLICES, None]
-        count = len(planes)
+        slot = torch.where(seen, seen.flatten().cumsum(0).reshape(seen.shape), 0)
+        return self.packed(x[seen], mask[seen], slot)
+
+    def packed(self, x: Tensor, mask: Tensor, slot: Tensor) -> dict[str, Tensor]:
+        """The same of the vertebrae that are seen alone, so that no shape depends on what is in a tensor.
+
+        Args:
+            x, mask: (V, planes, 64, 64), those of all batches in order.
+            slot: int64 (B, 7), which of them a level is, from 1 on; 0 where it is not seen.
+        """
+        planes = x.unfold(1, CHANNELS, 2).movedim(-1, 2)  # (vertebrae, 15, 5, h, w)
+        middle = mask[:, CHANNELS // 2 :: 2][:, :SLICES, None]
+        count = planes.shape[0]  # not len: an export would take it for a constant
         early = self.early(torch.cat([planes, middle], 2).flatten(0, 1))
         where = self.map(early)
         late = self.late(early)
@@ -112,18 +122,18 @@ class FractureNetwork(nn.Module):
         features = torch.cat([late.mean((2, 3)), late.amax((2, 3)), strong[:, :1], strong.mean(1, keepdim=True)], 1)
         along = self.slices(F.relu(self.enter(features)).reshape(count, SLICES, -1))[0]
         peak = strong.mean(1).reshape(count, SLICES).amax(1, keepdim=True)
-        own = _placed(torch.cat([along.mean(1), along.amax(1), peak], 1), seen)
+        own = _placed(torch.cat([along.mean(1), along.amax(1), peak], 1), slot)
         both = torch.cat([own, self.vertebrae(own)[0]], 2)
         logits = self.level(both)[..., 0]
         away = torch.finfo(both.dtype).min
-        most = torch.cat([both, logits[..., None]], 2).masked_fill(~seen[..., None], away).amax(1)
+        most = torch.cat([both, logits[..., None]], 2).masked_fill((slot == 0)[..., None], away).amax(1)
         maps = where[:, 0].reshape(count, SLICES, *where.shape[2:])
-        return {"levels": logits, "patient": self.patient(most)[:, 0], "map": _placed(maps, seen)}
+        return {"levels": logits, "patient": self.patient(most)[:, 0], "map": _placed(maps, slot)}
 
 
-def _placed(found: Tensor, seen: Tensor) -> Tensor:
+def _placed(found: Tensor, slot: Tensor) -> Tensor:
     """What was found of the vertebrae that are seen at their places among all, 0 elsewhere."""
-    return found.new_zeros((*seen.shape, *found.shape[1:])).index_put((seen,), found)
+    return torch.cat([torch.zeros_like(found[:1]), found])[slot]
 
 
 def build_levels(spec: LevelSpec, *, seed: int | None = None) -> LevelNetwork:

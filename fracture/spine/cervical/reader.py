@@ -31,7 +31,7 @@ from fracture.spine.series import Found, Stack, find_series
 from fracture.wing.engine_choice import Engine
 from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import ReaderBase, Taken
-from fracture.wing.runner import Runner, TorchRunner
+from fracture.wing.runner import Runner
 from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
@@ -100,7 +100,7 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         finder, network: Of levels, and of fractures.
         device: Where they run.
         dtype: Their precision.
-        engine: What runs the finder; see :mod:`fracture.wing.engines`. The judge is small and runs in torch.
+        engine: What runs them; see :mod:`fracture.wing.engines`.
     """
 
     single_dims = 2
@@ -118,8 +118,8 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         self.card, self.device, self.dtype = card, device, dtype
         ready, name = finder.eval().to(device, dtype), PurePath(card.finder.file).stem
         self.finder: Runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
-        ready, name = network.eval().to(device, dtype), PurePath(card.judge.file).stem
-        self.judge: Runner = TorchRunner(ready, device=device, dtype=dtype, name=name)
+        ready, name = network.eval().to(device, dtype).packed, PurePath(card.judge.file).stem
+        self.judge: Runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
 
     def take(self, source: Any, *, number: int | None = None) -> Neck:  # type: ignore[override]  # its options
         """One neck.
@@ -234,8 +234,9 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
 
 def judge(runner: Runner, crops: Crops, scaling: Scaling) -> tuple[NDArray[np.float64], float, Map]:
     """Probabilities of C1 to C7 (0 of one not seen) and of the patient, and the maps (7, 15, 16, 16) in [0, 1]."""
-    values, masks = (one[None].astype(np.float32) / 255 for one in (crops.values, crops.masks))
-    out = runner.run({"x": values, "mask": masks, "seen": crops.seen[None]})
+    seen, masks = (one[crops.seen].astype(np.float32) / 255 for one in (crops.values, crops.masks))
+    slot = np.where(crops.seen, np.cumsum(crops.seen), 0)[None]
+    out = runner.run({"x": seen, "mask": masks, "slot": slot})
     levels, patient, maps = (out[key].float().cpu()[0].double() for key in ("levels", "patient", "map"))
     (slope, shift), (own, highest, offset) = scaling.level, scaling.patient
     levels = slope * levels + shift
