@@ -47,7 +47,7 @@ def series(folder: Path, slices: int, side: int) -> None:
 def random_reader() -> reading.CervicalReader:
     """Networks of the usual size that know nothing; levels are given."""
     facts = dict.fromkeys(("description", "license", "intended_use"), "random")
-    file = {"file": "none.safetensors", "sha256": "0" * 64}
+    file = {"file": "none.safetensors", "sha256": "0" * 64, "model": {}}
     card = CervicalCard(
         name="random", version="0", created="2026", attribution=(), limitations=(), finder=file, judge=file, **facts
     )

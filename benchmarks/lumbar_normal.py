@@ -21,7 +21,7 @@ from fracture.spine.lumbar.card import STORE
 from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.grading import behind, scaled, stack
 from fracture.spine.lumbar.metric import CONDITIONS
-from fracture.spine.lumbar.reader import load_reader
+from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.records import discs_of, read_discs
 from fracture.spine.picture import read_picture
 from fracture.wing.volume import Volume
@@ -39,7 +39,7 @@ def patch(pixels, x, y, half):
 
 def judged(reader, pixels, marks):
     """(row of the mark, abnormality by the grader, darkness) of each marked disc that was called one or the other."""
-    discs = find_discs(reader.runner, pixels).discs[:5]
+    discs = find_discs(reader.finder, pixels).discs[:5]
     places = np.array([(disc.x, disc.y) for disc in discs])
     gap = float(np.median(np.linalg.norm(np.diff(places, axis=0), axis=1)))
     front, back = (np.mean([patch(pixels, x + way * gap, y, gap / 3) for x, y in places]) for way in (-1.0, 1.0))
@@ -61,8 +61,8 @@ def judged(reader, pixels, marks):
             continue
         planes, where, _ = stack({SAGITTAL_T2: [volume]}, spots[names[near]], targets[names[near]])
         chance = np.nan
-        if reader.grader is not None:
-            logits = reader.grader.run({"x": planes[None], "where": where[None]})["logits"]
+        if reader.judge is not None:
+            logits = reader.judge.run({"x": planes[None], "where": where[None]})["logits"]
             chance = 1 - float(logits.float().softmax(-1)[0, 0, 0])
         (px, py), others = places[near], [k for k in (near - 1, near + 1) if 0 <= k < len(places)]
         bodies = np.mean([patch(seen, *((places[near] + places[k]) / 2), gap / 6) for k in others])
@@ -76,7 +76,7 @@ def main():
     parser.add_argument("set")
     parser.add_argument("--weights")
     given = parser.parse_args()
-    reader = load_reader(STORE.open(given.weights), device="cpu", precision="float32", engine="torch")
+    reader = LumbarReader.opened(STORE.open(given.weights), device="cpu", precision="float32", engine="torch")
     annotated, table = read_discs(given.set), []
     for film in annotated:
         rows = judged(reader, read_picture(annotated.image_path(film)), discs_of(film))

@@ -184,9 +184,9 @@ def assemble(
 ) -> None:
     """Make a folder of weights with a card out of a run. Exit code 0: written; 2: it cannot be."""
     from fracture.schema import read_toml
-    from fracture.spine.cervical.assembly import assemble as make
+    from fracture.spine.cervical.reader import CervicalReader
 
-    made = make(run, out, {} if card is None else read_toml(card))
+    made = CervicalReader.assemble(run, out, {} if card is None else read_toml(card))
     typer.echo(f"{made.label}: {out}")
 
 

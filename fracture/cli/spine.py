@@ -229,7 +229,7 @@ def _graded(
     from fracture.spine.lumbar.card import STORE
     from fracture.spine.lumbar.evaluation import measure_grades, read_grades, text_of
     from fracture.spine.lumbar.metric import read_submission, write_submission
-    from fracture.spine.lumbar.reader import load_reader
+    from fracture.spine.lumbar.reader import LumbarReader
     from fracture.spine.lumbar.studies import read_studies
 
     studies = read_studies(data)
@@ -237,7 +237,7 @@ def _graded(
         predicted = {key: row for path in found for key, row in read_submission(path).items()}
         measures = measure_grades(studies, predicted, resamples=bootstrap)
     else:
-        reader = load_reader(STORE.open(weights), device=device, precision=cast("Precision", precision))
+        reader = LumbarReader.opened(STORE.open(weights), device=device, precision=cast("Precision", precision))
         predicted, places = read_grades(reader, studies)
         write_submission(out / "submission.csv", predicted)
         measures = measure_grades(studies, predicted, places, resamples=bootstrap)
@@ -251,11 +251,11 @@ def _graded(
 def _judged(annotated: Any, weights: str | None, device: str, precision: str) -> dict[str, Discs]:
     from fracture.spine.lumbar.card import STORE
     from fracture.spine.lumbar.finding import find_discs
-    from fracture.spine.lumbar.reader import load_reader
+    from fracture.spine.lumbar.reader import LumbarReader
     from fracture.spine.picture import read_picture
 
-    reader = load_reader(STORE.open(weights), device=device, precision=cast("Precision", precision))
-    return {film.source: find_discs(reader.runner, read_picture(annotated.image_path(film))) for film in annotated}
+    reader = LumbarReader.opened(STORE.open(weights), device=device, precision=cast("Precision", precision))
+    return {film.source: find_discs(reader.finder, read_picture(annotated.image_path(film))) for film in annotated}
 
 
 @lumbar.command("assemble")
@@ -268,9 +268,9 @@ def assemble(
 ) -> None:
     """Make a folder of weights with a card out of a run. Exit code 0: written; 2: it cannot be."""
     from fracture.schema import read_toml
-    from fracture.spine.lumbar.assembly import assemble as make
+    from fracture.spine.lumbar.reader import LumbarReader
 
-    made = make(run, out, {} if card is None else read_toml(card))
+    made = LumbarReader.assemble(run, out, {} if card is None else read_toml(card))
     typer.echo(f"{made.label}: {out}")
 
 

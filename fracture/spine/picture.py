@@ -63,3 +63,9 @@ def fit(
     small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     whole[0, :rows, :columns] = np.clip((small - low) / (high - low), 0, 1)
     return whole, GridToSource(pixels.shape[1] / columns, pixels.shape[0] / rows)
+
+
+def stretched(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values of any scale with their 1st and 99.5th percentile at 0 and 1, and nothing beyond."""
+    low, high = np.percentile(values, (1, 99.5)).tolist()
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-6), 0, 1), np.float32)

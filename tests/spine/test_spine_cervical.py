@@ -198,7 +198,7 @@ def test_what_was_not_found_is_said(weights: Path) -> None:
 def test_mr_is_refused(weights: Path, tmp_path: Path) -> None:
     reader = WING.open(WING.store.open(weights / "tiny"), device="cpu")
     folder = write(slices(5), tmp_path)
-    with pytest.raises(SeriesError, match="no CT series"):
+    with pytest.raises(SeriesError, match="no axial CT series"):
         reader.predict(folder)  # type: ignore[attr-defined]
     with pytest.raises(NotARadiographError, match="no CT"):
         reader.predict(folder, number=0)  # type: ignore[attr-defined]

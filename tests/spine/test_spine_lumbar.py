@@ -16,11 +16,10 @@ from fracture import simulate
 from fracture.cli.main import app
 from fracture.errors import ConfigurationError, DataError, NotARadiographError, SeriesError
 from fracture.spine import find_series, read_series
-from fracture.spine.lumbar.assembly import assemble
 from fracture.spine.lumbar.card import LumbarCard
 from fracture.spine.lumbar.evaluation import measure, read_found, text_of
 from fracture.spine.lumbar.finding import CHAIN, Disc, Discs, name_discs
-from fracture.spine.lumbar.reader import LumbarReader, choose
+from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.records import discs_of, read_discs
 from fracture.spine.lumbar.training import LumbarConfig, load_recipe, train
 from fracture.wing.contract import load_reader, registered
@@ -55,7 +54,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = {"model": {"channels": 8, "norm": "batch"}, "split": {"shares": {"train": 1.0}}}
     config = LumbarConfig.from_dict({**tables, "loop": {"epochs": 1, "batch": 3, "workers": 0, "threads": 1}})
     train(config, read_discs(root / "set"), out=root / "run", device="cpu", progress=False)
-    assemble(root / "run", root / "weights", {"name": "tiny", "version": "1", "license": "none"})
+    LumbarReader.assemble(root / "run", root / "weights", {"name": "tiny", "version": "1", "license": "none"})
     return root / "weights"
 
 
@@ -110,17 +109,17 @@ def test_which_series_is_taken_and_why(tmp_path: Path) -> None:
         write(slices(count, SeriesInstanceUID=f"1.{count}", **more), tmp_path / name)  # type: ignore[arg-type]
 
     series("a", 9, orientation=AXIAL, SeriesDescription="ax t2")
-    with pytest.raises(SeriesError, match="no sagittal series; got axial T2 MR"):
-        choose(find_series(tmp_path))
+    with pytest.raises(SeriesError, match="no sagittal MR series; got axial T2 MR"):
+        LumbarReader.wanted.choose(find_series(tmp_path))
     series("b", 7, SeriesDescription="localizer")
-    stack, reason = choose(find_series(tmp_path))
+    stack, reason = LumbarReader.wanted.choose(find_series(tmp_path))
     assert (len(stack.frames), "no series says" in reason) == (7, True)
     series("c", 5, SeriesDescription="sag t1")
-    stack, reason = choose(find_series(tmp_path))
+    stack, reason = LumbarReader.wanted.choose(find_series(tmp_path))
     assert (len(stack.frames), reason[:40]) == (5, "no sagittal T2 or STIR is there; it is t")
     series("d", 4, SeriesDescription="sag t2")
     series("e", 3, SeriesDescription="sag stir")
-    stack, reason = choose(find_series(tmp_path))
+    stack, reason = LumbarReader.wanted.choose(find_series(tmp_path))
     assert len(stack.frames) == 4
     assert "the one of most slices of 2" in reason
 
@@ -134,7 +133,7 @@ def test_pictures_volumes_and_what_is_not_read(reader: LumbarReader, tmp_path: P
     again = reader.predict(volume)
     assert again.disc("L5/S1") == reader.predict(tmp_path / "s").disc("L5/S1")
     assert reader.predict(tmp_path / "s", number=0).reason == "it was asked for"
-    with pytest.raises(NotARadiographError, match="a CT series"):
+    with pytest.raises(NotARadiographError, match="no MR series"):
         reader.predict(study(tmp_path / "ct", modality="CT"))
     with pytest.raises(ConfigurationError, match="did you mean 'number'"):
         reader.predict(volume, nummer=1)

@@ -8,30 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
+from fracture.spine.card import NetworkFile, ScoreTest
 from fracture.spine.cervical.spec import FractureSpec, LevelSpec
-from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
+from fracture.wing.card import BaseCard, Section, WeightFile
 from fracture.wing.store import Store
-
-
-class LevelFile(WeightFile):
-    """The finder of levels: its file, what it is, and how it was trained."""
-
-    model: LevelSpec = LevelSpec()
-    training: dict[str, JsonValue] = Field(default={})
-
-
-class FractureFile(WeightFile):
-    """The judge of fractures."""
-
-    model: FractureSpec = FractureSpec()
-    training: dict[str, JsonValue] = Field(default={})
-
-
-class NeckTest(Section):
-    """Of the self-test volume: the best center, the share of bone, and the probability of a fracture of its crops."""
-
-    scores: tuple[Share, Share, Share] = Field(strict=False)
-    tolerance: Tolerance = 0.01
 
 
 class Thresholds(Section):
@@ -59,13 +39,13 @@ class CervicalCard(BaseCard):
     FILE: ClassVar[str] = "cervical_card.json"
 
     format: Literal["fracture-cervical-card/1"] = "fracture-cervical-card/1"
-    finder: LevelFile
-    judge: FractureFile
+    finder: NetworkFile[LevelSpec]
+    judge: NetworkFile[FractureSpec]
     scaling: Scaling = Scaling()
     thresholds: Thresholds = Thresholds()
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})
-    self_test: NeckTest | None = None
+    self_test: ScoreTest | None = None
 
     @property
     def files(self) -> Sequence[WeightFile]:

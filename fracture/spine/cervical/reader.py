@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -13,11 +12,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fracture.errors import NotARadiographError, SeriesError
-from fracture.io.ahead import source_name
-from fracture.models.devices import Precision, resolve_device
-from fracture.models.persistence import load_state
-from fracture.spine.cervical.card import CervicalCard, NeckTest, Scaling
+from fracture.spine.card import ScoreTest
+from fracture.spine.cervical.card import STORE, Scaling
 from fracture.spine.cervical.crops import Crops, crop_affine, crops_of
 from fracture.spine.cervical.levels import Levels, find_levels, grid_of, scaled
 from fracture.spine.cervical.metric import LEVELS
@@ -25,38 +21,25 @@ from fracture.spine.cervical.networks import build_fractures, build_levels
 from fracture.spine.cervical.result import CervicalSpine, Vertebra
 from fracture.spine.cervical.spec import CROP, SLICES
 from fracture.spine.crops import voxel_of
-from fracture.spine.frame import frame_of
 from fracture.spine.planes import oriented
-from fracture.spine.series import Found, Stack, find_series
-from fracture.wing.engine_choice import Engine
-from fracture.wing.engines import make_runner, resolve_engine
-from fracture.wing.reader import ReaderBase, Taken
+from fracture.spine.reader import SeriesReader, SpineSeries, Wanted
+from fracture.wing.reader import Taken
 from fracture.wing.runner import Runner
-from fracture.wing.store import Weights
 from fracture.wing.volume import Volume
 
 _EDGE = 0.5  # share of the map's peak at which evidence ends (ours)
 Map = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Neck:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Neck(SpineSeries):
     """One CT series.
 
     Attributes:
-        source: What results call it.
         volume: Hounsfield units, axial slices where the series is axial.
-        series, reason: What was taken, and why.
-        stack: What it was read from; None of a volume that was given.
-        warnings: What a user should see.
     """
 
-    source: str
     volume: Volume
-    series: str
-    reason: str
-    stack: Stack | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,84 +55,27 @@ class Prepared:
         return self.values.shape
 
 
-def choose(found: Found) -> tuple[Stack, str]:
-    """The axial CT series of most slices, else the CT series of most slices, else a NIfTI file; and why.
+class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
+    """Reads studies (folders), CT series, NIfTI files, and volumes in Hounsfield units."""
 
-    Raises:
-        SeriesError: There is none.
-    """
-    axial = [
-        one for one in found.series if one.kind is not None and (one.kind.modality, one.kind.plane) == ("CT", "axial")
-    ]
-    if axial:
-        more = f", the one of most slices of {len(axial)}" if len(axial) > 1 else ""
-        return axial[0], f"it is the axial CT series{more}"
-    if other := [one for one in found.series if one.kind is not None and one.kind.modality == "CT"]:
-        return other[0], "no CT series is axial; it is the CT series of most slices"
-    if nifti := [one for one in found.series if one.kind is None]:
-        return nifti[0], "it is a NIfTI file, which does not say what it is"
-    listed = "; ".join(map(str, found.series))
-    raise SeriesError("no CT series", got=listed, hint="give the axial CT series of the neck")
-
-
-class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
-    """Reads studies (folders), CT series, NIfTI files, and volumes in Hounsfield units.
-
-    Args:
-        card: Of the weights.
-        finder, network: Of levels, and of fractures.
-        device: Where they run.
-        dtype: Their precision.
-        engine: What runs them; see :mod:`fracture.wing.engines`.
-    """
-
-    single_dims = 2
-
-    def __init__(
-        self,
-        card: CervicalCard,
-        finder: Any,
-        network: Any,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        engine: Engine = "torch",
-    ) -> None:
-        self.card, self.device, self.dtype = card, device, dtype
-        ready, name = finder.eval().to(device, dtype), PurePath(card.finder.file).stem
-        self.finder: Runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
-        ready, name = network.eval().to(device, dtype).packed, PurePath(card.judge.file).stem
-        self.judge: Runner = make_runner(ready, device=device, dtype=dtype, engine=engine, name=name)
+    store, purpose = STORE, "Research on CT of the cervical spine; not a medical device."
+    networks: ClassVar = {"finder": ("levels", build_levels), "judge": ("fractures", build_fractures)}
+    wanted = Wanted(
+        "CT",
+        "axial",
+        (
+            (lambda kind: (kind.modality, kind.plane) == ("CT", "axial"), "it is the axial CT series"),
+            (lambda kind: kind.modality == "CT", "no CT series is axial; it is another one"),
+        ),
+        "it is a NIfTI file, which does not say what it is",
+        "give the axial CT series of the neck",
+        turned=False,
+    )
 
     def take(self, source: Any, *, number: int | None = None) -> Neck:  # type: ignore[override]  # its options
-        """One neck.
-
-        Args:
-            source: A folder with the series of a study, one file or several files of a series, or a ``Volume``.
-            number: Which series, as ``fracture.spine.find_series`` counts them; None chooses, see :func:`choose`.
-
-        Raises:
-            SeriesError: No CT series, or a broken one.
-            NotARadiographError: The series is no CT.
-            InputError: It cannot be read.
-        """
-        if isinstance(source, Volume):
-            return Neck(source.source, oriented(source, "axial"), "the volume that was given", "it was given")
-        found, name = find_series(source), source_name(source)
-        if number is None:
-            stack, reason = choose(found)
-        else:
-            stack, reason = found.one(name, number=number), "it was asked for"
-        if stack.kind is not None and stack.kind.modality != "CT":
-            raise NotARadiographError(f"{name}: no CT series", got=str(stack.kind), allowed="CT")
-        series = stack.read()
-        volume = series.volume if stack.frames else oriented(series.volume, "axial")  # NIfTI has no slices of its own
-        volume = replace(volume, source=name)
-        notes = (*found.warnings, *volume.warnings)
-        if series.tilt:
-            notes = (*notes, f"the gantry was tilted by {series.tilt:.1f} degrees; that is taken into account")
-        described = "a NIfTI file" if stack.kind is None else str(series.kind)
-        return Neck(name, volume, described, reason, stack if stack.frames else None, notes)
+        """One neck, see :meth:`volume_of`."""
+        volume, taken, _ = self.volume_of(source, number)
+        return Neck(**{one.name: getattr(taken, one.name) for one in fields(taken)}, volume=volume)
 
     def prepare(self, record: Neck, /) -> Prepared:
         """The even grid."""
@@ -183,30 +109,18 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
         rows = [replace(one, box=one.evidence if one.slice == shown else None) for one in rows]
         sagittal, rows = _sagittal(record.volume, rows)
         limit = self.card.thresholds
-        count, height, width = record.volume.voxels.shape
         masks = replace(levels.grid, voxels=levels.labels.astype(np.float32))
         return CervicalSpine(
-            source=record.source,
-            width=width,
-            height=height,
-            series=record.series,
-            reason=record.reason,
-            slice=(shown, count),
+            **self.stated(record, record.volume, shown, _gray(record.volume.voxels[shown]), warnings),
             vertebrae=tuple(rows),
             probability=patient,
             fractured=any(one.fractured for one in rows) or (patient or 0.0) >= limit.patient,
             threshold=limit.patient,
             level_threshold=limit.level,
             remarks=levels.remarks,
-            model=self.card.name,
-            model_version=self.card.version,
-            weights_checksum=self.card.checksum,
-            warnings=(*record.warnings, *warnings),
-            pixels=_gray(record.volume.voxels[shown]),
             sagittal=sagittal,
             masks=masks,
-            stack=record.stack,
-            frame=None if record.stack is None else frame_of(record.stack, record.volume, shown),
+            stack=record.stack if record.stack is not None and record.stack.frames else None,
         )
 
     def _vertebra(
@@ -230,6 +144,20 @@ class CervicalReader(ReaderBase[Neck, Prepared, CervicalSpine]):
             middle = round(voxel_of(volume, rows[len(rows) // 2].place)[0])
             return int(np.clip(middle, 0, len(volume.voxels) - 1))
         return int(volume.voxels.shape[0] // 2)
+
+    def self_test(self) -> ScoreTest:
+        """The best center and the share of bone of a volume, and the patient's probability of its crops."""
+        k, i, j = np.indices((64, 48, 48)).astype(np.float32)
+        column = np.exp(-(((i - 24) / 4) ** 2 + ((j - 24) / 5) ** 2)) * (0.6 + 0.4 * np.cos(k * 2 * np.pi / 9))
+        values = np.clip(0.3 + 0.5 * column, 0, 1).astype(np.float32)
+        out = self.finder.run({"x": values[None, None]})
+        bone = out["bone"].float().sigmoid().mean()
+        z, y, x = np.indices(CROP).astype(np.float32)
+        ring = np.exp(-((np.hypot((x - 32) / 1.2, y - 30) - 12) ** 2) / 8) * (np.abs(y - 30 - 0.3 * z) > 2)
+        crop = np.rint(np.clip(0.3 + 0.5 * ring, 0, 1) * 255).astype(np.uint8)
+        crops = Crops(np.stack([crop] * 7), np.stack([(255 * (ring > 0.3)).astype(np.uint8)] * 7), np.ones(7, bool))
+        broken = judge(self.judge, crops, self.card.scaling)[1]
+        return ScoreTest(scores=(float(out["centers"].float().sigmoid().max()), float(bone), broken))
 
 
 def judge(runner: Runner, crops: Crops, scaling: Scaling) -> tuple[NDArray[np.float64], float, Map]:
@@ -286,48 +214,3 @@ def _sagittal(volume: Volume, rows: Sequence[Vertebra]) -> tuple[NDArray[np.uint
     fy, fx = high / side.voxels.shape[1], wide / side.voxels.shape[2]
     moved = [replace(one, at=((p[2] + 0.5) * fx, (p[1] + 0.5) * fy)) for one, p in zip(rows, places, strict=True)]
     return np.asarray(shown, np.uint8), moved
-
-
-def load_reader(
-    weights: Weights[CervicalCard], *, device: str = "auto", precision: Precision = "auto", engine: Engine = "auto"
-) -> CervicalReader:
-    """A reader from opened weights; options as for :func:`fracture.load`.
-
-    Raises:
-        WeightsError: They cannot be used.
-        ConfigurationError: No such device, precision or engine.
-    """
-    where, card = resolve_device(device), weights.card
-    engine, dtype = resolve_engine(engine, checksum=card.checksum, device=where, precision=precision)
-    finder, network = build_levels(card.finder.model), build_fractures(card.judge.model)
-    load_state(finder, weights.tensors(card.finder), source=card.finder.file)
-    load_state(network, weights.tensors(card.judge), source=card.judge.file)
-    return CervicalReader(card, finder, network, device=where, dtype=dtype, engine=engine)
-
-
-def self_test(reader: CervicalReader) -> NeckTest:
-    """What the networks say of a volume and of crops made of formulas, which never change."""
-    k, i, j = np.indices((64, 48, 48)).astype(np.float32)
-    column = np.exp(-(((i - 24) / 4) ** 2 + ((j - 24) / 5) ** 2)) * (0.6 + 0.4 * np.cos(k * 2 * np.pi / 9))
-    values = np.clip(0.3 + 0.5 * column, 0, 1).astype(np.float32)
-    out = reader.finder.run({"x": values[None, None]})
-    bone = out["bone"].float().sigmoid().mean()
-    z, y, x = np.indices(CROP).astype(np.float32)
-    ring = np.exp(-((np.hypot((x - 32) / 1.2, y - 30) - 12) ** 2) / 8) * (np.abs(y - 30 - 0.3 * z) > 2)
-    crop = np.rint(np.clip(0.3 + 0.5 * ring, 0, 1) * 255).astype(np.uint8)
-    crops = Crops(np.stack([crop] * 7), np.stack([(255 * (ring > 0.3)).astype(np.uint8)] * 7), np.ones(7, bool))
-    broken = judge(reader.judge, crops, reader.card.scaling)[1]
-    return NeckTest(scores=(float(out["centers"].float().sigmoid().max()), float(bone), broken))
-
-
-def verified(weights: Weights[CervicalCard]) -> Iterator[str]:
-    """For ``fracture verify``."""
-    from fracture.wing.verification import compare
-
-    reader = load_reader(weights, device="cpu", precision="float32", engine="torch")
-    yield "finder and judge built and filled"
-    expected = weights.card.self_test
-    if expected is None:
-        yield "self-test: the card states none"
-        return
-    yield compare("self-test", list(self_test(reader).scores), list(expected.scores), expected.tolerance)

@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from fracture.schema import Share
+from fracture.spine.card import NetworkFile, ScoreTest
 from fracture.spine.specs import CenterSpec, SliceSpec
-from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
+from fracture.wing.card import BaseCard, WeightFile
 from fracture.wing.store import Store
-
-
-class DiscFile(WeightFile):
-    """The finder: its file, what it is, and how it was trained."""
-
-    model: CenterSpec = CenterSpec()
-    training: dict[str, JsonValue] = Field(default={})
-
-
-class GraderFile(WeightFile):
-    """The grader: its file, what it is, and how it was trained."""
-
-    model: SliceSpec = SliceSpec()
-    training: dict[str, JsonValue] = Field(default={})
-
-
-class DiscTest(Section):
-    """Of the self-test picture: the best score of a disc, of L5/S1, and the mean of the map of discs; then, with a
-    grader, the probability of severe of each condition on a level of formulas."""
-
-    scores: Annotated[tuple[Share, ...], Field(strict=False, min_length=3, max_length=8)]
-    tolerance: Tolerance = 0.01
-
-    def numbers(self) -> list[float]:
-        """The scores as a list."""
-        return [float(value) for value in self.scores]
 
 
 class LumbarCard(BaseCard):
@@ -45,11 +19,11 @@ class LumbarCard(BaseCard):
     FILE: ClassVar[str] = "lumbar_card.json"
 
     format: Literal["fracture-lumbar-card/1"] = "fracture-lumbar-card/1"
-    finder: DiscFile
-    grader: GraderFile | None = None
+    finder: NetworkFile[CenterSpec]
+    grader: NetworkFile[SliceSpec] | None = None
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})
-    self_test: DiscTest | None = None
+    self_test: ScoreTest | None = None
 
     @property
     def files(self) -> Sequence[WeightFile]:

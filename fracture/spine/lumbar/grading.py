@@ -7,6 +7,7 @@ three for each and learns where to look. What is missing is left out of its list
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -17,6 +18,7 @@ from fracture.simulate.lumbar import LEVELS
 from fracture.spine.crops import Match, Place, crop, match
 from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of
+from fracture.spine.picture import stretched
 from fracture.spine.planes import oriented
 from fracture.spine.series import Found
 from fracture.wing.runner import Runner
@@ -46,15 +48,8 @@ def views_of(found: Found) -> dict[str, list[Volume]]:
         kind = None if one.kind is None else one.kind.rsna
         if kind == AXIAL_T2 or (kind in KINDS and kind not in views):  # those of most slices come first
             volume = oriented(one.read().volume, "axial" if kind == AXIAL_T2 else "sagittal")
-            views.setdefault(str(kind), []).append(scaled(volume))
+            views.setdefault(str(kind), []).append(replace(volume, voxels=stretched(volume.voxels)))
     return views
-
-
-def scaled(volume: Volume) -> Volume:
-    """The volume with its 1st and 99.5th percentile at 0 and 1."""
-    low, high = np.percentile(volume.voxels, (1, 99.5)).tolist()
-    voxels = np.clip((volume.voxels - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
-    return Volume(voxels, volume.affine, volume.source)
 
 
 def behind(places: Mapping[str, Place]) -> dict[str, Place]:
