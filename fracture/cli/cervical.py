@@ -119,13 +119,13 @@ def train(
     resumes."""
     from fracture.data.merged import merge_sets
     from fracture.spine.cervical.records import read_necks
-    from fracture.spine.cervical.training import STAGES, load_recipe, train as run
+    from fracture.spine.cervical.training import FractureConfig, LevelConfig, train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 
-    changes = changes_of(STAGES, [], set_ or [], None)
-    levels, fractures = load_recipe(recipe)
-    both = levels.replace(changes["levels"]), fractures.replace(changes["fractures"])
+    changes = changes_of((LevelConfig.STAGE, FractureConfig.STAGE), [], set_ or [], None)
+    levels = LevelConfig.load(recipe).replace(changes[LevelConfig.STAGE])
+    both = levels, FractureConfig.load(recipe).replace(changes[FractureConfig.STAGE])
     try:
         run(both, merge_sets([read_necks(one) for one in data]), out=out, device=device, progress=not quiet)
     except Interrupted:

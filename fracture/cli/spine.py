@@ -147,7 +147,7 @@ def train(
     from fracture.spine.lumbar.grade_training import GradeConfig, train_grades
     from fracture.spine.lumbar.records import read_discs
     from fracture.spine.lumbar.studies import read_studies
-    from fracture.spine.lumbar.training import LumbarConfig, load_recipe, train as run
+    from fracture.spine.lumbar.training import LumbarConfig, train as run
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 
@@ -157,11 +157,11 @@ def train(
         if stage == "grades":
             if train_only is not None:
                 raise ConfigurationError("--train-only goes with pictures of discs", got=train_only)
-            config = load_recipe(recipe, GradeConfig).replace(changes)
+            config = GradeConfig.load(recipe).replace(changes)
             train_grades(config, read_studies(data), out=out, device=device, progress=not quiet)
         else:
             more = None if train_only is None else read_discs(train_only)
-            discs = load_recipe(recipe, LumbarConfig).replace(changes)
+            discs = LumbarConfig.load(recipe).replace(changes)
             run(discs, read_discs(data), out=out, train_only=more, device=device, progress=not quiet)
     except Interrupted:
         stopped()

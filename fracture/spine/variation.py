@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.spine.centers import SIDE
 from fracture.training.config import Section
@@ -39,7 +40,11 @@ class StackVariation(Section):
 
 
 class SeededPictures(PlainPictures):
-    """Every film once an epoch, each with the seed of its variation."""
+    """Every film once an epoch, each with the seed of its variation; what :meth:`read` gives of it stays in memory."""
+
+    def __init__(self, part: AnnotatedSet, config: Any) -> None:
+        super().__init__(part, config.seed)
+        self.config, self._kept = config, dict[str, Any]()
 
     def order(self, epoch: int, turn: int = 0) -> Any:
         """Pairs of a film and a seed."""
@@ -50,6 +55,16 @@ class SeededPictures(PlainPictures):
     def source(self, picture: Any) -> str:
         """The film's name."""
         return str(picture[0].source)
+
+    def plain(self, film: Film) -> Any:
+        """What :meth:`read` gives, read once."""
+        if film.source not in self._kept:
+            self._kept[film.source] = self.read(film)
+        return self._kept[film.source]
+
+    def read(self, film: Film) -> Any:
+        """A film before it is varied, one byte for each pixel."""
+        raise NotImplementedError
 
 
 def varied(

@@ -18,7 +18,7 @@ from fracture.spine.cervical.levels import chain
 from fracture.spine.cervical.metric import LABELS, LEVELS, score
 from fracture.spine.cervical.records import read_necks
 from fracture.spine.cervical.result import CervicalSpine
-from fracture.spine.cervical.training import challenge_loss, load_recipe, train
+from fracture.spine.cervical.training import FractureConfig, LevelConfig, challenge_loss, train
 from fracture.spine.cervical.wing import WING
 from fracture.wing.volume import Volume
 from tests.spine.made import AXIAL, slices, write
@@ -98,7 +98,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("nibabel")
     folder = tmp_path_factory.mktemp("cervical")
     simulate.write_necks(folder / "necks", 2, seed=5, fracture_rate=1.0, partial=0.0, spacing=_COARSE)
-    levels, fractures = load_recipe("small")
+    levels, fractures = LevelConfig.load("small"), FractureConfig.load("small")
     small = {"loop": {"epochs": 1, "threads": 1}}
     levels = levels.replace(small | {"window": [48, 48, 48], "model": {"widths": [4, 4, 4, 4]}})
     fractures = fractures.replace(small | {"model": {"widths": [4, 4, 4], "hidden": 4}})

@@ -26,7 +26,6 @@ from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.result import LumbarSpine
 from fracture.spine.lumbar.studies import read_studies, truth_of, write_studies
-from fracture.spine.lumbar.training import load_recipe
 from fracture.spine.slices import build_slices
 from fracture.spine.specs import SliceSpec
 from fracture.wing.runner import TorchRunner
@@ -287,7 +286,7 @@ def test_studies_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     told = CliRunner().invoke(app, ["spine", "lumbar", "simulate", str(tmp_path / "s"), "-n", "1", "--seed", "4"])
     assert told.exit_code == 0, told.output
     assert len(read_studies(tmp_path / "s")) == 1
-    assert isinstance(load_recipe("grades", GradeConfig), GradeConfig)
+    assert isinstance(GradeConfig.load("grades"), GradeConfig)
 
 
 def test_nothing_is_graded_without_places() -> None:

@@ -21,7 +21,7 @@ from fracture.spine.lumbar.evaluation import measure, read_found, text_of
 from fracture.spine.lumbar.finding import CHAIN, Disc, Discs, name_discs
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.records import discs_of, read_discs
-from fracture.spine.lumbar.training import LumbarConfig, load_recipe, train
+from fracture.spine.lumbar.training import LumbarConfig, train
 from fracture.wing.contract import load_reader, registered
 from tests.spine.made import AXIAL, slices, write
 
@@ -167,10 +167,10 @@ def test_commands(weights: Path, tmp_path: Path) -> None:
 
 
 def test_recipes_are_read_and_faults_told() -> None:
-    assert load_recipe("small", LumbarConfig).optimizer.freeze_stages == 2
-    assert load_recipe("pretrain", LumbarConfig).loop.epochs == 1
+    assert LumbarConfig.load("small").optimizer.freeze_stages == 2
+    assert LumbarConfig.load("pretrain").loop.epochs == 1
     with pytest.raises(ConfigurationError, match="pretrain, small"):
-        load_recipe("large", LumbarConfig)
+        LumbarConfig.load("large")
 
 
 def judged(folder: Path) -> tuple[object, dict[str, Discs]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +26,14 @@ from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractu
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
 from fracture.spine.cervical.spec import CROP, CROP_SPACING, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
+from fracture.spine.training import SpineConfig, SpineStage, train_stages
 from fracture.spine.variation import SeededPictures
-from fracture.training.config import Section, StageConfig
-from fracture.training.driver import Running, run_stage, running
+from fracture.training.config import Section
+from fracture.training.driver import Running
 from fracture.training.stage import Stage
-from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 from fracture.wing.volume import Volume
 
-STAGES = ("levels", "fractures")
 _MARGIN = (2, 4, 4)  # planes, rows, columns by which a crop may be shifted: the finder's error
 _WIDE = tuple(n + 2 * m for n, m in zip(CROP, _MARGIN, strict=True))
 
@@ -53,10 +51,10 @@ class AugmentConfig(Section):
     cut: float = Field(default=0.3, ge=0, le=1, description="share whose upper or lower part is left out; levels")
 
 
-class LevelConfig(StageConfig):
+class LevelConfig(SpineConfig):
     """Settings of the finder's training."""
 
-    BATCH: ClassVar[int] = 4
+    WING, STAGE, BATCH = "cervical", "levels", 4
 
     model: LevelSpec = LevelSpec()
     augment: AugmentConfig = AugmentConfig()
@@ -64,28 +62,16 @@ class LevelConfig(StageConfig):
     real: int = Field(default=12, ge=1, description="times an epoch that a volume with masks alone is presented")
 
 
-class FractureConfig(StageConfig):
+class FractureConfig(SpineConfig):
     """Settings of the judge's training."""
 
-    BATCH: ClassVar[int] = 8
+    WING, STAGE, BATCH = "cervical", "fractures", 8
 
     model: FractureSpec = FractureSpec()
     augment: AugmentConfig = AugmentConfig()
     map_weight: float = Field(default=1.0, ge=0, description="of the map's loss beside the challenge's (ours)")
     levels: int = Field(default=3, ge=1, le=7, description="vertebrae of a neck that are presented at first")
     whole: int = Field(default=2, ge=0, description="last epochs, in which all are presented")
-
-
-def load_recipe(source: str | Path) -> tuple[LevelConfig, FractureConfig]:
-    """Settings of both from a TOML file with the tables ``levels`` and ``fractures``, or from a shipped recipe's name.
-
-    Raises:
-        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
-    """
-    tables = read_recipe(source, Path(__file__).with_name("recipes"))[0]
-    shared = {key: value for key, value in tables.items() if key not in STAGES}
-    levels, fractures = ({**shared, **tables.get(stage, {})} for stage in STAGES)
-    return LevelConfig.from_dict(levels), FractureConfig.from_dict(fractures)
 
 
 class _Necks:
@@ -138,8 +124,8 @@ class _Pictures(SeededPictures):
     """Every neck once an epoch, varied anew."""
 
     def __init__(self, part: AnnotatedSet, config: Any, necks: _Necks) -> None:
-        super().__init__(part, config.seed)
-        self.config, self.necks = config, necks
+        super().__init__(part, config)
+        self.necks = necks
 
     def tone(self, values: NDArray[Any], draw: np.random.Generator) -> NDArray[np.float32]:
         """0 to 255 to [0, 1], brighter or darker, noisier; what is 0 stays 0."""
@@ -239,23 +225,16 @@ def _shifted(values: NDArray[Any], shifts: Sequence[Sequence[int]]) -> NDArray[A
     )
 
 
-class _NeckStage(Stage):
-    format = "fracture-cervical-stage/1"
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
-
-
-class LevelStage(_NeckStage):
+class LevelStage(SpineStage):
     """The finder in training."""
 
+    format = "fracture-cervical-stage/1"
     terms = ("loss", "bone", "levels", "centers")
 
-    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """Cross entropy and Dice of bone, cross entropy of the levels of bone, and the focal loss of centers (Zhou et
         al. 2019); centers of other vertebrae than C1 to C7 are not marked and count nothing."""
-        x, y, heat = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
+        x, y, heat = batch
         out = self.model(x)
         logits, solid = out["bone"][:, 0].float(), (y > 0).float()
         bone = logits.sigmoid()
@@ -266,9 +245,7 @@ class LevelStage(_NeckStage):
         named = named / (level >= 0).sum().clamp(min=1)
         counts = ((level < CLASSES - 1) | (heat >= 1)).float()
         centers = center_loss(out["centers"][:, 0], heat, counts) / (heat >= 1).sum().clamp(min=1)
-        share = len(batch) / totals[0]
-        terms = {"bone": bones * share, "levels": named * share, "centers": centers * share}
-        return {"loss": terms["bone"] + terms["levels"] + 0.5 * terms["centers"], **terms}
+        return {"loss": bones + named + 0.5 * centers, "bone": bones, "levels": named, "centers": centers}
 
 
 def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
@@ -287,17 +264,16 @@ def challenge_loss(levels: Tensor, patient: Tensor, truth: Tensor, seen: Tensor)
     return ((loss * weights).sum(1) / weights.sum(1)).mean()
 
 
-class FractureStage(_NeckStage):
+class FractureStage(SpineStage):
     """The judge in training."""
 
+    format = "fracture-cervical-stage/1"
     terms = ("loss", "challenge", "levels", "map")
 
-    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """See :func:`challenge_loss`; the levels' part of it once more, since the patient drowns it; and the map's
         cross entropy, where a fracture's cells count four times."""
-        x, mask, where, truth, seen = (
-            torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)
-        )
+        x, mask, where, truth, seen = batch
         out = self.model(x, mask, seen)
         score = challenge_loss(out["levels"], out["patient"], truth, seen)
         weight = (1 + truth.float()) * seen
@@ -306,9 +282,8 @@ class FractureStage(_NeckStage):
         each = F.binary_cross_entropy_with_logits(out["map"].float(), where, reduction="none")
         each = each * (1 + 3 * where) * seen[:, :, None, None, None]
         cells = each.sum() / (where.sum().clamp(min=50) * 8)
-        share = len(batch) / totals[0]
         total = score + levels + self.config.map_weight * cells
-        return {"loss": total * share, "challenge": score * share, "levels": levels * share, "map": cells * share}
+        return {"loss": total, "challenge": score, "levels": levels, "map": cells}
 
 
 def _masks(
@@ -332,28 +307,16 @@ def _masks(
     return found
 
 
-def train(
-    recipe: tuple[LevelConfig, FractureConfig],
-    annotated: AnnotatedSet,
-    *,
-    out: str | Path,
-    device: str = "auto",
-    progress: bool = True,
-) -> dict[str, Any]:
-    """Train both networks to ``levels.safetensors`` and ``fractures.safetensors`` below ``out``; an unfinished run is
-    resumed.
+def train(recipe: tuple[LevelConfig, FractureConfig], annotated: AnnotatedSet, **options: Any) -> dict[str, Any]:
+    """Train both networks: ``levels``, then ``fractures``.
 
     Args:
-        recipe: Of :func:`load_recipe`.
+        recipe: Settings of each.
         annotated: Of :func:`fracture.spine.cervical.records.read_necks`.
-        out: Run folder.
-        device, progress: As for :func:`fracture.training.driver.running`.
+        options: ``out``, ``device`` and ``progress``, as for :func:`fracture.spine.training.train_stages`.
 
-    Returns:
-        The content of ``levels.json`` and ``fractures.json``.
-
-    Raises:
-        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    Returns, Raises:
+        As there.
     """
     necks, (first, second) = _Necks(annotated), recipe
 
@@ -374,8 +337,4 @@ def train(
         model = build_fractures(second.model, seed=second.seed).to(run.device)
         return FractureStage(model, second, pictures, parts, run.device, world=run.world)
 
-    with running(out, device=device, progress=progress) as run:
-        return {
-            "levels": run_stage("levels", first, annotated, levels, run),
-            "fractures": run_stage("fractures", second, annotated, fractures, run),
-        }
+    return train_stages([(first, levels), (second, fractures)], annotated, **options)

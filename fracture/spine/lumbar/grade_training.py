@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,69 +19,56 @@ from fracture.spine.crops import places_of
 from fracture.spine.lumbar.grading import behind, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, row_of, score, write_submission
 from fracture.spine.lumbar.studies import truth_of
-from fracture.spine.lumbar.training import LumbarStage
 from fracture.spine.series import find_series
 from fracture.spine.slices import SliceNetwork, build_slices
 from fracture.spine.specs import SliceSpec
+from fracture.spine.training import SpineConfig, SpineStage, train_stages
 from fracture.spine.variation import SeededPictures, StackVariation, varied_stacks
-from fracture.training.config import StageConfig
-from fracture.training.driver import Running, run_stage, running
+from fracture.training.driver import Running
 from fracture.training.stage import Stage, Tuned
 
 _OTHER_SIDE = (0, 2, 1, 4, 3)  # of the five conditions
 Array = NDArray[np.float32]
 
 
-class GradeConfig(StageConfig):
+class GradeConfig(SpineConfig):
     """Settings of the grader's training."""
 
-    BATCH: ClassVar[int] = 8
+    WING, STAGE, BATCH = "lumbar", "grades", 8
 
     model: SliceSpec = SliceSpec()
     vary: StackVariation = StackVariation()
 
 
 class _Studies(SeededPictures):
-    """Every study once an epoch, varied anew; its stacks stay in memory, one byte for each pixel."""
-
-    def __init__(self, part: AnnotatedSet, config: GradeConfig) -> None:
-        super().__init__(part, config.seed)
-        self.how, self.kept = config.vary, dict[str, tuple[NDArray[np.uint8], Array, Array]]()
-
-    def plain(self, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
+    def read(self, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
         """Stacks (5, TOKENS, 3, side, side), where they are from, and the one-hot labels (5, 5, 3), 0 without one."""
-        if film.source not in self.kept:
-            self.kept[film.source] = _stacks(self.part.image_path(film), film)
-        return self.kept[film.source]
+        folder, extra = self.part.image_path(film), cast("Any", film.extra)
+        views = views_of(find_series(folder).of_kinds(extra["series"]))
+        places = places_of(folder, extra["points"])
+        targets = behind(places)
+        labels = np.zeros((len(LEVELS), len(CONDITIONS), 3), np.float32)
+        shown: list[Any] = []
+        for k, level in enumerate(LEVELS):
+            here, target = (found.get(level, (0.0, 0.0, 0.0)) for found in (places, targets))
+            planes, where, _ = stack(views if level in places else {}, here, target)
+            if where.any():
+                grades = [extra["grades"][c * len(LEVELS) + k] for c in range(len(CONDITIONS))]
+                labels[k] = [(0, 0, 0) if grade is None else grade[:3] for grade in grades]
+            else:
+                where[0, 0] = 1.0  # an empty picture, of which nothing is learned
+            shown.append((np.rint(planes * 255).astype(np.uint8), where))
+        return np.stack([one for one, _ in shown]), np.stack([one for _, one in shown]), labels
 
     def make(self, picture: tuple[Film, int]) -> tuple[Array, Array, Array]:
         """As :meth:`plain`, varied, in [0, 1]."""
         film, seed = picture
-        (bytes_, where, labels), draw, how = self.plain(film), generator(seed), self.how
+        (bytes_, where, labels), draw, how = self.plain(film), generator(seed), self.config.vary
         planes: Array = bytes_.astype(np.float32) / np.float32(255)
         if draw.random() < how.mirror:
             planes, where = mirrored(planes, where)
             labels = labels[:, _OTHER_SIDE, :]
         return (*varied_stacks(planes, where, how, seed), labels)
-
-
-def _stacks(folder: Path, film: Film) -> tuple[NDArray[np.uint8], Array, Array]:
-    extra: Any = film.extra
-    views = views_of(find_series(folder).of_kinds(extra["series"]))
-    places = places_of(folder, extra["points"])
-    targets = behind(places)
-    labels = np.zeros((len(LEVELS), len(CONDITIONS), 3), np.float32)
-    shown: list[Any] = []
-    for k, level in enumerate(LEVELS):
-        here, target = (found.get(level, (0.0, 0.0, 0.0)) for found in (places, targets))
-        planes, where, _ = stack(views if level in places else {}, here, target)
-        if where.any():
-            grades = [extra["grades"][c * len(LEVELS) + k] for c in range(len(CONDITIONS))]
-            labels[k] = [(0, 0, 0) if grade is None else grade[:3] for grade in grades]
-        else:
-            where[0, 0] = 1.0  # an empty picture, of which nothing is learned
-        shown.append((np.rint(planes * 255).astype(np.uint8), where))
-    return np.stack([one for one, _ in shown]), np.stack([one for _, one in shown]), labels
 
 
 def grade_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -105,7 +92,7 @@ def grade_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {"loss": total, "any_severe": any_severe}
 
 
-class GradeStage(LumbarStage):
+class GradeStage(SpineStage):
     """The grader in training."""
 
     format = "fracture-lumbar-grades/1"
@@ -151,27 +138,21 @@ class GradeStage(LumbarStage):
         return rows
 
 
-def train_grades(
-    config: GradeConfig, studies: AnnotatedSet, *, out: str | Path, device: str = "auto", progress: bool = True
-) -> dict[str, Any]:
-    """Train the grader to ``grades.safetensors`` and ``grades.json`` below ``out``; an unfinished run is resumed.
+def train_grades(config: GradeConfig, studies: AnnotatedSet, **options: Any) -> dict[str, Any]:
+    """Train the grader: ``grades``.
 
     Args:
         config: Settings.
         studies: Of :func:`fracture.spine.lumbar.studies.read_studies`.
-        out: Run folder, that of the finder too.
-        device, progress: As for :func:`fracture.training.driver.running`.
+        options: ``out`` (that of the finder too), ``device`` and ``progress``, as for
+            :func:`fracture.spine.training.train_stages`.
 
-    Returns:
-        The content of ``grades.json``.
-
-    Raises:
-        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    Returns, Raises:
+        As there.
     """
 
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model: SliceNetwork = build_slices(config.model, seed=config.seed)
         return GradeStage(model, config, _Studies(parts["train"], config), parts, run.device, world=run.world)
 
-    with running(out, device=device, progress=progress) as run:
-        return run_stage("grades", config, studies, build, run)
+    return train_stages([(config, build)], studies, **options)

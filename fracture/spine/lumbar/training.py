@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +22,10 @@ from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 from fracture.spine.picture import fit, read_picture
 from fracture.spine.specs import CenterSpec
+from fracture.spine.training import SpineConfig, SpineStage, train_stages
 from fracture.spine.variation import PictureVariation, SeededPictures, varied
-from fracture.training.config import StageConfig
-from fracture.training.driver import Running, run_stage, running
+from fracture.training.driver import Running
 from fracture.training.stage import Stage
-from fracture.training.tables import read_recipe
 from fracture.wing.runner import TorchRunner
 
 _CELLS = SIDE // STRIDE
@@ -35,58 +33,25 @@ _SPREAD = 1.5  # cells, standard deviation of a center's peak (ours)
 Maps = NDArray[np.float32]
 
 
-class LumbarConfig(StageConfig):
+class LumbarConfig(SpineConfig):
     """Settings of the finder's training."""
 
-    BATCH: ClassVar[int] = 8
+    WING, STAGE, BATCH = "lumbar", "discs", 8
 
     model: CenterSpec = CenterSpec()
     augment: PictureVariation = PictureVariation()
 
 
-C = TypeVar("C", bound=StageConfig)
-
-
-def load_recipe(source: str | Path, kind: type[C]) -> C:
-    """Settings from a TOML file, or from a shipped recipe: ``pretrain`` or ``small`` of the finder, ``grades``.
-
-    Raises:
-        ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
-    """
-    return kind.from_dict(read_recipe(source, Path(__file__).with_name("recipes"))[0])
-
-
-class LumbarStage(Stage):
-    """One of the two networks in training; it gives :meth:`terms_of`."""
-
-    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """Means over the batch."""
-        terms = self.terms_of(*(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)))
-        return {name: term * len(batch) / totals[0] for name, term in terms.items()}
-
-    @abstractmethod
-    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
-        """The terms of what the pictures of a batch are, stacked."""
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
-
-
 class _Pictures(SeededPictures):
-    """Every picture once an epoch, varied anew; prepared pictures stay in memory, one byte for each pixel."""
-
-    def __init__(self, part: AnnotatedSet, config: LumbarConfig) -> None:
-        super().__init__(part, config.seed)
-        self.config, self.kept = config, dict[str, tuple[NDArray[np.uint8], float]]()
+    def read(self, film: Film) -> tuple[NDArray[np.uint8], float]:
+        """The network's picture times 255, and how many pixels of the film one of it is."""
+        planes, grid = fit(read_picture(self.part.image_path(film)))
+        return np.rint(planes[0] * 255).astype(np.uint8), grid.scale_x
 
     def make(self, picture: tuple[Film, int]) -> tuple[Maps, Maps, Maps]:
         """The picture, its targets (4 maps), and what each cell of the two center maps counts."""
         film, seed = picture
-        if film.source not in self.kept:
-            planes, grid = fit(read_picture(self.part.image_path(film)))
-            self.kept[film.source] = np.rint(planes[0] * 255).astype(np.uint8), grid.scale_x
-        plane, scale = self.kept[film.source]
+        plane, scale = self.plain(film)
         image, matrix = varied(plane, self.config.augment, generator(seed))
         marks = [_moved(mark, scale, matrix) for mark in discs_of(film)]
         return image, *targets(marks, anchored=bool(film.extra["anchored"]))
@@ -176,7 +141,7 @@ def disc_loss(out: Tensor, truth: Tensor, counts: Tensor) -> dict[str, Tensor]:
     return {"loss": focal + 0.1 * size, "focal": focal, "size": size}
 
 
-class DiscStage(LumbarStage):
+class DiscStage(SpineStage):
     """The finder in training."""
 
     format = "fracture-lumbar-stage/1"
@@ -203,28 +168,18 @@ class DiscStage(LumbarStage):
 
 
 def train(
-    config: LumbarConfig,
-    annotated: AnnotatedSet,
-    *,
-    out: str | Path,
-    train_only: AnnotatedSet | None = None,
-    device: str = "auto",
-    progress: bool = True,
+    config: LumbarConfig, annotated: AnnotatedSet, *, train_only: AnnotatedSet | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Train the finder to ``discs.safetensors`` and ``discs.json`` below ``out``; an unfinished run is resumed.
+    """Train the finder: ``discs``.
 
     Args:
         config: Settings; ``split`` divides ``annotated`` by groups.
         annotated: Of :func:`fracture.spine.lumbar.records.read_discs`.
-        out: Run folder.
         train_only: Further pictures, trained on whole.
-        device, progress: As for :func:`fracture.training.driver.running`.
+        options: ``out``, ``device`` and ``progress``, as for :func:`fracture.spine.training.train_stages`.
 
-    Returns:
-        The content of ``discs.json``.
-
-    Raises:
-        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    Returns, Raises:
+        As there.
     """
     whole, divided = annotated, annotated
     if train_only is not None:
@@ -238,5 +193,4 @@ def train(
         pictures = _Pictures(parts["train"], config)
         return DiscStage(model, config, pictures, parts, run.device, world=run.world, start=start.to_dict())
 
-    with running(out, device=device, progress=progress) as run:
-        return run_stage("discs", config, whole, build, run, divided=divided)
+    return train_stages([(config, build)], whole, divided=divided, **options)

@@ -1,0 +1,86 @@
+"""Training the spine's networks: what their settings, stages and runs have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fracture.data.records import AnnotatedSet
+from fracture.training.config import StageConfig
+from fracture.training.driver import Build, run_stage, running
+from fracture.training.stage import Stage
+from fracture.training.tables import read_recipe
+
+
+class SpineConfig(StageConfig):
+    """Settings of one network's training."""
+
+    WING: ClassVar[str]
+    STAGE: ClassVar[str]
+    """The run's name of it, and the table of a recipe that holds what is its own where the recipe is of several."""
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Settings from a TOML file, or from the name of a shipped recipe.
+
+        Raises:
+            ConfigurationError: No such file or name, not TOML, unknown keys or illegal values.
+        """
+        tables = read_recipe(source, Path(__file__).parent / cls.WING / "recipes")[0]
+        stages = {one.STAGE for one in SpineConfig.__subclasses__() if one.WING == cls.WING}
+        shared = {key: value for key, value in tables.items() if key not in stages}
+        return cls.from_dict({**shared, **tables.get(cls.STAGE, {})})
+
+
+class SpineStage(Stage):
+    """A network in training whose pictures are arrays; it gives :meth:`terms_of`."""
+
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
+        """Means over the batch."""
+        parts = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
+        return {name: term * len(batch) / totals[0] for name, term in self.terms_of(*parts).items()}
+
+    @abstractmethod
+    def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
+        """The terms, as means, of what the pictures of a batch are, stacked."""
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.model_dump(mode="json")}
+
+
+def train_stages(
+    stages: Sequence[tuple[SpineConfig, Build]],
+    annotated: AnnotatedSet,
+    *,
+    out: str | Path,
+    device: str = "auto",
+    progress: bool = True,
+    divided: AnnotatedSet | None = None,
+) -> dict[str, Any]:
+    """Train one stage after the other to ``<name>.safetensors`` and ``<name>.json``; an unfinished run is resumed.
+
+    Args:
+        stages: Settings of each, and what builds it.
+        annotated: All films.
+        out: Run folder.
+        device, progress: As for :func:`fracture.training.driver.running`.
+        divided: As for :func:`fracture.training.driver.run_stage`.
+
+    Returns:
+        The content of each ``<name>.json``.
+
+    Raises:
+        ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
+    """
+    with running(out, device=device, progress=progress) as run:
+        return {
+            config.STAGE: run_stage(config.STAGE, config, annotated, build, run, divided=divided)
+            for config, build in stages
+        }
