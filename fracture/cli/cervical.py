@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,12 +147,12 @@ def evaluate(
     precision: opt.PrecisionName = "auto",
 ) -> None:
     """Measure levels, masks and fractures on necks with a truth. Exit code 0: report written; 2: wrong usage."""
-    from fracture.atomic import write_json, write_text
     from fracture.runs.outputs import Protected, check_folder
-    from fracture.spine.cervical.evaluation import measure, read_all, scaling, text_of
+    from fracture.spine.cervical.evaluation import measure, read_all, scaling
     from fracture.spine.cervical.metric import write_labels, write_submission
     from fracture.spine.cervical.records import read_necks
     from fracture.spine.cervical.wing import WING
+    from fracture.spine.measures import write_report
 
     check_folder(
         out,
@@ -164,13 +165,10 @@ def evaluate(
     reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision)
     found = measure(necks, judged := read_all(reader, necks), resamples=bootstrap)
     if scale:
-        found["scaling"] = scaling(judged)
-    lines = text_of(found)
-    write_json(out / "report.json", found)
-    write_text(out / "report.txt", "\n".join(lines) + "\n")
+        found = replace(found, facts={**found.facts, "scaling": scaling(judged)})
     write_submission(out / "submission.csv", judged.submission)
     write_labels(out / "train.csv", judged.truth)
-    for line in lines:
+    for line in write_report(out, found):
         typer.echo(line)
 
 

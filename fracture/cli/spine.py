@@ -190,10 +190,10 @@ def evaluate(
 
     Exit code 0: report written; 2: wrong usage or unusable files.
     """
-    from fracture.atomic import write_json, write_text
     from fracture.runs.outputs import Protected, check_folder
-    from fracture.spine.lumbar.evaluation import measure, read_found, text_of
+    from fracture.spine.lumbar.evaluation import measure, read_found
     from fracture.spine.lumbar.records import read_discs
+    from fracture.spine.measures import write_report
 
     inputs = Protected.of([data, *(found or [])])
     check_folder(
@@ -211,26 +211,19 @@ def evaluate(
     annotated = read_discs(data)
     judged = read_found(found, annotated) if found else _judged(annotated, weights, device, precision)
     measures = measure(annotated, judged, resamples=bootstrap)
-    lines = text_of(measures)
-    write_json(out / "report.json", [one.to_dict() for one in measures])
-    write_text(out / "report.txt", "\n".join(lines) + "\n")
-    for line in lines:
+    for line in write_report(out, measures):
         typer.echo(line)
-
-
-def _own(head: bytes) -> bool:
-    return b'"ap_complete"' in head or b'"studies"' in head
 
 
 def _graded(
     data: Path, out: Path, found: list[Path] | None, weights: str | None, bootstrap: int, device: str, precision: str
 ) -> None:
-    from fracture.atomic import write_json, write_text
     from fracture.spine.lumbar.card import STORE
-    from fracture.spine.lumbar.evaluation import measure_grades, read_grades, text_of
+    from fracture.spine.lumbar.evaluation import measure_grades, read_grades
     from fracture.spine.lumbar.metric import read_submission, write_submission
     from fracture.spine.lumbar.reader import LumbarReader
     from fracture.spine.lumbar.studies import read_studies
+    from fracture.spine.measures import write_report
 
     studies = read_studies(data)
     if found:
@@ -241,10 +234,7 @@ def _graded(
         predicted, places = read_grades(reader, studies)
         write_submission(out / "submission.csv", predicted)
         measures = measure_grades(studies, predicted, places, resamples=bootstrap)
-    lines = text_of([measures])
-    write_json(out / "report.json", measures.to_dict())
-    write_text(out / "report.txt", "\n".join(lines) + "\n")
-    for line in lines:
+    for line in write_report(out, measures):
         typer.echo(line)
 
 

@@ -59,6 +59,8 @@ def write_report(folder: Path, found: Measures | Sequence[Measures]) -> list[str
     """
     every = [found] if isinstance(found, Measures) else list(found)
     lines = [line for one in every for line in one.lines]
-    write_json(folder / "report.json", found.to_dict() if isinstance(found, Measures) else [one.to_dict() for one in every])
+    write_json(
+        folder / "report.json", found.to_dict() if isinstance(found, Measures) else [one.to_dict() for one in every]
+    )
     write_text(folder / "report.txt", "\n".join(lines) + "\n")
     return lines

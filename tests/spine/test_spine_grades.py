@@ -19,7 +19,7 @@ from fracture.simulate.lumbar_study import MEASURES, THRESHOLDS, SimulatedStudy,
 from fracture.spine import find_series
 from fracture.spine.crops import crop, match, places_of, voxel_of
 from fracture.spine.lumbar.card import LumbarCard
-from fracture.spine.lumbar.evaluation import Place, measure_grades, text_of
+from fracture.spine.lumbar.evaluation import Place, measure_grades
 from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss
 from fracture.spine.lumbar.grading import KINDS, behind, grade, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_estimate
@@ -236,12 +236,12 @@ def test_measures_of_grades(studies: Path) -> None:
     sure = {key: tuple(0.98 if one else 0.01 for one in row[:3]) for key, row in truth.items()}
     places = [Place("a", "L1/L2", 2.0, 0.3), Place("a", "L2/L3", 30.0, float("nan"))]
     measures = measure_grades(found, sure, places, resamples=20)
-    assert measures.score.score == pytest.approx(-np.log(0.98), abs=0.02)
-    assert (measures.missing, measures.named.value, measures.axial.value) == (0, 0.5, 0.5)
-    assert measures.disc_mm.value == 2.0
+    assert measures.facts["score"].score == pytest.approx(-np.log(0.98), abs=0.02)
+    assert (measures.facts["missing"], measures["named"].value, measures["axial"].value) == (0, 0.5, 0.5)
+    assert measures["disc_mm"].value == 2.0
     half = {key: row for key, row in sure.items() if "spinal" in key}
-    assert measure_grades(found, half, resamples=20).missing == 40
-    assert any("left neural" in line or "left_neural" in line for line in text_of([measures]))
+    assert measure_grades(found, half, resamples=20).facts["missing"] == 40
+    assert any("left neural" in line or "left_neural" in line for line in measures.lines)
     with pytest.raises(DataError, match="no row of these studies"):
         measure_grades(found, {})
 

@@ -17,7 +17,7 @@ from fracture.cli.main import app
 from fracture.errors import ConfigurationError, DataError, NotARadiographError, SeriesError
 from fracture.spine import find_series, read_series
 from fracture.spine.lumbar.card import LumbarCard
-from fracture.spine.lumbar.evaluation import measure, read_found, text_of
+from fracture.spine.lumbar.evaluation import measure, read_found
 from fracture.spine.lumbar.finding import CHAIN, Disc, Discs, name_discs
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.records import discs_of, read_discs
@@ -192,13 +192,13 @@ def judged(folder: Path) -> tuple[object, dict[str, Discs]]:
 def test_measures_of_a_known_finder(tmp_path: Path) -> None:
     annotated, found = judged(tmp_path)
     (one,) = measure(annotated, found, resamples=50)  # type: ignore[arg-type]
-    assert (one.found.value, one.levels.value, one.all_five.value) == (1.0, 1.0, 1.0)
-    assert one.error_px.value == pytest.approx(2.0, abs=1e-6)
+    assert (one["found"].value, one["levels"].value, one["all_five"].value) == (1.0, 1.0, 1.0)
+    assert one["error_px"].value == pytest.approx(2.0, abs=1e-6)
     spacing = [film.extra["spacing"] for film in annotated]  # type: ignore[attr-defined]
-    assert min(spacing) * 2 <= one.error_mm.value <= max(spacing) * 2
-    assert (one.ap50.value, one.ap_complete.value) == (1.0, 1.0)
-    assert one.naming == {"clear": 4, "doubtful": 0, "none": 0}
-    assert "levels right: 100.0" in "\n".join(text_of([one]))
+    assert min(spacing) * 2 <= one["error_mm"].value <= max(spacing) * 2
+    assert (one["ap50"].value, one["ap_complete"].value) == (1.0, 1.0)
+    assert one.facts["naming"] == {"clear": 4, "doubtful": 0, "none": 0}
+    assert "levels right: 100.0" in "\n".join(one.lines)
 
 
 def test_a_disc_without_a_mark_counts_neither_way_and_a_second_one_does(tmp_path: Path) -> None:
@@ -209,16 +209,16 @@ def test_a_disc_without_a_mark_counts_neither_way_and_a_second_one_does(tmp_path
         beside = replace(first, x=first.x + 1, box=tuple(np.add(first.box, (1, 0, 1, 0))), score=0.95)
         found[source] = replace(discs, candidates=(far, beside, *discs.candidates))
     (one,) = measure(annotated, found, resamples=50)  # type: ignore[arg-type]
-    assert one.ap50.value is not None
-    assert 0.8 < one.ap50.value < 1  # the second box on one disc is a false alarm, the far one is not judged
-    assert one.ap_complete.value is not None
-    assert one.ap_complete.value < 0.9  # there, the far one is one, too
+    assert one["ap50"].value is not None
+    assert 0.8 < one["ap50"].value < 1  # the second box on one disc is a false alarm, the far one is not judged
+    assert one["ap_complete"].value is not None
+    assert one["ap_complete"].value < 0.9  # there, the far one is one, too
     off = {
         source: name_discs([replace(d, last=0.9 if k == 1 else 0.0) for k, d in enumerate(v.discs)])
         for source, v in found.items()
     }
     (shifted,) = measure(annotated, off, resamples=50)  # type: ignore[arg-type]
-    assert shifted.levels.value == 0.0
+    assert shifted["levels"].value == 0.0
 
 
 def test_what_a_training_found_is_read_by_picture(tmp_path: Path) -> None:

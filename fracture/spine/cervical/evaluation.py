@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +13,10 @@ from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.evaluation.stats.intervals import proportion
 from fracture.evaluation.stats.resampling import Bootstrap
-from fracture.spine.cervical.metric import LABELS, LEVELS, PATIENT, analyze, score
+from fracture.spine.cervical.metric import LABELS, LEVELS, analyze, score
 from fracture.spine.cervical.records import labels_of, points_of, truth_of
 from fracture.spine.cervical.result import CervicalSpine
+from fracture.spine.measures import Measure, Measures
 from fracture.spine.resample import sampled
 
 UNSEEN = 0.05
@@ -87,35 +87,45 @@ def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return 2 * int((one & other).sum()) / max(int(one.sum() + other.sum()), 1)
 
 
-def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> dict[str, Any]:
-    """Everything that is reported, JSON-able: levels, masks, the challenge's score, and each label's discrimination."""
+def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> Measures:
+    """Levels, masks, the challenge's score beside that of the best constant, and each label's discrimination."""
     share = np.mean(np.stack(list(judged.truth.values())), axis=0)
     weighted = 2 * share / (1 + share)  # the constant that the weights make best
     constant = {
         f"{exam}_{label}": (float(p),) for exam in judged.truth for label, p in zip(LABELS, weighted, strict=True)
     }
     found = analyze(judged.truth, {"model": judged.submission}, bootstrap=Bootstrap(resamples=resamples))
-    errors = np.array(judged.errors)
-    within = int((errors <= 6).sum())
-    return {
+    errors, broken = np.array(judged.errors), int(sum(truth[-1] for truth in judged.truth.values()))
+    shares = {
+        "within_6_mm": proportion(int((errors <= 6).sum()), errors.size, of="levels"),
+        "named_right": proportion(sum(judged.names), len(judged.names), of="levels"),
+        "in_order": proportion(sum(judged.ordered), len(judged.ordered), of="necks"),
+    }
+    rows = tuple(Measure(name, name.replace("_", " "), one, share=True) for name, one in shares.items())
+    loss, best = (round(score(judged.truth, one), 4) for one in (judged.submission, constant))
+    error = round(float(np.median(errors)), 2) if errors.size else None
+    dice = round(float(np.mean(judged.dice)), 3) if judged.dice else None
+    facts = {
         "set": necks.name,
         "description": necks.attribution,
         "necks": len(judged.truth),
-        "fractured": int(sum(truth[-1] for truth in judged.truth.values())),
-        "levels": {
-            "median_error_mm": round(float(np.median(errors)), 2) if errors.size else None,
-            "within_6_mm": proportion(within, errors.size, of="levels").to_dict(),
-            "named_right": proportion(sum(judged.names), len(judged.names), of="levels").to_dict(),
-            "in_order": proportion(sum(judged.ordered), len(judged.ordered), of="necks").to_dict(),
-            "missed": judged.missed,
-            "invented": judged.invented,
-            "mean_dice": round(float(np.mean(judged.dice)), 3) if judged.dice else None,
-        },
-        "weighted_log_loss": round(score(judged.truth, judged.submission), 4),
-        "weighted_log_loss_of_a_constant": round(score(judged.truth, constant), 4),
-        "labels": [one.to_dict() for one in found.labels],
-        "comparisons": [one.to_dict() for one in found.comparisons],
+        "fractured": broken,
+        "median_error_mm": error,
+        "mean_dice": dice,
+        "missed": judged.missed,
+        "invented": judged.invented,
+        "weighted_log_loss": loss,
+        "weighted_log_loss_of_a_constant": best,
+        "labels": found.labels,
+        "comparisons": found.comparisons,
     }
+    more = (
+        f"level points: median error {error} mm; mean Dice {dice}; missed {judged.missed}, invented {judged.invented}",
+        f"weighted log loss {loss} (of the best constant {best})",
+        *(f"AUC {one.label.removesuffix('_overall')}: {one.auc.text()}" for one in found.labels),
+    )
+    title = f"{necks.name}: {len(judged.truth)} necks, {broken} fractured ({necks.attribution})"
+    return Measures(title, facts, rows, more)
 
 
 def scaling(judged: Judged) -> dict[str, list[float]]:
@@ -143,28 +153,3 @@ def scaling(judged: Judged) -> dict[str, list[float]]:
     level = fitted(logits[:, :-1][found][:, None], truth[:, :-1][found])
     highest = np.where(found, level[0] * logits[:, :-1] + level[1], -20.0).max(axis=1)
     return {"level": level, "patient": fitted(np.stack([logits[:, -1], highest], axis=1), truth[:, -1])}
-
-
-def text_of(found: Mapping[str, Any]) -> list[str]:
-    """The measures as lines for people."""
-    levels = found["levels"]
-    lines = [f"{found['set']}: {found['necks']} necks, {found['fractured']} fractured ({found['description']})"]
-    lines.append(f"  level points: median error {levels['median_error_mm']} mm; mean Dice {levels['mean_dice']}")
-    shares = ("within_6_mm", "named_right", "in_order")
-    lines += [f"  {key.replace('_', ' ')}: {_told(levels[key])}" for key in shares]
-    lines.append(f"  levels missed {levels['missed']}, invented {levels['invented']}")
-    lines.append(
-        f"  weighted log loss {found['weighted_log_loss']} "
-        f"(of the best constant {found['weighted_log_loss_of_a_constant']})"
-    )
-    for one in found["labels"]:
-        name = "patient" if one["label"] == PATIENT else one["label"]
-        lines.append(f"  AUC {name}: {_told(one['auc'])}")
-    return lines
-
-
-def _told(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "not defined"
-    low, high = estimate.get("low"), estimate.get("high")
-    return f"{estimate['value']:.3f} ({low:.3f} to {high:.3f})" if low is not None else f"{estimate['value']:.3f}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -23,25 +23,23 @@ from fracture.errors import DataError
 from fracture.evaluation.detection import BoxAveragePrecision
 from fracture.evaluation.matching import Criterion, box_table, match
 from fracture.evaluation.stats.estimate import Estimate, not_defined
-from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.evaluation.stats.statistics import MeanOf
 from fracture.simulate.lumbar import LEVELS
 from fracture.spine.crops import match as match_slices, places_of, voxel_of
 from fracture.spine.kinds import AXIAL_T2
-from fracture.spine.lumbar.finding import Disc, Discs
+from fracture.spine.lumbar.finding import Disc, Discs, Naming
 from fracture.spine.lumbar.grading import views_of
 from fracture.spine.lumbar.metric import (
     CONDITIONS,
     LEVEL_NAMES,
-    GroupScore,
-    LumbarScore,
     analyze,
     score,
     score_estimate,
 )
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
 from fracture.spine.lumbar.studies import truth_of
+from fracture.spine.measures import Measure, Measures
 from fracture.spine.series import find_series
 from fracture.spine.tables import Numbers
 from fracture.wing.result import known_fields
@@ -52,38 +50,6 @@ if TYPE_CHECKING:
 _REACH = 0.5  # of the distance between neighbors: a disc that is nearer to a mark was found (ours)
 _THIRDS = (1 / 3, 1 / 3, 1 / 3)
 Boxes = list[tuple[float, float, float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class DiscMeasures(Record):
-    """Measures on some pictures.
-
-    Attributes:
-        name: Which pictures.
-        pictures, marked: How many, and how many discs are marked on them.
-        found: Share of the marked discs with a disc on the chain within half the distance between neighbors.
-        error_px: Mean distance of their centers, in pixels of the picture.
-        error_gap: The same as a share of the distance between neighbors.
-        error_mm: The same in millimeters, where the pictures say how large a pixel is.
-        ap50: Average precision of boxes at an intersection over union of 0.5, on pictures with boxes.
-        ap_complete: Average precision of centers on pictures with all five levels named.
-        levels: Share of the discs named there that bear the right name.
-        all_five: Share of those pictures with all five right.
-        naming: How often names were clear, doubtful or not given, on all pictures.
-    """
-
-    name: str
-    pictures: int
-    marked: int
-    found: Estimate
-    error_px: Estimate
-    error_gap: Estimate
-    error_mm: Estimate
-    ap50: Estimate
-    ap_complete: Estimate
-    levels: Estimate
-    all_five: Estimate
-    naming: dict[str, int]
 
 
 def read_found(paths: Iterable[str | os.PathLike[str]], annotated: AnnotatedSet) -> dict[str, Discs]:
@@ -120,8 +86,12 @@ def measure(
     *,
     resamples: int = 1000,
     by: Callable[[Film], str] = lambda film: str(film.extra["part"]),
-) -> tuple[DiscMeasures, ...]:
+) -> tuple[Measures, ...]:
     """Measures on all pictures, and on each part of them.
+
+    A disc is found where one on the chain lies within half the distance between neighbors; ``ap50`` is the average
+    precision of boxes at an intersection over union of 0.5 on pictures with boxes, ``ap_complete`` that of centers on
+    pictures with all five levels named; millimeters are known where pictures say how large a pixel is.
 
     Args:
         annotated: Of :func:`fracture.spine.lumbar.records.read_discs`.
@@ -154,7 +124,7 @@ class _Pair(NamedTuple):
         return self.disc is not None and self.disc.level == self.mark.level
 
 
-def _measured(name: str, films: Sequence[Film], found: Mapping[str, Discs], resamples: int) -> DiscMeasures:
+def _measured(name: str, films: Sequence[Film], found: Mapping[str, Discs], resamples: int) -> Measures:
     pairs = [pair for film in films for pair in _pairs(film, found[film.source].discs)]
     hits = [pair for pair in pairs if pair.disc is not None]
     sized = [pair for pair in hits if pair.film.extra["spacing"]]
@@ -165,27 +135,31 @@ def _measured(name: str, films: Sequence[Film], found: Mapping[str, Discs], resa
     def mean(values: Sequence[float], of: Sequence[_Pair], reason: str) -> Estimate:
         return _mean(values, resamples, reason, [pair.film.group for pair in of])
 
-    none = "no picture has all five levels named"
-    return DiscMeasures(
-        name=name,
-        pictures=len(films),
-        marked=len(pairs),
-        found=mean([pair.disc is not None for pair in pairs], pairs, "no disc is marked"),
-        error_px=mean([pair.far for pair in hits], hits, "no marked disc was found"),
-        error_gap=mean([pair.far / pair.gap for pair in hits], hits, "no marked disc was found"),
-        error_mm=mean(
-            [pair.far * float(str(pair.film.extra["spacing"])) for pair in sized],
-            sized,
-            "the pictures do not say how large a pixel is",
-        ),
-        ap50=_precision(films, found, _boxes, Criterion("iou", 0.5), resamples),
-        ap_complete=_precision(whole, found, _squares, Criterion("center"), resamples),
-        levels=mean([pair.right for pair in named], named, none),
-        all_five=_mean(five, resamples, none, [film.group for film in whole]),
-        naming={
-            kind: sum(found[film.source].naming == kind for film in films) for kind in ("clear", "doubtful", "none")
-        },
+    none, unfound, unsized = (
+        "no picture has all five levels named",
+        "no marked disc was found",
+        "the pictures do not say how large a pixel is",
     )
+    gaps, mm = [p.far / p.gap for p in hits], [p.far * float(str(p.film.extra["spacing"])) for p in sized]
+    boxes = _precision(films, found, _boxes, Criterion("iou", 0.5), resamples)
+    centers = _precision(whole, found, _squares, Criterion("center"), resamples)
+    rows = (
+        Measure("found", "found", mean([p.disc is not None for p in pairs], pairs, "no disc is marked"), share=True),
+        Measure("error_px", "center error, pixels", mean([pair.far for pair in hits], hits, unfound)),
+        Measure("error_gap", "center error, share of the distance between discs", mean(gaps, hits, unfound)),
+        Measure("error_mm", "center error, mm", mean(mm, sized, unsized)),
+        Measure("ap50", "AP of boxes at IoU 0.5", boxes),
+        Measure("ap_complete", "AP of centers, complete pictures", centers),
+        Measure("levels", "levels right", mean([pair.right for pair in named], named, none), share=True),
+        Measure(
+            "all_five", "pictures with all five right", _mean(five, resamples, none, [f.group for f in whole]), True
+        ),
+    )
+    naming = Counter(found[film.source].naming for film in films)
+    counts = {kind: naming[kind] for kind in get_args(Naming)}
+    title = f"{name}: {len(films)} pictures, {len(pairs)} marked discs"
+    facts = {"name": name, "pictures": len(films), "marked": len(pairs), "naming": counts}
+    return Measures(title, facts, rows, ("names: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()),))
 
 
 def _mean(values: Sequence[float], resamples: int, reason: str, groups: Sequence[str] | None = None) -> Estimate:
@@ -256,8 +230,7 @@ def _squares(marks: Sequence[DiscMark], candidates: Sequence[Disc]) -> tuple[Box
     return [(x - half, y - half, x + half, y + half) for x, y in places.tolist()], counted
 
 
-@dataclass(frozen=True, slots=True)
-class Place(Record):
+class Place(NamedTuple):
     """Where one marked level was found.
 
     Attributes:
@@ -270,31 +243,6 @@ class Place(Record):
     level: str
     disc_mm: float
     axial_slices: float
-
-
-@dataclass(frozen=True, slots=True)
-class GradeMeasures(Record):
-    """Measures of grades.
-
-    Attributes:
-        studies: How many.
-        score: The challenge's score and its parts.
-        interval: The score once more, with an interval by study.
-        missing: Rows that nobody predicted; they were given three thirds.
-        named: Share of the marked levels with a disc of that name within 10 mm.
-        disc_mm: Mean distance of these.
-        axial: Share of the marked levels whose axial slice is the marked one or its neighbor.
-        rows: What stands behind the score, by condition, level, and both.
-    """
-
-    studies: int
-    score: LumbarScore
-    interval: Estimate
-    missing: int
-    named: Estimate
-    disc_mm: Estimate
-    axial: Estimate
-    rows: tuple[GroupScore, ...]
 
 
 def read_grades(reader: LumbarReader, studies: AnnotatedSet) -> tuple[Numbers, list[Place]]:
@@ -333,8 +281,11 @@ def _places(film: Film, studies: AnnotatedSet, discs: Mapping[str, tuple[float, 
 
 def measure_grades(
     studies: AnnotatedSet, predicted: Numbers, places: Sequence[Place] = (), *, resamples: int = 1000
-) -> GradeMeasures:
-    """The score of a submission and what stands behind it.
+) -> Measures:
+    """The score of a submission, with an interval by study, and what stands behind it.
+
+    Rows that nobody predicted are given three thirds. A level is named where a disc of its name lies within 10 mm of
+    its mark, and its axial slice is right where it is the marked one or its neighbor.
 
     Args:
         studies: Of :func:`fracture.spine.lumbar.studies.read_studies`.
@@ -351,58 +302,25 @@ def measure_grades(
         raise DataError("no row of these studies was predicted", got=f"{len(predicted)} other rows")
     whole = {**predicted, **dict.fromkeys(missing, _THIRDS)}
 
-    far = [one.disc_mm for one in places]
-    marked = [one.axial_slices for one in places]
-    return GradeMeasures(
-        studies=len(studies),
-        score=score(truth, whole),
-        interval=score_estimate(truth, whole, bootstrap=draws),
-        missing=len(missing),
-        named=_mean([value < 10 for value in far], resamples, "no level is marked"),
-        disc_mm=_mean([value for value in far if value < 10], resamples, "no level was found"),
-        axial=_mean([value < 1.5 for value in marked], resamples, "no level is marked"),
-        rows=analyze(truth, whole, bootstrap=draws),
+    far, marked = [one.disc_mm for one in places], [one.axial_slices for one in places]
+    total, unmarked = score(truth, whole), "no level is marked"
+    groups = analyze(truth, whole, bootstrap=draws)
+    near = _mean([value < 10 for value in far], resamples, unmarked)
+    error = _mean([value for value in far if value < 10], resamples, "no level was found")
+    axial = _mean([value < 1.5 for value in marked], resamples, unmarked)
+    rows = (
+        Measure("interval", "score (lower is better)", score_estimate(truth, whole, bootstrap=draws)),
+        Measure("named", "levels named within 10 mm", near, share=True),
+        Measure("disc_mm", "their center error, mm", error),
+        Measure("axial", "axial slice right or next to it", axial, share=True),
     )
-
-
-_LABELS = {
-    "found": "found",
-    "error_px": "center error, pixels",
-    "error_gap": "center error, share of the distance between discs",
-    "error_mm": "center error, mm",
-    "ap50": "AP of boxes at IoU 0.5",
-    "ap_complete": "AP of centers, complete pictures",
-    "levels": "levels right",
-    "all_five": "pictures with all five right",
-    "interval": "score (lower is better)",
-    "named": "levels named within 10 mm",
-    "disc_mm": "their center error, mm",
-    "axial": "axial slice right or next to it",
-}
-_SHARES = ("found", "levels", "all_five", "named", "axial")
-
-
-def text_of(measures: Sequence[DiscMeasures | GradeMeasures]) -> list[str]:
-    """The measures as lines for people."""
-    lines = []
-    for one in measures:
-        if isinstance(one, DiscMeasures):
-            lines.append(f"{one.name}: {one.pictures} pictures, {one.marked} marked discs")
-        else:
-            lines.append(f"{one.studies} studies, {one.score.rows} rows, {one.missing} of them not predicted")
-        told = {name: getattr(one, name) for name in _LABELS if hasattr(one, name)}
-        told = {name: value for name, value in told.items() if isinstance(value, Estimate)}
-        lines += [
-            f"  {_LABELS[name]}: {value.text(percent=name in _SHARES)} (n = {value.n})" for name, value in told.items()
-        ]
-        if isinstance(one, DiscMeasures):
-            lines.append("  names: " + ", ".join(f"{count} {kind}" for kind, count in one.naming.items()))
-        else:
-            terms = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
-            lines.append("  " + ", ".join(f"{term} {getattr(one.score, term):.3f}" for term in terms))
-            lines += [
-                f"  {row.name}: severe AUC {row.severe_auc.text()}, log loss {row.log_loss:.3f}"
-                for row in one.rows
-                if row.name in ("all", *CONDITIONS, *LEVEL_NAMES)
-            ]
-    return lines
+    parts = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
+    more = [", ".join(f"{part} {getattr(total, part):.3f}" for part in parts)]
+    more += [
+        f"{row.name}: severe AUC {row.severe_auc.text()}, log loss {row.log_loss:.3f}"
+        for row in groups
+        if row.name in ("all", *CONDITIONS, *LEVEL_NAMES)
+    ]
+    title = f"{len(studies)} studies, {total.rows} rows, {len(missing)} of them not predicted"
+    facts = {"studies": len(studies), "score": total, "missing": len(missing), "rows": groups}
+    return Measures(title, facts, rows, tuple(more))
