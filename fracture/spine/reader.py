@@ -27,7 +27,7 @@ from fracture.wing.assembly import Stages, assemble_card, network_of
 from fracture.wing.engine_choice import Engine
 from fracture.wing.engines import make_runner, resolve_engine
 from fracture.wing.reader import Inputs, ReaderBase
-from fracture.wing.runner import Runner, TorchRunner
+from fracture.wing.runner import Runner
 from fracture.wing.store import Store, Weights
 from fracture.wing.verification import compare
 from fracture.wing.volume import Volume
@@ -102,11 +102,11 @@ class SeriesReader(ReaderBase[T, P, R]):
 
     Args:
         card: Of the weights.
-        finder: The network that finds the spine's parts; it runs by any engine.
-        judge: What judges them, if there is one; it is small and runs in torch.
+        finder: The network that finds the spine's parts.
+        judge: What judges them, if there is one.
         device: Where they run.
         dtype: Their precision.
-        engine: What runs the finder; see :mod:`fracture.wing.engines`.
+        engine: What runs them; see :mod:`fracture.wing.engines`.
     """
 
     store: ClassVar[Store[Any]]
@@ -126,14 +126,14 @@ class SeriesReader(ReaderBase[T, P, R]):
         engine: Engine = "torch",
     ) -> None:
         self.card, self.device, self.dtype = card, device, dtype
-        names = [PurePath(part.file).stem for field in self.networks if (part := getattr(card, field)) is not None]
-        self.finder: Runner = make_runner(
-            finder.eval().to(device, dtype), device=device, dtype=dtype, engine=engine, name=names[0]
-        )
-        self.judge: Any = None
-        if judge is not None:
-            name = names[1] if len(names) > 1 else ""
-            self.judge = TorchRunner(judge.eval().to(device, dtype), device=device, dtype=dtype, name=name)
+        files = [part.file for field in self.networks if (part := getattr(card, field)) is not None]
+        made = []
+        for k, network in enumerate([finder] if judge is None else [finder, judge]):
+            ready, name = network.eval().to(device, dtype), PurePath(files[k]).stem if k < len(files) else ""
+            call = getattr(ready, "packed", ready)  # what shapes do not depend on, where forward is not that
+            made.append(make_runner(call, device=device, dtype=dtype, engine=engine, name=name))
+        self.finder: Runner = made[0]
+        self.judge: Any = made[1] if judge is not None else None
 
     @classmethod
     def opened(
