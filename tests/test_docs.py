@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 
 def test_experiments_name_files_that_are_there_and_say_how_each_row_is_repeated(repository: Path) -> None:
@@ -41,3 +42,43 @@ def test_every_page_is_in_the_site_s_menu(repository: Path) -> None:
     menu = (repository / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     for page in sorted((repository / "docs").glob("*.md")):
         assert re.search(rf": {re.escape(page.name)}$", menu, re.MULTILINE), f"{page.name} is in no menu"
+
+
+def commands_in(text: str) -> list[str]:
+    """What follows ``fracture`` in blocks of code, in comments of recipes, and between backticks."""
+    text = text.replace("\\\n", " ")
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    typed = r"^(?:# *|.*xargs.*|\$ |\w+=\S+ )?(?:\S*/)?fracture (.*)"
+    found = [
+        line
+        for block in [*blocks, *re.findall(r"(?:^#.*\n)+", text, re.MULTILINE)]
+        for line in re.findall(typed, block, re.MULTILINE)
+    ]
+    return found + re.findall(r"`(?:\S*/)?fracture (-?[a-z][^`]*)`", text)
+
+
+def test_every_command_line_in_the_documents_names_commands_and_options_that_exist(repository: Path) -> None:
+    from typer.main import get_command
+
+    from fracture.cli.main import app
+
+    pages = [*repository.glob("*.md"), *(repository / "docs").glob("**/*.md"), *repository.glob("weights/**/*.md")]
+    pages += [*repository.glob("notebooks/*.ipynb"), *(repository / "fracture").rglob("*.toml")]
+    whole, checked, wrong = get_command(app), 0, []
+    for page in sorted(page for page in pages if page.name != "CHANGELOG.md"):
+        for line in commands_in(page.read_text(encoding="utf-8")):
+            command: Any = whole
+            words = re.split(r"\s[|>&#]|\s2>|;", line)[0].split()
+            if words[0] == "somewhere":  # a tag of the labeling pages
+                continue
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            options = {name for option in command.params for name in [*option.opts, *option.secondary_opts]}
+            options |= {"--help", "--install-completion", "--show-completion"}
+            given = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(words))
+            wrong += [f"{page.name}: fracture {line}: {option}" for option in given if option not in options]
+            if hasattr(command, "commands") and words and re.match("[a-z]", words[0]):
+                wrong.append(f"{page.name}: fracture {line}: no command")
+            checked += 1
+    assert not wrong, "\n".join(wrong)
+    assert checked > 150

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and none holds an output."""
+"""Every notebook runs from top to bottom, and none holds an output or leaves a file behind."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def test_no_output_is_committed(path: Path) -> None:
 # The kernel's own machinery (zmq, asyncio) warns about itself.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_runs_from_top_to_bottom(path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_from_top_to_bottom(path: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(repository))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
     )
     client.execute()
+    assert not [one.name for one in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

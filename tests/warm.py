@@ -10,9 +10,11 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import runpy
+import shutil
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -103,7 +105,9 @@ def start(*arguments: str, folder: Path | None = None, **environment: str) -> Wa
     names = (str(streams[0]), str(streams[1]))
     process = _CONTEXT.Process(target=_child, args=(arguments, wanted, str(folder or Path.cwd()), names), daemon=False)
     process.start()
-    return Warm(process, streams)
+    running = Warm(process, streams)
+    weakref.finalize(running, shutil.rmtree, place, ignore_errors=True)  # what it said goes with it
+    return running
 
 
 def run(*arguments: str, folder: Path | None = None, **environment: str) -> tuple[int, str, str]:
