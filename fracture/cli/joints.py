@@ -53,6 +53,10 @@ def train(
     data: Annotated[Path, typer.Argument(help="COCO keypoints of hands (26 points) and forefeet (6 points).")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the films; by default that of the file.")] = None,
+    train_only: Annotated[
+        list[Path] | None,
+        typer.Option(help="Further films for finder and placer, as pseudo-labels or simulated hands; may be repeated."),
+    ] = None,
     stage: Annotated[
         list[str] | None,
         typer.Option(help="Train only this: finder, placer, finger, forefoot or wrist (scores); may be repeated."),
@@ -86,6 +90,7 @@ def train(
             read_landmarks(data, images),
             out,
             init,
+            train_only=[read_landmarks(path) for path in train_only or ()],
             stages=stage,
             changes=changes,
             facts=None if card is None else read_toml(card),

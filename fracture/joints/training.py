@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -64,6 +65,10 @@ class JointsConfig(StageConfig):
     stage: StageName = "placer"
     copies: int = 20
     """Variants of each annotated hand or forefoot; of a film without any two."""
+    further_copies: int = 3
+    """Variants of each hand or forefoot of further films; of a film without any two."""
+    cut: float = 0.3
+    """Share of pictures in which the film ends within the hand or forefoot."""
 
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -72,6 +77,13 @@ DEFAULTS: Final[Mapping[str, Any]] = {
                   "ema": 0.98, "clip_norm": 5.0},
     "loop": {"epochs": 6, "workers": 0, "patience": None, "batch": 8},
 }  # fmt: skip
+
+
+_FURTHER: Final = "further"  # in ``extra`` of films that are trained on only
+
+
+def _is_further(film: Film) -> bool:
+    return _FURTHER in film.extra
 
 
 Made = tuple[list[Tensor], Any]
@@ -93,7 +105,10 @@ class _Films(PlainPictures):
     def order(self, epoch: int, turn: int = 0) -> list[Any]:
         """(film, which of its variants)."""
         rng = generator(derive_seed(self.seed, epoch, turn, stream="order"))
-        variants = [(film, k) for film in self.part for k in range(self.config.copies * len(limbs_of(film)) or 2)]
+        copies = {True: self.config.further_copies, False: self.config.copies}
+        variants = [
+            (film, k) for film in self.part for k in range(copies[_is_further(film)] * len(limbs_of(film)) or 2)
+        ]
         return [variants[i] for i in rng.permutation(len(variants)).tolist()]
 
     def source(self, picture: Any) -> str:
@@ -163,6 +178,23 @@ def _turned(matrix: NDArray[np.float64], middle: float, rng: np.random.Generator
     return np.column_stack([linear @ matrix[:, :2], linear @ matrix[:, 2] + move])
 
 
+def _cut(mask: NDArray[np.bool_], points: NDArray[Any], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask (h, w) without what lies beyond a film's edge through a limb; a third of its points (n, 2) stay."""
+    known = points[~np.isnan(points).any(-1)]
+    angle = rng.uniform(0, 2 * math.pi)
+    normal = np.array([math.cos(angle), math.sin(angle)])
+    edge = np.quantile(known @ normal, rng.uniform(0.35, 1.0)) + rng.uniform(0, 6)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]] + 0.5
+    return np.asarray(mask & (x * normal[0] + y * normal[1] < edge))
+
+
+def _seen(mask: NDArray[np.bool_], points: NDArray[Any]) -> float:
+    """The share of the known points (n, 2) that lie where the mask (h, w) is."""
+    known = points[~np.isnan(points).any(-1)]
+    x, y = (np.clip(known[:, k].astype(int), 0, mask.shape[1 - k] - 1) for k in (0, 1))
+    return float(mask[y, x].mean())
+
+
 def _moved(matrix: NDArray[np.float64], points: Any) -> NDArray[np.float64]:
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
@@ -186,6 +218,8 @@ class PlacerPictures(_Films):
         for name, point in limb.points.items():
             truth[CHANNELS[limb.kind].start + order.index(name)] = _moved(matrix, point)
         truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
+        if rng.random() < self.config.cut and not np.isnan(truth).all():
+            mask = _cut(mask, truth, rng)
         return _changed_grays(plane, mask, rng), truth
 
 
@@ -230,6 +264,9 @@ class FinderPictures(_Films):
             x, y = center_of(limb.kind, rough)
             if 0 <= x < width and 0 <= y < height:
                 found.append((KINDS.index(limb.kind), rough))
+        if found and rng.random() < self.config.cut:
+            mask = _cut(mask, found[0][1], rng)
+            found = [(kind, points) for kind, points in found if _seen(mask, points) > 0.3]
         return _changed_grays(plane, mask, rng), found
 
 
@@ -322,10 +359,20 @@ def build_stage(
         return FinderStage(model, config, FinderPictures(train_part, config, model.trunk, kept), parts, run.device)
     shown = train_part.select(lambda film: bool(limbs_of(film)))
     pictures = PlacerPictures(shown, config, model.trunk, kept)
-    every = [film for part in parts.values() for film in part]
+    every = [film for part in parts.values() for film in part if not _is_further(film)]
     pictures.template = template_of([(limb.kind, limb.points) for film in every for limb in limbs_of(film)])
     model.template.copy_(torch.from_numpy(pictures.template))
     return PlacerStage(model, config, pictures, parts, run.device)
+
+
+def _with_further(annotated: AnnotatedSet, more: Sequence[AnnotatedSet]) -> AnnotatedSet:
+    if not more:
+        return annotated
+    marked = [
+        replace(one, name=f"further {n}", films=tuple(replace(f, extra={**f.extra, _FURTHER: True}) for f in one))
+        for n, one in enumerate(more, 1)
+    ]
+    return AnnotatedSet.merge([annotated, *marked], name=annotated.name)
 
 
 def train(
@@ -333,6 +380,7 @@ def train(
     out: str | Path,
     init: str | Path | None = None,
     *,
+    train_only: Sequence[AnnotatedSet] = (),
     stages: Sequence[str] | None = None,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -350,6 +398,8 @@ def train(
         out: The run folder: ``<stage>.safetensors``, ``<stage>.json`` and a folder for each stage, and ``weights``.
         init: A safetensors file with the trunk, as any point stage's of earlier weights; that of ``joints-small`` where
             not given.
+        train_only: Further sets for finder and placer, trained on whole and with fewer variants: pseudo-labels,
+            simulated hands, films that show neither hand nor foot.
         stages: Which of ``STAGES``; all that the films have joints for where not given.
         changes: Settings of a stage that differ from the defaults, by stage.
         facts: Fields of the card, see :func:`fracture.joints.assembly.assemble`.
@@ -369,8 +419,9 @@ def train(
     if unknown := sorted({*(stages or ()), *(changes or {})} - set(STAGES)):
         raise ConfigurationError("stages of the joints' training", got=", ".join(unknown), allowed=STAGES)
     films = annotated.select(lambda film: bool(limbs_of(film)))
-    shown = {name for film in films for limb in limbs_of(film) for name in limb.points}
-    possible = [name for name in STAGES if name in POINT_STAGES or any(p in shown for p in points_of(name))]
+    named = {name for film in films for limb in limbs_of(film) for name in limb.points}
+    possible = [name for name in STAGES if name in POINT_STAGES or any(p in named for p in points_of(name))]
+    every = _with_further(annotated, train_only)
     start = str(STORE.find() / STORE.open().card.finder.file if init is None else init)
     with running(out, device=device, progress=progress) as run:
         for stage in possible if stages is None else stages:
@@ -378,7 +429,8 @@ def train(
             if stage in POINT_STAGES:
                 config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": start}).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
-                run_stage(stage, config, annotated if stage == "finder" else films, build, run)
+                shown = every if stage == "finder" else every.select(lambda film: bool(limbs_of(film)))
+                run_stage(stage, config, shown, build, run, divided=shown.select(lambda film: not _is_further(film)))
             else:
                 scores = ScoreConfig.from_dict({**SCORE_DEFAULTS, "model": {"family": stage}}).replace(more)
                 run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)

@@ -26,7 +26,7 @@ FORMATS = ("dicom", "png", "both")
 _HIP_CATEGORIES = {"left": 1, "right": 2}
 _HIP_FRACTURES = ("displaced_neck", "nondisplaced_neck", "intertrochanteric")
 
-_Entry = tuple[list[Path], dict[str, Any], list[dict[str, Any]], bool]  # files, image, annotations, fractured
+Entry = tuple[list[Path], dict[str, Any], list[dict[str, Any]], bool]  # files, image, annotations, fractured
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def write_dataset(
     broken[: round(n * fracture_rate)] = True
     broken = np.random.default_rng([seed, 100]).permutation(broken)
 
-    def films() -> Iterator[_Entry]:
+    def films() -> Iterator[Entry]:
         for index in range(n):
             film = radiograph(
                 film_seed(seed, index), region=names[index % len(names)], fractured=bool(broken[index]), size=size
@@ -137,7 +137,7 @@ def write_dataset(
             yield files, image, coco_annotations(film, index, 0), film.fractured
 
     folder.mkdir(parents=True, exist_ok=True)
-    return _written(folder, n, coco_header(), films(), progress)
+    return write_films(folder, n, coco_header(), films(), progress)
 
 
 def write_hips(
@@ -186,7 +186,7 @@ def write_hips(
     folder = check_folder(directory, n, seed, png_bits, {"frog-leg": frog_leg_rate, "single": single_rate})
     labels = np.random.default_rng([seed, 200]).permutation(class_shares(odds, 2 * n)).reshape(n, 2)
 
-    def films() -> Iterator[_Entry]:
+    def films() -> Iterator[Entry]:
         for index in range(n):
             draw = np.random.default_rng([seed, 201, index])
             frog, single, side, wide = (
@@ -211,7 +211,7 @@ def write_hips(
             yield [path], image, rows, any(row["hip_class"] in _HIP_FRACTURES for row in rows)
 
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    return _written(folder, n, _hip_header(), films(), progress)
+    return write_films(folder, n, _hip_header(), films(), progress)
 
 
 def write_lumbar(
@@ -242,7 +242,7 @@ def write_lumbar(
     folder = check_folder(directory, n, seed, 8, {"transitional": transitional})
     points: dict[str, dict[str, list[float]]] = {}
 
-    def films() -> Iterator[_Entry]:
+    def films() -> Iterator[Entry]:
         for index in range(n):
             film = lumbar(film_seed(seed, index), side=side, transitional=transitional)
             image = {"id": index + 1, "file_name": f"lumbar_{index:05d}.png", "width": side, "height": side}
@@ -270,7 +270,7 @@ def write_lumbar(
 
     (folder / "images").mkdir(parents=True, exist_ok=True)
     about = f"Sagittal MR phantoms drawn by fracture.simulate {__version__}: no patients"
-    found = _written(folder, n, _header({"description": about}, ["Normal", "Degenerated"]), films(), progress)
+    found = write_films(folder, n, _header({"description": about}, ["Normal", "Degenerated"]), films(), progress)
     write_json(folder / "disc_levels.json", {"note": "disc centers in pixels, by the phantom", "points": points})
     return found
 
@@ -302,11 +302,11 @@ def _check_bits(bits: int) -> None:
         raise ConfigurationError("a gray PNG has 8 or 16 bits here", got=bits, allowed=(8, 16))
 
 
-def _written(
+def write_films(
     folder: Path,
     n: int,
     coco: dict[str, Any],
-    films: Iterable[_Entry],
+    films: Iterable[Entry],
     progress: Callable[[int, int], object] | None,
 ) -> Summary:
     """Go through the films, which write their files as they are drawn, number their annotations and write COCO."""

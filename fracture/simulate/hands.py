@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture._version import __version__
-from fracture.atomic import write_json
 from fracture.errors import ConfigurationError
-from fracture.simulate.dataset import Summary, check_folder, film_seed
+from fracture.simulate.dataset import Entry, Summary, check_folder, film_seed, write_films
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints
 from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
@@ -192,38 +191,36 @@ def write_joint_films(
         ConfigurationError: A film without a limb.
         OutputError: It cannot be written.
     """
+    named = table("joints")["points"]
+
+    def entries() -> Iterator[Entry]:
+        for index, film in enumerate(films):
+            if not film.limbs:
+                raise ConfigurationError("a film of joints shows a hand or a forefoot", got=dict(film.facts))
+            height, width = film.pixels.shape
+            path = folder / "images" / f"painted_{index:05d}.png"
+            _, data = cv2.imencode(".png", np.round(film.pixels * 65535).astype(np.uint16))
+            path.write_bytes(bytes(data))
+            image = {"id": index, "file_name": f"images/{path.name}", "width": width, "height": height, "fractured": 0}
+            rows: list[dict[str, Any]] = []
+            for kind, points, lesions in film.limbs:
+                places = [(*points[name], 2) if name in points else (0, 0, 0) for name in named[kind]]
+                rows.append(
+                    {
+                        "id": 0,
+                        "image_id": index,
+                        "category_id": 1 + list(named).index(kind),
+                        "keypoints": [round(float(value), 2) for place in places for value in place],
+                        "scores": {name: [one.narrowing, one.erosion] for name, one in lesions.items()},
+                    }
+                )
+            yield [path], {**image, **film.facts}, rows, any(sum(map(sum, row["scores"].values())) for row in rows)
+
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    names: dict[str, list[str]] = {"hand": [], "forefoot": []}
-    images: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    files = []
-    for index, film in enumerate(films):
-        if not film.limbs:
-            raise ConfigurationError("a film of joints shows a hand or a forefoot", got=dict(film.facts))
-        height, width = film.pixels.shape
-        files.append(folder / "images" / f"painted_{index:05d}.png")
-        _, data = cv2.imencode(".png", np.round(film.pixels * 65535).astype(np.uint16))
-        files[-1].write_bytes(bytes(data))
-        image = {"id": index, "file_name": f"images/{files[-1].name}", "width": width, "height": height}
-        images.append({**image, "fractured": 0, **film.facts})
-        for kind, points, lesions in film.limbs:
-            names[kind] += [name for name in points if name not in names[kind]]
-            scores = {name: [one.narrowing, one.erosion] for name, one in lesions.items()}
-            rows.append({"id": len(rows) + 1, "image_id": index, "kind": kind, "points": points, "scores": scores})
-        if progress is not None:
-            progress(index + 1, n)
-    for row in rows:
-        kind, points = row.pop("kind"), row.pop("points")
-        row["category_id"] = 1 if kind == "hand" else 2
-        places = [(*points[name], 2) if name in points else (0, 0, 0) for name in names[kind]]
-        row["keypoints"] = [round(float(value), 2) for place in places for value in place]
-    kinds = [(number, kind) for number, kind in enumerate(names, start=1) if names[kind]]
-    content = {
+    header = {
         "info": {"description": f"{about} by fracture.simulate {__version__}: damage is painted, no patient's"},
-        "categories": [{"id": number, "name": kind, "keypoints": names[kind]} for number, kind in kinds],
-        "images": images,
-        "annotations": rows,
+        "categories": [{"id": n, "name": kind, "keypoints": names} for n, (kind, names) in enumerate(named.items(), 1)],
+        "images": [],
+        "annotations": [],
     }
-    write_json(folder / "annotations.json", content)
-    damaged = len({row["image_id"] for row in rows if any(map(sum, row["scores"].values()))})
-    return Summary(folder, folder / "annotations.json", tuple(files), len(files), damaged, len(rows))
+    return write_films(folder, n, header, entries(), progress)
