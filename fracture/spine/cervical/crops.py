@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ _OFFSET = {"C1": (0.0, 20.0, 0.0), "C2": (0.0, 16.0, 6.0)}
 _USUAL = (0.0, 18.0, -3.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Crops:
+Place = tuple[float, float, float]
+
+
+class Crops(NamedTuple):
     """The seven vertebrae of one neck.
 
     Attributes:
@@ -34,30 +37,39 @@ class Crops:
     seen: NDArray[np.bool_]
 
 
-def crop_affine(level: str, place: tuple[float, float, float]) -> NDArray[np.float64]:
-    """(column, row, plane, 1) of a level's crop to millimeters of the patient."""
+def crop_affine(level: str, place: Place, margin: Sequence[int] = (0, 0, 0)) -> NDArray[np.float64]:
+    """(column, row, plane, 1) of a level's crop, with so many more planes, rows and columns to either side, to
+    millimeters of the patient."""
     step, pixel = CROP_SPACING
     affine = np.diag([pixel, pixel, step, 1.0])
     middle = np.add(place, _OFFSET.get(level, _USUAL))
-    affine[:3, 3] = middle - (np.array(CROP[::-1]) - 1) / 2 * (pixel, pixel, step)
+    affine[:3, 3] = middle - ((np.array(CROP[::-1]) - 1) / 2 + margin[::-1]) * (pixel, pixel, step)
     return affine
 
 
-def crops_of(
-    volume: Volume, places: Mapping[str, tuple[float, float, float]], shares: NDArray[np.float32], grid: Volume
-) -> Crops:
-    """Crops of the levels that have a place.
-
-    Args:
-        volume: Hounsfield units.
-        places: Level to (x, y, z) in millimeters.
-        shares: (7, ...) on ``grid``, see :class:`fracture.spine.cervical.levels.Levels`.
-        grid: Where they lie.
-    """
-    values, masks = (np.zeros((len(LEVELS), *CROP), np.uint8) for _ in range(2))
+def cropped(
+    volume: Volume | Sequence[Volume], places: Mapping[str, Place], margin: Sequence[int] = (0, 0, 0), **how: Any
+) -> NDArray[np.float32]:
+    """float32 (7, planes, rows, columns) of a volume, or of one for each level, around the places that are known; 0 of
+    other levels. Options are those of :func:`fracture.spine.resample.sampled`."""
+    shape: Any = tuple(n + 2 * m for n, m in zip(CROP, margin, strict=True))
+    found = np.zeros((len(LEVELS), *shape), np.float32)
     for k, level in enumerate(LEVELS):
         if level in places:
-            affine = crop_affine(level, places[level])
-            values[k] = np.rint(scaled(sampled(volume, affine, CROP)) * 255)
-            masks[k] = np.rint(np.clip(sampled(replace(grid, voxels=shares[k]), affine, CROP, fill=0), 0, 1) * 255)
-    return Crops(values, masks, np.array([level in places for level in LEVELS]))
+            own = volume if isinstance(volume, Volume) else volume[k]
+            found[k] = sampled(own, crop_affine(level, places[level], margin), shape, **how)
+    return found
+
+
+def window_of(volume: Volume, places: Mapping[str, Place], margin: Sequence[int] = (0, 0, 0)) -> NDArray[np.uint8]:
+    """Crops in the bone window, times 255."""
+    there = np.array([level in places for level in LEVELS])[:, None, None, None]
+    return np.rint(np.where(there, scaled(cropped(volume, places, margin)), 0) * 255).astype(np.uint8)
+
+
+def masks_of(
+    shares: NDArray[np.float32], grid: Volume, places: Mapping[str, Place], margin: Sequence[int] = (0, 0, 0)
+) -> NDArray[np.uint8]:
+    """Crops of each level's share (7, ...) on its grid, see :class:`fracture.spine.cervical.levels.Levels`, times 255."""
+    own = [replace(grid, voxels=one) for one in shares]
+    return np.rint(np.clip(cropped(own, places, margin, fill=0), 0, 1) * 255).astype(np.uint8)

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from fracture.spine.card import ScoreTest
 from fracture.spine.cervical.card import STORE, Scaling
-from fracture.spine.cervical.crops import Crops, crop_affine, crops_of
+from fracture.spine.cervical.crops import Crops, crop_affine, masks_of, window_of
 from fracture.spine.cervical.levels import Levels, find_levels, grid_of, scaled
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.networks import build_fractures, build_levels
@@ -102,7 +102,8 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
         patient: float | None = None
         rows: list[Vertebra] = []
         if levels.found:
-            crops = crops_of(record.volume, levels.places, levels.shares, levels.grid)
+            places, seen = levels.places, np.array([level in levels.places for level in LEVELS])
+            crops = Crops(window_of(record.volume, places), masks_of(levels.shares, levels.grid, places), seen)
             chances, patient, maps = judge(self.judge, crops, self.card.scaling)
             rows = [self._vertebra(record.volume, levels, k, chances, maps) for k in range(len(levels.found))]
         shown = self._shown(record.volume, rows)

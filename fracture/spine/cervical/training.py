@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.models.heatmaps import center_loss
 from fracture.models.persistence import load_state
-from fracture.spine.cervical.crops import crop_affine
-from fracture.spine.cervical.levels import find_levels, grid_of, scaled
+from fracture.spine.cervical.crops import cropped, masks_of, window_of
+from fracture.spine.cervical.levels import find_levels, grid_of
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractures, build_levels
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
-from fracture.spine.cervical.spec import CROP, CROP_SPACING, GRID, SLICES, FractureSpec, LevelSpec
+from fracture.spine.cervical.spec import CROP, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
 from fracture.spine.training import SpineConfig, SpineStage, train_stages
 from fracture.spine.variation import SeededPictures
@@ -35,7 +35,6 @@ from fracture.wing.runner import TorchRunner
 from fracture.wing.volume import Volume
 
 _MARGIN = (2, 4, 4)  # planes, rows, columns by which a crop may be shifted: the finder's error
-_WIDE = tuple(n + 2 * m for n, m in zip(CROP, _MARGIN, strict=True))
 
 
 class AugmentConfig(Section):
@@ -74,50 +73,44 @@ class FractureConfig(SpineConfig):
     whole: int = Field(default=2, ge=0, description="last epochs, in which all are presented")
 
 
+class _Neck(NamedTuple):
+    """A neck as both stages take it.
+
+    Attributes:
+        place: The grid's place; its voxels are empty.
+        inputs, classes: uint8 (D, H, W): the finder's input times 255, and what its voxels are.
+        values, broken: uint8 and bool (7, ...): crops with a margin times 255, and where a fracture is.
+    """
+
+    place: Volume
+    inputs: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    values: NDArray[np.uint8]
+    broken: NDArray[np.bool_]
+
+
 class _Necks:
-    """Necks as both stages take them, read once and kept: small grids, and crops with a margin."""
+    """Necks, read once and kept."""
 
     def __init__(self, annotated: AnnotatedSet) -> None:
-        self.set = annotated
-        self._grids: dict[str, tuple[Volume, NDArray[np.uint8], NDArray[np.uint8]]] = {}
-        self._crops: dict[str, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
+        self.set, self._kept = annotated, dict[str, _Neck]()
 
-    def grid(self, film: Film) -> tuple[Volume, NDArray[np.uint8], NDArray[np.uint8]]:
-        """The grid's place (its voxels are empty), the network's input times 255, and the classes of its voxels."""
-        if film.source not in self._grids:
-            volume, truth = read_neck(self.set, film), truth_of(self.set, film)
+    def __call__(self, film: Film) -> _Neck:
+        if film.source not in self._kept:
+            volume, truth, points = read_neck(self.set, film), truth_of(self.set, film), points_of(film)
             even, inputs = grid_of(volume)
             labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)
             classes = np.minimum(labels % 100, CLASSES).astype(np.uint8)
             pads = [(0, a - b) for a, b in zip(inputs.shape, classes.shape, strict=True)]
-            place = Volume(np.zeros((1, 1, 1), np.float32), even.affine)
-            self._crops[film.source] = _wide_crops(volume, truth, points_of(film))
-            self._grids[film.source] = place, np.rint(inputs * 255).astype(np.uint8), np.pad(classes, pads)
-        return self._grids[film.source]
-
-    def crops(self, film: Film) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pictures (7, ...) of the crop with its margin times 255, and where a fracture is."""
-        self.grid(film)
-        return self._crops[film.source]
-
-
-def _wide_affine(level: str, place: tuple[float, float, float]) -> NDArray[np.float64]:
-    affine = crop_affine(level, place)
-    step, pixel = CROP_SPACING
-    affine[:3, 3] -= np.multiply(_MARGIN[::-1], (pixel, pixel, step))
-    return affine
-
-
-def _wide_crops(
-    volume: Volume, truth: Volume, points: Mapping[str, tuple[float, float, float]]
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    values, broken = np.zeros((7, *_WIDE), np.uint8), np.zeros((7, *_WIDE), bool)
-    for k, level in enumerate(LEVELS):
-        if level in points:
-            affine = _wide_affine(level, points[level])
-            values[k] = np.rint(scaled(sampled(volume, affine, _WIDE)) * 255)  # type: ignore[arg-type]
-            broken[k] = sampled(truth, affine, _WIDE, fill=0, order=0) == 101 + k  # type: ignore[arg-type]
-    return values, broken
+            broken = cropped(truth, points, _MARGIN, fill=0, order=0)
+            self._kept[film.source] = _Neck(
+                Volume(np.zeros((1, 1, 1), np.float32), even.affine),
+                np.rint(inputs * 255).astype(np.uint8),
+                np.pad(classes, pads),
+                window_of(volume, points, _MARGIN),
+                broken == np.arange(101, 108)[:, None, None, None],
+            )
+        return self._kept[film.source]
 
 
 class _Pictures(SeededPictures):
@@ -149,7 +142,7 @@ class _LevelPictures(_Pictures):
     def make(self, picture: tuple[Film, int]) -> tuple[NDArray[Any], ...]:
         """A window of the grid, turned and scaled, its classes, and the map of centers at half its size."""
         film, draw = picture[0], generator(picture[1])
-        place, values, classes = self.necks.grid(film)
+        place, values, classes, *_ = self.necks(film)
         how, window = self.config.augment, np.array(self.config.window)
         middle = np.argwhere(classes).mean(axis=0) if classes.any() else np.array(classes.shape) / 2
         middle += draw.normal(0, 5, 3)
@@ -202,7 +195,7 @@ class _FracturePictures(_Pictures):
     def make(self, picture: tuple[Film, int, bool]) -> tuple[NDArray[Any], ...]:
         """Crops and masks shifted alike, where fractures are on the map's cells, labels, and levels that are shown."""
         film, draw, whole = picture[0], generator(picture[1]), picture[2]
-        values, broken = self.necks.crops(film)
+        *_, values, broken = self.necks(film)
         masks, labels = self.masks[film.source], labels_of(film)
         seen = np.array([level in points_of(film) for level in LEVELS])
         if not whole:
@@ -293,17 +286,10 @@ def _masks(
     found = {}
     runner = TorchRunner(model.eval(), device=device, dtype=torch.float32)
     for film in part:
-        place, values, _ = necks.grid(film)
-        grid = replace(place, voxels=np.zeros(values.shape, np.float32))
-        inputs = np.asarray(values / np.float32(255), np.float32)
-        shares = find_levels(runner, grid, inputs).shares
-        masks, points = np.zeros((7, *_WIDE), np.uint8), points_of(film)
-        for k, level in enumerate(LEVELS):
-            if level in points:
-                affine = _wide_affine(level, points[level])
-                of = sampled(replace(grid, voxels=shares[k]), affine, _WIDE, fill=0)  # type: ignore[arg-type]
-                masks[k] = np.rint(np.clip(of, 0, 1) * 255)
-        found[film.source] = masks
+        place, inputs, *_ = necks(film)
+        grid = replace(place, voxels=np.zeros(inputs.shape, np.float32))
+        shares = find_levels(runner, grid, np.asarray(inputs / np.float32(255), np.float32)).shares
+        found[film.source] = masks_of(shares, grid, points_of(film), _MARGIN)
     return found
 
 
