@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fracture.cli import options as opt
-from fracture.cli.spine import as_they_are, line_of
+from fracture.cli.reading import Reading, predict_series, reads_films
 from fracture.cli.verify import verify
 from fracture.errors import ConfigurationError
 
@@ -22,72 +22,30 @@ cervical = typer.Typer(
 
 
 @cervical.command("predict")
+@reads_films("cervical", series=True)
 def predict(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Each a folder of one study or series, or a file.")
-    ],
-    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
-    json_file: opt.Json = None,
-    overlay: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write a PNG for each path here: the axial and the sagittal slice."),
-    ] = None,
+    reading: Reading,
+    *,
     masks: Annotated[
         bool, typer.Option("--masks", help="Write the levels' masks beside each overlay, as NIfTI at 2 mm.")
     ] = False,
-    number: Annotated[
-        int | None, typer.Option(min=0, help="Which series of each path, from 0; else the axial CT of most slices.")
-    ] = None,
-    dicom: opt.Dicom = None,
-    objects: opt.Objects = "sr,sc,gsps",
-    deidentify: opt.Deidentify = None,
-    resume: opt.Resume = False,
-    overwrite: opt.Overwrite = False,
-    dry_run: opt.DryRun = False,
-    device: opt.Device = "auto",
-    precision: opt.PrecisionName = "auto",
-    engine: opt.EngineName = "auto",
-    workers: opt.Workers = 1,
 ) -> None:
     """Find levels and judge them: one JSON line for each path, in order.
 
     Exit code 0: all paths were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot be
     written.
     """
-    from fracture.cli.run import Task, outputs_of, request_of, run
+    from fracture.spine.cervical.wing import WING
 
-    if masks and overlay is None:
+    if masks and reading.outputs.overlay is None:
         raise ConfigurationError("--masks are written beside overlays", hint="add --overlay DIR")
-    outputs = outputs_of(
-        json_file=json_file,
-        report=None,
-        overlay=overlay,
-        dicom=dicom,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        kind="cervical",
-    )
 
     def draw(result: Any, path: str) -> None:
         result.save_overlay(path)
         if masks:
             result.save_masks(f"{path.removesuffix('.png').removesuffix('.nii.gz')}_levels.nii.gz")
 
-    def task() -> Task:
-        from fracture.spine.cervical.wing import WING
-
-        reader: Any = WING.open(WING.store.open(weights), device=device, precision=precision, engine=engine)
-        return Task(
-            request=request_of("spine cervical predict", reader.card, reader.device, reader.dtype, {"number": number}),
-            results=lambda sources: reader.predict_many(
-                sources, batch_size=1, workers=workers, keep=outputs.drawn, number=number
-            ),
-            draw=draw,
-            line=line_of,
-        )
-
-    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=as_they_are)
+    predict_series(reading, WING, draw)
 
 
 @cervical.command("simulate")

@@ -11,12 +11,21 @@ if TYPE_CHECKING:
     from fracture.results.folder import ObjectFolder
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or patterns in quotes.")]
+SeriesPaths = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="Each a folder of one study or series, or a file.")
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="OUT.jsonl", help="Write JSON lines here instead of stdout.")
 ]
 Overlay = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write a PNG with boxes for each film, in the films' own folders below DIR."),
+]
+SeriesOverlay = Annotated[
+    Path | None, typer.Option("--overlay", metavar="DIR", help="Write a PNG of what was found for each path here.")
+]
+Number = Annotated[
+    int | None, typer.Option(min=0, help="Which series of each path, from 0; else the one that fits best is taken.")
 ]
 Report = Annotated[
     Path | None,

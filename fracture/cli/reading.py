@@ -1,15 +1,16 @@
-"""Commands that read films: what ``fracture predict`` and the commands of every wing have in common.
+"""Commands that read films or series: what ``fracture predict`` and the commands of every wing have in common.
 
 A wing's command is a function of a :class:`Reading` and of its own options. The options that all share, their checks,
-the outputs, DICOM objects and the run itself stand here once.
+the outputs, DICOM objects and the run itself stand here once; of series, :func:`predict_series` is the whole command.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from fracture.cli import options as opt
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from fracture.cli.run import Group, Task
     from fracture.models.devices import Precision
     from fracture.results.folder import ObjectFolder
+    from fracture.runs.inputs import Inputs
     from fracture.runs.outputs import Outputs
     from fracture.wing.card import BaseCard
+    from fracture.wing.contract import Wing
     from fracture.wing.engine_choice import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What was asked of a command that reads films, apart from the wing's own options.
+    """What was asked of a command that reads films or series, apart from the wing's own options.
 
     Attributes:
         paths: Files, folders, patterns.
@@ -34,7 +37,7 @@ class Reading:
         weights: Name or folder; None for the wing's default.
         device, precision, engine: As for :func:`fracture.load`.
         workers: Threads that read ahead.
-        options: How films are read: ``window``, ``frame``, ``allow``.
+        options: How films are read: ``window``, ``frame``, ``allow``; of series ``number``.
     """
 
     paths: list[str]
@@ -97,21 +100,45 @@ class Reading:
         run(self.paths, self.outputs, make, self.objects, group)
 
 
-def reads_films(kind: str = "film") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def predict_series(reading: Reading, wing: Wing[Any], draw: Callable[[Any, str], None] | None = None) -> None:
+    """The command of a wing that reads series: each path is one spine, a folder too; ``draw`` writes more than the
+    overlay."""
+    from fracture.cli.run import run
+
+    def task() -> Task:
+        weights = wing.store.open(reading.weights)
+        reader: Any = wing.open(weights, device=reading.device, precision=reading.precision, engine=reading.engine)
+        many = functools.partial(reader.predict_many, batch_size=1)
+        made = reading.task(f"spine {wing.name} predict", weights.card, many, {})
+        return made if draw is None else replace(made, draw=draw)
+
+    run(reading.paths, reading.outputs, task, reading.objects, find=_as_they_are)
+
+
+def _as_they_are(paths: Sequence[str]) -> Inputs:
+    from fracture.runs.inputs import Inputs
+
+    parents = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120
+    return Inputs(tuple(paths), (), os.path.commonpath(parents))
+
+
+def reads_films(kind: str = "film", *, series: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function ``f(reading, *, own options)``: the shared options stand before and after its own.
 
     Args:
         kind: What its overlays show, the ``_kind`` of its results.
+        series: It reads series.
     """
+    ask = _of_series if series else _of_films
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = list(_options_of(function).values())[1:]
-        shared = _options_of(_shared)
+        shared = _options_of(ask)
         first, last = list(shared.values())[:2], list(shared.values())[2:]
 
         @functools.wraps(function)
         def command(**given: Any) -> None:
-            asked = _shared(kind=kind, **{name: given.pop(name) for name in shared})
+            asked = ask(kind=kind, **{name: given.pop(name) for name in shared})
             function(asked, **given)
 
         signature = inspect.Signature([*first, *own, *last])
@@ -133,7 +160,7 @@ def _options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _shared(
+def _of_films(
     kind: str,
     *,
     paths: opt.Paths,
@@ -178,3 +205,26 @@ def _shared(
         workers=workers,
         options={"window": opt.window_of(window), "frame": frame, "allow": tuple(allow or ())},
     )
+
+
+def _of_series(
+    kind: str,
+    *,
+    paths: opt.SeriesPaths,
+    weights: opt.WeightsName = None,
+    json_file: opt.Json = None,
+    overlay: opt.SeriesOverlay = None,
+    number: opt.Number = None,
+    dicom: opt.Dicom = None,
+    objects: opt.Objects = "sr,sc,gsps",
+    deidentify: opt.Deidentify = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    dry_run: opt.DryRun = False,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionName = "auto",
+    engine: opt.EngineName = "auto",
+    workers: opt.Workers = 1,
+) -> Reading:
+    given = {name: value for name, value in locals().items() if name != "number"}
+    return replace(_of_films(**given), options={"number": number})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from fracture.cli import options as opt
+from fracture.cli.reading import Reading, predict_series, reads_films
 from fracture.cli.verify import verify
 from fracture.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fracture.cli.run import Task
     from fracture.models.devices import Precision
-    from fracture.runs.inputs import Inputs
     from fracture.spine.lumbar.finding import Discs
 
 spine = typer.Typer(
@@ -33,80 +29,16 @@ spine.add_typer(lumbar)
 
 
 @lumbar.command("predict")
-def predict(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...", help="Each a folder of one study or series, a file, or a picture of a slice."
-        ),
-    ],
-    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a folder with a card.")] = None,
-    json_file: opt.Json = None,
-    overlay: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write a PNG of the discs, and of the graded levels, for each path here."),
-    ] = None,
-    number: Annotated[
-        int | None, typer.Option(min=0, help="Which series of each path, from 0; else the sagittal T2 is taken.")
-    ] = None,
-    dicom: opt.Dicom = None,
-    objects: opt.Objects = "sr,sc,gsps",
-    deidentify: opt.Deidentify = None,
-    resume: opt.Resume = False,
-    overwrite: opt.Overwrite = False,
-    dry_run: opt.DryRun = False,
-    device: opt.Device = "auto",
-    precision: opt.PrecisionName = "auto",
-    engine: opt.EngineName = "auto",
-    workers: opt.Workers = 1,
-) -> None:
-    """Find and name discs, and grade their levels: one JSON line for each path, in order.
+@reads_films("lumbar", series=True)
+def predict(reading: Reading) -> None:
+    """Find and name discs, and grade their levels: one JSON line for each path, in order; a path may be a picture.
 
     Exit code 0: all paths were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot be
     written.
     """
-    from fracture.cli.run import Task, outputs_of, request_of, run
+    from fracture.spine.lumbar.wing import WING
 
-    outputs = outputs_of(
-        json_file=json_file,
-        report=None,
-        overlay=overlay,
-        dicom=dicom,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        kind="lumbar",
-    )
-
-    def task() -> Task:
-        from fracture.spine.lumbar.card import STORE
-        from fracture.spine.lumbar.wing import WING
-
-        reader: Any = WING.open(STORE.open(weights), device=device, precision=precision, engine=engine)
-        return Task(
-            request=request_of("spine lumbar predict", reader.card, reader.device, reader.dtype, {"number": number}),
-            results=lambda sources: reader.predict_many(
-                sources, batch_size=1, workers=workers, keep=outputs.drawn, number=number
-            ),
-            draw=lambda result, path: result.save_overlay(path),
-            line=line_of,
-        )
-
-    run(paths, outputs, task, opt.objects_of(dicom, objects, False, deidentify), find=as_they_are)
-
-
-def as_they_are(paths: Sequence[str]) -> Inputs:
-    """Every path is one spine, a folder too."""
-    from fracture.runs.inputs import Inputs
-
-    parents = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120
-    return Inputs(tuple(paths), (), os.path.commonpath(parents))
-
-
-def line_of(result: Any) -> dict[str, Any]:
-    """A result's line; of a failure what is known of it."""
-    stated: dict[str, Any] = result.to_dict()
-    return stated if result.ok else {key: stated[key] for key in ("source", "seconds", "error")}
+    predict_series(reading, WING)
 
 
 @lumbar.command("simulate")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
-from fracture.wing.card import Section, Tolerance, WeightFile
+from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
 
 M = TypeVar("M", bound=Section)
 
@@ -24,3 +25,12 @@ class ScoreTest(Section):
 
     scores: Annotated[tuple[Share, ...], Field(strict=False, min_length=3, max_length=8)]
     tolerance: Tolerance = 0.01
+
+
+class SpineCard(BaseCard):
+    """A card whose networks are fields of it; one that is None is not there."""
+
+    @property
+    def files(self) -> Sequence[WeightFile]:
+        """Of every network."""
+        return [part for name in type(self).model_fields if isinstance(part := getattr(self, name), WeightFile)]

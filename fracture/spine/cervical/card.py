@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
-from fracture.spine.card import NetworkFile, ScoreTest
+from fracture.spine.card import NetworkFile, ScoreTest, SpineCard
 from fracture.spine.cervical.spec import FractureSpec, LevelSpec
-from fracture.wing.card import BaseCard, Section, WeightFile
+from fracture.wing.card import Section
 from fracture.wing.store import Store
 
 
@@ -33,7 +32,7 @@ class Scaling(Section):
     patient: tuple[float, float, float] = Field(default=(1.0, 0.0, 0.0), strict=False)
 
 
-class CervicalCard(BaseCard):
+class CervicalCard(SpineCard):
     """What is said about the two networks of the neck."""
 
     FILE: ClassVar[str] = "cervical_card.json"
@@ -46,11 +45,6 @@ class CervicalCard(BaseCard):
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})
     self_test: ScoreTest | None = None
-
-    @property
-    def files(self) -> Sequence[WeightFile]:
-        """The finder's and the judge's."""
-        return self.finder, self.judge
 
 
 STORE = Store(CervicalCard, "cervical-small", "cervical networks", "`fracture spine cervical assemble`")

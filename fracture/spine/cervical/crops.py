@@ -64,12 +64,13 @@ def cropped(
 def window_of(volume: Volume, places: Mapping[str, Place], margin: Sequence[int] = (0, 0, 0)) -> NDArray[np.uint8]:
     """Crops in the bone window, times 255."""
     there = np.array([level in places for level in LEVELS])[:, None, None, None]
-    return np.rint(np.where(there, scaled(cropped(volume, places, margin)), 0) * 255).astype(np.uint8)
+    shown: NDArray[np.float32] = np.where(there, scaled(cropped(volume, places, margin)), 0)
+    return np.rint(shown * 255).astype(np.uint8)
 
 
 def masks_of(
     shares: NDArray[np.float32], grid: Volume, places: Mapping[str, Place], margin: Sequence[int] = (0, 0, 0)
 ) -> NDArray[np.uint8]:
-    """Crops of each level's share (7, ...) on its grid, see :class:`fracture.spine.cervical.levels.Levels`, times 255."""
+    """Crops of each level's share (7, ...) of its grid (:class:`fracture.spine.cervical.levels.Levels`), times 255."""
     own = [replace(grid, voxels=one) for one in shares]
     return np.rint(np.clip(cropped(own, places, margin, fill=0), 0, 1) * 255).astype(np.uint8)

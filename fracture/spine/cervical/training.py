@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,43 +73,25 @@ class FractureConfig(SpineConfig):
     whole: int = Field(default=2, ge=0, description="last epochs, in which all are presented")
 
 
-class _Neck(NamedTuple):
-    """A neck as both stages take it.
-
-    Attributes:
-        place: The grid's place; its voxels are empty.
-        inputs, classes: uint8 (D, H, W): the finder's input times 255, and what its voxels are.
-        values, broken: uint8 and bool (7, ...): crops with a margin times 255, and where a fracture is.
-    """
-
-    place: Volume
-    inputs: NDArray[np.uint8]
-    classes: NDArray[np.uint8]
-    values: NDArray[np.uint8]
-    broken: NDArray[np.bool_]
-
-
 class _Necks:
-    """Necks, read once and kept."""
+    """Necks as both stages take them, read once and kept."""
 
     def __init__(self, annotated: AnnotatedSet) -> None:
-        self.set, self._kept = annotated, dict[str, _Neck]()
+        self.set, self._kept = annotated, dict[str, tuple[Any, ...]]()
 
-    def __call__(self, film: Film) -> _Neck:
+    def __call__(self, film: Film) -> tuple[Any, ...]:
+        """The grid's place (its voxels are empty); the finder's input times 255 and the classes of its voxels, uint8
+        (D, H, W); crops with a margin times 255, uint8 (7, ...), and where a fracture is on them."""
         if film.source not in self._kept:
             volume, truth, points = read_neck(self.set, film), truth_of(self.set, film), points_of(film)
             even, inputs = grid_of(volume)
             labels = sampled(truth, even.affine, even.voxels.shape, fill=0, order=0)
             classes = np.minimum(labels % 100, CLASSES).astype(np.uint8)
             pads = [(0, a - b) for a, b in zip(inputs.shape, classes.shape, strict=True)]
-            broken = cropped(truth, points, _MARGIN, fill=0, order=0)
-            self._kept[film.source] = _Neck(
-                Volume(np.zeros((1, 1, 1), np.float32), even.affine),
-                np.rint(inputs * 255).astype(np.uint8),
-                np.pad(classes, pads),
-                window_of(volume, points, _MARGIN),
-                broken == np.arange(101, 108)[:, None, None, None],
-            )
+            broken = cropped(truth, points, _MARGIN, fill=0, order=0) == np.arange(101, 108)[:, None, None, None]
+            place = Volume(np.zeros((1, 1, 1), np.float32), even.affine)
+            crops = window_of(volume, points, _MARGIN), broken
+            self._kept[film.source] = place, np.rint(inputs * 255).astype(np.uint8), np.pad(classes, pads), *crops
         return self._kept[film.source]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from fracture.spine.card import NetworkFile, ScoreTest
+from fracture.spine.card import NetworkFile, ScoreTest, SpineCard
 from fracture.spine.specs import CenterSpec, SliceSpec
-from fracture.wing.card import BaseCard, WeightFile
 from fracture.wing.store import Store
 
 
-class LumbarCard(BaseCard):
+class LumbarCard(SpineCard):
     """What is said about a finder of discs, and of a grader if there is one."""
 
     FILE: ClassVar[str] = "lumbar_card.json"
@@ -24,11 +22,6 @@ class LumbarCard(BaseCard):
     data: dict[str, JsonValue] = Field(default={})
     metrics: dict[str, JsonValue] = Field(default={})
     self_test: ScoreTest | None = None
-
-    @property
-    def files(self) -> Sequence[WeightFile]:
-        """The finder's, and the grader's."""
-        return (self.finder,) if self.grader is None else (self.finder, self.grader)
 
 
 STORE = Store(LumbarCard, "lumbar-small", "lumbar networks", "`fracture spine lumbar assemble`")
