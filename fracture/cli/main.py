@@ -2,81 +2,115 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from fracture._version import __version__
-from fracture.adapt.cli import adapt, adapt_studies
-from fracture.calibration.cli import assemble, calibrate
-from fracture.cli.archive import archive
-from fracture.cli.cervical import cervical
 from fracture.cli.defaults import defaults_for
-from fracture.cli.deidentify import deidentify
-from fracture.cli.dicom import dicom
-from fracture.cli.engines import engines
-from fracture.cli.export import export
-from fracture.cli.hip import hip
-from fracture.cli.info import info
-from fracture.cli.joints import joints
-from fracture.cli.predict import predict
-from fracture.cli.simulate import simulate
-from fracture.cli.spine import spine
 from fracture.cli.streams import leave_stdout, prepare_streams, printable
-from fracture.cli.verify import verify
 from fracture.cli.words import in_options
-from fracture.data.cli import augment_sheet, cohort, pack_data, sample_test, split_data, verify_data
 from fracture.errors import FractureError
-from fracture.evaluation.cli import evaluate
-from fracture.finetune.cli import finetune
-from fracture.input_check.cli import input_check
-from fracture.label.cli import label
-from fracture.node.cli import node
-from fracture.reporting.cli import model_card
-from fracture.retraining.cli import retrain
-from fracture.serve.cli import serve
-from fracture.training.cli import train
+
+COMMANDS = {
+    "predict": "cli.predict:predict",
+    "info": "cli.info:info",
+    "verify": "cli.verify:verify",
+    "engines": "cli.engines:engines",
+    "export": "cli.export:export",
+    "simulate": "cli.simulate:simulate",
+    "verify-data": "data.cli:verify_data",
+    "split-data": "data.cli:split_data",
+    "pack-data": "data.cli:pack_data",
+    "cohort": "data.cli:cohort",
+    "sample-test": "data.cli:sample_test",
+    "augment-sheet": "data.cli:augment_sheet",
+    "deidentify": "cli.deidentify:deidentify",
+    "train": "training.cli:train",
+    "adapt": "adapt.cli:adapt",
+    "adapt-studies": "adapt.cli:adapt_studies",
+    "finetune": "finetune.cli:finetune",
+    "evaluate": "evaluation.cli:evaluate",
+    "assemble": "calibration.cli:assemble",
+    "calibrate": "calibration.cli:calibrate",
+    "input-check": "input_check.cli:input_check",
+    "model-card": "reporting.cli:model_card",
+    "retrain": "retraining.cli:retrain",
+    "serve": "serve.cli:serve",
+    "hip": "cli.hip:hip",
+    "archive": "cli.archive:archive",
+    "joints": "cli.joints:joints",
+    "dicom": "cli.dicom:dicom",
+    "label": "label.cli:label",
+    "node": "node.cli:node",
+    "spine": "cli.spine:spine",
+}
+"""Each command's module in the library, and its function or group there."""
+WITHIN = {"spine": "cli.cervical:cervical"}
+"""A group within a group, which stands in a module of its own."""
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Commands by name, each imported and parsed when it is asked for: a call needs one of them."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _built(name, COMMANDS[name])
+            if within := WITHIN.get(name):
+                inner = within.rpartition(":")[2]
+                self._built[name].commands[inner] = _built(inner, within)
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**COMMANDS, **self._built})
+
+    def __len__(self) -> int:
+        return len({**COMMANDS, **self._built})
+
+
+class _Group(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _Commands()
+
+
+def _built(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(f"fracture.{module}"), attribute)
+    one = typer.Typer(rich_markup_mode=None, add_completion=False)
+    one.callback()(lambda: None)  # so that it is a group, with one command
+    if isinstance(found, typer.Typer):
+        one.add_typer(found, name=name)
+    else:
+        one.command(name)(found)
+    group: Any = get_command(one)
+    return group.commands[name]
+
 
 app = typer.Typer(
     name="fracture",
+    cls=_Group,
     help="Find fractures on radiographs. Research use only; this is not a medical device.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("predict")(predict)
-app.command("info")(info)
-app.command("verify")(verify)
-app.command("engines")(engines)
-app.command("export")(export)
-app.command("simulate")(simulate)
-app.command("verify-data")(verify_data)
-app.command("split-data")(split_data)
-app.command("pack-data")(pack_data)
-app.command("cohort")(cohort)
-app.command("sample-test")(sample_test)
-app.command("augment-sheet")(augment_sheet)
-app.command("deidentify")(deidentify)
-app.command("train")(train)
-app.command("adapt")(adapt)
-app.command("adapt-studies")(adapt_studies)
-app.command("finetune")(finetune)
-app.command("evaluate")(evaluate)
-app.command("assemble")(assemble)
-app.command("calibrate")(calibrate)
-app.command("input-check")(input_check)
-app.command("model-card")(model_card)
-app.command("retrain")(retrain)
-app.command("serve")(serve)
-app.add_typer(hip)
-app.add_typer(archive)
-app.add_typer(joints)
-app.add_typer(dicom)
-app.add_typer(label)
-app.add_typer(node)
-spine.add_typer(cervical)
-app.add_typer(spine)
 
 
 def _version(value: bool) -> None:
@@ -98,6 +132,10 @@ def _common(
 
 def main() -> None:
     """Entry point of the console script."""
+    # torch makes half a million objects that stay: looking for garbage among them, after every 700 and at the end,
+    # would cost a fourth of a call. Commands usually do so (mypy, Mercurial); the numbers are ours.
+    gc.set_threshold(20_000, 10, 10)
+    atexit.register(gc.freeze)
     prepare_streams()
     try:
         app()

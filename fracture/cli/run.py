@@ -21,7 +21,6 @@ from fracture._version import __version__
 from fracture.cli.streams import check_stdout, leave_stdout, printable
 from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, OutputError, unforeseen
-from fracture.gallery.report import FILES, Report, check_report
 from fracture.io.ahead import ahead
 from fracture.runs.inputs import Inputs, collect
 from fracture.runs.journal import Entry, Journal, encode, film_sha256, journaled, writing
@@ -32,6 +31,7 @@ from fracture.wing.lines import flagged_of
 if TYPE_CHECKING:
     import torch
 
+    from fracture.gallery.report import Report
     from fracture.results.folder import ObjectFolder
     from fracture.wing.card import BaseCard
 
@@ -112,11 +112,15 @@ def run(
     if group is not None:
         inputs = replace(inputs, studies=group(inputs.films))
     overlays = overlay_paths(outputs.overlay, inputs.names, inputs.root) if outputs.overlay is not None else {}
-    check_outputs(outputs, inputs.films, overlays, [outputs.report / name for name in FILES] if outputs.report else ())
     report = None
-    if outputs.report is not None:
-        check_report(outputs.report, inputs.films, replace=outputs.resume or outputs.overwrite)
-        report = Report(outputs.report, len(inputs.names), outputs.kind)
+    if (folder := outputs.report) is None:
+        check_outputs(outputs, inputs.films, overlays)
+    else:
+        from fracture.gallery.report import FILES, Report, check_report  # with its templates, where one is asked for
+
+        check_outputs(outputs, inputs.films, overlays, [folder / name for name in FILES])
+        check_report(folder, inputs.films, replace=outputs.resume or outputs.overwrite)
+        report = Report(folder, len(inputs.names), outputs.kind)
     if told := inputs.told():
         _say(told)
     if outputs.dry_run:
@@ -148,7 +152,7 @@ def run(
         _say(f"of {unwritten} films or studies something could not be written")
     _say(", ".join(f"{count} {what}" for what, count in counts.items()) + f", {seconds:.1f} seconds")
     if report is not None:
-        _say(f"report: {report.folder / FILES[0]}")
+        _say(f"report: {report.page}")
     if counts["failed"] or counts.get("films failed") or unwritten:
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from fracture.errors import FractureError
 from fracture.limb.card import MemberCard
 from fracture.limb.store import Weights
 from fracture.models import build_model
-from fracture.models.persistence import load_state, state_for_saving
+from fracture.models.persistence import filled, load_state, state_for_saving
 from fracture.models.spec import ModelSpec
 from fracture.regular import sha256_of
 from fracture.training.config import LossConfig, MemberConfig
@@ -74,8 +74,7 @@ def start_member(weights: Weights, member: MemberCard, region: str, *, seed: int
         spec = spec.replace(regions=(*spec.regions, region))
     if spec.norm == "batch" and not spec.backbone.startswith("mobilenet"):
         spec = spec.replace(norm="frozen")
-    model = build_model(spec)
-    load_state(model, tensors, source=member.file)
+    model = filled(lambda: build_model(spec), tensors, source=member.file)
     config = MemberConfig.from_dict(
         {
             "name": Path(member.file).stem,

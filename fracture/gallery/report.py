@@ -68,7 +68,7 @@ class Report:
     """
 
     def __init__(self, folder: Path, films: int, kind: str = "film") -> None:
-        self.folder = folder
+        self.folder, self.page = folder, folder / FILES[0]
         self._side = _SIDES[films > _MANY]
         self._kind = kind
 
@@ -107,7 +107,7 @@ class Report:
             tables.append("results.parquet")
         run = {**request, "summary": dict(summary), "machine": machine(), "tables": tables}
         write_json(self.folder / "run.json", run)
-        write_page(self.folder / "index.html", lines, self._pictures, run)
+        write_page(self.page, lines, self._pictures, run)
 
     def _pictures(self, source: str) -> list[dict[str, Any]]:
         try:

@@ -32,7 +32,7 @@ from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locat
 from fracture.hip.prediction import Hip, HipFilm
 from fracture.hip.store import HipWeights, open_weights
 from fracture.models.devices import Precision, resolve_device
-from fracture.models.persistence import load_state
+from fracture.models.persistence import filled
 from fracture.preprocess import Geometry, letterbox
 from fracture.preprocess.rgb import rgb_input
 from fracture.wing.engine_choice import Engine
@@ -323,11 +323,11 @@ def load_networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]
     Raises:
         WeightsIntegrityError: A file differs from its card.
     """
-    card = weights.card
-    localizer, classifier = build_localizer(card.localizer.model_spec), build_classifier(card.classifier.model_spec)
-    for model, stage in ((localizer, card.localizer), (classifier, card.classifier)):
-        load_state(model, weights.tensors(stage), source=str(weights.folder / stage.file))
-    return localizer, classifier
+    one, two = weights.card.localizer, weights.card.classifier
+    return (
+        filled(lambda: build_localizer(one.model_spec), weights.tensors(one), str(weights.folder / one.file)),
+        filled(lambda: build_classifier(two.model_spec), weights.tensors(two), str(weights.folder / two.file)),
+    )
 
 
 def _ready(model: Any, device: torch.device) -> Any:

@@ -28,7 +28,7 @@ from fracture.joints.prediction import JointsFilm, JointsLimb, ScoreLike
 from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision, resolve_device
 from fracture.models.heatmaps import decode_heat
-from fracture.models.persistence import load_state
+from fracture.models.persistence import filled
 from fracture.preprocess.pipeline import square_pixels
 from fracture.preprocess.side_letter import side_of_letter
 from fracture.wing.engine_choice import Engine
@@ -417,19 +417,17 @@ def load_networks(weights: JointsWeights) -> tuple[Finder, Placer, dict[str, tor
     Raises:
         WeightsIntegrityError: A file differs from its card.
     """
-    card = weights.card
-    finder, placer = Finder(), Placer()
-    parts: list[tuple[torch.nn.Module, Any]] = [(finder, card.finder), (placer, card.placer)]
-    scores: dict[str, torch.nn.Module] = {}
+    card, scores = weights.card, dict[str, torch.nn.Module]()
+
+    def part(build: Any, stored: Any) -> Any:
+        return filled(build, weights.tensors(stored), str(weights.folder / stored.file))
+
     if card.scores:
         from fracture.joints.scoring import ScoreNetworks, ScoreSpec
 
-        for family, part in card.scores.items():
-            scores[family] = ScoreNetworks(ScoreSpec.from_dict(part.model))
-            parts.append((scores[family], part))
-    for model, part in parts:
-        load_state(model, weights.tensors(part), source=str(weights.folder / part.file))
-    return finder, placer, scores
+        for family, stored in card.scores.items():
+            scores[family] = part(functools.partial(ScoreNetworks, ScoreSpec.from_dict(stored.model)), stored)
+    return part(Finder, card.finder), part(Placer, card.placer), scores
 
 
 def self_test(weights: JointsWeights) -> JointsTest:

@@ -24,7 +24,7 @@ from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, ModelOutput, build_model
 from fracture.models.devices import Precision, resolve_device
 from fracture.models.inference import fuse_for_inference, in_precision
-from fracture.models.persistence import load_state
+from fracture.models.persistence import filled
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
 from fracture.wing.distribution import FeatureDistribution
@@ -323,9 +323,7 @@ class Ensemble:
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:
     path = weights.folder / card.file
-    tensors = weights.tensors(card)
-    model = build_model(card.model_spec)
-    load_state(model, tensors, source=str(path))
+    model = filled(lambda: build_model(card.model_spec), weights.tensors(card), source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
     fused = in_precision(fuse_for_inference(model, inplace=True), dtype).to(device)
     left_out = card.boxes_only, card.regions_left_out

@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from fracture.models.multitask import FractureModel
 
@@ -98,5 +98,10 @@ def _fold(module: nn.Module, conv_name: str, norm_name: str) -> None:
     conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
         return
-    setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
     setattr(module, norm_name, nn.Identity())

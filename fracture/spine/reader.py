@@ -5,6 +5,7 @@ A wing says what its networks are, which series it prefers, and what it makes of
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import torch
 from fracture.errors import NotARadiographError, SeriesError
 from fracture.io.ahead import source_name
 from fracture.models.devices import Precision, resolve_device
-from fracture.models.persistence import load_state
+from fracture.models.persistence import filled
 from fracture.spine.card import ScoreTest
 from fracture.spine.frame import frame_of
 from fracture.spine.kinds import Kind
@@ -150,8 +151,7 @@ class SeriesReader(ReaderBase[T, P, R]):
         made = []
         for field, (_, build) in cls.networks.items():
             if (part := getattr(card, field)) is not None:
-                made.append(build(part.model))
-                load_state(made[-1], weights.tensors(part), source=part.file)
+                made.append(filled(functools.partial(build, part.model), weights.tensors(part), source=part.file))
         return cls(card, *made, device=where, dtype=dtype, engine=engine)
 
     @abstractmethod

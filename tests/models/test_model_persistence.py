@@ -7,6 +7,7 @@ from torch import nn
 
 from fracture.errors import ModelError, WeightsIntegrityError
 from fracture.models import ModelSpec, build_model, fuse_for_inference, load_state, state_for_saving
+from fracture.models.persistence import filled
 
 SPEC = ModelSpec(width=0.125)
 
@@ -81,3 +82,22 @@ def test_folding_removes_every_batch_norm_that_can_go() -> None:
     assert norms(ModelSpec(backbone="resnet50", stages=2, norm="frozen"))[1] == 0
     before, after = norms(ModelSpec(backbone="densenet121", stages=2))
     assert (before, after) == (1 + 18 * 2 + 2, 18 + 2)
+
+
+def test_a_network_that_is_filled_draws_no_numbers_and_is_the_same() -> None:
+    saved = state_for_saving(build_model(SPEC, seed=1))
+    expected = build_model(SPEC, seed=2)
+    load_state(expected, saved)
+    before = torch.get_rng_state()
+    model = filled(lambda: build_model(SPEC), saved)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, expected.state_dict()[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_finite_numbers_whose_sum_is_not_are_taken() -> None:
+    model = build_model(SPEC, seed=1)
+    saved = state_for_saving(model)
+    saved["heads.score.weight"] = torch.full_like(model.heads.score.weight, 3e38)
+    load_state(model, saved)
+    assert (model.heads.score.weight == 3e38).all()
