@@ -27,6 +27,9 @@ def written(listing: Listing, url: str) -> dict[str, str]:
     """``annotations.xml`` to upload to a task made of ``pictures/``, and ``labels.json`` for the task's raw labels."""
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
+    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")  # Datumaro wants them
+    for label in LABELS:
+        ET.SubElement(ET.SubElement(labels, "label"), "name").text = str(label["name"])
     for number, film in enumerate(listing.films):
         size = {"width": str(film.width), "height": str(film.height)}
         image = ET.SubElement(root, "image", {"id": str(number), "name": url + film.picture, **size})

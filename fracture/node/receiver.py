@@ -129,6 +129,7 @@ def server_tls(config: Config) -> ssl.SSLContext | None:
     """
     if config.tls is None:
         return None
+    files = ", ".join(str(path) for path in (config.tls.certificate, config.tls.key, config.tls.authority) if path)
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(config.tls.certificate, config.tls.key)
@@ -136,5 +137,5 @@ def server_tls(config: Config) -> ssl.SSLContext | None:
             context.load_verify_locations(config.tls.authority)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError("the certificates of the DICOM port cannot be read", got=error) from error
+        raise ConfigurationError(f"the DICOM port's files cannot be read: {files}", got=error) from error
     return context

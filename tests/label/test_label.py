@@ -101,6 +101,8 @@ def test_only_what_people_said_counts(results: Path, tmp_path: Path) -> None:
 def test_cvat_counts_checked_pictures_alone(results: Path, tmp_path: Path) -> None:
     export(results, tmp_path / "out", tool="cvat")
     tree = ET.parse(tmp_path / "out" / "annotations.xml")
+    names = [label.findtext("name") for label in tree.iterfind("meta/task/labels/label")]  # Datumaro reads none without
+    assert names == [label["name"] for label in cvat.LABELS]
     tree.write(tmp_path / "back.xml")
     with pytest.raises(DataError, match="nobody judged"):
         read_corrections(tmp_path / "back.xml", tmp_path / "out" / "films.json")
