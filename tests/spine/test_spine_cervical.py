@@ -23,8 +23,6 @@ from fracture.spine.cervical.wing import WING
 from fracture.wing.volume import Volume
 from tests.spine.made import AXIAL, slices, write
 
-_COARSE = (3.0, 1.6)
-
 
 def _maps(
     heights: dict[int, float], shape: tuple[int, int, int] = (96, 32, 32)
@@ -92,15 +90,30 @@ def test_the_training_loss_is_the_challenges() -> None:
     assert float(challenge_loss(logits[:, :7], *args)) == float(challenge_loss(other[:, :7], *args))
 
 
+def _small_neck(seed: int) -> simulate.SimulatedNeck:
+    """Seven blocks of bone in 50 x 50 mm of flesh, one of them broken: a neck of few voxels."""
+    affine, half = np.diag([1.6, 1.6, 3.0, 1.0]), 16
+    voxels = 40 + 20 * np.random.default_rng(seed).standard_normal((48, 2 * half, 2 * half), np.float32)
+    truth, points = np.zeros(voxels.shape, np.uint8), {}
+    for k, level in enumerate(LEVELS):
+        z = 42 - 6 * k
+        inside = np.s_[z - 2 : z + 2, half - 5 : half + 5, half - 5 : half + 5]
+        voxels[inside], truth[inside] = 600, k + 1
+        points[level] = tuple((affine @ (half, half, z, 1.0))[:3].tolist())
+    truth[30:32, half - 5 : half + 5, half : half + 2], voxels[30:32, half - 5 : half + 5, half : half + 2] = 103, 50
+    broken = simulate.NeckFracture("C3", "burst", 1.6, (25.6, 17.6, 90.0), (27.2, 32.0, 93.0))
+    return simulate.SimulatedNeck(voxels, affine, truth, points, (broken,), seed)
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks that saw two necks for one epoch, assembled by the command; they know nothing."""
     pytest.importorskip("nibabel")
     folder = tmp_path_factory.mktemp("cervical")
-    simulate.write_necks(folder / "necks", 2, seed=5, fracture_rate=1.0, partial=0.0, spacing=_COARSE)
+    simulate.write_necks(folder / "necks", 2, seed=5, draw=_small_neck)
     levels, fractures = LevelConfig.load("small"), FractureConfig.load("small")
     small = {"loop": {"epochs": 1, "threads": 1}}
-    levels = levels.replace(small | {"window": [48, 48, 48], "model": {"widths": [4, 4, 4, 4]}})
+    levels = levels.replace(small | {"window": [48, 32, 32], "model": {"widths": [4, 4, 4, 4]}})
     fractures = fractures.replace(small | {"model": {"widths": [4, 4, 4], "hidden": 4}})
     train((levels, fractures), read_necks(folder / "necks"), out=folder / "run", device="cpu", progress=False)
     (folder / "card.toml").write_text('name = "tiny"\nversion = "1"\n[thresholds]\nlevel = 0.0\npatient = 0.0\n')
