@@ -56,9 +56,7 @@ def random_reader() -> reading.CervicalReader:
     def found(runner, grid, inputs):
         own(runner, grid, inputs)  # its time counts
         middle = np.array(grid.place(tuple((n - 1) / 2 for n in grid.voxels.shape)))
-        named = [
-            finding.FoundLevel(n, tuple(middle + np.array((0, 0, 17 * (3 - k)))), 0.9) for k, n in enumerate(LEVELS)
-        ]
+        named = [finding.Vertebra(n, tuple(middle + np.array((0, 0, 17 * (3 - k)))), 0.9) for k, n in enumerate(LEVELS)]
         shares = np.zeros((7, *grid.voxels.shape), np.float32)
         shares[:, ::2, ::2, ::2] = 0.9
         return finding.Levels(tuple(named), shares, grid, ())

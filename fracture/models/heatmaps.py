@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,3 +49,23 @@ def decode_heat(logits: Tensor, stride: float = 4.0, reach: int = 2) -> tuple[Te
     x = (local * (columns + 0.5)).sum(-1) / mass.clamp_min(1e-12)
     y = (local * (rows + 0.5)).sum(-1) / mass.clamp_min(1e-12)
     return torch.stack([x, y], -1).view(batch, count, 2) * stride, mass
+
+
+def bump(shape: Sequence[int], at: Iterable[float], spread: float) -> NDArray[np.float32]:
+    """A center's peak on a map of any dimensions, float32: 1 at ``at``, in cells whose middles are whole numbers, with
+    a standard deviation of ``spread`` cells."""
+    axes = np.ogrid[tuple(slice(n) for n in shape)]
+    away = sum((axis - place) ** 2 for axis, place in zip(axes, at, strict=True))
+    return np.exp(-np.asarray(away) / (2 * spread**2)).astype(np.float32)
+
+
+def refined(values: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Cells (n, d) of a map of d dimensions, moved to the center of mass of themselves and their neighbors."""
+    padded, steps = np.pad(values.astype(np.float64), 1), np.arange(-1, 2)
+    moved = np.zeros(cells.shape)
+    for n, cell in enumerate(cells.tolist()):
+        around = padded[tuple(slice(k, k + 3) for k in cell)]
+        mass = around / around.sum()
+        others = [tuple(k for k in range(mass.ndim) if k != axis) for axis in range(mass.ndim)]
+        moved[n] = [place + mass.sum(axis=rest) @ steps for place, rest in zip(cell, others, strict=True)]
+    return moved

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fracture.errors import ConfigurationError
 from fracture.models.backbone import seeded
+from fracture.models.heatmaps import refined
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.models.starting_points import InitReport
 from fracture.models.trunks import feature_trunk, parameter_groups, start
@@ -115,16 +116,12 @@ def peaks(maps: NDArray[np.float32]) -> tuple[Peak, ...]:
     padded = np.pad(scores, ((0, 0), (2, 2), (2, 2)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
     near = windows.max(axis=(3, 4))
-    rows, columns = np.nonzero((scores[0] >= near[0]) & (scores[0] >= LEAST_SCORE))
-    steps = np.arange(-1, 2)
+    cells = np.argwhere((scores[0] >= near[0]) & (scores[0] >= LEAST_SCORE))
     found = []
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        around = windows[0, row, column, 1:4, 1:4]
-        mass = around / around.sum()
-        x = (column + 0.5 + float((mass.sum(axis=0) * steps).sum())) * STRIDE
-        y = (row + 0.5 + float((mass.sum(axis=1) * steps).sum())) * STRIDE
+    for (row, column), (y, x) in zip(cells.tolist(), refined(scores[0], cells).tolist(), strict=True):
         width, height = np.exp(np.clip(maps[2:, row, column], 0, 6)).tolist()
-        found.append(Peak(x, y, width, height, float(scores[0, row, column]), float(near[1, row, column])))
+        score, last = float(scores[0, row, column]), float(near[1, row, column])
+        found.append(Peak((x + 0.5) * STRIDE, (y + 0.5) * STRIDE, width, height, score, last))
     kept: list[Peak] = []
     for one in sorted(found, key=lambda one: -one.score):  # cells of equal score beside each other are one peak
         if all(max(abs(one.x - other.x), abs(one.y - other.y)) >= 2.5 * STRIDE for other in kept):

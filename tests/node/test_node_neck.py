@@ -16,7 +16,8 @@ from fracture.node.films import head_of
 from fracture.node.node import open_rooms
 from fracture.node.routing import taken
 from fracture.node.worker import Worker
-from fracture.spine.cervical.levels import FoundLevel, Levels
+from fracture.spine.cervical.levels import Levels
+from fracture.spine.cervical.result import Vertebra
 from fracture.wing.volume import Volume
 from tests.node.harness import file_of
 from tests.spine import made
@@ -30,7 +31,7 @@ def found(runner: object, grid: Volume, inputs: np.ndarray) -> Levels:
     shares = np.zeros((7, *grid.voxels.shape), np.float32)
     half = grid.voxels.shape[0] // 2
     shares[2, half:, 4:9, 4:9], shares[3, :half, 4:9, 4:9] = 0.9, 0.9
-    return Levels(tuple(FoundLevel(n, tuple(p.tolist()), 0.8) for n, p in places.items()), shares, grid, ())
+    return Levels(tuple(Vertebra(n, tuple(p.tolist()), 0.8) for n, p in places.items()), shares, grid, ())
 
 
 @pytest.mark.parametrize("by", ["level", "neither"])

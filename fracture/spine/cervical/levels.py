@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fracture.models.heatmaps import refined
 from fracture.spine.cervical.metric import LEVELS
+from fracture.spine.cervical.result import Vertebra
 from fracture.spine.cervical.spec import GRID, HU
 from fracture.spine.resample import body_mask, resampled
 from fracture.wing.runner import Runner
@@ -24,21 +26,6 @@ _OTHER = len(LEVELS)
 Grid = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class FoundLevel:
-    """A level in the patient.
-
-    Attributes:
-        level: ``"C1"`` to ``"C7"``.
-        place: (x, y, z) in millimeters: the center of the body, of C1 of its anterior arch.
-        score: Of center and level, in [0, 1]; no probability.
-    """
-
-    level: str
-    place: tuple[float, float, float]
-    score: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
     """What was found on one volume.
@@ -51,7 +38,7 @@ class Levels:
         remarks: What a user should know, such as levels that are not seen.
     """
 
-    found: tuple[FoundLevel, ...]
+    found: tuple[Vertebra, ...]
     shares: Grid
     grid: Volume
     remarks: tuple[str, ...]
@@ -100,7 +87,7 @@ def find_levels(runner: Runner, grid: Volume, inputs: Grid) -> Levels:
     return Levels(named, shares, replace(grid, voxels=np.zeros_like(grid.voxels)), _remarks(named))
 
 
-def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
+def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[Vertebra, ...]:
     """The best chain of centers from the head to the feet whose levels rise one by one; all of it is named together.
 
     A center may be passed over: then the level rises by two over about twice the way. Nothing is put where no center
@@ -143,7 +130,7 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[FoundLevel, ...]:
         return ()
     names = (*LEVELS, "T")
     return tuple(
-        FoundLevel(names[level], tuple(places[n].tolist()), round(float(scores[n]), 4)) for n, level in reversed(links)
+        Vertebra(names[level], tuple(places[n].tolist()), round(float(scores[n]), 4)) for n, level in reversed(links)
     )
 
 
@@ -151,15 +138,7 @@ def _peaks(centers: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cells (n, 3) of local maxima, refined by their neighbors, and their values."""
     top = ndimage.maximum_filter(centers, 3, mode="constant")
     cells = np.argwhere((centers == top) & (centers >= _LEAST))
-    padded = np.pad(centers.astype(np.float64), 1)
-    steps = np.arange(-1, 2)
-    refined = []
-    for k, i, j in cells.tolist():
-        around = padded[k : k + 3, i : i + 3, j : j + 3]
-        mass = around / around.sum()
-        moved = (mass.sum((1, 2)) @ steps, mass.sum((0, 2)) @ steps, mass.sum((0, 1)) @ steps)
-        refined.append((k + moved[0], i + moved[1], j + moved[2]))
-    return np.array(refined, np.float64).reshape(-1, 3), centers[tuple(cells.T)].astype(np.float64)
+    return refined(centers, cells), centers[tuple(cells.T)].astype(np.float64)
 
 
 def _votes(levels: Grid, cell: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,7 +149,7 @@ def _votes(levels: Grid, cell: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(around.reshape(len(levels), -1).mean(axis=1), np.float64)
 
 
-def _shared(bone: Grid, levels: Grid, links: Sequence[FoundLevel], grid: Volume) -> Grid:
+def _shared(bone: Grid, levels: Grid, links: Sequence[Vertebra], grid: Volume) -> Grid:
     """Bone divided among the links by the way along the spine to their centers and by what the network calls it.
 
     What lies behind a body belongs to it further down: arches and processes lean to the feet.
@@ -200,7 +179,7 @@ def _shared(bone: Grid, levels: Grid, links: Sequence[FoundLevel], grid: Volume)
     return shares
 
 
-def _remarks(found: tuple[FoundLevel, ...]) -> tuple[str, ...]:
+def _remarks(found: tuple[Vertebra, ...]) -> tuple[str, ...]:
     names = [one.level for one in found]
     if not names:
         return ("no cervical vertebra was found",)

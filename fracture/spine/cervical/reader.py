@@ -15,7 +15,7 @@ from scipy import ndimage
 from fracture.spine.card import ScoreTest
 from fracture.spine.cervical.card import STORE, Scaling
 from fracture.spine.cervical.crops import Crops, crop_affine, masks_of, window_of
-from fracture.spine.cervical.levels import Levels, find_levels, grid_of, scaled
+from fracture.spine.cervical.levels import find_levels, grid_of, scaled
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.networks import build_fractures, build_levels
 from fracture.spine.cervical.result import CervicalSpine, Vertebra
@@ -105,7 +105,7 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
             places, seen = levels.places, np.array([level in levels.places for level in LEVELS])
             crops = Crops(window_of(record.volume, places), masks_of(levels.shares, levels.grid, places), seen)
             chances, patient, maps = judge(self.judge, crops, self.card.scaling)
-            rows = [self._vertebra(record.volume, levels, k, chances, maps) for k in range(len(levels.found))]
+            rows = [self._vertebra(record.volume, one, chances, maps) for one in levels.found]
         shown = self._shown(record.volume, rows)
         rows = [replace(one, box=one.evidence if one.slice == shown else None) for one in rows]
         sagittal, rows = _sagittal(record.volume, rows)
@@ -124,16 +124,10 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
             stack=record.stack if record.stack is not None and record.stack.frames else None,
         )
 
-    def _vertebra(
-        self, volume: Volume, levels: Levels, number: int, chances: NDArray[np.float64], maps: Map
-    ) -> Vertebra:
-        found = levels.found[number]
-        k = LEVELS.index(found.level)
-        chance, limit = float(chances[k]), self.card.thresholds.level
-        one = Vertebra(found.level, found.place, found.score, chance, chance >= limit, limit)
-        if not one.fractured:
-            return one
-        return replace(one, **_evidence(volume, crop_affine(found.level, found.place), maps[k]))
+    def _vertebra(self, volume: Volume, found: Vertebra, chances: NDArray[np.float64], maps: Map) -> Vertebra:
+        k, limit = LEVELS.index(found.level), self.card.thresholds.level
+        one = replace(found, probability=float(chances[k]), fractured=bool(chances[k] >= limit), threshold=limit)
+        return replace(one, **_evidence(volume, crop_affine(one.level, one.place), maps[k])) if one.fractured else one
 
     @staticmethod
     def _shown(volume: Volume, rows: Sequence[Vertebra]) -> int:

@@ -31,8 +31,8 @@ class Vertebra:
     Attributes:
         level: ``"C1"`` to ``"C7"``.
         place: (x, y, z) in millimeters of the patient: the center of the body, of C1 of its anterior arch.
-        score: How sure the finder is, in [0, 1]; no probability.
-        probability: Of a fracture.
+        score: How sure the finder is of center and level, in [0, 1]; no probability.
+        probability: Of a fracture; 0 until it was judged, as what follows.
         fractured: Whether it reaches the level's threshold.
         threshold: That one.
         slice: Of the volume, from 0 at the feet, where the judge sees most of it; None where it is not fractured.
@@ -44,8 +44,8 @@ class Vertebra:
     level: str
     place: tuple[float, float, float]
     score: float
-    probability: float
-    fractured: bool
+    probability: float = 0.0
+    fractured: bool = False
     threshold: float = 0.5
     slice: int | None = None
     evidence: Box | None = None

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
-from fracture.models.heatmaps import center_loss
+from fracture.models.heatmaps import bump, center_loss
 from fracture.models.persistence import load_state
 from fracture.spine.cervical.crops import cropped, masks_of, window_of
 from fracture.spine.cervical.levels import find_levels, grid_of
@@ -155,11 +155,9 @@ def _heat(points: Sequence[NDArray[np.float64]], window: Sequence[int]) -> NDArr
     """The map of centers, 1 at the cell of each, at half the window's size."""
     shape = tuple(n // 2 for n in window)
     heat = np.zeros(shape, np.float32)
-    k, i, j = np.ogrid[: shape[0], : shape[1], : shape[2]]
     for point in points:
         at = (point - 0.5) / 2
-        peak = np.exp(-((k - at[0]) ** 2 + (i - at[1]) ** 2 + (j - at[2]) ** 2) / 2).astype(np.float32)
-        heat = np.maximum(heat, peak)
+        heat = np.maximum(heat, bump(shape, at, 1.0))
         near = tuple(np.rint(at).astype(int).tolist())
         if all(0 <= n < size for n, size in zip(near, shape, strict=True)):
             heat[near] = 1

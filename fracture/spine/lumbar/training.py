@@ -16,7 +16,7 @@ from torch import Tensor
 from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import generator
-from fracture.models.heatmaps import center_loss
+from fracture.models.heatmaps import bump, center_loss
 from fracture.spine.centers import SIDE, STRIDE, CenterNetwork, build_network, initialize
 from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
@@ -91,7 +91,7 @@ def targets(marks: Sequence[DiscMark], *, anchored: bool) -> tuple[Maps, Maps]:
         beyond = (x - low[0]) * down[0] + (y - low[1]) * down[1] > -0.5 * gap * np.linalg.norm(down)
         counts[1][beyond] = 0
     for mark in marks:
-        peak = np.exp(-((x - mark.x) ** 2 + (y - mark.y) ** 2) / (2 * (_SPREAD * STRIDE) ** 2))
+        peak = bump(found[0].shape, (mark.y / STRIDE - 0.5, mark.x / STRIDE - 0.5), _SPREAD)
         found[0] = np.maximum(found[0], peak)
         counts[0][peak > 0.1] = 1
         row, column = int(mark.y // STRIDE), int(mark.x // STRIDE)
