@@ -269,10 +269,12 @@ def _just_above(scores: NDArray[np.float64], labels: NDArray[np.bool_], data: st
 def _by_share(scores: NDArray[np.float64], flag: float, data: str) -> OperatingPoints:
     """Both points from normal films alone, by the share of them that is flagged."""
     labels = np.zeros(scores.size, np.bool_)
+    highest = np.nextafter(scores.max(), 1.0)  # a threshold may lie just above all of them
+    values, present = np.append(scores, highest), np.append(labels, True)
     points = {}
     shares = {HIGH_SENSITIVITY: 1 - flag, HIGH_SPECIFICITY: DEFAULT_TARGETS[HIGH_SPECIFICITY]}
     for name, target in shares.items():
-        threshold = find_threshold(scores, labels, target=round(target, 6), kind="specificity", method="conformal")
+        threshold = find_threshold(values, present, target=round(target, 6), kind="specificity", method="conformal")
         if threshold is None:
             raise DataError(
                 f"no threshold leaves {target:.4g} of the normal films below it",

@@ -16,11 +16,13 @@ from typer.testing import CliRunner
 import fracture
 from fracture.adapt import Guarantee, adapt, fit_site
 from fracture.adapt.measure import judged
+from fracture.adapt.site import FEWEST_NORMAL
 from fracture.calibration.cases import Case, examine_films
 from fracture.cli import app
 from fracture.data.records import AnnotatedSet
 from fracture.errors import ConfigurationError, DataError
 from fracture.limb.card import Card
+from fracture.limb.operating_points import OperatingPoints
 from fracture.wing.verification import verify_weights
 from tests.drawn_films import annotated_films
 from tests.weights import write_weights
@@ -140,6 +142,10 @@ def test_with_normal_films_only_the_share_flagged_is_set(examined: list[Case], t
     assert np.mean([p.fractured for p in calls["high_specificity"]]) <= 0.05
     assert "not known" in found.limits[0]
     assert Card.model_validate_json(found.card.model_dump_json()) == found.card
+    fewest = fit_site(card, cases[:FEWEST_NORMAL], flag=0.2)  # as many as docs/adapt.md asks for
+    point = OperatingPoints.from_dict(fewest.card.operating_points).nodes["any"].point("high_specificity")
+    assert point is not None
+    assert point.threshold == pytest.approx(FEWEST_NORMAL / 100)
     with pytest.raises(ConfigurationError, match="flag"):
         fit_site(card, cases)
     with pytest.raises(ConfigurationError, match="fractured films say more"):
