@@ -110,6 +110,26 @@ def test_a_member_whose_regions_are_left_out_has_a_part_in_all_else(tmp_path: Pa
     assert told["without"].member_scores == told["both"].member_scores
 
 
+def test_a_member_for_regions_only_tells_nothing_else(tmp_path: Path) -> None:
+    both, alone, other = (tmp_path / name for name in ("both", "alone", "other"))
+    card = write_weights(both, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    first, second = card.members
+    shutil.copytree(both, alone)
+    card.model_copy(update={"members": (first,)}).write(alone)
+    shutil.copytree(both, other)
+    card.model_copy(update={"members": (second,)}).write(other)
+    asked = first.model_copy(update={"regions_left_out": True}), second.model_copy(update={"regions_only": True})
+    card.model_copy(update={"members": asked}).write(both)
+    told = {
+        folder.name: fracture.load(folder, device="cpu", precision="float32").predict(FILM)
+        for folder in (both, alone, other)
+    }
+    assert told["both"].region_probabilities == told["other"].region_probabilities
+    assert told["both"].member_scores == told["alone"].member_scores
+    assert told["both"].boxes == told["alone"].boxes
+    np.testing.assert_array_equal(told["both"].probability_map, told["alone"].probability_map)
+
+
 def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Path) -> None:
     card = write_weights(tmp_path, sizes=(128, 160), pyramid=True)
     plain = fracture.load(tmp_path, device="cpu", precision="float32").predict(FILM)
@@ -151,7 +171,9 @@ def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
     values = plain.model_dump()
     for members, said in (
         ([{**values["members"][0], "boxes_only": True, "calibration": None}, values["members"][1]], "no pyramid"),
-        (asked, "at least one must not be boxes_only"),
+        (asked, "at least one must be neither"),
+        ([{**asked[0], "regions_only": True}, values["members"][1]], "no other part"),
+        ([{**pyramids[0].model_dump(), "regions_only": True}], "at least one must be neither"),
         ([{**asked[0], "calibration": {"slope": 1.0, "intercept": 0.0}}, values["members"][1]], "has no calibration"),
         (
             [{**values["members"][0], "calibration": {"slope": 1.0, "intercept": 0.0, "peak": 1.0}}],

@@ -121,7 +121,7 @@ def fit_site(
     calibrators = {
         member_name(m): _shifted(m.calibration, shift)
         for m in card.members
-        if not m.boxes_only and (shift or m.calibration is not None)
+        if m.has_opinion and (shift or m.calibration is not None)
     }
     scored = recalibrated(cases, calibrators)
     scores = np.array([case.score for case in scored])

@@ -33,6 +33,7 @@ def assemble(
     description: str,
     members: Sequence[str] = (),
     boxes_only: Collection[str] = (),
+    regions_only: Collection[str] = (),
     regions_by: Collection[str] = (),
     license: str = "Apache-2.0",  # noqa: A002 - the card's word
     attribution: Sequence[str] = (),
@@ -50,10 +51,12 @@ def assemble(
             set asks to be quoted is added to ``attribution``.
         members: Names of the members to take, in order; all that are finished where left out.
         boxes_only: Those of them that tell boxes and have no part in the film's score (``MemberCard.boxes_only``).
+        regions_only: Those of them that tell a film's regions and nothing else (``MemberCard.regions_only``).
         regions_by: Those of them that tell a film's regions; all where left out (``MemberCard.regions_left_out``).
 
     Raises:
-        CardError: One of ``boxes_only`` has no pyramid, or none is left for the score.
+        CardError: One of ``boxes_only`` has no pyramid, one of ``regions_only`` no region head, or none is left for the
+            score.
         DataError: A member is missing or unfinished, or its file is not the one that its description names.
         ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
@@ -63,7 +66,7 @@ def assemble(
     )
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
-    for option, given in (("boxes_only", boxes_only), ("regions_by", regions_by)):
+    for option, given in (("boxes_only", boxes_only), ("regions_only", regions_only), ("regions_by", regions_by)):
         if unknown := sorted(set(given) - set(names)):
             raise ConfigurationError(f"{option} names no member", got=", ".join(unknown), allowed=names)
     STORE.check_place(folder, name)
@@ -76,6 +79,7 @@ def assemble(
             model=facts["model"],
             preprocess=facts["preprocess"],
             boxes_only=member in boxes_only,
+            regions_only=member in regions_only,
             regions_left_out=bool(regions_by) and member not in regions_by,
             training=for_card(facts["training"]),
         )

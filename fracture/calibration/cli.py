@@ -27,6 +27,9 @@ def assemble(
         list[str] | None,
         typer.Option(help="A member that tells boxes and has no part in the film's score; may be repeated."),
     ] = None,
+    regions_only: Annotated[
+        list[str] | None, typer.Option(help="A member that tells a film's regions and nothing else; may be repeated.")
+    ] = None,
     regions_by: Annotated[
         list[str] | None, typer.Option(help="A member that tells a film's regions, instead of all; may be repeated.")
     ] = None,
@@ -42,6 +45,7 @@ def assemble(
         description=description or f"trained in {run.name}",
         members=tuple(member or ()),
         boxes_only=tuple(boxes_only or ()),
+        regions_only=tuple(regions_only or ()),
         regions_by=tuple(regions_by or ()),
         license=card_license,
         attribution=tuple(attribution or ()),

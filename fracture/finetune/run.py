@@ -295,6 +295,7 @@ def _member_card(
         preprocess=old.preprocess,
         calibration=old.calibration,
         boxes_only=old.boxes_only,
+        regions_only=old.regions_only,
         regions_left_out=old.regions_left_out,
         training=training,
     )

@@ -52,14 +52,16 @@ class MemberCard(WeightFile):
     """One network of the ensemble.
 
     ``boxes_only`` is for a network whose boxes are better than its opinion: it tells boxes, and has no part in the
-    means of scores, maps and regions. ``regions_left_out`` is for one whose region head is worse than another member's:
-    it has no part in the mean of regions.
+    means of scores, maps and regions. ``regions_only`` is for a network that was taught what part of the body a film
+    shows: it tells regions, and nothing else. ``regions_left_out`` is for one whose region head is worse than another
+    member's: it has no part in the mean of regions.
     """
 
     model: Annotated[JsonObject, spec_of(ModelSpec)]
     preprocess: Annotated[JsonObject, spec_of(PreprocessSpec)]
     calibration: Calibration | None = None
     boxes_only: bool = False
+    regions_only: bool = False
     regions_left_out: bool = False
     training: JsonObject = Field(default_factory=dict)
 
@@ -73,6 +75,11 @@ class MemberCard(WeightFile):
         """What the network is fed."""
         return PreprocessSpec.from_dict(self.preprocess)
 
+    @property
+    def has_opinion(self) -> bool:
+        """Whether it has a part in the film's score and map."""
+        return not (self.boxes_only or self.regions_only)
+
     @model_validator(mode="after")
     def _planes(self) -> MemberCard:
         if self.model_spec.inputs != self.preprocess_spec.channels:
@@ -82,8 +89,10 @@ class MemberCard(WeightFile):
             )
         if self.boxes_only and not self.model_spec.pyramid:
             raise ValueError("boxes_only: the network has no pyramid, which tells boxes")
-        if self.boxes_only and self.calibration is not None:
-            raise ValueError("boxes_only: a network whose score does not count has no calibration")
+        if self.regions_only and (self.boxes_only or self.regions_left_out or not self.model_spec.regions):
+            raise ValueError("regions_only: the network must have a region head, and no other part in the ensemble")
+        if not self.has_opinion and self.calibration is not None:
+            raise ValueError("a network whose score does not count (boxes_only, regions_only) has no calibration")
         if self.calibration is not None and self.calibration.peak and not self.model_spec.pyramid:
             raise ValueError("calibration.peak: the network has no pyramid, which tells boxes")
         return self
@@ -163,8 +172,8 @@ class Card(BaseCard):
         files = [member.file for member in self.members]
         if len(set(files)) != len(files):
             raise ValueError("two members name the same file")
-        if all(member.boxes_only for member in self.members):
-            raise ValueError("members: at least one must not be boxes_only, for the film's score")
+        if not any(member.has_opinion for member in self.members):
+            raise ValueError("members: at least one must be neither boxes_only nor regions_only, for the film's score")
         return self
 
     @model_validator(mode="after")

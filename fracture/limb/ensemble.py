@@ -2,8 +2,8 @@
 
 Jones et al. 2020, Methods, "Analysis stage": the score is the unweighted average over all networks; the map is the
 unweighted average over those that give one. Averaged are probabilities, not logits. Where a member has a calibrator,
-its score is calibrated before the average (our choice; the card says whether). A member that is ``boxes_only`` in the
-card has no part in the means (ours, too).
+its score is calibrated before the average (our choice; the card says whether). A member that is ``boxes_only`` or
+``regions_only`` in the card has no part in these means (ours, too).
 """
 
 from __future__ import annotations
@@ -47,16 +47,18 @@ class Member:
         model: In evaluation mode, on the ensemble's device and in its precision.
         preprocess: What it is fed.
         calibration: Applied to its score before averaging, or ``None``.
-        boxes_only: It tells boxes, and has no part in any mean.
-        regions_left_out: It has no part in the mean of regions.
+        has_opinion: It has a part in the means of scores and maps.
+        tells_boxes: Its pyramid's cells, where it has one, give boxes.
+        tells_regions: It has a part in the mean of regions.
     """
 
     name: str
     model: FractureModel
     preprocess: PreprocessSpec
     calibration: Calibration | None = None
-    boxes_only: bool = False
-    regions_left_out: bool = False
+    has_opinion: bool = True
+    tells_boxes: bool = True
+    tells_regions: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +203,7 @@ class Ensemble:
             features = next((one.pop("pooled") for one in found if "pooled" in one), None)
             outputs = [ModelOutput(**one) for one in found]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
-            heard = [not member.boxes_only for member in self.members]
+            heard = [member.has_opinion for member in self.members]
             maps = [
                 _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and counts else None
                 for o, counts in zip(outputs, heard, strict=True)
@@ -213,7 +215,7 @@ class Ensemble:
             told = {
                 member.name: best_cells(output.cells, [film.inputs[index].geometry for film in films])
                 for member, output, index in zip(self.members, outputs, self._spec_of, strict=True)
-                if output.cells is not None
+                if output.cells is not None and member.tells_boxes
             }
             regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
         averaged = [
@@ -258,7 +260,7 @@ class Ensemble:
 
     @staticmethod
     def _regions(member: Member, output: ModelOutput) -> dict[str, NDArray[np.float64]]:
-        if output.region_logits is None or member.boxes_only or member.regions_left_out:
+        if output.region_logits is None or not member.tells_regions:
             return {}
         values = torch.sigmoid(output.region_logits.float()).cpu().double().numpy()
         return {name: values[:, k] for k, name in enumerate(member.model.spec.regions)}
@@ -272,7 +274,7 @@ class Ensemble:
         regions: Sequence[dict[str, float]],
         told: Mapping[str, CellBoxes],
     ) -> EnsembleOutput:
-        by_name = {m.name: float(logit) for m, logit in zip(self.members, logits, strict=True) if not m.boxes_only}
+        by_name = {m.name: float(logit) for m, logit in zip(self.members, logits, strict=True) if m.has_opinion}
         peaks = {name: of.best_logit for name, of in told.items() if name in by_name}
         score, raw, scores = _combined(by_name, peaks, {member.name: member.calibration for member in self.members})
         merged, sized, grid = self._merge_maps(film, maps, extents)
@@ -326,8 +328,15 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
     model = filled(lambda: build_model(card.model_spec), weights.tensors(card), source=str(path))
     # Folded in float32, then cast once: autocast would cast every weight again for every film.
     fused = in_precision(fuse_for_inference(model, inplace=True), dtype).to(device)
-    left_out = card.boxes_only, card.regions_left_out
-    return Member(path.stem, fused, card.preprocess_spec, card.calibration, *left_out)
+    return Member(
+        path.stem,
+        fused,
+        card.preprocess_spec,
+        card.calibration,
+        has_opinion=card.has_opinion,
+        tells_boxes=not card.regions_only,
+        tells_regions=not (card.boxes_only or card.regions_left_out),
+    )
 
 
 def _load_distribution(weights: Weights, members: Sequence[Member]) -> tuple[str, FeatureDistribution] | None:

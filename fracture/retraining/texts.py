@@ -14,8 +14,8 @@ class CardTexts(BaseModel):
     """Fields of :class:`fracture.limb.card.Card` that people write.
 
     ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``;
-    ``boxes_only`` names members that tell boxes and have no part in the film's score, ``regions_by`` those that alone
-    tell a film's regions.
+    ``boxes_only`` names members that tell boxes and have no part in the film's score, ``regions_only`` those
+    that tell a film's regions and nothing else, ``regions_by`` those that alone tell regions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +28,7 @@ class CardTexts(BaseModel):
     intended_use: str = "Research. This is not a medical device."
     limitations: tuple[str, ...] = ()
     boxes_only: tuple[str, ...] = ()
+    regions_only: tuple[str, ...] = ()
     regions_by: tuple[str, ...] = ()
 
     @classmethod
