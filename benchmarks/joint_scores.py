@@ -24,8 +24,8 @@ from fracture.data.splits import Split
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.change import repeatability
 from fracture.evaluation.stats.resampling import bootstrap
-from fracture.evaluation.stats.statistics import RankCorrelation
-from fracture.joints.metrics import weighted_rmse
+from fracture.evaluation.stats.statistics import RankCorrelation, WeightedError
+from fracture.joints.metrics import patient_weights
 from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
 from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks, ScoreSpec
@@ -39,6 +39,11 @@ def second(part, joint, lesion, seed):
     return second_joint_painter.paint(
         part, joint.center, joint.direction, space, half, narrowing=lesion.narrowing, erosion=lesion.erosion, seed=seed
     )
+
+
+def weighted_rmse(truth, predicted):
+    """Weighted by the sum of each row's true scores."""
+    return WeightedError((np.log1p(predicted) - np.log1p(truth)) ** 2, patient_weights(truth.sum(axis=1)), "pooled")
 
 
 def judged(rows, damage, resamples):

@@ -21,7 +21,7 @@ from fracture.evaluation.stats.algorithms import Compared, Discordant
 from fracture.evaluation.stats.checks import FloatArray, as_scores
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, bootstrap
-from fracture.evaluation.stats.statistics import READINGS, RankCorrelation, Reading, WeightedError
+from fracture.evaluation.stats.statistics import READINGS, RankCorrelation, WeightedError
 from fracture.joints.layout import Damage, Kind
 from fracture.joints.table import JOINTS, ScoreTable, highest
 
@@ -45,18 +45,6 @@ def patient_weights(score: ArrayLike) -> FloatArray:
         raise EvaluationError("damage scores are finite and not negative", got=float(np.nanmin(values)))
     weights: FloatArray = np.power(2.0, np.asarray(THRESHOLDS)[np.searchsorted(BOUNDS, values, side="left")])
     return weights
-
-
-def weighted_rmse(truth: FloatArray, predicted: FloatArray, reading: Reading = "pooled") -> Statistic:
-    """The weighted RMSE of any joints, weighted by the sum of each row's true scores, as a function of row counts.
-
-    Args:
-        truth: (n, k) scores of n patients, or films, and k joints.
-        predicted: The same.
-        reading: How rows and joints become one number.
-    """
-    squared: FloatArray = (np.log1p(predicted) - np.log1p(truth)) ** 2
-    return WeightedError(squared, patient_weights(truth.sum(axis=1)), reading)
 
 
 def _log_errors(gold: ScoreTable, predicted: ScoreTable, damage: Damage, kind: Kind | None) -> FloatArray:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from fracture.errors import ConfigurationError
 from fracture.joints.layout import Kind, Point, columns_of
+from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
 from fracture.wing.result import ResultBase, known_fields, plain_number
@@ -19,21 +20,6 @@ from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 WHOLES = ("total", "erosion", "narrowing")
 Edges = tuple[float, float, float, float]
 _UNSURE = 0.2  # of a point's certainty: below it is drawn as a doubt
-
-
-class ScoreLike(Protocol):
-    """A joint's score: see :class:`fracture.joints.scoring.Score`."""
-
-    @property
-    def value(self) -> float:
-        """Expected value over the levels."""
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over the levels."""
-
-    def rounded(self, near_zero: float = 0.0) -> int:
-        """The whole score."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -63,7 +49,7 @@ class JointsLimb(ResultBase):
     certainty: Mapping[str, float] = field(default_factory=dict)
     boxes: Mapping[str, Edges] = field(default_factory=dict)
     spaces: Mapping[str, Space] = field(default_factory=dict)
-    scores: Mapping[str, ScoreLike] = field(default_factory=dict)
+    scores: Mapping[str, Score] = field(default_factory=dict)
     center: float = 1.0
     mirrored: bool = False
     source: str = "<array>"
@@ -75,6 +61,11 @@ class JointsLimb(ResultBase):
             return {}
         side: Literal["left", "right"] = "left" if self.side == "left" else "right"
         return {c.full(side): self.scores[c.name].value for c in columns_of(self.kind) if c.name in self.scores}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The challenge's columns of this limb, without prefix, that have no score: those of the wrist, for one."""
+        return tuple(column.name for column in columns_of(self.kind) if column.name not in self.scores)
 
     @property
     def box(self) -> Edges:
@@ -93,6 +84,7 @@ class JointsLimb(ResultBase):
             "center": plain_number(self.center),
             "mirrored": self.mirrored,
             "columns": {name: plain_number(value) for name, value in self.columns.items()},
+            "missing": list(self.missing),
         }
 
     def joints(self, number: int) -> list[dict[str, Any]]:
@@ -151,7 +143,7 @@ class JointsFilm(FilmResult):
         return tuple(limb.spaces for limb in self.limbs)
 
     @property
-    def scores(self) -> tuple[Mapping[str, ScoreLike], ...]:
+    def scores(self) -> tuple[Mapping[str, Score], ...]:
         """Narrowing and erosion of each limb, by column without prefix; empty without score networks."""
         return tuple(limb.scores for limb in self.limbs)
 
@@ -204,14 +196,14 @@ class JointsFilm(FilmResult):
         Raises:
             ConfigurationError: It is no line of a film that was read.
         """
-        from fracture.joints.scoring import Score
-
         try:
             limbs = []
             for number, one in enumerate(line["limbs"], 1):
                 rows = [row for row in line["joints"] if row["limb"] == number]
                 scores = {name: Score(**value) for row in rows for name, value in row["scores"].items()}
-                given = known_fields(JointsLimb, {k: v for k, v in one.items() if k not in ("columns", "box")})
+                given = known_fields(
+                    JointsLimb, {k: v for k, v in one.items() if k not in ("columns", "missing", "box")}
+                )
                 limbs.append(
                     JointsLimb(
                         **given,
@@ -244,9 +236,12 @@ class JointsFilm(FilmResult):
                 points.append(ScenePoint(x, y, look, joint))
             lines.append(_line(name, limb))
         if (sums := self.overall) is not None:
+            scored, missing = (
+                sum(map(len, of)) for of in zip(*((x.scores, x.missing) for x in self.limbs), strict=True)
+            )
             lines.append(
-                f"Damage of this film: {sums['total']:.1f} (erosion {sums['erosion']:.1f}, narrowing "
-                f"{sums['narrowing']:.1f}); proven on painted lesions only."
+                f"Damage of this film, {scored} of {scored + missing} columns: {sums['total']:.1f} (erosion "
+                f"{sums['erosion']:.1f}, narrowing {sums['narrowing']:.1f}); proven on painted lesions only."
             )
         found = " and ".join(str(box.label) for box in boxes)
         return Scene((Page(film, f"Joints found: {found}", tuple(lines), None, tuple(boxes), tuple(points)),))

@@ -24,7 +24,8 @@ from fracture.joints.card import STORE, JointsTest, JointsWeights
 from fracture.joints.finding import Found, find
 from fracture.joints.layout import POINTS, Kind, Point, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
-from fracture.joints.prediction import JointsFilm, JointsLimb, ScoreLike
+from fracture.joints.prediction import JointsFilm, JointsLimb
+from fracture.joints.scoring import ScoreNetworks, ScoreSpec, score_joints
 from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision, resolve_device
 from fracture.models.heatmaps import decode_heat
@@ -276,18 +277,11 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
                 if half
             },
             spaces=joint_spaces(square.pixels, one.points, one.kind, size) if measurable else {},
-            scores=self._scored(square.pixels, one) if measurable else {},
+            scores=score_joints(self._scores, square.pixels, one.points, one.kind) if measurable else {},
             center=one.center,
             mirrored=one.mirrored,
             source=film.source,
         )
-
-    def _scored(self, pixels: NDArray[np.float32], one: Found) -> Mapping[str, ScoreLike]:
-        if not self._scores:
-            return {}
-        from fracture.joints.scoring import score_joints
-
-        return score_joints(self._scores, pixels, one.points, one.kind)
 
     def raw_test(self) -> JointsTest:
         """What the networks say of the self-test's picture.
@@ -352,31 +346,28 @@ def _kind_of(points: Points) -> Kind:
 
 def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
     """The limbs of the caller, each completed by what was found of the same one; those found where he gives none."""
-    if not given:
-        return list(found)
+
+    def middle(points: Points) -> NDArray[np.float64]:
+        return np.asarray(np.mean(list(points.values()), 0))
+
     limbs = []
     for points in given:
-        kind = _kind_of(points)
-        middle = np.mean(list(points.values()), 0)
-        same = [one for one in found if one.kind == kind]
-        near = min(
-            same, key=lambda one: float(np.hypot(*(np.mean(list(one.points.values()), 0) - middle))), default=None
-        )
-        known = near is not None and float(np.hypot(*(np.mean(list(near.points.values()), 0) - middle))) < unit_length(
-            points
-        )
-        merged = {**(near.points if near is not None and known else {}), **points}
+        kind, reach = _kind_of(points), unit_length(points)
+        away = {id(one): float(np.hypot(*(middle(one.points) - middle(points)))) for one in found if one.kind == kind}
+        same = [one for one in found if away.get(id(one), reach) < reach]
+        near = min(same, key=lambda one: away[id(one)], default=None)
+        merged = {**(near.points if near else {}), **points}
         limbs.append(
             Found(
                 kind=kind,
                 points={name: merged[name] for name in POINTS[kind] if name in merged},
-                certainty={n: 1.0 if n in points or near is None else near.certainty[n] for n in merged},
-                center=near.center if near is not None and known else 1.0,
+                certainty={**(near.certainty if near else {}), **dict.fromkeys(points, 1.0)},
+                center=near.center if near else 1.0,
                 mirrored=is_mirrored(merged),
                 shape=0.0,
             )
         )
-    return limbs
+    return limbs or list(found)
 
 
 def _side_of(
@@ -417,16 +408,15 @@ def load_networks(weights: JointsWeights) -> tuple[Finder, Placer, dict[str, tor
     Raises:
         WeightsIntegrityError: A file differs from its card.
     """
-    card, scores = weights.card, dict[str, torch.nn.Module]()
+    card = weights.card
 
     def part(build: Any, stored: Any) -> Any:
         return filled(build, weights.tensors(stored), str(weights.folder / stored.file))
 
-    if card.scores:
-        from fracture.joints.scoring import ScoreNetworks, ScoreSpec
-
-        for family, stored in card.scores.items():
-            scores[family] = part(functools.partial(ScoreNetworks, ScoreSpec.from_dict(stored.model)), stored)
+    scores = {
+        family: part(functools.partial(ScoreNetworks, ScoreSpec.from_dict(stored.model)), stored)
+        for family, stored in card.scores.items()
+    }
     return part(Finder, card.finder), part(Placer, card.placer), scores
 
 

@@ -6,17 +6,19 @@ Scores are of networks that learned painted lesions; both reports say so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.stats.change import Progress, progress_of
-from fracture.joints.layout import AXES, COLUMNS, Damage, Kind, Point, columns_of
+from fracture.joints.layout import AXES, COLUMNS, Damage, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+    from fracture.joints.prediction import JointsLimb
 
 CLAIM = "Damage scores are proven on painted lesions only."
 
@@ -24,18 +26,7 @@ _BONES = (*(("radcar", f"mcp{k}") for k in range(2, 6)), ("mc1", "mcp1"), ("radc
 _SHAPES: Mapping[Damage, str] = {"narrowing": "o", "erosion": "s"}
 
 
-class _Limb(Protocol):
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def points(self) -> Mapping[str, Point]: ...
-
-    @property
-    def scores(self) -> Mapping[str, Any]: ...
-
-
-def draw_damage(pixels: NDArray[np.float32], limb: _Limb) -> Figure:
+def draw_damage(pixels: NDArray[np.float32], limb: JointsLimb) -> Figure:
     """The film, and beside it the limb as lines and joints: circles for narrowing, squares for erosion.
 
     Colors run from 0 to the highest score that the column can have; joints without a score are small and gray.

@@ -38,7 +38,7 @@ def test_one_command_writes_everything_there_is(hand_file: Path, tmp_path: Path)
     (limb,) = line["limbs"]
     assert (line["regions"], limb["side"], limb["side_source"]) == (["hand"], "right", "caller")
     assert len(line["joints"]) == 26
-    assert limb["columns"]
+    assert len(limb["columns"]) + len(limb["missing"]) == 31  # of a hand
     assert all(name.startswith("RH_") for name in limb["columns"])
     with Image.open(line["overlay"]) as picture:
         assert picture.width >= 320
