@@ -108,8 +108,8 @@ class EngineRunner:
                 self._compare(names, arrays, shape)
             assert self._call is not None
             found = self._call(arrays)
-        rebuilt: Mapping[str, Any] = _filled(self._outputs, iter([torch.from_numpy(one) for one in found]))
-        return rebuilt
+        nested: Mapping[str, Any] = rebuilt(self._outputs, iter([torch.from_numpy(one) for one in found]))
+        return nested
 
     def _compare(self, names: tuple[str, ...], arrays: Sequence[NDArray[Any]], shape: str) -> None:
         expected = self.reference.run(dict(zip(names, arrays, strict=True)))
@@ -192,13 +192,13 @@ def difference(call: Call, arrays: Sequence[NDArray[Any]], right: Sequence[NDArr
     return max((one if one == one else float("inf") for one in off), default=0.0)
 
 
-def _filled(like: Any, tensors: Iterator[torch.Tensor]) -> Any:
+def rebuilt(like: Any, tensors: Iterator[torch.Tensor]) -> Any:
     """The same nest with other tensors."""
     if isinstance(like, torch.Tensor):
         return next(tensors)
     if like is None:
         return None
     if isinstance(like, Mapping):
-        return {name: _filled(one, tensors) for name, one in like.items()}
-    parts = [_filled(one, tensors) for one in like]
+        return {name: rebuilt(one, tensors) for name, one in like.items()}
+    parts = [rebuilt(one, tensors) for one in like]
     return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
