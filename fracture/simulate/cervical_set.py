@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 from fracture._version import __version__
@@ -46,7 +48,8 @@ def write_necks(
     folder.mkdir(parents=True, exist_ok=True)
     whose = "another simulator" if draw else f"fracture.simulate {__version__}"
     draw = draw or functools.partial(neck, spacing=spacing, fracture_rate=fracture_rate, partial=partial)
-    files, records = [], []
+    files: list[Path] = []
+    records: list[dict[str, Any]] = []
     for index in range(n):
         made = draw(film_seed(seed, index))
         path = folder / f"neck_{index:05d}.nii.gz"
@@ -54,7 +57,17 @@ def write_necks(
         made.write(path)
         made.write(truth, truth=True)
         files += [path, truth]
-        records.append({"id": index + 1, "file_name": path.name, "truth": truth.name, **neck_record(made)})
+        known: dict[str, Any] = {
+            "group": f"simulated {made.seed}",
+            "seed": made.seed,
+            "shape": list(made.voxels.shape),
+            "points": {level: [round(v, 2) for v in place] for level, place in made.points.items()},
+            "fractures": [
+                dict(zip(("level", "kind", "displacement_mm", "low", "high"), astuple(one), strict=True))
+                for one in made.fractures
+            ],
+        }
+        records.append({"id": index + 1, "file_name": path.name, "truth": truth.name, **known})
         if progress is not None:
             progress(index + 1, n)
     about = f"CT phantoms of the neck drawn by {whose}: no patients"
@@ -62,23 +75,3 @@ def write_necks(
     write_json(annotations, {"info": {"description": about}, "license": "Apache-2.0", "necks": records})
     levels = sum(len(record["fractures"]) for record in records)
     return Summary(folder, annotations, tuple(files), n, sum(bool(r["fractures"]) for r in records), levels)
-
-
-def neck_record(made: SimulatedNeck) -> dict[str, Any]:
-    """What is known of a neck, for JSON: millimeters of the patient."""
-    return {
-        "group": f"simulated {made.seed}",
-        "seed": made.seed,
-        "shape": list(made.voxels.shape),
-        "points": {level: [round(v, 2) for v in place] for level, place in made.points.items()},
-        "fractures": [
-            {
-                "level": one.level,
-                "kind": one.kind,
-                "displacement_mm": one.displacement,
-                "low": list(one.low),
-                "high": list(one.high),
-            }
-            for one in made.fractures
-        ],
-    }

@@ -185,13 +185,11 @@ def _exams(rows: Mapping[str, float], name: str) -> dict[str, NDArray[np.bool_]]
     problems = Problems(name)
     found: dict[str, dict[str, bool]] = {}
     for key, value in rows.items():
-        exam, _, label = key.removesuffix(f"_{PATIENT}").rpartition("_")
-        if key.endswith(f"_{PATIENT}"):
-            exam, label = key.removesuffix(f"_{PATIENT}"), PATIENT
-        if label not in LABELS or value not in (0, 1):
+        label = next((label for label in LABELS if key.endswith(f"_{label}")), None)
+        if label is None or value not in (0, 1):
             problems.add("rows that are not a label of 0 or 1", key)
-            continue
-        found.setdefault(exam, {})[label] = bool(value)
+        else:
+            found.setdefault(key.removesuffix(f"_{label}"), {})[label] = bool(value)
     for exam, labels in found.items():
         if missing := [label for label in LABELS if label not in labels]:
             problems.add("examinations that lack labels", f"{exam}: {', '.join(missing)}")

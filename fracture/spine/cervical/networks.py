@@ -17,17 +17,20 @@ CLASSES = 8
 """Of a vertebra: 0 to 6 C1 to C7, 7 another one."""
 
 
-def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True))
+def _conv(dims: int, inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    conv, norm = (nn.Conv3d, nn.BatchNorm3d) if dims == 3 else (nn.Conv2d, nn.BatchNorm2d)
+    return nn.Sequential(
+        conv(inputs, outputs, 3, stride=stride, padding=1, bias=False), norm(outputs), nn.ReLU(inplace=True)
+    )
 
 
-def _conv2(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+class _Untrained(nn.Module):
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All are ``"heads"``: nothing was trained before."""
+        return {"heads": list(self.parameters()), "trunk": []}
 
 
-class LevelNetwork(nn.Module):
+class LevelNetwork(_Untrained):
     """Volumes (B, 1, D, H, W) in [0, 1] at 2 mm, sides divisible by 16, to
 
     - ``bone``: logits (B, 1, D, H, W) of a vertebra;
@@ -41,19 +44,17 @@ class LevelNetwork(nn.Module):
         super().__init__()
         a, b, c, d = spec.widths
         self.spec = spec
-        self.stem = nn.Sequential(_conv3(8, a), _conv3(a, a))
-        self.down = nn.ModuleList([nn.Sequential(_conv3(i, o, 2), _conv3(o, o)) for i, o in ((a, b), (b, c), (c, d))])
-        self.bottom = _conv3(d, d)
+        self.stem = nn.Sequential(_conv(3, 8, a), _conv(3, a, a))
+        self.down = nn.ModuleList(
+            [nn.Sequential(_conv(3, i, o, 2), _conv(3, o, o)) for i, o in ((a, b), (b, c), (c, d))]
+        )
+        self.bottom = _conv(3, d, d)
         self.laterals = nn.ModuleList([nn.Conv3d(i, o, 1) for i, o in ((d, c), (c, b), (b, a))])
-        self.up = nn.ModuleList([_conv3(c, c), _conv3(b, b), _conv3(a, a)])
+        self.up = nn.ModuleList([_conv(3, c, c), _conv(3, b, b), _conv(3, a, a)])
         self.coarse = nn.Conv3d(a, CLASSES + 1, 1)
         self.fine = nn.Conv3d(a + 8, 8, 3, padding=1)
         # Few cells are a center (Lin et al. 2017).
         nn.init.constant_(self.coarse.bias[CLASSES:], -4.0)  # type: ignore[index]
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All are ``"heads"``: nothing was trained before."""
-        return {"heads": list(self.parameters()), "trunk": []}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See the class."""
@@ -73,7 +74,7 @@ class LevelNetwork(nn.Module):
         return {"bone": bone, "levels": coarse[:, :CLASSES], "centers": coarse[:, CLASSES:]}
 
 
-class FractureNetwork(nn.Module):
+class FractureNetwork(_Untrained):
     """Crops of vertebrae to logits of fractures.
 
     ``x`` is (B, 7, planes, 64, 64) in [0, 1], ``mask`` the same of the probability that a voxel is of this vertebra,
@@ -85,8 +86,8 @@ class FractureNetwork(nn.Module):
         super().__init__()
         a, b, c = spec.widths
         self.spec, hidden = spec, spec.hidden
-        self.early = nn.Sequential(_conv2(CHANNELS + 1, a, 2), _conv2(a, a), _conv2(a, b, 2), _conv2(b, b))
-        self.late = _conv2(b, c, 2)
+        self.early = nn.Sequential(_conv(2, CHANNELS + 1, a, 2), _conv(2, a, a), _conv(2, a, b, 2), _conv(2, b, b))
+        self.late = _conv(2, b, c, 2)
         self.map = nn.Conv2d(b, 1, 1)
         self.enter = nn.Linear(2 * c + 2, 2 * hidden)
         self.slices = nn.GRU(2 * hidden, hidden, batch_first=True, bidirectional=True)
@@ -94,10 +95,6 @@ class FractureNetwork(nn.Module):
         self.level = nn.Linear(6 * hidden + 1, 1)
         self.patient = nn.Linear(6 * hidden + 2, 1)
         nn.init.constant_(self.map.bias, -4.0)  # type: ignore[arg-type]
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All are ``"heads"``: nothing was trained before."""
-        return {"heads": list(self.parameters()), "trunk": []}
 
     def forward(self, x: Tensor, mask: Tensor, seen: Tensor) -> dict[str, Tensor]:
         """See the class."""

@@ -69,7 +69,6 @@ def _film(record: Any, problems: Problems) -> Film | None:
     if wrong := [level for level in broken if level not in LEVELS]:
         problems.add("fractures of unknown levels", f"{name} {wrong[0]}")
     extra = {"points": points, "broken": broken, "truth": str(record.get("truth", ""))}
-    extra["fractures"] = tuple(record.get("fractures") or ())
     return Film(name, 0, 0, int(bool(broken)), group=str(record.get("group", name)), extra=extra)
 
 
