@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -44,6 +45,29 @@ def cervical(folder: Path) -> None:
     simulate.neck(3, spacing=(3.0, 0.9, 0.9), partial=0).write(folder / "STUDY")
 
 
+def scored(folder: Path) -> None:
+    from fracture.spine.cervical import metric as cervical
+    from fracture.spine.lumbar import metric as lumbar
+
+    grades = ("Normal/Mild", "Moderate", "Severe")
+    rows = [[str(study), *(grades[(study + k) % 3] for k in range(len(lumbar.ROWS)))] for study in range(6)]
+    table(folder / "train.csv", ["study_id", *lumbar.ROWS], rows)
+    even = {f"{study}_{row}": (0.5, 0.3, 0.2) for study in range(6) for row in lumbar.ROWS}
+    lumbar.write_submission(folder / "submission.csv", even)
+    (folder / "necks").mkdir()
+    draw = np.random.default_rng(0)
+    levels = draw.random((40, 7)) < 0.2
+    truth = {f"exam{k}": np.append(row, row.any()) for k, row in enumerate(levels)}
+    cervical.write_labels(folder / "necks" / "train.csv", truth)
+    for name in ("a", "b"):
+        said = {f"{exam}_{label}": (float(draw.beta(2, 4)),) for exam in truth for label in cervical.LABELS}
+        cervical.write_submission(folder / f"{name}.csv", said)
+
+
+def table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in [head, *rows]))
+
+
 def judged(folder: Path) -> None:
     rows = [{"source": f"films/{k}.png", "probability": k / 40, "fractured": k > 20, "boxes": []} for k in range(40)]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -65,6 +89,7 @@ RUN: dict[str, Callable[[Path], None]] = {
     "docs/series.md": lumbar,
     "docs/lumbar.md": lumbar,
     "docs/cervical.md": cervical,
+    "docs/scores.md": scored,
     "docs/evaluation.md": judged,
 }
 ELSEWHERE = {
@@ -72,7 +97,6 @@ ELSEWHERE = {
     "docs/calibration.md": "tests/test_calibration.py and tests/test_out_of_fold.py call both functions",
     "docs/own_bone.md": "notebooks/02_fine_tune.ipynb takes the same steps",
     "docs/joints.md": "notebooks/05_joints.ipynb takes the same steps",
-    "docs/scores.md": "tests/spine/test_spine_metrics.py",
 }
 
 
