@@ -39,19 +39,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SpineSeries:
-    """What is read of one spine; a wing adds its slices.
+    """What is read of one spine.
 
     Attributes:
         source: What results call it.
+        volume: In the wing's plane.
         series, reason: What was taken, and why.
         stack: What it was read from; None of a picture or a volume that was given.
+        placed: Whether it lies in the patient; a picture, a volume of one slice, does not.
         warnings: What a user should see.
     """
 
     source: str
+    volume: Volume
     series: str
     reason: str
     stack: Stack | None = None
+    placed: bool = True
     warnings: tuple[str, ...] = ()
 
 
@@ -110,6 +114,7 @@ class SeriesReader(ReaderBase[T, P, R]):
         engine: What runs them; see :mod:`fracture.wing.engines`.
     """
 
+    record: ClassVar[type[Any]] = SpineSeries
     store: ClassVar[Store[Any]]
     networks: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]]
     """By the card's field, the finder first: the run's stage that it comes from, and what builds it by its model."""
@@ -200,10 +205,8 @@ class SeriesReader(ReaderBase[T, P, R]):
 
         return assemble_card(cls.store, run, out, tuple(stages.values()), describe, facts, test)
 
-    def volume_of(
-        self, source: Any, number: int | None, kinds: Mapping[str, str] | None = None
-    ) -> tuple[Volume, SpineSeries, Found | None]:
-        """The volume of a source in the wing's plane, what it is, and the study that it was found in.
+    def taken(self, source: Any, number: int | None, kinds: Mapping[str, str] | None = None) -> tuple[T, Found | None]:
+        """What is read of a source, and the study that it was found in.
 
         Args:
             source: A folder with the series of a study, one file or several files of a series, or a ``Volume``.
@@ -217,8 +220,10 @@ class SeriesReader(ReaderBase[T, P, R]):
         """
         plane, name = self.wanted.plane, source_name(source)
         if isinstance(source, Volume):
-            given = SpineSeries(source=source.source, series="the volume that was given", reason="it was given")
-            return oriented(source, plane), replace(given, warnings=source.warnings), None
+            said: dict[str, Any] = {"series": "the volume that was given", "reason": "it was given"}
+            return self.record(
+                source=source.source, volume=oriented(source, plane), warnings=source.warnings, **said
+            ), None
         found = find_series(source).of_kinds(kinds or {})
         if number is None:
             stack, reason = self.wanted.choose(found)
@@ -234,17 +239,14 @@ class SeriesReader(ReaderBase[T, P, R]):
         if read.tilt and self.wanted.modality == "CT":
             notes += (f"the gantry was tilted by {read.tilt:.1f} degrees; that is taken into account",)
         series = "a NIfTI file" if stack.kind is None else str(stack.kind)
-        taken = SpineSeries(source=name, series=series, reason=reason, stack=stack, warnings=notes)
-        return volume, taken, found
+        said = {"series": series, "reason": reason, "stack": stack, "warnings": notes}
+        return self.record(source=name, volume=volume, **said), found
 
-    def stated(
-        self, record: T, volume: Volume | None, number: int, pixels: NDArray[Any], warnings: Sequence[str]
-    ) -> dict[str, Any]:
+    def stated(self, record: T, number: int, pixels: NDArray[Any], warnings: Sequence[str]) -> dict[str, Any]:
         """The fields that all results of spines have.
 
         Args:
             record: What was taken.
-            volume: Its slices; None of a picture.
             number: The slice that is shown.
             pixels: uint8, of that slice.
             warnings: Beside those of the record.
@@ -255,11 +257,11 @@ class SeriesReader(ReaderBase[T, P, R]):
             "height": pixels.shape[0],
             "series": record.series,
             "reason": record.reason,
-            "slice": (number, 1 if volume is None else len(volume.voxels)),
+            "slice": (number, len(record.volume.voxels)),
             "model": self.card.name,
             "model_version": self.card.version,
             "weights_checksum": self.card.checksum,
             "warnings": (*record.warnings, *warnings),
             "pixels": pixels,
-            "frame": None if record.stack is None or volume is None else frame_of(record.stack, volume, number),
+            "frame": None if record.stack is None else frame_of(record.stack, record.volume, number),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -31,17 +31,6 @@ _EDGE = 0.5  # share of the map's peak at which evidence ends (ours)
 Map = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Neck(SpineSeries):
-    """One CT series.
-
-    Attributes:
-        volume: Hounsfield units, axial slices where the series is axial.
-    """
-
-    volume: Volume
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """What the finder takes, and its place."""
@@ -55,7 +44,7 @@ class Prepared:
         return self.values.shape
 
 
-class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
+class CervicalReader(SeriesReader[SpineSeries, Prepared, CervicalSpine]):
     """Reads studies (folders), CT series, NIfTI files, and volumes in Hounsfield units."""
 
     store, purpose = STORE, "Research on CT of the cervical spine; not a medical device."
@@ -72,16 +61,15 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
         turned=False,
     )
 
-    def take(self, source: Any, *, number: int | None = None) -> Neck:  # type: ignore[override]  # its options
-        """One neck, see :meth:`volume_of`."""
-        volume, taken, _ = self.volume_of(source, number)
-        return Neck(**{one.name: getattr(taken, one.name) for one in fields(taken)}, volume=volume)
+    def take(self, source: Any, *, number: int | None = None) -> SpineSeries:  # type: ignore[override]  # its options
+        """One neck, see :meth:`taken`."""
+        return self.taken(source, number)[0]
 
-    def prepare(self, record: Neck, /) -> Prepared:
+    def prepare(self, record: SpineSeries, /) -> Prepared:
         """The even grid."""
         return Prepared(*grid_of(record.volume))
 
-    def check(self, record: Neck, inputs: Prepared, /) -> tuple[str, ...]:
+    def check(self, record: SpineSeries, inputs: Prepared, /) -> tuple[str, ...]:
         """What speaks against Hounsfield units of a neck."""
         notes = []
         low, high = float(record.volume.voxels.min()), float(record.volume.voxels.max())
@@ -93,11 +81,11 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
             notes.append("nothing but air and a table was found")
         return tuple(notes)
 
-    def examine(self, taken: Sequence[Taken[Neck, Prepared]], /) -> list[CervicalSpine]:
+    def examine(self, taken: Sequence[Taken[SpineSeries, Prepared]], /) -> list[CervicalSpine]:
         """One after the other: a volume is a batch of its own."""
         return [self._examined_one(one.record, one.inputs, one.warnings) for one in taken]
 
-    def _examined_one(self, record: Neck, inputs: Prepared, warnings: tuple[str, ...]) -> CervicalSpine:
+    def _examined_one(self, record: SpineSeries, inputs: Prepared, warnings: tuple[str, ...]) -> CervicalSpine:
         levels = find_levels(self.finder, inputs.grid, inputs.values)
         patient: float | None = None
         rows: list[Vertebra] = []
@@ -112,7 +100,7 @@ class CervicalReader(SeriesReader[Neck, Prepared, CervicalSpine]):
         limit = self.card.thresholds
         masks = replace(levels.grid, voxels=levels.labels.astype(np.float32))
         return CervicalSpine(
-            **self.stated(record, record.volume, shown, _gray(record.volume.voxels[shown]), warnings),
+            **self.stated(record, shown, _gray(record.volume.voxels[shown]), warnings),
             vertebrae=tuple(rows),
             probability=patient,
             fractured=any(one.fractured for one in rows) or (patient or 0.0) >= limit.patient,

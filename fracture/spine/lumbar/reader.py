@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -20,7 +20,7 @@ from fracture.spine.card import ScoreTest
 from fracture.spine.centers import SIDE, build_network
 from fracture.spine.kinds import SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.card import STORE
-from fracture.spine.lumbar.finding import Discs, discs_from
+from fracture.spine.lumbar.finding import Disc, Discs, discs_from
 from fracture.spine.lumbar.grading import KINDS, Views, grade, views_of
 from fracture.spine.lumbar.result import LumbarSpine
 from fracture.spine.picture import fit, read_picture, stretched
@@ -37,30 +37,37 @@ Planes = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sagittal(SpineSeries):
-    """Sagittal slices of one spine.
+    """Sagittal slices of one spine, the front to the left and the head up.
 
     Attributes:
-        slices: float32 (n, rows, columns), the front to the left and the head up.
-        spacing: From row to row and column to column; millimeters where ``volume`` is there.
-        first: Number of the first of them in the volume.
-        volume: Where they come from; None for a picture.
         views: What grades are read from; empty without a grader, or where no series says what it is.
         grid: How the network's pixels lie on the slices; set when they are prepared.
     """
 
-    slices: Planes
-    spacing: tuple[float, float] = (1.0, 1.0)
-    first: int = 0
-    volume: Volume | None = None
     views: Views = field(default_factory=dict)
     grid: list[GridToSource] = field(default_factory=list)
+
+    @property
+    def first(self) -> int:
+        """Number of the first slice that is looked at."""
+        return max(0, (len(self.volume.voxels) - _SLICES) // 2)
+
+    @property
+    def slices(self) -> Planes:
+        """Those that are looked at, float32 (n, rows, columns)."""
+        return self.volume.voxels[self.first : self.first + _SLICES]
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """From row to row and column to column; millimeters where it lies in the patient."""
+        return self.volume.spacing[1:]
 
 
 class LumbarReader(SeriesReader[Sagittal, Planes, LumbarSpine]):
     """Reads studies (folders), series, NIfTI files, volumes, and pictures of a sagittal slice; the grader may be
     missing."""
 
-    store, purpose = STORE, "Research on MR of the lumbar spine; not a medical device."
+    record, store, purpose = Sagittal, STORE, "Research on MR of the lumbar spine; not a medical device."
     networks: ClassVar = {"finder": ("discs", build_network), "grader": ("grades", build_slices)}
     wanted = Wanted(
         "MR",
@@ -80,20 +87,13 @@ class LumbarReader(SeriesReader[Sagittal, Planes, LumbarSpine]):
     def take(  # type: ignore[override]  # its options
         self, source: Any, *, number: int | None = None, kinds: Mapping[str, str] | None = None
     ) -> Sagittal:
-        """One spine: what :meth:`volume_of` takes, or a picture (PNG, JPEG) of a sagittal slice with the head up, which
-        has no millimeters."""
+        """One spine: what :meth:`taken` reads, or a picture (PNG, JPEG) of a sagittal slice with the head up, which has
+        no millimeters."""
         if isinstance(source, bytes | str | os.PathLike) and (picture := _picture(source)) is not None:
-            return Sagittal(source=source_name(source), series="a picture", reason="it was given", slices=picture[None])
-        volume, taken, found = self.volume_of(source, number, kinds)
-        first = max(0, (len(volume.voxels) - _SLICES) // 2)
-        return Sagittal(
-            **{one.name: getattr(taken, one.name) for one in fields(taken)},
-            slices=volume.voxels[first : first + _SLICES],
-            spacing=volume.spacing[1:],
-            first=first,
-            volume=volume,
-            views={} if self.judge is None or found is None else views_of(found),
-        )
+            flat, name = Volume(picture[None], np.eye(4)), source_name(source)
+            return Sagittal(source=name, volume=flat, series="a picture", reason="it was given", placed=False)
+        taken, found = self.taken(source, number, kinds)
+        return taken if self.judge is None or found is None else replace(taken, views=views_of(found))
 
     def prepare(self, record: Sagittal, /) -> Planes:
         """(n, 1, SIDE, SIDE)."""
@@ -119,33 +119,32 @@ class LumbarReader(SeriesReader[Sagittal, Planes, LumbarSpine]):
         record = one.record
         found = [discs_from(part, record.grid[0], record.slices.shape[1]) for part in maps]
         best = max(range(len(found)), key=lambda k: (_total(found[k]), -abs(k - (len(found) - 1) / 2)))
-        discs, volume, number = found[best], record.volume, record.first + best
-        placed = [
-            disc if volume is None else replace(disc, place=volume.place((number, disc.y - 0.5, disc.x - 0.5)))
-            for disc in discs.discs
-        ]
+        discs, number = found[best], record.first + best
+        placed = discs.discs if not record.placed else self._placed(record, discs, number)
         shown = np.rint(stretched(record.slices[best]) * 255).astype(np.uint8)
         graded, remark = self._graded(record, discs)
         return LumbarSpine(
-            **self.stated(record, volume, number, shown, one.warnings),
-            discs=tuple(placed),
+            **self.stated(record, number, shown, one.warnings),
+            discs=placed,
             naming=discs.naming,
             remarks=(*discs.remarks, *remark),
             aspect=record.spacing[0] / record.spacing[1],
             **graded,
         )
 
+    @staticmethod
+    def _placed(record: Sagittal, discs: Discs, number: float) -> tuple[Disc, ...]:
+        """Discs with their places in the patient, on that slice."""
+        place = record.volume.place
+        return tuple(replace(disc, place=place((number, disc.y - 0.5, disc.x - 0.5))) for disc in discs.discs)
+
     def _graded(self, record: Sagittal, discs: Discs) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The result's fields of grades, and why there are none or fewer. Discs lie in the middle of the series."""
         if self.judge is None:
             return {}, ()
-        volume, missing = record.volume, [kind for kind in KINDS if kind not in record.views]
-        middle = 0 if volume is None else (len(volume.voxels) - 1) / 2
-        places = {
-            disc.level: volume.place((middle, disc.y - 0.5, disc.x - 0.5))
-            for disc in discs.discs
-            if volume is not None and disc.level in LEVELS
-        }
+        missing = [kind for kind in KINDS if kind not in record.views]
+        middle = self._placed(record, discs, (len(record.volume.voxels) - 1) / 2) if record.placed else ()
+        places = {disc.level: disc.place for disc in middle if disc.level in LEVELS and disc.place is not None}
         if not places or not record.views or (found := grade(self.judge, record.views, places)) is None:
             return {}, ("nothing is graded without named discs on series that say what they are",)
         axial = {level: (one.volume, one.slice, round(one.distance, 2)) for level, one in found.axial.items()}
