@@ -8,12 +8,13 @@ alone, and where that fails too it is set aside and named, and the others go on.
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def _pool(
     """Read shards until all are done or a worker dies; ``held`` then has those that workers may have held."""
     waiting = iter(shards)
     # Started anew, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(min(workers, len(shards)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(shards)), mp_context=get_context("spawn"), initializer=_leave_with_the_driver
+    ) as pool:
         running: dict[Future[Done], int] = {}
 
         def fill() -> None:
@@ -96,6 +99,18 @@ def _pool(
                 fill()
         except BrokenProcessPool:
             held.update(running.values())
+
+
+def _leave_with_the_driver() -> None:
+    """In a worker: end it when its driver is gone; it would wait for ever for work that never comes."""
+    driver = parent_process()
+
+    def leave() -> None:
+        if driver is not None:
+            driver.join()
+            os._exit(1)  # a shard that is half written stays a temporary file, which the next run sweeps
+
+    threading.Thread(target=leave, daemon=True).start()
 
 
 def read_on_dask(

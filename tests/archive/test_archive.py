@@ -261,12 +261,14 @@ def test_killed_workers_and_drivers_cost_nothing(
         there = len(list(shards.glob("*.jsonl"))) if shards.exists() else 0
         while process.poll() is None and len(list(shards.glob("*.jsonl"))) < there + draw.randint(1, 3):
             time.sleep(0.02)
+        children = children_of(process.pid)
         if process.poll() is None:
-            children = children_of(process.pid)
             os.kill(draw.choice(children) if victim == "worker" and children else process.pid, signal.SIGKILL)
         process.communicate()
-        for child in children_of(process.pid):  # pragma: no cover - of a driver that is gone, if any lived on
-            os.kill(child, signal.SIGKILL)
+        ends = time.monotonic() + 60
+        while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert not [child for child in children if Path(f"/proc/{child}").exists()]  # none outlives its driver
     last = subprocess.run(command, capture_output=True, text=True, check=False)
     assert last.returncode == 1, last.stderr
     assert f"{FILMS} of {FILMS} shards, {FILMS} of {FILMS} films" in last.stdout
