@@ -51,12 +51,26 @@ def decode_heat(logits: Tensor, stride: float = 4.0, reach: int = 2) -> tuple[Te
     return torch.stack([x, y], -1).view(batch, count, 2) * stride, mass
 
 
-def bump(shape: Sequence[int], at: Iterable[float], spread: float) -> NDArray[np.float32]:
-    """A center's peak on a map of any dimensions, float32: 1 at ``at``, in cells whose middles are whole numbers, with
-    a standard deviation of ``spread`` cells."""
-    axes = np.ogrid[tuple(slice(n) for n in shape)]
-    away = sum((axis - place) ** 2 for axis, place in zip(axes, at, strict=True))
-    return np.exp(-np.asarray(away) / (2 * spread**2)).astype(np.float32)
+def center_map(shape: Sequence[int], centers: Iterable[Iterable[float]], spread: float) -> NDArray[np.float32]:
+    """The map that a network of centers is to give, float32 of any dimensions.
+
+    Args:
+        shape: Of the map.
+        centers: In cells, whose middles are whole numbers; they may lie outside.
+        spread: Standard deviation of a peak in cells.
+
+    Returns:
+        1 in the cell of each center, and falling around it.
+    """
+    found, axes = np.zeros(tuple(shape), np.float32), np.ogrid[tuple(slice(n) for n in shape)]
+    for center in centers:
+        at = tuple(center)
+        away = np.asarray(sum((axis - place) ** 2 for axis, place in zip(axes, at, strict=True)))
+        found = np.maximum(found, np.exp(-away / (2 * spread**2)).astype(np.float32))
+        cell = tuple(int(np.floor(place + 0.5)) for place in at)
+        if all(0 <= n < size for n, size in zip(cell, shape, strict=True)):
+            found[cell] = 1
+    return found
 
 
 def refined(values: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float64]:

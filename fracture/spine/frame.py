@@ -15,6 +15,7 @@ import numpy as np
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
 from fracture.results.base import DicomResult, Filmed
+from fracture.spine.resample import sampled
 from fracture.spine.series import Stack
 from fracture.wing.scene import as_gray
 from fracture.wing.volume import Volume
@@ -22,6 +23,7 @@ from fracture.wing.volume import Volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fracture.io.dicom.frames import Frame
     from fracture.results.header import HeaderSource
 
 
@@ -97,6 +99,24 @@ def frame_of(stack: Stack, volume: Volume, number: int) -> SliceFrame | None:
             if max(abs(x0), abs(y0), abs(x1 - frame.columns), abs(y1 - frame.rows)) < _OFF:
                 best = float(away.max()), found
     return None if best is None else best[1]
+
+
+def on_frames(labels: Volume, stack: Stack) -> tuple[list[tuple[Frame, NDArray[np.uint8]]], float]:
+    """A volume of labels, of any grid, on the frames of a series: the nearest voxel of each pixel.
+
+    Returns:
+        The frames that show a label, uint8 (rows, columns) of each, and the usual millimeters from frame to frame.
+    """
+    shown, steps = [], []
+    for one in {one.position: one for one in stack.frames}.values():  # a copy at its place counts once
+        across, down = (np.multiply(one.orientation[k : k + 3], one.spacing[n]) for k, n in ((0, 1), (3, 0)))
+        affine = np.eye(4)
+        affine[:3, :4] = np.stack([across, down, np.cross(across, down) / np.prod(one.spacing), one.position], 1)
+        steps.append(float(affine[:3, 2] @ one.position))
+        found = sampled(labels, affine, (1, one.rows, one.columns), fill=0, order=0)[0].astype(np.uint8)
+        if found.any():
+            shown.append((one, found))
+    return shown, float(np.median(np.diff(np.unique(np.round(steps, 3))))) if len(steps) > 1 else 1.0
 
 
 class SliceResult(DicomResult):

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from fracture.spine.cervical.levels import scaled
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.spec import CROP, CROP_SPACING
+from fracture.spine.crops import Place
 from fracture.spine.resample import sampled
 from fracture.wing.volume import Volume
 
 # Millimeters from the point to the crop's middle: the arches lie behind the body, the odontoid above C2's.
 _OFFSET = {"C1": (0.0, 20.0, 0.0), "C2": (0.0, 16.0, 6.0)}
 _USUAL = (0.0, 18.0, -3.0)
-
-
-Place = tuple[float, float, float]
 
 
 class Crops(NamedTuple):

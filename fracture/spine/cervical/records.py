@@ -13,11 +13,10 @@ from fracture.data.files import Problems, as_number, load_json
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.spine.cervical.metric import LEVELS
+from fracture.spine.crops import Place
 from fracture.spine.planes import oriented
 from fracture.spine.series import read_series
 from fracture.wing.volume import Volume
-
-Place = tuple[float, float, float]
 
 
 def points_of(film: Film) -> dict[str, Place]:

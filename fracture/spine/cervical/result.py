@@ -14,8 +14,7 @@ from fracture.errors import ConfigurationError
 from fracture.io.nifti import write_nifti
 from fracture.results.labels import LabelFrame, LabelMap
 from fracture.spine.cervical.metric import LEVELS, PATIENT
-from fracture.spine.frame import SliceFrame
-from fracture.spine.resample import sampled
+from fracture.spine.frame import SliceFrame, on_frames
 from fracture.spine.result import SpineResult
 from fracture.spine.series import Stack
 from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint, digits
@@ -110,20 +109,12 @@ class CervicalSpine(SpineResult):
         """C1 to C7 on the frames of the series that show any; None where masks or files were dropped."""
         if self.masks is None or self.stack is None:
             return None
-        frames, planes, steps = [], [], []
-        for one in {one.position: one for one in self.stack.frames}.values():  # a copy at its place counts once
-            across, down = (np.multiply(one.orientation[k : k + 3], one.spacing[n]) for k, n in ((0, 1), (3, 0)))
-            affine = np.eye(4)
-            affine[:3, :4] = np.stack([across, down, np.cross(across, down) / np.prod(one.spacing), one.position], 1)
-            steps.append(float(affine[:3, 2] @ one.position))
-            labels = sampled(self.masks, affine, (1, one.rows, one.columns), fill=0, order=0)[0].astype(np.uint8)
-            if labels.any():
-                frames.append(
-                    LabelFrame(self.stack.files[one.source], one.index, one.position, one.orientation, one.spacing)
-                )
-                planes.append(labels)
-        thickness = float(np.median(np.diff(np.unique(np.round(steps, 3))))) if len(steps) > 1 else 1.0
-        voxels = np.stack(planes) if planes else np.zeros((0, 1, 1), np.uint8)
+        shown, thickness = on_frames(self.masks, self.stack)
+        frames = [
+            LabelFrame(self.stack.files[one.source], one.index, one.position, one.orientation, one.spacing)
+            for one, _ in shown
+        ]
+        voxels = np.stack([labels for _, labels in shown]) if shown else np.zeros((0, 1, 1), np.uint8)
         how = f"nearest voxel of {self.masks.spacing[0]:g} mm"
         return LabelMap(LEVELS, thickness, tuple(frames), voxels, how)
 

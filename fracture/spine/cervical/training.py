@@ -17,12 +17,13 @@ from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
-from fracture.models.heatmaps import bump, center_loss
+from fracture.models.heatmaps import center_loss, center_map
 from fracture.models.persistence import load_state
+from fracture.models.starting_points import read_tensors
 from fracture.spine.cervical.crops import cropped, masks_of, window_of
 from fracture.spine.cervical.levels import find_levels, grid_of
 from fracture.spine.cervical.metric import LEVELS
-from fracture.spine.cervical.networks import CLASSES, LevelNetwork, build_fractures, build_levels
+from fracture.spine.cervical.networks import CLASSES, build_fractures, build_levels
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
 from fracture.spine.cervical.spec import CROP, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
@@ -31,7 +32,7 @@ from fracture.spine.variation import SeededPictures
 from fracture.training.config import Section
 from fracture.training.driver import Running
 from fracture.training.stage import Stage
-from fracture.wing.runner import TorchRunner
+from fracture.wing.runner import Runner, TorchRunner
 from fracture.wing.volume import Volume
 
 _MARGIN = (2, 4, 4)  # planes, rows, columns by which a crop may be shifted: the finder's error
@@ -145,27 +146,21 @@ class _LevelPictures(_Pictures):
             last = shape[0] if first else int(draw.integers(shape[0] // 2, shape[0]))
             x[:first], y[:first], x[last:], y[last:] = 0, 0, 0, 0
             points = [point for point in points if first <= point[0] < last]
-        heat = _heat(points, shape)
+        heat = center_map([n // 2 for n in shape], [(point - 0.5) / 2 for point in points], 1.0)
         if draw.random() < how.mirror:
             x, y, heat = x[..., ::-1], y[..., ::-1], heat[..., ::-1]
         return self.tone(x, draw)[None], np.ascontiguousarray(y), np.ascontiguousarray(heat)
 
 
-def _heat(points: Sequence[NDArray[np.float64]], window: Sequence[int]) -> NDArray[np.float32]:
-    """The map of centers, 1 at the cell of each, at half the window's size."""
-    shape = tuple(n // 2 for n in window)
-    heat = np.zeros(shape, np.float32)
-    for point in points:
-        at = (point - 0.5) / 2
-        heat = np.maximum(heat, bump(shape, at, 1.0))
-        near = tuple(np.rint(at).astype(int).tolist())
-        if all(0 <= n < size for n, size in zip(near, shape, strict=True)):
-            heat[near] = 1
-    return heat
-
-
 class _FracturePictures(_Pictures):
-    masks: dict[str, NDArray[np.uint8]]
+    finder: Runner
+
+    def read(self, film: Film) -> NDArray[np.uint8]:
+        """What the finder says of each vertebra's voxels, on the crops with their margin."""
+        place, inputs, *_ = self.necks(film)
+        grid = replace(place, voxels=np.zeros(inputs.shape, np.float32))
+        shares = find_levels(self.finder, grid, np.asarray(inputs / np.float32(255), np.float32)).shares
+        return masks_of(shares, grid, points_of(film), _MARGIN)
 
     def order(self, epoch: int, turn: int = 0) -> Any:
         """As before, and whether all levels are presented: in the last epochs, where the shares are true."""
@@ -176,7 +171,7 @@ class _FracturePictures(_Pictures):
         """Crops and masks shifted alike, where fractures are on the map's cells, labels, and levels that are shown."""
         film, draw, whole = picture[0], generator(picture[1]), picture[2]
         *_, values, broken = self.necks(film)
-        masks, labels = self.masks[film.source], labels_of(film)
+        masks, labels = self.plain(film), labels_of(film)
         seen = np.array([level in points_of(film) for level in LEVELS])
         if not whole:
             ranks = np.where(seen, draw.random(len(LEVELS)), 2) - 0.5 * labels  # fractures rather than others
@@ -259,20 +254,6 @@ class FractureStage(SpineStage):
         return {"loss": total, "challenge": score, "levels": levels, "map": cells}
 
 
-def _masks(
-    model: LevelNetwork, necks: _Necks, part: AnnotatedSet, device: torch.device
-) -> dict[str, NDArray[np.uint8]]:
-    """What the finder says of each vertebra's voxels, on the crops with their margin."""
-    found = {}
-    runner = TorchRunner(model.eval(), device=device, dtype=torch.float32)
-    for film in part:
-        place, inputs, *_ = necks(film)
-        grid = replace(place, voxels=np.zeros(inputs.shape, np.float32))
-        shares = find_levels(runner, grid, np.asarray(inputs / np.float32(255), np.float32)).shares
-        found[film.source] = masks_of(shares, grid, points_of(film), _MARGIN)
-    return found
-
-
 def train(recipe: tuple[LevelConfig, FractureConfig], annotated: AnnotatedSet, **options: Any) -> dict[str, Any]:
     """Train both networks: ``levels``, then ``fractures``.
 
@@ -293,13 +274,11 @@ def train(recipe: tuple[LevelConfig, FractureConfig], annotated: AnnotatedSet, *
         return stage
 
     def fractures(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
-        from safetensors.torch import load_file
-
-        finder = build_levels(first.model).to(run.device)
-        load_state(finder, load_file(run.folder / "levels.safetensors"))
+        finder = build_levels(first.model)
+        load_state(finder, read_tensors(run.folder / "levels.safetensors"))
         named = parts["train"].subset([film.source for film in parts["train"] if points_of(film)])
         pictures = _FracturePictures(named, second, necks)
-        pictures.masks = _masks(finder, necks, named, run.device)
+        pictures.finder = TorchRunner(finder.eval().to(run.device), device=run.device, dtype=torch.float32)
         model = build_fractures(second.model, seed=second.seed).to(run.device)
         return FractureStage(model, second, pictures, parts, run.device, world=run.world)
 

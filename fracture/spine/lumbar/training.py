@@ -16,7 +16,7 @@ from torch import Tensor
 from fracture.atomic import write_text
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import generator
-from fracture.models.heatmaps import bump, center_loss
+from fracture.models.heatmaps import center_loss, center_map
 from fracture.spine.centers import SIDE, STRIDE, CenterNetwork, build_network, initialize
 from fracture.spine.lumbar.finding import find_discs
 from fracture.spine.lumbar.records import DiscMark, discs_of, polyline
@@ -90,18 +90,14 @@ def targets(marks: Sequence[DiscMark], *, anchored: bool) -> tuple[Maps, Maps]:
         low = places[-1] if len(places) else np.zeros(2)
         beyond = (x - low[0]) * down[0] + (y - low[1]) * down[1] > -0.5 * gap * np.linalg.norm(down)
         counts[1][beyond] = 0
+    cells = [(mark.y / STRIDE - 0.5, mark.x / STRIDE - 0.5) for mark in marks]
+    found[0] = center_map(found[0].shape, cells, _SPREAD)
+    last = [cell for cell, mark in zip(cells, marks, strict=True) if mark.level.endswith("/S1")]
+    found[1] = center_map(found[1].shape, last, _SPREAD)
+    counts[0][found[0] > 0.1] = 1
     for mark in marks:
-        peak = bump(found[0].shape, (mark.y / STRIDE - 0.5, mark.x / STRIDE - 0.5), _SPREAD)
-        found[0] = np.maximum(found[0], peak)
-        counts[0][peak > 0.1] = 1
         row, column = int(mark.y // STRIDE), int(mark.x // STRIDE)
-        if not (0 <= row < _CELLS and 0 <= column < _CELLS):
-            continue
-        found[0, row, column] = 1
-        if mark.level.endswith("/S1"):
-            found[1] = np.maximum(found[1], peak)
-            found[1, row, column] = 1
-        if mark.size is not None:
+        if mark.size is not None and 0 <= row < _CELLS and 0 <= column < _CELLS:
             found[2:, row, column] = np.log(np.maximum(mark.size, 1.0))
     return found, counts
 
