@@ -41,10 +41,11 @@ _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
 _LEAST_SCORE: Final = 0.57  # of a limb; see docs/joints.md for what films with and without a hand or foot have
+_SEEN: Final = 0.65  # chance of a center that is believed although the points are less sure, as in a cast
 _BESIDE: Final = 0.75  # likewise of a further limb, as a share of the surest one's
 _SURE: Final = 0.82  # mean certainty below which other turns and sizes are tried
 _SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
-_WORTH, _CLEAR = 0.1, 0.3  # least chance of a center that is searched around; beside a sure limb
+_WORTH: Final = 0.3  # least chance of a center that is searched around
 _FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
 _LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
 
@@ -56,7 +57,7 @@ class Found:
     Attributes:
         kind: Which.
         points: All its points by name, in pixels of the film.
-        certainty: For each point the share of its map that lies around the peak, in [0, 1].
+        certainty: For each point the share of its map that lies around the peak, in [0, 1]; 0 beyond the film.
         center: The finder's chance of it, in [0, 1].
         mirrored: Whether the thumb or big toe lies to the left when the tips point up.
         shape: What is left of the points' spread when the average hand or forefoot is laid on them.
@@ -71,8 +72,8 @@ class Found:
 
     @property
     def score(self) -> float:
-        """Mean certainty of its points."""
-        return float(np.mean(list(self.certainty.values())))
+        """Mean certainty of its points on the film, of half of all at least."""
+        return _level(np.array(list(self.certainty.values())))
 
 
 def find(
@@ -88,17 +89,20 @@ def find(
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
         for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
-            sure = any(other.score >= _SURE for other in found)
-            search = chance >= (_CLEAR if sure else _WORTH)
-            one = replace(place_points(pixels, kind, rough, placer, template, center, search=search), center=chance)
+            placed = place_points(pixels, kind, rough, placer, template, center, search=chance >= _WORTH)
+            one = replace(placed, center=chance)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
                 found = [other for other in found if other not in same] + [one]
         if any(one.score >= _SURE for one in found):
             break
     best = max((one.score for one in found), default=0.0)
-    found = [one for one in found if one.score >= max(_LEAST_SCORE, _BESIDE * best)]
+    found = [one for one in found if one.score >= _BESIDE * best and (one.score >= _LEAST_SCORE or one.center >= _SEEN)]
     return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
+
+
+def _level(sure: NDArray[np.float64]) -> float:
+    return float(sure.sum() / max(np.count_nonzero(sure), len(sure) / 2))
 
 
 def _apart(one: Found, other: Found) -> bool:
@@ -157,7 +161,7 @@ def place_points(
     frame = fit_frame(rough, kind, template)[0]
     frames = [replace(frame, mirrored=flip) for flip in (False, True)]
     mirrored, points, sure = _surest(pixels, kind, frames, placer, template)
-    if search and sure.mean() < _SURE:  # lying another way, or of another size, than the finder guessed
+    if search and _level(sure) < _SURE:  # lying another way, or of another size, than the finder guessed
         for shares in _SHARES:
             others = [
                 _turned(replace(each, center=center, up=(0.0, -1.0)), turn, UNIT[kind] / (share * longest) / each.scale)
@@ -166,9 +170,9 @@ def place_points(
                 for share in shares
             ]
             other = _surest(pixels, kind, others, placer, template)
-            if other[2].mean() > sure.mean():
+            if _level(other[2]) > _level(sure):
                 mirrored, points, sure = other
-            if sure.mean() >= _SURE:
+            if _level(sure) >= _SURE:
                 break
     for _ in range(2):
         frame, _left = _fitted(points, sure, kind, template, mirrored)
@@ -199,12 +203,12 @@ def _surest(
     template: NDArray[np.float64],
 ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
     """Way round, points and certainty of the surest crop, where the surer ones are cut again by their own points."""
-    looks = sorted(
-        zip(frames, _look(pixels, kind, frames, placer), strict=True), key=lambda pair: -float(pair[1][1].mean())
-    )[:3]
+    looks = sorted(zip(frames, _look(pixels, kind, frames, placer), strict=True), key=lambda pair: -_level(pair[1][1]))[
+        :3
+    ]
     again = [_fitted(*look, kind, template, frame.mirrored)[0] for frame, look in looks]
     seen = [*looks, *zip(again, _look(pixels, kind, again, placer), strict=True)]
-    frame, (points, sure) = max(seen, key=lambda pair: float(pair[1][1].mean()))
+    frame, (points, sure) = max(seen, key=lambda pair: _level(pair[1][1]))
     return frame.mirrored, points, sure
 
 
@@ -212,7 +216,7 @@ def _fitted(
     points: NDArray[np.float64], sure: NDArray[np.float64], kind: Kind, template: NDArray[np.float64], mirrored: bool
 ) -> tuple[Similarity, float]:
     """The crop by the surer half of the points."""
-    limit = min(float(np.median(sure)), 0.5)
+    limit = min(float(np.median(sure[sure > 0])), 0.5) if np.count_nonzero(sure) >= len(sure) / 2 else 0.0
     kept = {name: tuple(p) for name, p, s in zip(POINTS[kind], points.tolist(), sure, strict=True) if s >= limit}
     return fit_frame(kept, kind, template, mirrored=mirrored)
 
@@ -230,5 +234,6 @@ def _look(
     planes = [tone(crop.pixels, crop.mask) for crop in crops]
     logits = placer.run({"x": np.stack(planes)[:, None]})["output"][:, CHANNELS[kind]]
     points, sure = decode_heat(logits)
-    at, mass = points.double().cpu().numpy(), sure.double().cpu().numpy()
-    return [(frame.to_source(p), np.asarray(s)) for frame, p, s in zip(frames, at, mass, strict=True)]
+    mass, size = sure.double().cpu().numpy(), pixels.shape[::-1]
+    places = [frame.to_source(p) for frame, p in zip(frames, points.double().cpu().numpy(), strict=True)]
+    return [(p, s * ((p >= 0) & (p <= size)).all(-1)) for p, s in zip(places, mass, strict=True)]

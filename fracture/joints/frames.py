@@ -96,8 +96,9 @@ def fit_frame(
         known = model * (-1, 1) + (PLACE_SIZE, 0) if flip else model
         a, b, left = fit_similarity(known, seen)
         center = a * complex(PLACE_SIZE / 2, PLACE_SIZE / 2) + b
-        up = -1j * a / max(abs(a), 1e-12)
-        place = Similarity((center.real, center.imag), (up.real, up.imag), 1 / max(abs(a), 1e-9), PLACE_SIZE, flip)
+        a = a if abs(a) > 1e-3 else complex(1e-3)  # points that lie on one another give neither turn nor scale
+        up, scale = -1j * a / abs(a), 1 / abs(a)
+        place = Similarity((center.real, center.imag), (up.real, up.imag), scale, PLACE_SIZE, flip)
         fits.append((left, place))
     left, place = min(fits, key=lambda fit: fit[0])
     return place, left

@@ -50,7 +50,7 @@ Spacing: TypeAlias = "float | tuple[float, float] | None"
 
 _SIDES: Final = ("left", "right")
 _BOX: Final = 0.3  # a joint's box as a share of the unit length
-_UNSURE: Final = 0.82  # mean certainty below which a user is warned; see docs/joints.md
+_UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
 _ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and forefeet lie below
 
 

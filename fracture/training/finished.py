@@ -53,6 +53,8 @@ def for_card(training: Mapping[str, Any], without: Collection[str] = ()) -> dict
         kept["extents"] = for_card(kept["extents"])
     if isinstance(start := kept.get("start"), dict):
         kept["start"] = {key: len(value) if isinstance(value, (list, tuple)) else value for key, value in start.items()}
+        if isinstance(start.get("source"), str):
+            kept["start"]["source"] = Path(start["source"]).name
     if isinstance(config := kept.get("config"), dict):
         config = dict(config)
         if isinstance(config.get("data"), dict):

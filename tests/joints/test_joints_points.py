@@ -176,3 +176,24 @@ def test_landmark_files_are_read_and_their_faults_told(tmp_path):
     (tmp_path / "l.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"outside its film.*missing"):
         read_landmarks(tmp_path / "l.json")
+
+
+def test_points_in_one_place_still_give_a_crop_that_has_a_way_back() -> None:
+    from fracture.joints.frames import fit_frame
+    from fracture.joints.networks import POINT_COUNT
+
+    template = np.random.default_rng(0).uniform(20, 200, (POINT_COUNT, 2))
+    place, _ = fit_frame({"mtp1": (5.0, 7.0), "mtp2": (5.0, 7.0)}, "forefoot", template)
+    assert np.isfinite(place.to_source(np.array([[10.0, 20.0]]))).all()
+
+
+def test_points_beyond_the_film_do_not_count_for_its_certainty() -> None:
+    from fracture.joints.finding import Found
+
+    points = dict.fromkeys(HAND, (0.0, 0.0))
+
+    def score(sure: list[float]) -> float:
+        return Found("hand", points, dict(zip(HAND, sure, strict=True)), 1.0, False, 0.0).score
+
+    assert score([0.9] * 13 + [0.0] * 13) == pytest.approx(0.9)
+    assert score([0.9] * 5 + [0.0] * 21) < 0.4  # too few to be believed

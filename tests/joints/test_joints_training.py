@@ -19,6 +19,7 @@ from fracture.joints.card import JointsCard
 from fracture.joints.records import read_landmarks
 from fracture.joints.training import train
 from fracture.training.checkpoint import read_checkpoint
+from fracture.training.finished import for_card
 from tests import warm
 
 SHORT = ("loop.epochs=1", "finder:copies=1", "placer:copies=1", "finger:pictures=4", "wrist:pictures=4")
@@ -92,3 +93,8 @@ def test_killed_in_the_middle_of_a_stage_it_ends_with_the_same_weights(tmp_path:
         train(read_landmarks(data), tmp_path / name, stages=("finger",), changes=CHANGES, progress=False)
     one, other = (load_file(tmp_path / name / "scores_finger.safetensors") for name in ("run", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_card_names_no_folder_of_the_machine_that_trained() -> None:
+    start = {"source": "/home/me/run/scores_finger.safetensors", "missing": ["a", "b"]}
+    assert for_card({"start": start})["start"] == {"source": "scores_finger.safetensors", "missing": 2}
