@@ -123,7 +123,7 @@ def measure(detector: Any, root: Path, films: Sequence[Any], ends: float) -> Non
     for way, found in results.items():
         score, boxes = compared(films, results["float32"], found)
         other = sum(one.reached != before for one, before in zip(found, reached, strict=True))
-        told = [f"{e.value:.4f} | {d.value:+.4f} ({d.low:+.4f} to {d.high:+.4f})" for e, d in (score, boxes)]
+        told = [f"{e.value:.4f} | {d.value:+.4f} ({d.low} to {d.high})" for e, d in (score, boxes)]
         print(f"| {way} | {' | '.join(told)} | {other} |")
     for member, network in zip(detector.ensemble.members, networks, strict=True):
         ratio = statistics.median(small / exact for exact, small in network.seconds[1:])
