@@ -87,7 +87,9 @@ class _Commands(MutableMapping[str, Any]):
 class _Group(TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
+        registered = self.commands
         self.commands = _Commands()
+        self.commands.update(registered)
 
 
 def _built(name: str, place: str) -> Any:
