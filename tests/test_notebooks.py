@@ -30,7 +30,7 @@ def test_runs_from_top_to_bottom(path: Path, repository: Path, tmp_path: Path, m
     client = NotebookClient(
         notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
     )
-    # A temporary folder goes when its kernel ends by itself, which takes longer than five seconds on a busy machine.
+    # A temporary folder goes when its kernel ends by itself, for which a busy machine may need more than the usual 5 s.
     client.create_kernel_manager().shutdown_wait_time = 120.0
     client.execute()
     assert not [one.name for one in tmp_path.iterdir()]
