@@ -106,7 +106,7 @@ def check_output(
         ) from error
     if head and not own(head):
         raise ConfigurationError(
-            f"{option} would replace a file that fracture did not write",
+            f"{option} would replace a file that this command did not write",
             got=os.fspath(path),
             hint=f"choose another {option}, or move that file away; nothing was written",
         )

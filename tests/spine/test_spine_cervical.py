@@ -232,6 +232,10 @@ def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
     truth = read_labels(tmp_path / "train.csv")
     assert report["weighted_log_loss"] == round(score(truth, read_submission(tmp_path / "submission.csv")), 4)
 
+    (tmp_path / "report.json").write_text('{"studies": 3}')  # a report of ours, and another command's
+    done = run.invoke(app, [*arguments, "--weights", str(weights / "tiny"), "--device", "cpu"])
+    assert "this command did not write" in str(done.exception)
+
 
 def test_scaling_mends_logits_that_are_shifted() -> None:
     draw, judged = np.random.default_rng(0), Judged()
