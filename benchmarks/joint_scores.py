@@ -25,10 +25,11 @@ from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.change import repeatability
 from fracture.evaluation.stats.resampling import bootstrap
 from fracture.evaluation.stats.statistics import RankCorrelation, WeightedError
+from fracture.joints.card import ScoreSpec
 from fracture.joints.metrics import patient_weights
 from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
-from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks, ScoreSpec
+from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks
 from fracture.models.persistence import load_state
 from fracture.training.driver import read_record
 
@@ -89,7 +90,7 @@ def main() -> None:
         record = options.run / f"scores_{family}.json"
         if not record.exists():
             continue
-        spec = ScoreSpec.from_dict(read_record(record)["model"])
+        spec = ScoreSpec(**read_record(record)["model"])
         model = ScoreNetworks(spec)
         load_state(model, load_file(str(record.with_suffix(".safetensors"))))
         held = set(Split.read(options.run / f"scores_{family}" / "split.json").parts["validation"])

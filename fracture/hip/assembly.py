@@ -54,7 +54,7 @@ def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None =
         fracture, advise = thresholds_from(rows, data=f"{last['set']}, tuning part")
 
         def network(name: str, *keys: str) -> dict[str, Any]:
-            part = network_of(stages, name, model=False, without=("hips", "license", "attribution"))
+            part = network_of(stages, name, without=("hips", "license", "attribution"))
             return {**part, **{key: training[name]["config"][key] for key in ("model", *keys)}}
 
         return {

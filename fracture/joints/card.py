@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fracture.joints.layout import HAND
+from fracture.joints.layout import COLUMNS, HAND, Damage, Family
 from fracture.schema import JsonObject, Line, Name, Share
-from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
-from fracture.wing.store import Store, Weights
+from fracture.wing.card import BaseCard, NetworkFile, Section, Tolerance, WeightFile
+from fracture.wing.store import Store
 
 
-class NetworkCard(WeightFile):
+class PointFile(WeightFile):
     """A network that finds points."""
 
     training: JsonObject = Field(default_factory=dict)
 
 
-class ScoreCard(WeightFile):
-    """The two networks of a family of joints that score damage, and what they are."""
+class ScoreSpec(Section):
+    """The two networks of a family of joints that score damage.
 
-    model: JsonObject
-    training: JsonObject = Field(default_factory=dict)
+    Attributes:
+        family: Whose joints.
+        width: Channels of the first map; the others have two and four times as many.
+    """
+
+    family: Family
+    width: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 16
+
+    def levels(self, damage: Damage) -> int:
+        """The highest score."""
+        return max(c.maximum for c in COLUMNS if (c.family, c.damage) == (self.family, damage))
 
 
 class PartCard(Section):
@@ -46,25 +55,13 @@ class JointsCard(BaseCard):
     FILE: ClassVar[str] = "joints_card.json"
 
     format: Literal["fracture-joints-card"] = "fracture-joints-card"
-    finder: NetworkCard
-    placer: NetworkCard
-    scores: dict[Name, ScoreCard] = Field(default_factory=dict)
+    finder: PointFile
+    placer: PointFile
+    scores: dict[Name, NetworkFile[ScoreSpec]] = Field(default_factory=dict)
     parts: dict[Name, PartCard] = Field(default_factory=dict)
     data: JsonObject = Field(default_factory=dict)
     metrics: JsonObject = Field(default_factory=dict)
     self_test: JointsTest | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> JointsCard:
-        if len({part.file for part in self.files}) != len(self.files):
-            raise ValueError("two networks name the same file")
-        return self
-
-    @property
-    def files(self) -> tuple[WeightFile, ...]:
-        """Of all networks."""
-        return self.finder, self.placer, *self.scores.values()
-
 
 STORE = Store(JointsCard, "joints-small", "joint networks", "`fracture joints train`")
-JointsWeights: TypeAlias = Weights[JointsCard]

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
+Family = Literal["finger", "wrist", "forefoot"]
 Point: TypeAlias = tuple[float, float]
 
 HAND: Final = (
@@ -44,6 +45,11 @@ class Column:
     damage: Damage
     point: str
     maximum: int
+
+    @property
+    def family(self) -> Family:
+        """Which networks read it."""
+        return "forefoot" if self.kind == "forefoot" else "wrist" if self.name.startswith("wrist") else "finger"
 
     def full(self, side: Literal["left", "right"]) -> str:
         """The name with its prefix, as ``"LH_mcp_E__2"``."""

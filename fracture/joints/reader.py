@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -20,29 +20,28 @@ import torch
 
 from fracture.errors import ConfigurationError, InputError, WeightsIntegrityError
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
-from fracture.joints.card import STORE, JointsTest, JointsWeights
+from fracture.joints.card import STORE, JointsTest
 from fracture.joints.finding import Found, find
 from fracture.joints.layout import POINTS, Kind, Point, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb
-from fracture.joints.scoring import ScoreNetworks, ScoreSpec, score_joints
+from fracture.joints.scoring import FAMILIES, ScoreNetworks, score_joints
 from fracture.joints.spaces import joint_spaces
-from fracture.models.devices import Precision, resolve_device
+from fracture.models.devices import Precision
 from fracture.models.heatmaps import decode_heat
-from fracture.models.persistence import filled
 from fracture.preprocess.pipeline import square_pixels
 from fracture.preprocess.side_letter import side_of_letter
+from fracture.wing.assembly import Stages
+from fracture.wing.card import WeightFile
 from fracture.wing.engine_choice import Engine
-from fracture.wing.engines import make_runner, resolve_engine
+from fracture.wing.networks import Fields, NetworkReader
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Failure
-from fracture.wing.runner import Runner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.io.reading import Source
-    from fracture.joints.card import JointsCard
 
 Points: TypeAlias = Mapping[str, Point]
 Sides: TypeAlias = "str | Sequence[str | None] | None"
@@ -51,6 +50,8 @@ Spacing: TypeAlias = "float | tuple[float, float] | None"
 _SIDES: Final = ("left", "right")
 _BOX: Final = 0.3  # a joint's box as a share of the unit length
 _UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
+_TRUNK: Final = "Trunk of the point networks: hand landmark model (full) of MediaPipe Hands, Google, Apache-2.0"
+_PAINTED: Final = "lesions painted into films with marked points; no film with rheumatoid damage"
 _ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and forefeet lie below
 
 
@@ -92,65 +93,49 @@ class _Seen:
     warnings: tuple[str, ...]
 
 
-class JointsReader(FilmReader[JointsInput, _Seen]):
-    """Finds, measures and scores joints. Get one from :func:`fracture.joints.load`.
+class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, JointsInput, _Seen]):
+    """Finds, measures and scores joints: a finder, a placer, and by families of joints networks that score damage."""
 
-    Args:
-        finder, placer: The networks that find points.
-        card: What the networks say of themselves.
-        scores: Networks that score damage, by family of joints.
-        device: Where they run; always in float32.
-        engine: What runs them; see :mod:`fracture.wing.engines`.
-    """
+    store, float32, layout = STORE, True, torch.channels_last
+    purpose = "Research on radiographs of hands and forefeet; not a medical device."
 
     def __init__(
-        self,
-        finder: Finder,
-        placer: Placer,
-        card: JointsCard,
-        *,
-        scores: Mapping[str, torch.nn.Module] | None = None,
-        device: torch.device,
-        engine: Engine = "torch",
-    ) -> None:
-        def ready(model: torch.nn.Module, file: str) -> Runner:
-            kept = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            name = Path(file).stem
-            return make_runner(kept, device=device, dtype=torch.float32, engine=engine, name=name)
-
-        self.card, self.device = card, device
+        self, card: Any, finder: Finder, placer: Placer, *scores: torch.nn.Module, device: torch.device,
+        dtype: torch.dtype = torch.float32, engine: Engine = "torch",
+    ) -> None:  # fmt: skip
         self.template = placer.template.double().cpu().numpy()
-        self._finder, self._placer = ready(finder, card.finder.file), ready(placer, card.placer.file)
-        self._scores = {family: ready(model, card.scores[family].file) for family, model in (scores or {}).items()}
+        super().__init__(card, finder, placer, *scores, device=device, dtype=dtype, engine=engine)
+        self._finder, self._placer, *rest = self.runners
+        self._scores = dict(zip(card.scores, rest, strict=True))
 
     @classmethod
-    def load(
-        cls,
-        name_or_path: str | os.PathLike[str] | None = None,
-        *,
-        device: str = "auto",
-        precision: Precision = "auto",
-        engine: Engine = "auto",
-    ) -> JointsReader:
-        """Load a reader of joints from shipped networks or a folder; nothing is fetched.
+    def networks_of(cls, card: Any) -> list[tuple[WeightFile, Callable[[], Any]]]:
+        """Finder, placer, and those of scores in the card's order."""
+        scores = [(part, functools.partial(ScoreNetworks, part.model)) for part in card.scores.values()]
+        return [(card.finder, Finder), (card.placer, Placer), *scores]
 
-        Args:
-            name_or_path: Name of a shipped set, or a folder with ``joints_card.json`` and its safetensors files.
-            device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-            precision: Taken and not used: these networks run in float32.
-            engine: As for :func:`fracture.load`.
+    @classmethod
+    def fields_of(cls, run: Path) -> Fields:
+        """Finder, placer, and the families of scores that the run has."""
+        scored = {str(name): f"scores_{name}" for name in FAMILIES if (run / f"scores_{name}.json").exists()}
+        return {"finder": "finder", "placer": "placer", "scores": scored}
 
-        Raises:
-            WeightsNotFoundError: No such set.
-            CardError: The card does not follow the schema.
-            WeightsIntegrityError: A weight file is not what its card describes.
-            ConfigurationError: An unknown device or engine.
-        """
-        del precision
-        weights, where = STORE.open(name_or_path), resolve_device(device)
-        engine, _ = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision="float32")
-        finder, placer, scores = load_networks(weights)
-        return cls(finder, placer, weights.card, scores=scores, device=where, engine=engine)
+    @classmethod
+    def described(cls, stages: Stages) -> Mapping[str, Any]:
+        """What points and scores were learned from, and what must be said of scores."""
+        judged = {name.removeprefix("scores_"): stages[name]["training"].get("results", {}) for name in stages}
+        judged = {family: judged[family] for family in FAMILIES if family in judged}
+        points = str(stages["placer"]["training"].get("set", "films with marked points"))
+        scored = {"scores": {"trained_on": _PAINTED}} if judged else {}
+        return {
+            "limitations": [
+                "Damage scores are proven on painted lesions only.",
+                "Measured only where the metrics below say so.",
+            ],
+            "attribution": [_TRUNK],
+            "parts": {"points": {"trained_on": points}, **scored},
+            "metrics": {"scores": judged} if judged else {},
+        }
 
     def predict(
         self,
@@ -283,7 +268,7 @@ class JointsReader(FilmReader[JointsInput, _Seen]):
             source=film.source,
         )
 
-    def raw_test(self) -> JointsTest:
+    def self_test(self) -> JointsTest:
         """What the networks say of the self-test's picture.
 
         Raises:
@@ -402,33 +387,7 @@ def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: Joint
     return tuple(said)
 
 
-def load_networks(weights: JointsWeights) -> tuple[Finder, Placer, dict[str, torch.nn.Module]]:
-    """All networks, filled; names and shapes must agree with the card.
-
-    Raises:
-        WeightsIntegrityError: A file differs from its card.
-    """
-    card = weights.card
-
-    def part(build: Any, stored: Any) -> Any:
-        return filled(build, weights.tensors(stored), str(weights.folder / stored.file))
-
-    scores = {
-        family: part(functools.partial(ScoreNetworks, ScoreSpec.from_dict(stored.model)), stored)
-        for family, stored in card.scores.items()
-    }
-    return part(Finder, card.finder), part(Placer, card.placer), scores
-
-
-def self_test(weights: JointsWeights) -> JointsTest:
-    """What the networks say of a picture made of a formula, in float32 on the CPU."""
-    finder, placer, scores = load_networks(weights)
-    return JointsReader(finder, placer, weights.card, scores=scores, device=torch.device("cpu")).raw_test()
-
-
 load = JointsReader.load
-
-
 _reader = kept_readers(load)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, InstanceOf
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +20,7 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
 from fracture.io.reading import read
+from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, direction
 from fracture.joints.layout import Point, is_mirrored, unit_length
 from fracture.joints.records import Limb, limbs_of
@@ -27,7 +28,6 @@ from fracture.joints.scoring import (
     DAMAGES,
     SPANS,
     ScoreNetworks,
-    ScoreSpec,
     crop_of,
     planes_of,
     points_of,
@@ -55,9 +55,7 @@ class ScoreLoop(StageLoop):
 class ScoreConfig(StageConfig):
     """A family's score networks; an epoch has ``pictures``, which go around all joints."""
 
-    SPECS: ClassVar[Mapping[str, Any]] = {"model": ScoreSpec.from_dict}
-
-    model: InstanceOf[ScoreSpec]
+    model: ScoreSpec
     loop: ScoreLoop = ScoreLoop()
     pictures: int = Field(default=2000, ge=1, description="of an epoch; each is painted otherwise")
     repeats: int = Field(
@@ -246,7 +244,7 @@ class ScoreStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The networks' specification."""
-        return {"model": self.config.model.to_dict()}
+        return {"model": self.config.model.model_dump()}
 
 
 def score_rows(

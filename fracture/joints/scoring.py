@@ -9,21 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
+from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, crop_joint
-from fracture.joints.layout import COLUMNS, Column, Damage, Kind, Point, columns_of, unit_length
+from fracture.joints.layout import COLUMNS, Damage, Family, Kind, Point, columns_of, unit_length
 from fracture.models.ordered_levels import OrderedLevels, expected
 from fracture.preprocess.similarity import Crop, Similarity
-from fracture.schema import Record
 from fracture.wing.runner import Runner
 
-Family = Literal["finger", "wrist", "forefoot"]
 FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
 
@@ -34,31 +32,9 @@ NEAR_ZERO: Final = 0.3
 """Expected values up to this are taken for 0 by team Alpine Lads; off unless asked for."""
 
 
-def family_of(column: Column) -> Family:
-    """Which networks read a column."""
-    return "forefoot" if column.kind == "forefoot" else "wrist" if column.name.startswith("wrist") else "finger"
-
-
 def points_of(family: str) -> set[str]:
     """The points at which a family's networks read a column."""
-    return {column.point for column in COLUMNS if family_of(column) == family}
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreSpec(Record):
-    """The two networks of a family.
-
-    Attributes:
-        family: Whose joints.
-        width: Channels of the first map; the others have two and four times as many.
-    """
-
-    family: Family
-    width: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 16
-
-    def levels(self, damage: Damage) -> int:
-        """The highest score."""
-        return max(c.maximum for c in COLUMNS if family_of(c) == self.family and c.damage == damage)
+    return {column.point for column in COLUMNS if column.family == family}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +105,11 @@ def score_joints(
     """
     found: dict[str, Score] = {}
     for family, runner in networks.items():
-        columns = [c for c in columns_of(kind) if family_of(c) == family and c.point in points]
+        columns = [c for c in columns_of(kind) if c.family == family and c.point in points]
         names = sorted({column.point for column in columns})
         if not names:
             continue
-        planes = np.stack([planes_of(crop_of(pixels, points, name, family_of(columns[0]))) for name in names])
+        planes = np.stack([planes_of(crop_of(pixels, points, name, columns[0].family)) for name in names])
         given = {damage: expected(logits) for damage, logits in runner.run({"planes": planes}).items()}
         for column in columns:
             means, spreads = given[column.damage]

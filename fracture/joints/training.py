@@ -23,7 +23,6 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
-from fracture.joints.assembly import assemble
 from fracture.joints.card import STORE
 from fracture.joints.frames import fit_frame, template_of, tone
 from fracture.joints.layout import POINTS
@@ -39,6 +38,7 @@ from fracture.joints.networks import (
     Finder,
     Placer,
 )
+from fracture.joints.reader import JointsReader
 from fracture.joints.records import limbs_of
 from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS, ScoreConfig, build_score_stage
 from fracture.joints.scoring import FAMILIES, points_of
@@ -402,7 +402,7 @@ def train(
             simulated hands, films that show neither hand nor foot.
         stages: Which of ``STAGES``; all that the films have joints for where not given.
         changes: Settings of a stage that differ from the defaults, by stage.
-        facts: Fields of the card, see :func:`fracture.joints.assembly.assemble`.
+        facts: Fields of the card, see :meth:`JointsReader.assemble`.
         kept: Where pictures are kept that several trainings share, as those of folds.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         progress: Whether a bar is shown on standard error.
@@ -437,5 +437,5 @@ def train(
     weights = Path(out) / "weights"
     if not all((Path(out) / f"{stage}.json").exists() for stage in POINT_STAGES):
         return Path(out)
-    assemble(out, weights, facts)
+    JointsReader.assemble(out, weights, facts)
     return weights

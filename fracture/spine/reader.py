@@ -6,31 +6,24 @@ A wing says what its networks are, which series it prefers, and what it makes of
 from __future__ import annotations
 
 import functools
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
 from fracture.errors import NotARadiographError, SeriesError
 from fracture.io.ahead import source_name
-from fracture.models.devices import Precision, resolve_device
-from fracture.models.persistence import filled
-from fracture.spine.card import ScoreTest
 from fracture.spine.frame import frame_of
 from fracture.spine.kinds import Kind
 from fracture.spine.planes import Plane, oriented
 from fracture.spine.result import SpineResult
 from fracture.spine.series import Found, Stack, find_series
-from fracture.wing.assembly import Stages, assemble_card, network_of
+from fracture.wing.card import WeightFile
 from fracture.wing.engine_choice import Engine
-from fracture.wing.engines import make_runner, resolve_engine
-from fracture.wing.reader import Inputs, ReaderBase
-from fracture.wing.runner import Runner
-from fracture.wing.store import Store, Weights
-from fracture.wing.verification import compare
+from fracture.wing.networks import NetworkReader
+from fracture.wing.reader import Inputs
 from fracture.wing.volume import Volume
 
 if TYPE_CHECKING:
@@ -102,108 +95,32 @@ P = TypeVar("P", bound="Inputs | NDArray[Any]")
 R = TypeVar("R", bound=SpineResult)
 
 
-class SeriesReader(ReaderBase[T, P, R]):
-    """Reads studies (folders), series, NIfTI files, and volumes.
-
-    Args:
-        card: Of the weights.
-        finder: The network that finds the spine's parts.
-        judge: What judges them, if there is one.
-        device: Where they run.
-        dtype: Their precision.
-        engine: What runs them; see :mod:`fracture.wing.engines`.
-    """
+class SeriesReader(NetworkReader[T, P, R]):
+    """Reads studies (folders), series, NIfTI files, and volumes: the first network finds the spine's parts, the second,
+    if there is one, judges them."""
 
     record: ClassVar[type[Any]] = SpineSeries
-    store: ClassVar[Store[Any]]
     networks: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]]
     """By the card's field, the finder first: the run's stage that it comes from, and what builds it by its model."""
-    purpose: ClassVar[str]
     wanted: ClassVar[Wanted]
 
-    def __init__(
-        self,
-        card: Any,
-        finder: Any,
-        judge: Any = None,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        engine: Engine = "torch",
-    ) -> None:
-        self.card, self.device, self.dtype = card, device, dtype
-        files = [part.file for field in self.networks if (part := getattr(card, field)) is not None]
-        made = []
-        for k, network in enumerate([finder] if judge is None else [finder, judge]):
-            ready, name = network.eval().to(device, dtype), PurePath(files[k]).stem if k < len(files) else ""
-            call = getattr(ready, "packed", ready)  # what shapes do not depend on, where forward is not that
-            made.append(make_runner(call, device=device, dtype=dtype, engine=engine, name=name))
-        self.finder: Runner = made[0]
-        self.judge: Any = made[1] if judge is not None else None
+    def __init__(self, card: Any, *networks: Any, device: torch.device, dtype: torch.dtype, engine: Engine = "torch"):
+        super().__init__(card, *networks, device=device, dtype=dtype, engine=engine)
+        self.finder = self.runners[0]
+        self.judge: Any = self.runners[1] if len(self.runners) > 1 else None
 
     @classmethod
-    def opened(
-        cls, weights: Weights[Any], *, device: str = "auto", precision: Precision = "auto", engine: Engine = "auto"
-    ) -> Self:
-        """A reader from opened weights; options as for :func:`fracture.load`.
-
-        Raises:
-            WeightsError: They cannot be used.
-            ConfigurationError: No such device, precision or engine.
-        """
-        where, card = resolve_device(device), weights.card
-        engine, dtype = resolve_engine(engine, checksum=card.checksum, device=where, precision=precision)
-        made = []
-        for field, (_, build) in cls.networks.items():
-            if (part := getattr(card, field)) is not None:
-                made.append(filled(functools.partial(build, part.model), weights.tensors(part), source=part.file))
-        return cls(card, *made, device=where, dtype=dtype, engine=engine)
-
-    @abstractmethod
-    def self_test(self) -> ScoreTest:
-        """What the networks say of inputs made of formulas, which never change."""
+    def networks_of(cls, card: Any) -> list[tuple[WeightFile, Callable[[], Any]]]:
+        """Those of the fields that are not None."""
+        parts = [(getattr(card, field), build) for field, (_, build) in cls.networks.items()]
+        return [(part, functools.partial(build, part.model)) for part, build in parts if part is not None]
 
     @classmethod
-    def verified(cls, weights: Weights[Any]) -> Iterator[str]:
-        """For ``fracture verify``."""
-        reader, expected = (
-            cls.opened(weights, device="cpu", precision="float32", engine="torch"),
-            weights.card.self_test,
-        )
-        yield "networks built and filled"
-        if expected is None:
-            yield "self-test: the card states none"
-            return
-        yield compare("self-test", reader.self_test().scores, expected.scores, expected.tolerance)
-
-    @classmethod
-    def assemble(cls, run: str | Path, out: str | Path, facts: Mapping[str, Any] | None = None) -> Any:
-        """Make a folder of weights with a card out of a finished run.
-
-        Args:
-            run: Run folder; a network that the card can be without may be missing.
-            out: The folder to write, which :func:`fracture.wing.contract.load_reader` opens.
-            facts: Fields of the card to set: ``name``, ``version``, ``description``, ``license``, ``attribution``,
-                ``intended_use``, ``limitations``, ``data``, ``metrics``, and the wing's own.
-
-        Returns:
-            The card, as written.
-
-        Raises:
-            DataError, CardError, ConfigurationError: As for :func:`fracture.wing.assembly.assemble_card`.
-        """
+    def fields_of(cls, run: Path) -> Mapping[str, str]:
+        """Those that the card needs, and others that the run has."""
         needed = {field for field, info in cls.store.card.model_fields.items() if info.is_required()}
         stages = {field: stage for field, (stage, _) in cls.networks.items()}
-        stages = {f: stage for f, stage in stages.items() if f in needed or Path(run, f"{stage}.json").exists()}
-
-        def describe(done: Stages) -> Mapping[str, Any]:
-            use = {"name": cls.store.default.partition("-")[0], "intended_use": cls.purpose}
-            return use | {field: network_of(done, stage) for field, stage in stages.items()}
-
-        def test(weights: Weights[Any]) -> ScoreTest:
-            return cls.opened(weights, device="cpu", precision="float32", engine="torch").self_test()
-
-        return assemble_card(cls.store, run, out, tuple(stages.values()), describe, facts, test)
+        return {f: stage for f, stage in stages.items() if f in needed or Path(run, f"{stage}.json").exists()}
 
     def taken(self, source: Any, number: int | None, kinds: Mapping[str, str] | None = None) -> tuple[T, Found | None]:
         """What is read of a source, and the study that it was found in.

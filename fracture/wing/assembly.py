@@ -62,13 +62,11 @@ def assemble_card(
     return store.card.read(out)
 
 
-def network_of(
-    stages: Stages, name: str, *, model: bool = True, without: Sequence[str] = ("license", "attribution")
-) -> dict[str, Any]:
-    """A network's part of a card: its file with its SHA-256, its specification, and its training."""
+def network_of(stages: Stages, name: str, *, without: Sequence[str] = ("license", "attribution")) -> dict[str, Any]:
+    """A network's part of a card: its file with its SHA-256, its specification where it has one, and its training."""
     stage = stages[name]
     part = {"file": f"{name}.safetensors", "sha256": stage["sha256"]}
-    part |= {"model": stage["model"]} if model else {}
+    part |= {"model": stage["model"]} if "model" in stage else {}
     return {**part, "training": for_card(stage["training"], without=without)}
 
 

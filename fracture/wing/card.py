@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fracture.atomic import write_text
 from fracture.errors import CardError
-from fracture.schema import STRICT, WHOLE, Line, Name, Share, faults_of, read_json
+from fracture.schema import STRICT, WHOLE, JsonObject, Line, Name, Share, faults_of, read_json
 
 _VERSION = 1
 _LARGEST = 4 * 2**20  # bytes; a card is text that people read
@@ -42,11 +42,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, **STRICT)
 
 
+M = TypeVar("M", bound=Section)
+
+
 class WeightFile(Section):
     """A safetensors file of the card's folder."""
 
     file: FileName
     sha256: Sha256
+
+
+class NetworkFile(WeightFile, Generic[M]):
+    """A network: its file, what it is, and how it was trained."""
+
+    model: M
+    training: JsonObject = Field(default_factory=dict)
 
 
 class SelfTest(Section):
@@ -73,6 +83,12 @@ class BaseCard(Section):
     intended_use: Line
     limitations: Lines
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({part.file for part in self.files}) != len(self.files):
+            raise ValueError("two networks name the same file")
+        return self
+
     @property
     def label(self) -> str:
         """Name and version, as a result quotes them."""
@@ -80,8 +96,10 @@ class BaseCard(Section):
 
     @property
     def files(self) -> Sequence[WeightFile]:
-        """Every file that the card describes."""
-        raise NotImplementedError
+        """Every file that the card describes: its fields that are one, or that hold some by name."""
+        fields = [getattr(self, name) for name in type(self).model_fields]
+        parts = [part for one in fields for part in (one.values() if isinstance(one, dict) else (one,))]
+        return [part for part in parts if isinstance(part, WeightFile)]
 
     @property
     def checksum(self) -> str:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 from warnings import warn
@@ -35,6 +36,7 @@ __all__ = [
     "Wing",
     "find_wing",
     "load_reader",
+    "reader_wing",
     "registered",
 ]
 
@@ -158,6 +160,28 @@ class Wing(Generic[C]):
                 f"the wing {self.name!r} runs by torch alone", got=f"engine={engine!r}", allowed=("auto", "torch")
             )
         return self.reader(weights, **options)
+
+
+def reader_wing(name: str, store: Store[C], reader: str, *, kind: str, series: tuple[str, ...] = ()) -> Wing[C]:
+    """A wing whose reader is a :class:`fracture.wing.networks.NetworkReader`; it is imported when it is used.
+
+    Args:
+        name, store, kind, series: As of :class:`Wing`.
+        reader: ``"module:class"``.
+    """
+
+    def found() -> Any:
+        module, _, class_name = reader.partition(":")
+        return getattr(import_module(module), class_name)
+
+    def opened(weights: Weights[C], *, engine: str = "auto", **options: Any) -> Reader[Any]:
+        made: Reader[Any] = found().opened(weights, engine=engine, **options)
+        return made
+
+    def self_tests(weights: Weights[C]) -> Iterator[str]:
+        yield from found().verified(weights)
+
+    return Wing(name, store, opened, self_tests, kind=kind, series=series)
 
 
 @dataclass(frozen=True, slots=True)

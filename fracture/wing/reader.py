@@ -79,7 +79,7 @@ class FilmInputs(Inputs, Protocol):
         """(x0, y0, x1, y1) of the image within the dark padding, in whole source pixels."""
 
 
-class _Timed(Protocol):
+class Timed(Protocol):
     """A dataclass that knows its source's name and the time that was spent on it."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -94,8 +94,8 @@ class _Timed(Protocol):
 S = TypeVar("S", bound=Record)
 P = TypeVar("P", bound="Inputs | NDArray[Any]")
 F = TypeVar("F", bound=FilmInputs)
-E = TypeVar("E", bound=_Timed)
-R = TypeVar("R", bound=_Timed)
+E = TypeVar("E", bound=Timed)
+R = TypeVar("R", bound=Timed)
 A = TypeVar("A")
 Q = TypeVar("Q")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fracture.errors import WeightsIntegrityError
 from fracture.io.radiograph import Radiograph
-from fracture.wing.card import SelfTest
+from fracture.wing.card import Section, SelfTest
 from fracture.wing.contract import Wing, registered
 from fracture.wing.reader import ReaderBase
 from fracture.wing.store import C, Weights
@@ -57,6 +57,23 @@ def compare(what: str, found: Sequence[float], expected: Sequence[float], tolera
         off = max(abs(a - b) for a, b in zip(found, expected, strict=True))
         return f"{what}: {len(found)} numbers, at most {off:.5f} from the card's (allowed {tolerance:g})"
     return f"{what}: {here} (card: {there})"
+
+
+def compare_tests(found: Section, expected: Section | None, what: str = "self-test") -> str:
+    """One line about what a card's ``self_test`` says and what the networks say here: all their numbers in order.
+
+    Raises:
+        WeightsIntegrityError: See :func:`compare`.
+    """
+    if expected is None:
+        return f"{what}: the card states none"
+    return compare(what, _numbers(found), _numbers(expected), float(getattr(expected, "tolerance")))  # noqa: B009
+
+
+def _numbers(test: Section) -> list[float]:
+    """A self-test's numbers without their tolerance."""
+    values = [value for name, value in test if name != "tolerance"]
+    return [float(number) for value in values for number in (value if isinstance(value, tuple) else (value,))]
 
 
 def self_test(reader: ReaderBase[Any, Any, Any], test: SelfTest | None, source: object, what: str = "self-test") -> str:

@@ -12,6 +12,7 @@ import torch
 from fracture import simulate
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.change import repeatability
+from fracture.joints.card import ScoreSpec
 from fracture.joints.layout import columns_of
 from fracture.joints.reports import CLAIM, change, draw_damage
 from fracture.joints.scoring import (
@@ -19,7 +20,6 @@ from fracture.joints.scoring import (
     NEAR_ZERO,
     Score,
     ScoreNetworks,
-    ScoreSpec,
     expected,
     family_of,
     score_joints,

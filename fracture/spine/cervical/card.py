@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from fracture.schema import Share
-from fracture.spine.card import NetworkFile, ScoreTest, SpineCard
+from fracture.spine.card import ScoreTest
 from fracture.spine.cervical.spec import FractureSpec, LevelSpec
-from fracture.wing.card import Section
+from fracture.wing.card import BaseCard, NetworkFile, Section
 from fracture.wing.store import Store
 
 
@@ -32,7 +32,7 @@ class Scaling(Section):
     patient: tuple[float, float, float] = Field(default=(1.0, 0.0, 0.0), strict=False)
 
 
-class CervicalCard(SpineCard):
+class CervicalCard(BaseCard):
     """What is said about the two networks of the neck."""
 
     FILE: ClassVar[str] = "cervical_card.json"

@@ -1,6 +1,6 @@
 """The cervical spine as a wing; see :class:`fracture.wing.contract.Wing`."""
 
 from fracture.spine.cervical.card import STORE
-from fracture.spine.wing import series_wing
+from fracture.wing.contract import reader_wing
 
-WING = series_wing("cervical", STORE, "CT")
+WING = reader_wing("cervical", STORE, "fracture.spine.cervical.reader:CervicalReader", kind="cervical", series=("CT",))

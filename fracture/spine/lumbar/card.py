@@ -6,12 +6,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from fracture.spine.card import NetworkFile, ScoreTest, SpineCard
+from fracture.spine.card import ScoreTest
 from fracture.spine.specs import CenterSpec, SliceSpec
+from fracture.wing.card import BaseCard, NetworkFile
 from fracture.wing.store import Store
 
 
-class LumbarCard(SpineCard):
+class LumbarCard(BaseCard):
     """What is said about a finder of discs, and of a grader if there is one."""
 
     FILE: ClassVar[str] = "lumbar_card.json"

@@ -1,6 +1,6 @@
 """The lumbar spine as a wing; see :class:`fracture.wing.contract.Wing`."""
 
 from fracture.spine.lumbar.card import STORE
-from fracture.spine.wing import series_wing
+from fracture.wing.contract import reader_wing
 
-WING = series_wing("lumbar", STORE, "MR")
+WING = reader_wing("lumbar", STORE, "fracture.spine.lumbar.reader:LumbarReader", kind="lumbar", series=("MR",))
