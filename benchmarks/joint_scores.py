@@ -26,7 +26,7 @@ from fracture.evaluation.stats.change import repeatability
 from fracture.evaluation.stats.resampling import bootstrap
 from fracture.evaluation.stats.statistics import RankCorrelation, WeightedError
 from fracture.joints.card import ScoreSpec
-from fracture.joints.metrics import patient_weights
+from fracture.joints.metrics import BINS
 from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
 from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks
@@ -44,7 +44,7 @@ def second(part, joint, lesion, seed):
 
 def weighted_rmse(truth, predicted):
     """Weighted by the sum of each row's true scores."""
-    return WeightedError((np.log1p(predicted) - np.log1p(truth)) ** 2, patient_weights(truth.sum(axis=1)), "pooled")
+    return WeightedError((np.log1p(predicted) - np.log1p(truth)) ** 2, BINS.weights(truth.sum(axis=1)), "pooled")
 
 
 def judged(rows, damage, resamples):

@@ -1,4 +1,5 @@
-"""Crops toned or partly hidden: three contrast changes, cutout, a mask of Gaussians (Krogue et al. 2020 name them).
+"""Crops toned or partly hidden: three contrast changes, cutout, a mask of Gaussians (Krogue et al. 2020 name them); and
+films that end within what they show.
 
 Only cutout has a published recipe; the others are our interpretations. All draws come from the generator given.
 """
@@ -6,6 +7,7 @@ Only cutout has a published recipe; the others are our interpretations. All draw
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,3 +63,23 @@ def gaussian_mask(pixels: NDArray[np.float32], most: int, rng: np.random.Generat
         np.maximum(weight, bump.astype(np.float32), out=weight)
     masked: NDArray[np.float32] = pixels + weight * (np.float32(pixels.mean()) - pixels)
     return masked
+
+
+def cut_film(mask: NDArray[np.bool_], points: NDArray[Any], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask (h, w) without what lies beyond a film's edge that is drawn through some points, (n, 2), NaN unknown.
+
+    A third of them stay at least (ours).
+    """
+    known = points[~np.isnan(points).any(-1)]
+    angle = rng.uniform(0, 2 * math.pi)
+    normal = np.array([math.cos(angle), math.sin(angle)])
+    edge = np.quantile(known @ normal, rng.uniform(0.35, 1.0)) + rng.uniform(0, 6)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]] + 0.5
+    return np.asarray(mask & (x * normal[0] + y * normal[1] < edge))
+
+
+def share_seen(mask: NDArray[np.bool_], points: NDArray[Any]) -> float:
+    """The share of the known points (n, 2) that lie where the mask (h, w) is."""
+    known = points[~np.isnan(points).any(-1)]
+    x, y = (np.clip(known[:, k].astype(int), 0, mask.shape[1 - k] - 1) for k in (0, 1))
+    return float(mask[y, x].mean())

@@ -247,16 +247,10 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
             hips = tuple(hip for hip, _ in self._hips(radiograph, film.inputs))
             found.append(
                 HipFilm(
-                    source=radiograph.source,
-                    width=radiograph.width,
-                    height=radiograph.height,
+                    **self.stated(radiograph),
                     hips=hips,
-                    model=self.card.name,
-                    model_version=self.card.version,
-                    weights_checksum=self.card.checksum,
                     seconds=film.seconds,
                     warnings=(*untuned, *radiograph.warnings, *film.warnings, *_findings(hips, radiograph)),
-                    radiograph=radiograph,
                 )
             )
         return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def find(
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
         for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
-            placed = place_points(pixels, kind, rough, placer, template, center, search=chance >= _WORTH)
+            placed = _Placing(pixels, kind, placer, template).place(rough, center, search=chance >= _WORTH)
             one = replace(placed, center=chance)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
@@ -146,94 +146,86 @@ def rough_limbs(
     return found
 
 
-def place_points(
-    pixels: NDArray[np.float32],
-    kind: Kind,
-    rough: Mapping[str, Point],
-    placer: Runner,
-    template: NDArray[np.float64],
-    center: Point,
-    *,
-    search: bool = True,
-) -> Found:
-    """All points of a hand or forefoot from rough ones, at least two, and from the middle of its MCP or MTP joints."""
-    longest = max(pixels.shape)
-    frame = fit_frame(rough, kind, template)[0]
-    frames = [replace(frame, mirrored=flip) for flip in (False, True)]
-    mirrored, points, sure = _surest(pixels, kind, frames, placer, template)
-    if search and _level(sure) < _SURE:  # lying another way, or of another size, than the finder guessed
-        for shares in _SHARES:
-            others = [
-                _turned(replace(each, center=center, up=(0.0, -1.0)), turn, UNIT[kind] / (share * longest) / each.scale)
-                for each in frames
-                for turn in range(0, 360, 45)
-                for share in shares
-            ]
-            other = _surest(pixels, kind, others, placer, template)
-            if _level(other[2]) > _level(sure):
-                mirrored, points, sure = other
-            if _level(sure) >= _SURE:
-                break
-    for _ in range(2):
-        frame, _left = _fitted(points, sure, kind, template, mirrored)
-        turned = [_turned(frame, angle, scale) for angle, scale in _LOOKS]
-        looks = _look(pixels, kind, turned, placer)
-        weights = np.stack([each for _, each in looks])[..., None] + 1e-6
-        points = (np.stack([each for each, _ in looks]) * weights).sum(0) / weights.sum(0)
-        sure = np.mean([each for _, each in looks], 0)
-    frame, left = _fitted(points, sure, kind, template, mirrored)
-    expected = frame.to_source(template[CHANNELS[kind]])
-    points = np.where((sure < _FLAT)[:, None], expected, points)
-    names = POINTS[kind]
-    return Found(
-        kind=kind,
-        points={name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)},
-        certainty={name: float(value) for name, value in zip(names, sure, strict=True)},
-        center=1.0,
-        mirrored=mirrored,
-        shape=left,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placing:
+    """The placer on one film, for one kind."""
+
+    pixels: NDArray[np.float32]
+    kind: Kind
+    placer: Runner
+    template: NDArray[np.float64]
+
+    def place(self, rough: Mapping[str, Point], center: Point, *, search: bool) -> Found:
+        """All points of a limb from rough ones, at least two, and from the middle of its MCP or MTP joints."""
+        longest, kind = max(self.pixels.shape), self.kind
+        frame = fit_frame(rough, kind, self.template)[0]
+        frames = [replace(frame, mirrored=flip) for flip in (False, True)]
+        best = self.surest(frames)
+        if search and _level(best.sure) < _SURE:  # lying another way, or of another size, than the finder guessed
+            for shares in _SHARES:
+                upright = [replace(each, center=center, up=(0.0, -1.0)) for each in frames]
+                others = [
+                    _turned(each, turn, UNIT[kind] / (share * longest) / each.scale)
+                    for each in upright
+                    for turn in range(0, 360, 45)
+                    for share in shares
+                ]
+                best = max(best, self.surest(others), key=lambda one: _level(one.sure))
+                if _level(best.sure) >= _SURE:
+                    break
+        for _ in range(2):
+            frame, _left = self.fitted(best)
+            looks = self.looked([_turned(frame, angle, scale) for angle, scale in _LOOKS])
+            weights = np.stack([each.sure for each in looks])[..., None] + 1e-6
+            points = (np.stack([each.points for each in looks]) * weights).sum(0) / weights.sum(0)
+            best = _Look(frame, points, np.mean([each.sure for each in looks], 0))
+        frame, left = self.fitted(best)
+        expected = frame.to_source(self.template[CHANNELS[kind]])
+        points = np.where((best.sure < _FLAT)[:, None], expected, best.points)
+        names = POINTS[kind]
+        return Found(
+            kind=kind,
+            points={name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)},
+            certainty={name: float(value) for name, value in zip(names, best.sure, strict=True)},
+            center=1.0,
+            mirrored=best.frame.mirrored,
+            shape=left,
+        )
+
+    def surest(self, frames: Sequence[Similarity]) -> _Look:
+        """The surest crop, where the surer ones are cut again by their own points."""
+        looks = sorted(self.looked(frames), key=lambda one: -_level(one.sure))[:3]
+        again = self.looked([self.fitted(one)[0] for one in looks])
+        return max([*looks, *again], key=lambda one: _level(one.sure))
+
+    def fitted(self, look: _Look) -> tuple[Similarity, float]:
+        """The crop by the surer half of the points."""
+        sure = look.sure
+        limit = min(float(np.median(sure[sure > 0])), 0.5) if np.count_nonzero(sure) >= len(sure) / 2 else 0.0
+        named = zip(POINTS[self.kind], look.points.tolist(), sure, strict=True)
+        kept = {name: tuple(p) for name, p, s in named if s >= limit}
+        return fit_frame(kept, self.kind, self.template, mirrored=look.frame.mirrored)
+
+    def looked(self, frames: Sequence[Similarity]) -> list[_Look]:
+        """What the placer sees in each crop."""
+        crops = [crop_at(self.pixels, frame) for frame in frames]
+        planes = [tone(crop.pixels, crop.mask) for crop in crops]
+        points, sure = decode_heat(self.placer.run({"x": np.stack(planes)[:, None]})["output"][:, CHANNELS[self.kind]])
+        looks, size = [], self.pixels.shape[::-1]
+        for frame, seen, mass in zip(frames, points.double().cpu().numpy(), sure.double().cpu().numpy(), strict=True):
+            places = frame.to_source(seen)
+            looks.append(_Look(frame, places, mass * ((places >= 0) & (places <= size)).all(-1)))
+        return looks
 
 
-def _surest(
-    pixels: NDArray[np.float32],
-    kind: Kind,
-    frames: Sequence[Similarity],
-    placer: Runner,
-    template: NDArray[np.float64],
-) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
-    """Way round, points and certainty of the surest crop, where the surer ones are cut again by their own points."""
-    looks = sorted(zip(frames, _look(pixels, kind, frames, placer), strict=True), key=lambda pair: -_level(pair[1][1]))[
-        :3
-    ]
-    again = [_fitted(*look, kind, template, frame.mirrored)[0] for frame, look in looks]
-    seen = [*looks, *zip(again, _look(pixels, kind, again, placer), strict=True)]
-    frame, (points, sure) = max(seen, key=lambda pair: _level(pair[1][1]))
-    return frame.mirrored, points, sure
+class _Look(NamedTuple):
+    """A crop, the points (n, 2) seen in it, in pixels of the film, and their certainty (n,)."""
 
-
-def _fitted(
-    points: NDArray[np.float64], sure: NDArray[np.float64], kind: Kind, template: NDArray[np.float64], mirrored: bool
-) -> tuple[Similarity, float]:
-    """The crop by the surer half of the points."""
-    limit = min(float(np.median(sure[sure > 0])), 0.5) if np.count_nonzero(sure) >= len(sure) / 2 else 0.0
-    kept = {name: tuple(p) for name, p, s in zip(POINTS[kind], points.tolist(), sure, strict=True) if s >= limit}
-    return fit_frame(kept, kind, template, mirrored=mirrored)
+    frame: Similarity
+    points: NDArray[np.float64]
+    sure: NDArray[np.float64]
 
 
 def _turned(frame: Similarity, degrees: float, scale: float) -> Similarity:
     turn = complex(*frame.up) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
     return replace(frame, up=(turn.real, turn.imag), scale=frame.scale * scale)
-
-
-def _look(
-    pixels: NDArray[np.float32], kind: Kind, frames: Sequence[Similarity], placer: Runner
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Points (n, 2) in pixels of the film and their certainty (n,), as the placer sees each crop."""
-    crops = [crop_at(pixels, frame) for frame in frames]
-    planes = [tone(crop.pixels, crop.mask) for crop in crops]
-    logits = placer.run({"x": np.stack(planes)[:, None]})["output"][:, CHANNELS[kind]]
-    points, sure = decode_heat(logits)
-    mass, size = sure.double().cpu().numpy(), pixels.shape[::-1]
-    places = [frame.to_source(p) for frame, p in zip(frames, points.double().cpu().numpy(), strict=True)]
-    return [(p, s * ((p >= 0) & (p <= size)).all(-1)) for p, s in zip(places, mass, strict=True)]

@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from fracture.simulate.tables import table
+
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
 Family = Literal["finger", "wrist", "forefoot"]
 Point: TypeAlias = tuple[float, float]
 
-HAND: Final = (
-    *("mcp1", "mcp2", "mcp3", "mcp4", "mcp5", "ip1", "pip2", "pip3", "pip4", "pip5", "dip2", "dip3", "dip4", "dip5"),
-    *("mc1", "mul", "nav", "lunate", "radius", "ulna", "cmc3", "cmc4", "cmc5", "mna", "capnlun", "radcar"),
-)
+_NAMES: Final = table("joints")
+
+HAND: Final[tuple[str, ...]] = _NAMES["points"]["hand"]
 """The 26 points of a hand: middles of joint spaces, of carpal bones, and of the distal ends of radius and ulna."""
 
-FOREFOOT: Final = ("mtp1", "mtp2", "mtp3", "mtp4", "mtp5", "ip")
+FOREFOOT: Final[tuple[str, ...]] = _NAMES["points"]["forefoot"]
 """The 6 points of a forefoot."""
 
 POINTS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND, "forefoot": FOREFOOT}
@@ -56,37 +57,26 @@ class Column:
         return f"{side[0].upper()}{'H' if self.kind == 'hand' else 'F'}_{self.name}"
 
 
-def _columns(kind: Kind, damage: Damage, maximum: int, joints: Mapping[str, tuple[str, ...]]) -> list[Column]:
-    letter = {"erosion": "E", "narrowing": "J"}[damage]
-    return [
-        Column(f"{group}_{letter}__{ending}", kind, damage, _point(group, ending), maximum)
-        for group, endings in joints.items()
-        for ending in endings
-    ]
+def _column(kind: Kind, damage: Damage, maximum: int, point: str) -> Column:
+    """The challenge calls a thumb's joint ``mcp`` and a big toe's ``mtp``, and what is no finger's ``wrist``."""
+    group, ending = (point[:-1], point[-1]) if point[:-1] in ("mcp", "pip", "mtp") else ("wrist", point)
+    if point in ("ip", "ip1"):
+        group, ending = "mtp" if kind == "forefoot" else "mcp", "ip"
+    return Column(f"{group}_{'E' if damage == 'erosion' else 'J'}__{ending}", kind, damage, point, maximum)
 
 
-def _point(group: str, ending: str) -> str:
-    if ending == "ip":
-        return "ip" if group == "mtp" else "ip1"
-    return ending if group == "wrist" else f"{group}{ending}"
+def _part(kind: Kind, damage: Damage, maximum: int) -> tuple[Column, ...]:
+    scored = _NAMES["scored"]["forefoot" if kind == "forefoot" else damage]
+    return tuple(_column(kind, damage, maximum, point) for point in scored)
 
 
-_FINGERS, _DIGITS, _TOES = ("2", "3", "4", "5"), ("1", "2", "3", "4", "5"), {"mtp": ("ip", "1", "2", "3", "4", "5")}
-_HAND_EROSION = _columns("hand", "erosion", 5, {"mcp": ("ip",)}) + _columns(
-    "hand",
-    "erosion",
-    5,
-    {"pip": _FINGERS, "mcp": _DIGITS, "wrist": ("mc1", "mul", "nav", "lunate", "radius", "ulna")},
+_ORDER = (
+    _part("hand", "erosion", 5),
+    _part("forefoot", "erosion", 10),
+    _part("hand", "narrowing", 4),
+    _part("forefoot", "narrowing", 4),
 )
-_HAND_NARROWING = _columns(
-    "hand",
-    "narrowing",
-    4,
-    {"pip": _FINGERS, "mcp": _DIGITS, "wrist": ("cmc3", "cmc4", "cmc5", "mna", "capnlun", "radcar")},
-)
-_FOOT_EROSION, _FOOT_NARROWING = _columns("forefoot", "erosion", 10, _TOES), _columns("forefoot", "narrowing", 4, _TOES)
-
-COLUMNS: Final = (*_HAND_EROSION, *_FOOT_EROSION, *_HAND_NARROWING, *_FOOT_NARROWING)
+COLUMNS: Final = tuple(column for part in _ORDER for column in part)
 """The 43 columns of a side in the challenge's order: 16 + 6 of erosion, 15 + 6 of narrowing."""
 
 SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
@@ -94,12 +84,7 @@ SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
 ROW: Final = (
     "Patient_ID",
     *SUMS,
-    *(
-        column.full(side)
-        for part in (_HAND_EROSION, _FOOT_EROSION, _HAND_NARROWING, _FOOT_NARROWING)
-        for side in ("left", "right")
-        for column in part
-    ),
+    *(column.full(side) for part in _ORDER for side in ("left", "right") for column in part),
 )
 """The 90 columns of the challenge's table, in its order."""
 

@@ -8,43 +8,26 @@ readings here; the paper's formula is ``"pooled"``. Logarithms are natural.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracture.errors import EvaluationError
 from fracture.evaluation.stats import algorithms
 from fracture.evaluation.stats.algorithms import Compared, Discordant
-from fracture.evaluation.stats.checks import FloatArray, as_scores
+from fracture.evaluation.stats.checks import FloatArray
 from fracture.evaluation.stats.estimate import Estimate
+from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, bootstrap
 from fracture.evaluation.stats.statistics import READINGS, RankCorrelation, WeightedError
 from fracture.joints.layout import Damage, Kind
 from fracture.joints.table import JOINTS, ScoreTable, highest
 
-BOUNDS = (0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0)
-"""Upper ends of the first seven bins of a patient's true score; the eighth is open."""
-
-THRESHOLDS = (0.0, 1.0, 1.1, 1.95, 3.0, 4.0, 5.0, 6.0)
-"""Of each bin; a patient's weight is 2 to this power."""
-
-
-def patient_weights(score: ArrayLike) -> FloatArray:
-    """2^bin of true scores (n,): 1, 2, 2.14, 3.86, 8, 16, 32 or 64.
-
-    A half score (the mean of two readers) falls into the bin whose upper end is the first that is not below it (ours).
-
-    Raises:
-        EvaluationError: Scores that are negative or not finite.
-    """
-    values = np.asarray(score, dtype=np.float64)
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise EvaluationError("damage scores are finite and not negative", got=float(np.nanmin(values)))
-    weights: FloatArray = np.power(2.0, np.asarray(THRESHOLDS)[np.searchsorted(BOUNDS, values, side="left")])
-    return weights
+BINS = algorithms.Bins((0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0), (0.0, 1.0, 1.1, 1.95, 3.0, 4.0, 5.0, 6.0))
+"""Of a patient's true score: weights of 1, 2, 2.14, 3.86, 8, 16, 32 or 64."""
 
 
 def _log_errors(gold: ScoreTable, predicted: ScoreTable, damage: Damage, kind: Kind | None) -> FloatArray:
@@ -66,7 +49,7 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
         EvaluationError: Other patients.
     """
     other = predicted.of(gold.patients)
-    whole, found = patient_weights(gold.overall("total")), dict[str, Statistic]()
+    whole, found = BINS.weights(gold.overall("total")), dict[str, Statistic]()
 
     def total(name: Literal["total", "narrowing", "erosion"]) -> FloatArray:
         return np.asarray(np.log1p(other.overall(name)) - np.log1p(gold.overall(name)))[:, None]
@@ -76,7 +59,7 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
     damages: tuple[tuple[str, Damage], ...] = (("sc2", "narrowing"), ("sc3", "erosion"))
     parts: tuple[tuple[str, Kind | None], ...] = (("joint", None), ("hand", "hand"), ("foot", "forefoot"))
     for prefix, damage in damages:
-        weights = patient_weights(gold.overall(damage))
+        weights = BINS.weights(gold.overall(damage))
         for part, kind in parts:
             squared = _log_errors(gold, other, damage, kind) ** 2
             for reading in READINGS:
@@ -94,13 +77,13 @@ def per_joint(gold: ScoreTable, predicted: ScoreTable) -> dict[str, float]:
     other, found = predicted.of(gold.patients), dict[str, float]()
     damages: tuple[Damage, ...] = ("erosion", "narrowing")
     for damage in damages:
-        weights, squared = patient_weights(gold.overall(damage)), _log_errors(gold, other, damage, None) ** 2
+        weights, squared = BINS.weights(gold.overall(damage)), _log_errors(gold, other, damage, None) ** 2
         found |= dict(zip(gold.names(damage), np.sqrt(weights @ squared / weights.sum()).tolist(), strict=True))
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(Record):
     """What one set of predictions is worth.
 
     Attributes:
@@ -113,12 +96,6 @@ class Scores:
     errors: Mapping[str, Estimate]
     spearman: Mapping[str, Estimate]
     joints: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-ready."""
-        estimates = {"errors": self.errors, "spearman": self.spearman}
-        found: dict[str, object] = {k: {n: e.to_dict() for n, e in v.items()} for k, v in estimates.items()}
-        return {**found, "joints": dict(self.joints)}
 
 
 def evaluate_scores(gold: ScoreTable, predicted: ScoreTable, *, draws: Bootstrap = DEFAULT) -> Scores:
@@ -166,23 +143,7 @@ def compare(
         EvaluationError: No predictions, an unknown metric or reference, or other patients.
     """
     offered = {name: errors(gold, table) for name, table in predictions.items()}
-    if unknown := [names for names in offered.values() if metric not in names]:
-        raise EvaluationError("unknown metric", got=metric, allowed=sorted(unknown[0]))
-    statistics = {name: found[metric] for name, found in offered.items()}
-    return algorithms.rank_algorithms(statistics, len(gold), reference=reference, draws=draws)
-
-
-def mean_of(tables: Sequence[ScoreTable]) -> ScoreTable:
-    """The mean of several algorithms' scores, sums too.
-
-    Raises:
-        EvaluationError: None given, or other patients.
-    """
-    if not tables:
-        raise EvaluationError("an ensemble has at least one algorithm")
-    same = [table.of(tables[0].patients) for table in tables]
-    joints, sums = (np.mean([getattr(t, part) for t in same], axis=0) for part in ("values", "sums"))
-    return ScoreTable(tables[0].patients, joints, sums)
+    return algorithms.rank_by(metric, offered, len(gold), reference=reference, draws=draws)
 
 
 def ensembles(
@@ -201,13 +162,8 @@ def ensembles(
     Raises:
         EvaluationError: As for :func:`compare`.
     """
-    ranked = [row.name for row in compare(gold, predictions, metric=metric, draws=Bootstrap(resamples=2))]
-    means = {
-        name if not k else f"+ {name}": mean_of([predictions[one] for one in ranked[: k + 1]])
-        for k, name in enumerate(ranked)
-    }
-    found = {row.name: row for row in compare(gold, means, metric=metric, reference=ranked[0], draws=draws)}
-    return tuple(found[name] for name in means)
+    rank = functools.partial(compare, gold, metric=metric)
+    return algorithms.rank_means(predictions, ScoreTable.mean, rank, draws=draws)
 
 
 def divide_by_weight(
@@ -223,8 +179,7 @@ def divide_by_weight(
         groups: Patients of one group stay together; (patients,).
         seed: Of the draw.
     """
-    values = as_scores(score)
-    return algorithms.divide_by_weight(values, patient_weights(values), BOUNDS, shares, groups=groups, seed=seed)
+    return algorithms.divide_by_weight(score, BINS, shares, groups=groups, seed=seed)
 
 
 def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -> tuple[Discordant, ...]:

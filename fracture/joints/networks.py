@@ -7,14 +7,13 @@ al. 2019). Both are small, and learn heads alone: the trunk stays as MediaPipe t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fracture.joints.layout import FOREFOOT, HAND, Kind
-from fracture.models.hand_trunk import TAPS, Trunk
+from fracture.models.hand_trunk import TAPS, WIDTH, OnTrunk, lateral, mix, up
 
 FIND_SIZE: Final = 256
 """Side of the letterboxed film that the finder sees, in pixels; ours."""
@@ -29,55 +28,7 @@ POINT_COUNT: Final = len(HAND) + len(FOREFOOT)
 ROUGH_COUNT: Final = len(ROUGH["hand"]) + len(ROUGH["forefoot"])
 OFFSET_UNIT: Final = 32.0
 """Network pixels that an offset of 1 stands for."""
-_WIDTH, _FINE = 64, 32
-
-
-def _lateral(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.GroupNorm(8, outputs))
-
-
-def _mix(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
-    )
-
-
-def _up(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class _OnTrunk(nn.Module):
-    """A trunk that does not learn, and maps of strides 32 to 8 brought together at stride 8."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = Trunk().requires_grad_(False)
-        self.laterals = nn.ModuleList(_lateral(channels, _WIDTH) for channels in TAPS[1:])
-        self.mixes = nn.ModuleList(_mix(_WIDTH, _WIDTH) for _ in TAPS[1:])
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """``"heads"``: all that is new; ``"trunk"``."""
-        trunk = list(self.trunk.parameters())
-        own = {id(one) for one in trunk}
-        return {"heads": [one for one in self.parameters() if id(one) not in own], "trunk": trunk}
-
-    def forward(self, x: Tensor) -> Any:
-        """(B, 1, H, W) in [0, 1], sides by 32; see :meth:`heads`."""
-        with torch.no_grad():
-            maps = self.trunk(x)
-        return self.heads(maps)
-
-    def heads(self, maps: Sequence[Tensor]) -> Any:
-        """What the network says of the trunk's maps."""
-        raise NotImplementedError
-
-    def _mixed(self, coarse: Sequence[Tensor]) -> Tensor:
-        mixed: Tensor | None = None
-        for tap, lateral, mix in zip(coarse[::-1], self.laterals[::-1], list(self.mixes)[::-1], strict=True):
-            own = lateral(tap)
-            mixed = mix(own if mixed is None else own + _up(mixed, own))
-        assert mixed is not None  # there are three taps
-        return mixed
+_FINE = 32
 
 
 class FinderOutput(NamedTuple):
@@ -92,23 +43,23 @@ class FinderOutput(NamedTuple):
     offsets: Tensor
 
 
-class Finder(_OnTrunk):
+class Finder(OnTrunk):
     """Stage one: the centers of hands and forefeet on a whole film, and roughly their points."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = nn.Sequential(_mix(_WIDTH, _WIDTH), _mix(_WIDTH, _WIDTH))
-        self.centers, self.offsets = nn.Conv2d(_WIDTH, len(KINDS), 1), nn.Conv2d(_WIDTH, 2 * ROUGH_COUNT, 1)
+        self.last = nn.Sequential(mix(WIDTH, WIDTH), mix(WIDTH, WIDTH))
+        self.centers, self.offsets = nn.Conv2d(WIDTH, len(KINDS), 1), nn.Conv2d(WIDTH, 2 * ROUGH_COUNT, 1)
         nn.init.constant_(self.centers.bias, -4.0)  # type: ignore[arg-type]  # centers are rare
 
     def heads(self, maps: Sequence[Tensor]) -> FinderOutput:
         """Centers and offsets."""
-        found = self.last(self._mixed(maps[1:]))
+        found = self.last(self.mixed(maps[1:]))
         offsets = self.offsets(found)
         return FinderOutput(self.centers(found), offsets.unflatten(1, (ROUGH_COUNT, 2)))
 
 
-class Placer(_OnTrunk):
+class Placer(OnTrunk):
     """Stage two: a map at stride 4 for each of the 26 and 6 points, in a crop that is turned the usual way.
 
     ``template``, (32, 2): where the points lie on average, in crop pixels; it says how a crop is cut.
@@ -119,12 +70,12 @@ class Placer(_OnTrunk):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("template", torch.zeros(POINT_COUNT, 2))
-        self.narrow = nn.Sequential(_mix(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, _FINE, 1))
-        self.fine = _lateral(TAPS[0], _FINE)
-        self.last = nn.Sequential(_mix(_FINE, _FINE), _mix(_FINE, _FINE), nn.Conv2d(_FINE, POINT_COUNT, 1))
+        self.narrow = nn.Sequential(mix(WIDTH, WIDTH), nn.Conv2d(WIDTH, _FINE, 1))
+        self.fine = lateral(TAPS[0], _FINE)
+        self.last = nn.Sequential(mix(_FINE, _FINE), mix(_FINE, _FINE), nn.Conv2d(_FINE, POINT_COUNT, 1))
 
     def heads(self, maps: Sequence[Tensor]) -> Tensor:
         """Logits (B, 32, 56, 56)."""
         own = self.fine(maps[0])
-        logits: Tensor = self.last(own + _up(self.narrow(self._mixed(maps[1:])), own))
+        logits: Tensor = self.last(own + up(self.narrow(self.mixed(maps[1:])), own))
         return logits

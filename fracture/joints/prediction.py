@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import Any, Literal
 
 from fracture.errors import ConfigurationError
+from fracture.evaluation.stats.record import plain
 from fracture.joints.layout import Kind, Point, columns_of
 from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
@@ -83,16 +85,15 @@ class JointsLimb(ResultBase):
             "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
             "center": plain_number(self.center),
             "mirrored": self.mirrored,
-            "columns": {name: plain_number(value) for name, value in self.columns.items()},
+            "columns": plain(self.columns),
             "missing": list(self.missing),
         }
 
     def joints(self, number: int) -> list[dict[str, Any]]:
         """One record for each point, with the limb's number."""
-        names = {c.name: c.point for c in columns_of(self.kind)}
         rows = []
         for name, (x, y) in self.points.items():
-            given = {column: score for column, score in self.scores.items() if names.get(column) == name}
+            columns = [c.name for c in columns_of(self.kind) if c.point == name and c.name in self.scores]
             rows.append(
                 {
                     "limb": number,
@@ -101,12 +102,9 @@ class JointsLimb(ResultBase):
                     "x": plain_number(x),
                     "y": plain_number(y),
                     "certainty": plain_number(self.certainty.get(name)),
-                    "joint_box": list(self.boxes[name]) if name in self.boxes else None,
-                    "space": self.spaces[name].to_dict() if name in self.spaces else None,
-                    "scores": {
-                        column: {"value": plain_number(score.value), "spread": plain_number(score.spread)}
-                        for column, score in given.items()
-                    },
+                    "joint_box": plain(self.boxes.get(name)),
+                    "space": plain(self.spaces.get(name)),
+                    "scores": plain({column: self.scores[column] for column in columns}),
                 }
             )
         return rows
@@ -186,7 +184,7 @@ class JointsFilm(FilmResult):
             limbs=[limb.to_dict() for limb in self.limbs],
             joints=[row for number, limb in enumerate(self.limbs, 1) for row in limb.joints(number)],
             overall=self.overall,
-            spacing=None if self.spacing is None else list(self.spacing),
+            spacing=plain(self.spacing),
         )
 
     @classmethod
@@ -250,11 +248,10 @@ class JointsFilm(FilmResult):
 def _line(name: str, limb: JointsLimb) -> str:
     known = [space.mm for space in limb.spaces.values() if space.mm is not None]
     if known:
-        width = f"median joint space {sorted(known)[len(known) // 2]:.1f} mm"
+        width = f"median joint space {median_high(known):.1f} mm"
     elif limb.spaces:
-        shares = sorted(space.share for space in limb.spaces.values())
         unit = "MCP3 to DIP3" if limb.kind == "hand" else "MTP1 to MTP5"
-        width = f"median joint space {shares[len(shares) // 2]:.3f} of {unit}"
+        width = f"median joint space {median_high(space.share for space in limb.spaces.values()):.3f} of {unit}"
     else:
         width = "no joint space measured"
     side = "" if limb.side else "; side open"

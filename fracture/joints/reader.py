@@ -82,15 +82,10 @@ class JointsInput:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
+class _Seen(Taken[Radiograph, JointsInput]):
     """A film between the networks and the result."""
 
-    source: str
-    seconds: float
-    radiograph: Radiograph
-    inputs: JointsInput
-    limbs: tuple[Found, ...]
-    warnings: tuple[str, ...]
+    limbs: tuple[Found, ...] = ()
 
 
 class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, JointsInput, _Seen]):
@@ -137,52 +132,12 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
             "metrics": {"scores": judged} if judged else {},
         }
 
-    def predict(
-        self,
-        source: Source,
-        *,
-        side: Sides = None,
-        points: Points | Sequence[Points] | None = None,
-        spacing: Spacing = None,
-        **reading: Any,
-    ) -> JointsFilm:
-        """The joints of one film; see :func:`fracture.joints.predict`."""
-        last = self._last(side, spacing, points)
-        self._check_request(self.predict, reading)
-        found: JointsFilm = self._one(source, last, **reading)
-        return found
-
-    def predict_many(
-        self,
-        sources: Iterable[Source],
-        *,
-        side: Sides = None,
-        spacing: Spacing = None,
-        batch_size: int = 8,
-        workers: int = 2,
-        keep: bool = False,
-        **reading: Any,
-    ) -> Iterator[JointsFilm | Failure]:
-        """The joints of many films, lazily, in order, in constant memory.
-
-        Args:
-            sources: Any iterable of what :func:`fracture.read` takes.
-            side, spacing: Of all films, as for :func:`fracture.joints.predict`.
-            batch_size: Films that are read ahead together.
-            workers: Threads that read ahead; 0 reads in the calling thread.
-            keep: Keep the films in the results.
-            **reading: Options of :func:`fracture.read`.
-
-        Yields:
-            A :class:`JointsFilm` per source, or a ``Failure``.
-
-        Raises:
-            ConfigurationError: One source instead of several, an unknown option, or a malformed value of one.
-        """
-        conclude = self._last(side, spacing, None)
-        self._check_request(self.predict_many, reading)
-        last = conclude if keep else lambda seen: conclude(seen).drop_pixels()
-        return self._many(sources, last, batch_size=batch_size, workers=workers, **reading)
+    def concluding(
+        self, *, side: Sides = None, spacing: Spacing = None, points: Points | Sequence[Points] | None = None
+    ) -> Callable[[_Seen], JointsFilm]:
+        """The last step: sides, widths and scores; options as for :func:`fracture.joints.predict`."""
+        given = [_checked(one) for one in ((points,) if isinstance(points, Mapping) else points or ())]
+        return functools.partial(self._conclude, sides=_sides(side), size=_spacing(spacing), given=given)
 
     def prepare(self, radiograph: Radiograph) -> JointsInput:
         """The film with square pixels."""
@@ -191,26 +146,14 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
     def examine(self, films: Sequence[Taken[Radiograph, JointsInput]]) -> list[_Seen]:
         """The hands and forefeet of each film."""
         return [
-            _Seen(
-                film.record.source,
-                film.seconds,
-                film.record,
-                film.inputs,
-                find(film.inputs.pixels, self._finder, self._placer, self.template),
-                (*film.record.warnings, *film.warnings),
-            )
-            for film in films
+            _Seen(*one, find(one[1].pixels, self._finder, self._placer, self.template))
+            for one in ((film.record, film.inputs, film.warnings, film.seconds) for film in films)
         ]
-
-    def _last(self, side: Sides, spacing: Spacing, points: Points | Sequence[Points] | None) -> Any:
-        sides = _sides(side)
-        given = [_checked(one) for one in ((points,) if isinstance(points, Mapping) else points or ())]
-        return functools.partial(self._conclude, sides=sides, size=_spacing(spacing), given=given)
 
     def _conclude(
         self, seen: _Seen, *, sides: Sides, size: tuple[float, float] | None, given: Sequence[Points]
     ) -> JointsFilm:
-        film, square = seen.radiograph, seen.inputs
+        film, square = seen.record, seen.inputs
         found = _corrected(seen.limbs, [square.to_square(one) for one in given])
         if not found:
             raise InputError(
@@ -225,17 +168,11 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
             for index, one in enumerate(found)
         )
         return JointsFilm(
-            source=film.source,
-            width=film.width,
-            height=film.height,
+            **self.stated(film),
             limbs=limbs,
             spacing=spacing,
-            model=self.card.name,
-            model_version=self.card.version,
-            weights_checksum=self.card.checksum,
             seconds=seen.seconds,
-            warnings=(*seen.warnings, *_findings(found, limbs, square)),
-            radiograph=film,
+            warnings=(*film.warnings, *seen.warnings, *_findings(found, limbs, square)),
         )
 
     def _limb(
@@ -419,7 +356,9 @@ def predict(
         ConfigurationError: An unknown option or device, or a malformed side, spacing or point.
     """
     check_options(predict, reading)
-    return _reader(weights, device, precision).predict(source, side=side, points=points, spacing=spacing, **reading)
+    reader = _reader(weights, device, precision)
+    found: JointsFilm = reader.predict(source, side=side, points=points, spacing=spacing, **reading)
+    return found
 
 
 def predict_many(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
@@ -33,30 +31,22 @@ from fracture.joints.scoring import (
     points_of,
 )
 from fracture.models.backbone import seeded
-from fracture.models.ordered_levels import expected
+from fracture.models.ordered_levels import expected, level_loss
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.preprocess.similarity import Similarity, crop_at
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
-from fracture.training.config import StageConfig, StageLoop
+from fracture.training.config import StageConfig
 from fracture.training.driver import Running
-from fracture.training.stage import Stage
+from fracture.training.stage import PlainPictures, Stage
 
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
 Painter = Callable[[NDArray[np.float32], Joint, Lesion, int], NDArray[np.float32]]
-
-
-class ScoreLoop(StageLoop):
-    """Length, batches, precision, safety; ``batch`` left out is 16."""
-
-    epochs: int = Field(default=14, ge=1, le=10**6, description="at most")
-    patience: int | None = Field(default=None, ge=1, description="None: the rate falls to the end instead")
 
 
 class ScoreConfig(StageConfig):
     """A family's score networks; an epoch has ``pictures``, which go around all joints."""
 
     model: ScoreSpec
-    loop: ScoreLoop = ScoreLoop()
     pictures: int = Field(default=2000, ge=1, description="of an epoch; each is painted otherwise")
     repeats: int = Field(
         default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
@@ -78,15 +68,13 @@ def _film(path: Path) -> NDArray[np.float32]:
     return pixels
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     film: Film
     limb: Limb
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(NamedTuple):
     item: _Item
     seed: int
     look: int
@@ -124,7 +112,7 @@ def painted(
     return painter(np.array(part), local, lesion, seed), here
 
 
-class JointPictures:
+class JointPictures(PlainPictures):
     """Joints of one family, painted anew for each presentation.
 
     Args:
@@ -136,14 +124,15 @@ class JointPictures:
     """
 
     def __init__(self, part: AnnotatedSet, config: ScoreConfig) -> None:
-        self.part, self.config, spec = part, config, config.model
+        super().__init__(part, config.seed)
+        self.config, spec = config, config.model
         wanted = points_of(spec.family)
         self.items = [_Item(f, limb, n) for f in part for limb in limbs_of(f) for n in limb.points if n in wanted]
         self._painting, self._kept = -1, dict[int, Any]()
         if not self.items:
             raise DataError(f"{part.name}: no joint of the family {spec.family}", hint="annotate films with points")
 
-    def order(self, epoch: int, turn: int = 0) -> list[_Shown]:
+    def order(self, epoch: int, turn: int = 0) -> list[Any]:
         """As many as configured, around all joints, shuffled; the same lesions for ``repeats`` epochs."""
         config, count = self.config, self.config.pictures
         painting, rng = epoch // config.repeats, generator(derive_seed(config.seed, epoch, turn, stream="joints"))
@@ -159,7 +148,7 @@ class JointPictures:
             for k in rng.permutation(count).tolist()
         ]
 
-    def make(self, picture: _Shown) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    def make(self, picture: Any) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """(1, 224, 224), and the grades of narrowing and erosion."""
         kept = self._kept.get(picture.seed)
         if kept is None:
@@ -192,15 +181,11 @@ class JointPictures:
             return planes_of(crop_at(part, self._place(points, item.name, np.random.default_rng([seed, jitter]))))
         return planes_of(crop_of(part, points, item.name, self.config.model.family))
 
-    def source(self, picture: _Shown) -> str:
+    def source(self, picture: Any) -> str:
         """The film's name."""
-        return picture.item.film.source
+        return str(picture.item.film.source)
 
-    def size(self, made: tuple[NDArray[np.float32], tuple[int, int]]) -> tuple[int, ...]:
-        """All are equal."""
-        return made[0].shape
-
-    def collate(self, made: Sequence[tuple[NDArray[np.float32], tuple[int, int]]]) -> tuple[Tensor, Tensor]:
+    def collate(self, made: Sequence[tuple[NDArray[np.float32], tuple[int, int]]]) -> Any:
         """(B, 1, 224, 224) and grades (B, 2)."""
         return torch.from_numpy(np.stack([one for one, _ in made])), torch.tensor([grades for _, grades in made])
 
@@ -223,14 +208,10 @@ class ScoreStage(Stage):
     terms = ("loss", *DAMAGES)
 
     def losses(self, batch: tuple[Tensor, Tensor], totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """Binary cross-entropy of "at least level k", the mean over levels; both networks' added."""
+        """See :func:`fracture.models.ordered_levels.level_loss`; both networks' added."""
         planes, grades = batch
-        found: dict[str, Tensor] = {}
-        for place, (damage, logits) in enumerate(self.model(planes.to(self.device, memory_format=self.layout)).items()):
-            levels = torch.arange(1, logits.shape[1] + 1, device=logits.device)
-            truth = (grades[:, place, None].to(logits.device) >= levels).float()
-            loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-            found[damage] = loss.mean(dim=1).sum() / totals[0]
+        told = self.model(planes.to(self.device, memory_format=self.layout))
+        found = {str(d): level_loss(told[d], grades[:, place]) / totals[0] for place, d in enumerate(DAMAGES)}
         return {"loss": torch.stack(list(found.values())).sum(), **found}
 
     def judge(self, folder: Path) -> dict[str, Any]:
@@ -273,21 +254,19 @@ def score_rows(
     for number, item in enumerate(pictures.items * times):
         rng = generator(derive_seed(seed, 0, number, stream="judge"))
         lesion = draw_lesion(rng, item.limb.kind)
-        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter, jitter))[None].to(
-            device
-        )
+        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter, jitter))[None]
         with torch.inference_mode():
-            found = {damage: expected(logits) for damage, logits in model(planes).items()}
-        row: dict[str, Any] = {
+            found = {damage: expected(logits) for damage, logits in model(planes.to(device)).items()}
+        told: dict[str, Any] = {
             "source": item.film.source,
             "group": item.film.group,
             "kind": item.limb.kind,
             "point": item.name,
         }
-        row |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
+        told |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
         for damage, (value, spread) in found.items():
-            row |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
-        yield row
+            told |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
+        yield told
     model.train(was)
 
 
@@ -311,4 +290,5 @@ def build_score_stage(config: ScoreConfig, parts: Mapping[str, AnnotatedSet], ru
 DEFAULTS: Mapping[str, Any] = {
     "split": {"shares": {"train": 0.7, "validation": 0.3}},
     "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10},
+    "loop": {"epochs": 14, "patience": None},
 }

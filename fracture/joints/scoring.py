@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, crop_joint
 from fracture.joints.layout import COLUMNS, Damage, Family, Kind, Point, columns_of, unit_length
@@ -38,7 +39,7 @@ def points_of(family: str) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Score(Record):
     """A joint's damage.
 
     Attributes:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from fracture.evaluation.stats.record import Record
 from fracture.joints.frames import crop_joint
 from fracture.joints.layout import AXES, Kind, Point, unit_length
 
@@ -33,7 +35,7 @@ _STEP: Final = 4  # crop pixels that neighboring lines may differ by
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class Space(Record):
     """The width of one joint space.
 
     Attributes:
@@ -47,10 +49,6 @@ class Space:
     share: float
     mm: float | None
     lines: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
-        return {"pixels": self.pixels, "share": self.share, "mm": self.mm, "lines": self.lines}
 
 
 def joint_spaces(
@@ -99,7 +97,11 @@ def space_width(plane: NDArray[np.float32]) -> tuple[float | None, int]:
     lines = (lines - low) / (high - low)
     window = slice(middle - _SHIFT, middle + _SHIFT + 1)
     # Where the space lies: darkest compared with what is brighter on both sides, followed from line to line.
-    depth = np.minimum(_brightest(lines, -1), _brightest(lines, 1)) - lines
+    above, below = (
+        ndimage.maximum_filter1d(lines, _REACH + 1, axis=0, mode="nearest", origin=shift)
+        for shift in (_REACH // 2, -_REACH // 2)
+    )
+    depth = np.minimum(above, below) - lines
     near_point = np.exp(-0.5 * (np.arange(-_SHIFT, _SHIFT + 1) / _SPREAD) ** 2)
     best = (depth[window].mean(1) * near_point).argmax() + middle - _SHIFT
     widths = []
@@ -112,20 +114,12 @@ def space_width(plane: NDArray[np.float32]) -> tuple[float | None, int]:
             at = int(depth[near, index].argmax()) + near.start
             if depth[at, index] < _LEAST:
                 continue
-            above, below = (_crossing(lines[:, index], at, step, depth[at, index]) for step in (-1, 1))
-            if above is not None and below is not None:
-                widths.append(above + below)
+            up, down = (_crossing(lines[:, index], at, step, depth[at, index]) for step in (-1, 1))
+            if up is not None and down is not None:
+                widths.append(up + down)
     if len(widths) < len(columns) / 3:
         return None, len(widths)
     return float(np.median(widths)), len(widths)
-
-
-def _brightest(lines: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    """The brightest gray within reach above (-1) or below (1) each place."""
-    padded = np.pad(lines, ((_REACH, _REACH), (0, 0)), mode="edge")
-    shifted = [padded[_REACH + step * k : _REACH + step * k + len(lines)] for k in range(_REACH + 1)]
-    found: NDArray[np.float64] = np.max(shifted, 0)
-    return found
 
 
 def _crossing(line: NDArray[np.float64], at: int, step: int, depth: float) -> float | None:

@@ -48,19 +48,9 @@ class ScoreTable(score_tables.ScoreTable):
         return found
 
 
-def read_table(path: str | Path, *, predicted: bool = False) -> ScoreTable:
-    """Read a table of the challenge; see :meth:`fracture.evaluation.files.score_tables.ScoreTable.read`."""
-    return ScoreTable.read(path, predicted=predicted)
+read_table = ScoreTable.read
 
 
 def write_table(table: ScoreTable, path: str | Path) -> None:
-    """Write the 90 columns as CSV.
-
-    Args:
-        table: Scores of patients.
-        path: The file.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the 90 columns as CSV; see :meth:`fracture.evaluation.files.score_tables.ScoreTable.write`."""
     table.write(path)

@@ -19,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fracture.data.masking import cut_film, share_seen
 from fracture.data.records import AnnotatedSet, Film
-from fracture.data.seeds import derive_seed, generator
 from fracture.errors import ConfigurationError
-from fracture.io.reading import read
 from fracture.joints.card import STORE
 from fracture.joints.frames import fit_frame, template_of, tone
 from fracture.joints.layout import POINTS
@@ -42,19 +41,18 @@ from fracture.joints.reader import JointsReader
 from fracture.joints.records import limbs_of
 from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS, ScoreConfig, build_score_stage
 from fracture.joints.scoring import FAMILIES, points_of
-from fracture.models.hand_trunk import Trunk
-from fracture.models.heatmaps import center_loss
-from fracture.models.starting_points import read_tensors
-from fracture.preprocess.similarity import letterbox_matrix, warp
+from fracture.models.heatmaps import center_loss, center_map, point_losses
+from fracture.preprocess.similarity import letterbox_matrix, through, varied_affine, warp
 from fracture.training.config import StageConfig
 from fracture.training.driver import Running, run_stage, running
-from fracture.training.stage import PlainPictures, Stage
+from fracture.training.heads import HeadStage, Kept, Made, TrunkPictures, on_trunk
+from fracture.training.stage import Stage
 
 POINT_STAGES: Final = ("finder", "placer")
 STAGES: Final = (*POINT_STAGES, *FAMILIES)
 StageName = Literal["finder", "placer"]
 Plane = NDArray[np.float32]
-_LONGEST = 1400  # a film's longer side kept in memory, in pixels
+_SPREAD = 1.2  # cells, standard deviation of a center's peak (ours)
 
 
 class JointsConfig(StageConfig):
@@ -86,66 +84,13 @@ def _is_further(film: Film) -> bool:
     return _FURTHER in film.extra
 
 
-Made = tuple[list[Tensor], Any]
-"""The trunk's maps of one picture, and its truth."""
-Kept = dict[Any, Any]
+class _Films(TrunkPictures):
+    """As many variants of a film as ``copies`` for each of its hands and forefeet."""
 
-
-class _Films(PlainPictures):
-    """Variants of each annotated film, as many as ``copies`` for each hand or forefoot, each once an epoch.
-
-    A variant is made once: the trunk does not learn, so that its maps are kept in memory (in half precision), and an
-    epoch costs what the heads cost. Several trainings may share what is kept.
-    """
-
-    def __init__(self, part: AnnotatedSet, config: JointsConfig, trunk: Trunk, kept: Kept | None = None) -> None:
-        super().__init__(part, config.seed)
-        self.config, self.trunk, self.kept = config, trunk, {} if kept is None else kept
-
-    def order(self, epoch: int, turn: int = 0) -> list[Any]:
-        """(film, which of its variants)."""
-        rng = generator(derive_seed(self.seed, epoch, turn, stream="order"))
-        copies = {True: self.config.further_copies, False: self.config.copies}
-        variants = [
-            (film, k) for film in self.part for k in range(copies[_is_further(film)] * len(limbs_of(film)) or 2)
-        ]
-        return [variants[i] for i in rng.permutation(len(variants)).tolist()]
-
-    def source(self, picture: Any) -> str:
-        """The film's name."""
-        return str(picture[0].source)
-
-    def size(self, made: Made) -> tuple[int, ...]:
-        """Shape of the finest map."""
-        return tuple(made[0][0].shape)
-
-    def make(self, picture: tuple[Film, int]) -> Made:
-        """One variant."""
-        film, index = picture
-        name = (self.config.stage, self.seed, film.source, index)
-        if name not in self.kept:
-            plane, truth = self.drawn(film, index, generator(derive_seed(self.seed, 0, index, stream=film.source)))
-            with torch.inference_mode():
-                maps = self.trunk(torch.from_numpy(plane)[None, None].contiguous(memory_format=torch.channels_last))
-            self.kept[name] = [one[0].half() for one in maps], truth
-        maps, truth = self.kept[name]
-        return [one.clone() for one in maps], truth
-
-    def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
-        """The variant's picture and truth."""
-        raise NotImplementedError
-
-    def pixels(self, film: Film) -> tuple[Plane, float]:
-        """The film, made smaller where it is very large, and its scale."""
-        if film.source not in self.kept:
-            found = read(str(self.part.image_path(film))).pixels
-            scale = min(1.0, _LONGEST / max(found.shape))
-            if scale < 1:
-                small = cv2.resize(found, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                found = np.asarray(small, np.float32)
-            self.kept[film.source] = found
-        found = self.kept[film.source]
-        return found, found.shape[1] / film.width if film.width else 1.0
+    def variants(self, film: Film) -> int:
+        """Two of a film without any."""
+        copies = self.config.further_copies if _is_further(film) else self.config.copies
+        return copies * len(limbs_of(film)) or 2
 
 
 def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generator) -> Plane:
@@ -167,38 +112,6 @@ def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generat
     return np.clip(np.where(mask, plane, 0), 0, 1).astype(np.float32)
 
 
-def _turned(matrix: NDArray[np.float64], middle: float, rng: np.random.Generator, *, angle: float, flip: bool,
-            zoom: tuple[float, float], shift: float) -> NDArray[np.float64]:  # fmt: skip
-    """An affine map followed by a turn (radians), stretch and shift about the middle."""
-    c, s = math.cos(angle), math.sin(angle)
-    scale, ratio = math.exp(rng.uniform(*np.log(zoom))), math.exp(rng.uniform(-0.1, 0.1))
-    linear = scale * np.array([[c, -s], [s, c]]) @ np.diag([ratio, 1 / ratio])
-    linear = linear @ np.array([[1, rng.uniform(-0.08, 0.08)], [0, 1]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
-    move = middle - linear @ (middle, middle) + rng.uniform(-shift, shift, 2)
-    return np.column_stack([linear @ matrix[:, :2], linear @ matrix[:, 2] + move])
-
-
-def _cut(mask: NDArray[np.bool_], points: NDArray[Any], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A mask (h, w) without what lies beyond a film's edge through a limb; a third of its points (n, 2) stay."""
-    known = points[~np.isnan(points).any(-1)]
-    angle = rng.uniform(0, 2 * math.pi)
-    normal = np.array([math.cos(angle), math.sin(angle)])
-    edge = np.quantile(known @ normal, rng.uniform(0.35, 1.0)) + rng.uniform(0, 6)
-    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]] + 0.5
-    return np.asarray(mask & (x * normal[0] + y * normal[1] < edge))
-
-
-def _seen(mask: NDArray[np.bool_], points: NDArray[Any]) -> float:
-    """The share of the known points (n, 2) that lie where the mask (h, w) is."""
-    known = points[~np.isnan(points).any(-1)]
-    x, y = (np.clip(known[:, k].astype(int), 0, mask.shape[1 - k] - 1) for k in (0, 1))
-    return float(mask[y, x].mean())
-
-
-def _moved(matrix: NDArray[np.float64], points: Any) -> NDArray[np.float64]:
-    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
-
-
 class PlacerPictures(_Films):
     """Crops around one hand or forefoot of a film, and where the points lie in them; NaN where unknown."""
 
@@ -210,16 +123,16 @@ class PlacerPictures(_Films):
         limbs = limbs_of(film)
         limb = limbs[index % len(limbs)]
         place, _ = fit_frame(limb.points, limb.kind, self.template)
-        matrix = _turned(place.matrix, PLACE_SIZE / 2, rng, angle=rng.normal(0, 0.21), flip=False,
+        matrix = varied_affine(place.matrix, PLACE_SIZE / 2, rng, angle=rng.normal(0, 0.21), flip=False,
                          zoom=(0.78, 1.25), shift=20.0)  # fmt: skip
         plane, mask = warp(pixels, matrix / (scale, scale, 1), (PLACE_SIZE, PLACE_SIZE))
         truth = np.full((POINT_COUNT, 2), np.nan, np.float32)
         order = POINTS[limb.kind]
         for name, point in limb.points.items():
-            truth[CHANNELS[limb.kind].start + order.index(name)] = _moved(matrix, point)
+            truth[CHANNELS[limb.kind].start + order.index(name)] = through(matrix, point)
         truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
         if rng.random() < self.config.cut and not np.isnan(truth).all():
-            mask = _cut(mask, truth, rng)
+            mask = cut_film(mask, truth, rng)
         return _changed_grays(plane, mask, rng), truth
 
 
@@ -246,13 +159,13 @@ class FinderPictures(_Films):
             rng.normal(0, 0.5) + math.pi * (rng.random() < 0.5) if rng.random() < 0.7 else rng.uniform(0, 2 * math.pi)
         )
         first = letterbox_matrix(pixels.shape[1], pixels.shape[0], side)
-        matrix = _turned(first, side / 2, rng, angle=angle, flip=rng.random() < 0.5, zoom=(0.7, 1.45),
+        matrix = varied_affine(first, side / 2, rng, angle=angle, flip=rng.random() < 0.5, zoom=(0.7, 1.45),
                          shift=0.12 * side)  # fmt: skip
         if (height, width) != (side, side):  # the narrower half is laid on the first limb, or the film's middle
             matrix = np.diag([0.75, 0.75]) @ matrix
             limbs = limbs_of(film)
             at = np.mean(list(limbs[0].points.values()), 0) * scale if limbs else np.array(pixels.shape[::-1]) / 2
-            matrix[:, 2] += np.array([width / 2, height / 2]) - _moved(matrix, at) + rng.normal(0, 8, 2)
+            matrix[:, 2] += np.array([width / 2, height / 2]) - through(matrix, at) + rng.normal(0, 8, 2)
         plane, mask = warp(pixels, matrix, (width, height))
         found = []
         for limb in limbs_of(film):
@@ -260,13 +173,13 @@ class FinderPictures(_Films):
             for index, name in enumerate(ROUGH[limb.kind]):
                 if name in limb.points:
                     row = index + (len(ROUGH["hand"]) if limb.kind == "forefoot" else 0)
-                    rough[row] = _moved(matrix, np.array(limb.points[name]) * scale)
+                    rough[row] = through(matrix, np.array(limb.points[name]) * scale)
             x, y = center_of(limb.kind, rough)
             if 0 <= x < width and 0 <= y < height:
                 found.append((KINDS.index(limb.kind), rough))
         if found and rng.random() < self.config.cut:
-            mask = _cut(mask, found[0][1], rng)
-            found = [(kind, points) for kind, points in found if _seen(mask, points) > 0.3]
+            mask = cut_film(mask, found[0][1], rng)
+            found = [(kind, points) for kind, points in found if share_seen(mask, points) > 0.3]
         return _changed_grays(plane, mask, rng), found
 
 
@@ -276,41 +189,23 @@ def center_of(kind: str, rough: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.nanmean(rows, 0), np.float64)
 
 
-class _HeadStage(Stage):
-    """A training of heads on maps that are there."""
-
-    def maps(self, batch: Sequence[Made]) -> list[Tensor]:
-        """The batch's maps, level by level."""
-        levels = zip(*(maps for maps, _ in batch), strict=True)
-        return [torch.stack(level).float().to(self.device, memory_format=self.layout) for level in levels]
-
-
-class PlacerStage(_HeadStage):
+class PlacerStage(HeadStage):
     """Stage two."""
 
     terms = ("loss", "map", "distance")
 
     def losses(self, batch: Sequence[Made], totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """Cross-entropy of each map's softmax against a Gaussian of one cell, and the L1 distance of its mean."""
+        """See :func:`fracture.models.heatmaps.point_losses`; a map's mean."""
         truth = torch.from_numpy(np.stack([points for _, points in batch])).to(self.device) / 4
-        logits = self.model.heads(self.maps(batch))
         known = ~torch.isnan(truth).any(-1)
-        heat, truth = logits[known].flatten(1), truth[known]
-        size = logits.shape[-1]
-        cells = torch.arange(size, device=self.device) + 0.5
-        spread = -0.5 * (truth[:, :, None] - cells) ** 2
-        target = (spread[:, 1, :, None] + spread[:, 0, None, :]).flatten(1).softmax(-1)
-        map_loss = -(target * heat.log_softmax(-1)).sum(-1)
-        near = (target > 1e-4) * heat.softmax(-1)
-        near = (near / near.sum(-1, keepdim=True).clamp_min(1e-6)).unflatten(1, (size, size))
-        mean = torch.stack([(near.sum(1) * cells).sum(-1), (near.sum(2) * cells).sum(-1)], -1)
-        distance = (mean - truth).abs().sum(-1)
-        share = len(batch) / totals[0] / max(len(heat), 1)
-        terms = {"map": map_loss.sum() * share, "distance": distance.sum() * share}
+        logits = self.model.heads(self.maps(batch))[known]
+        share = len(batch) / totals[0] / max(len(logits), 1)
+        one, two = point_losses(logits, truth[known])
+        terms = {"map": one * share, "distance": two * share}
         return {"loss": terms["map"] + terms["distance"], **terms}
 
 
-class FinderStage(_HeadStage):
+class FinderStage(HeadStage):
     """Stage one."""
 
     terms = ("loss", "center", "offset")
@@ -318,19 +213,14 @@ class FinderStage(_HeadStage):
     def losses(self, batch: Sequence[Made], totals: Sequence[float]) -> Mapping[str, Tensor]:
         """CenterNet's focal loss of the centers, and L1 of the offsets around each."""
         found = self.model.heads(self.maps(batch))
-        size = found.centers.shape[-1]
-        cells = np.arange(size, dtype=np.float32) + 0.5
-        heat = np.zeros((len(batch), 2, size, size), np.float32)
+        shape = found.centers.shape[-2:]
+        heat = np.zeros((len(batch), 2, *shape), np.float32)
         offset = torch.zeros((), device=self.device)
         for index, (_, limbs) in enumerate(batch):
             for kind, rough in limbs:
-                x, y = center_of(KINDS[kind], rough) / 8
-                bell = np.exp(-((cells[:, None] - y) ** 2 + (cells - x) ** 2) / (2 * 1.2**2))
+                bell = center_map(shape, [center_of(KINDS[kind], rough)[::-1] / 8 - 0.5], _SPREAD)
                 heat[index, kind] = np.maximum(heat[index, kind], bell)
-                heat[index, kind, int(y), int(x)] = 1
                 rows, columns = np.nonzero(bell > 0.4)
-                if not len(rows):
-                    continue
                 at = np.stack([columns + 0.5, rows + 0.5], -1) * 8
                 wanted = (rough[:, :, None] - at.T[None]) / OFFSET_UNIT
                 seen = ~np.isnan(wanted)
@@ -349,12 +239,7 @@ def build_stage(
 ) -> Stage:
     """A stage with a new network on the trunk that ``config.init`` names."""
     train_part = parts["train"]
-    model: Finder | Placer
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = Finder() if config.stage == "finder" else Placer()
-    tensors = read_tensors(config.init)
-    model.trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
+    model: Any = on_trunk(Finder if config.stage == "finder" else Placer, config.init, config.seed)
     if isinstance(model, Finder):
         return FinderStage(model, config, FinderPictures(train_part, config, model.trunk, kept), parts, run.device)
     shown = train_part.select(lambda film: bool(limbs_of(film)))

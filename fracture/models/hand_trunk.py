@@ -7,7 +7,8 @@ stride 16 or 32. It was trained on photographs; its weights stay as they are.
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,62 @@ class Trunk(nn.Module):
             if index in _TAPPED:
                 maps.append(x)
         return maps
+
+
+WIDTH: Final = 64
+"""Channels of :class:`OnTrunk`'s maps."""
+
+
+def lateral(inputs: int, outputs: int) -> nn.Sequential:
+    """Channels changed, normalized."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.GroupNorm(8, outputs))
+
+
+def mix(inputs: int, outputs: int) -> nn.Sequential:
+    """A convolution of 3 x 3, normalized and bent."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
+    )
+
+
+def up(x: Tensor, like: Tensor) -> Tensor:
+    """A map at the size of another."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class OnTrunk(nn.Module):
+    """A trunk that does not learn, and maps of strides 32 to 8 brought together at stride 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = Trunk().requires_grad_(False)
+        self.laterals = nn.ModuleList(lateral(channels, WIDTH) for channels in TAPS[1:])
+        self.mixes = nn.ModuleList(mix(WIDTH, WIDTH) for _ in TAPS[1:])
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """``"heads"``: all that is new; ``"trunk"``."""
+        trunk = list(self.trunk.parameters())
+        own = {id(one) for one in trunk}
+        return {"heads": [one for one in self.parameters() if id(one) not in own], "trunk": trunk}
+
+    def forward(self, x: Tensor) -> Any:
+        """(B, 1, H, W) in [0, 1], sides by 32; see :meth:`heads`."""
+        with torch.no_grad():
+            maps = self.trunk(x)
+        return self.heads(maps)
+
+    def heads(self, maps: Sequence[Tensor]) -> Any:
+        """What the network says of the trunk's maps."""
+        raise NotImplementedError
+
+    def mixed(self, coarse: Sequence[Tensor]) -> Tensor:
+        """The coarser maps brought together, (B, 64, H/8, W/8)."""
+        found: Tensor | None = None
+        for tap, narrow, join in zip(coarse[::-1], self.laterals[::-1], list(self.mixes)[::-1], strict=True):
+            own = narrow(tap)
+            found = join(own if found is None else own + up(found, own))
+        assert found is not None  # there are three taps
+        return found
 
 
 def convolutions(trunk: Trunk) -> list[nn.Conv2d]:

@@ -27,6 +27,25 @@ def center_loss(logits: Tensor, truth: Tensor, counts: Tensor | None = None) -> 
     return (loss if counts is None else loss * counts).sum()
 
 
+def point_losses(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of maps of one point each: cross-entropy of their softmax against a Gaussian of one cell, and the L1 distance of
+    the softmax's mean near the point, each summed over the maps.
+
+    Args:
+        logits: (n, size, size).
+        truth: (n, 2), x and y in cells, pixel edges.
+    """
+    size, heat = logits.shape[-1], logits.flatten(1)
+    cells = torch.arange(size, device=logits.device) + 0.5
+    spread = -0.5 * (truth[:, :, None] - cells) ** 2
+    target = (spread[:, 1, :, None] + spread[:, 0, None, :]).flatten(1).softmax(-1)
+    map_loss = -(target * heat.log_softmax(-1)).sum(-1)
+    near = (target > 1e-4) * heat.softmax(-1)
+    near = (near / near.sum(-1, keepdim=True).clamp_min(1e-6)).view(-1, size, size)
+    mean = torch.stack([(near.sum(1) * cells).sum(-1), (near.sum(2) * cells).sum(-1)], -1)
+    return map_loss.sum(), (mean - truth).abs().sum(-1).sum()
+
+
 def decode_heat(logits: Tensor, stride: float = 4.0, reach: int = 2) -> tuple[Tensor, Tensor]:
     """The mean of each map's softmax around its peak.
 

@@ -46,6 +46,18 @@ class OrderedLevels(nn.Module):
         return logits
 
 
+def level_loss(logits: Tensor, grades: Tensor) -> Tensor:
+    """Binary cross-entropy of "at least level k", the mean over levels, summed over the batch.
+
+    Args:
+        logits: (B, levels).
+        grades: (B,), whole.
+    """
+    levels = torch.arange(1, logits.shape[1] + 1, device=logits.device)
+    truth = (grades[:, None].to(logits.device) >= levels).float()
+    return nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1).sum()
+
+
 def expected(logits: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (n,) of scores from the logits (n, levels) of at least 1, 2, ..."""
     least = torch.sigmoid(logits.double()).cpu().numpy()

@@ -46,8 +46,7 @@ class Similarity:
 
     def to_crop(self, points: Any) -> NDArray[np.float64]:
         """Source coordinates (..., 2), order (x, y), to crop coordinates."""
-        matrix = self.matrix
-        return np.asarray(np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2], np.float64)
+        return through(self.matrix, points)
 
     def to_source(self, points: Any) -> NDArray[np.float64]:
         """Crop coordinates to source coordinates; the inverse of :meth:`to_crop`."""
@@ -69,6 +68,34 @@ class Crop(Generic[Place]):
     pixels: NDArray[np.float32]
     mask: NDArray[np.bool_]
     place: Place
+
+
+def through(matrix: NDArray[np.float64], points: Any) -> NDArray[np.float64]:
+    """Points (..., 2), order (x, y), through an affine map (2, 3)."""
+    return np.asarray(np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2], np.float64)
+
+
+def varied_affine(
+    matrix: NDArray[np.float64], middle: float, rng: np.random.Generator, *, angle: float, flip: bool,
+    zoom: tuple[float, float], shift: float,
+) -> NDArray[np.float64]:  # fmt: skip
+    """An affine map (2, 3) followed by a turn, stretch and shift about the middle of a square, for training.
+
+    Args:
+        matrix: The map, to the square.
+        middle: Half of its side.
+        rng: Draws scale, stretch and shear (up to a tenth, ours), and shift.
+        angle: The turn in radians.
+        flip: Whether left and right are exchanged first.
+        zoom: Least and largest factor, log-uniform.
+        shift: At most, in pixels of the square.
+    """
+    c, s = math.cos(angle), math.sin(angle)
+    scale, ratio = math.exp(rng.uniform(*np.log(zoom))), math.exp(rng.uniform(-0.1, 0.1))
+    linear = scale * np.array([[c, -s], [s, c]]) @ np.diag([ratio, 1 / ratio])
+    linear = linear @ np.array([[1, rng.uniform(-0.08, 0.08)], [0, 1]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+    move = middle - linear @ (middle, middle) + rng.uniform(-shift, shift, 2)
+    return np.column_stack([linear @ matrix[:, :2], linear @ matrix[:, 2] + move])
 
 
 def warp(

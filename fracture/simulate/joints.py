@@ -111,10 +111,10 @@ def paint_joints(
             raise ConfigurationError("no such joint on this film", got=name, allowed=sorted(known))
         if not (0 <= lesion.narrowing <= 4 and 0 <= lesion.erosion <= (10 if joint.foot else 5)):
             raise ConfigurationError(f"no such grade at {name}", got=lesion, allowed="narrowing 0 to 4, erosion 0 to 5")
-        rng = np.random.default_rng([seed, number])
-        window, local = spaced(film, joint)
-        _narrow(window, local, lesion.narrowing, rng)
-        _erode(window, local, lesion.erosion, rng)
+        part = _Part(*spaced(film, joint), np.random.default_rng([seed, number]))
+        if part.window.size:
+            part.narrow(lesion.narrowing)
+            part.erode(lesion.erosion)
     return np.clip(film, 0, 1)  # interpolation overshoots at sharp edges
 
 
@@ -127,134 +127,119 @@ def spaced(film: Array, joint: Joint) -> tuple[Array, Joint]:
     return film[y0:y1, x0:x1], Joint(joint.name, center, joint.direction, joint.unit, joint.space)
 
 
-def _frame(window: Array, joint: Joint) -> tuple[Array, Array]:
-    """Each pixel's place in the joint's frame, in pixels: ``along`` the digit outwards and ``across`` it."""
-    y, x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
-    dx, dy = x + 0.5 - np.float32(joint.center[0]), y + 0.5 - np.float32(joint.center[1])
-    ux, uy = (np.float32(value) for value in joint.direction)
-    return dx * ux + dy * uy, dy * ux - dx * uy
-
-
 def _smooth(value: Array) -> Array:
     """0 below 0, 1 above 1, smooth between."""
     t = np.clip(value, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _narrow(window: Array, joint: Joint, grade: int, rng: np.random.Generator) -> None:
-    """Pull the outer bone end in: the space shrinks, the end stays whole, the shaft behind it is stretched a little."""
-    if not window.size:
-        return
-    along, across = _frame(window, joint)
-    space, half = joint.sizes
-    lost = float(rng.uniform(*NARROWED[grade])) * space
-    # Grade 1 may be focal: all of it on one side. Otherwise the space is lost a little unevenly.
-    lean = float(rng.uniform(0.6, 1.0) if grade == 1 and rng.random() < 0.4 else rng.uniform(0, 0.25))
-    lean *= float(rng.choice([-1, 1]))
-    pull = np.float32(lost) * (1 + np.float32(lean) * np.clip(across / np.float32(half), -1, 1))
-    if grade > 1:
-        pull = np.minimum(pull, np.float32(space))
-    start, end = np.float32(-space / 2), np.float32(space / 2) - pull
-    inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
-    behind = 1 - _smooth((along - np.float32(half)) / np.float32(2.4 * half))
-    beside = 1 - _smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
-    shift = pull * inside * behind * beside
-    ux, uy = (np.float32(value) for value in joint.direction)
-    y, x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
-    moved = cv2.remap(
-        window, x + shift * ux, y + shift * uy, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-    if grade == 4:  # bone grows across: trabecular gray where the space was, without its dark line
-        bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
-        beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * space + 0.08 * half) ** 2))
-        share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
-        grain = _grain(window.shape, half / 6, rng) * np.float32(0.025)
-        moved = moved * (1 - share) + np.maximum(moved, bone * np.float32(1.04) + grain) * share
-    np.copyto(window, np.clip(moved, 0, 1))
+class _Part:
+    """The film around a joint, which is painted into.
 
+    ``along`` and ``across`` are each pixel's place in the joint's frame, in pixels: along the digit outwards, and
+    across it.
+    """
 
-def _erode(window: Array, joint: Joint, grade: int, rng: np.random.Generator) -> None:
-    """Bites at the margins; of a forefoot's joint, grades above 5 lie on both sides of it."""
-    if not window.size:
-        return
-    along, across = _frame(window, joint)
-    space, half = joint.sizes
-    if grade == 0:  # a control's faint shade within the bone
-        _shade(window, along - np.float32(rng.choice([-1, 1]) * half), across, 0.3 * half, 0.03, rng)
-        return
-    parts = [grade]
-    if joint.foot and grade > 1 and (grade > 5 or rng.random() < 0.5):
-        first = int(rng.integers(max(1, grade - 5), min(5, grade - 1) + 1))
-        parts = [first, grade - first]
-    side = float(rng.choice([-1, 1]))
-    for part in parts:
-        area = float(rng.uniform(*ERODED[part])) * 4 * half * half
-        _bites(window, along, across, (space, half), side, area, 10 if joint.among_bones else 40, rng)
-        side = -side
+    def __init__(self, window: Array, joint: Joint, rng: np.random.Generator) -> None:
+        self.window, self.joint, self.rng = window, joint, rng
+        self.space, self.half = joint.sizes
+        self.y, self.x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
+        dx, dy = self.x + 0.5 - np.float32(joint.center[0]), self.y + 0.5 - np.float32(joint.center[1])
+        ux, uy = (np.float32(value) for value in joint.direction)
+        self.along, self.across = dx * ux + dy * uy, dy * ux - dx * uy
 
+    def narrow(self, grade: int) -> None:
+        """Pull the outer bone end in: the space shrinks, the end stays whole, the shaft behind it is drawn out."""
+        window, along, across, rng = self.window, self.along, self.across, self.rng
+        space, half = self.space, self.half
+        lost = float(rng.uniform(*NARROWED[grade])) * space
+        # Grade 1 may be focal: all of it on one side. Otherwise the space is lost a little unevenly.
+        lean = float(rng.uniform(0.6, 1.0) if grade == 1 and rng.random() < 0.4 else rng.uniform(0, 0.25))
+        lean *= float(rng.choice([-1, 1]))
+        pull = np.float32(lost) * (1 + np.float32(lean) * np.clip(across / np.float32(half), -1, 1))
+        if grade > 1:
+            pull = np.minimum(pull, np.float32(space))
+        start, end = np.float32(-space / 2), np.float32(space / 2) - pull
+        inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
+        behind = 1 - _smooth((along - np.float32(half)) / np.float32(2.4 * half))
+        beside = 1 - _smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
+        shift = pull * inside * behind * beside
+        ux, uy = (np.float32(value) for value in self.joint.direction)
+        x, y = self.x + shift * ux, self.y + shift * uy
+        moved = cv2.remap(window, x, y, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if grade == 4:  # bone grows across: trabecular gray where the space was, without its dark line
+            bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
+            beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * space + 0.08 * half) ** 2))
+            share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
+            grain = _grain(window.shape, half / 6, rng) * np.float32(0.025)
+            moved = moved * (1 - share) + np.maximum(moved, bone * np.float32(1.04) + grain) * share
+        np.copyto(window, np.clip(moved, 0, 1))
 
-def _bites(
-    window: Array,
-    along: Array,
-    across: Array,
-    sizes: tuple[float, float],
-    side: float,
-    area: float,
-    level: float,
-    rng: np.random.Generator,
-) -> None:
-    """One to three bites of ``area`` pixels together, out of the corners of one bone end; ``level`` of their floor."""
-    space, half = sizes
-    count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
-    shares = rng.dirichlet(np.full(count, 4.0))
-    margin = float(rng.choice([-1, 1]))
-    texture = (window - cv2.GaussianBlur(window, (0, 0), 1.5)) * np.float32(0.5)
-    for k, share in enumerate(shares.tolist()):
-        flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
-        radius = float(np.sqrt(1.6 * area * share / np.pi))
-        edge = _margin(window, along, across, (side * (space / 2 + 0.35 * half), half), margin)
-        at = side * (space / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half))
-        a = (along - np.float32(at)) / np.float32(radius * flat)
-        b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
-        rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
-        depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
-        bitten = _smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
-        floor = np.minimum(window, _beside(window, across * np.float32(margin), half, level) + texture)
-        np.copyto(window, window * (1 - bitten) + floor * bitten)
-        if rng.random() < 0.35:  # a healed rim
-            rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
-            np.copyto(window, np.clip(window + rim * np.float32(rng.uniform(0.02, 0.07)), 0, 1))
-        if k % 2 == 0:
-            margin = -margin
+    def erode(self, grade: int) -> None:
+        """Bites at the margins; of a forefoot's joint, grades above 5 lie on both sides of it."""
+        rng, half = self.rng, self.half
+        if grade == 0:  # a control's faint shade within the bone
+            away = (self.along - np.float32(rng.choice([-1, 1]) * half)) ** 2 + self.across**2
+            spot = np.exp(-away / np.float32(2 * (0.3 * half) * (0.3 * half)))
+            np.copyto(self.window, np.clip(self.window + spot * np.float32(rng.uniform(-0.03, 0.03)), 0, 1))
+            return
+        parts = [grade]
+        if self.joint.foot and grade > 1 and (grade > 5 or rng.random() < 0.5):
+            first = int(rng.integers(max(1, grade - 5), min(5, grade - 1) + 1))
+            parts = [first, grade - first]
+        side = float(rng.choice([-1, 1]))
+        for part in parts:
+            self._bites(side, float(rng.uniform(*ERODED[part])) * 4 * half * half)
+            side = -side
 
+    def _bites(self, side: float, area: float) -> None:
+        """One to three bites of ``area`` pixels together, out of the corners of the bone end on ``side``."""
+        window, along, across, rng = self.window, self.along, self.across, self.rng
+        space, half = self.space, self.half
+        count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
+        shares = rng.dirichlet(np.full(count, 4.0))
+        margin = float(rng.choice([-1, 1]))
+        texture = (window - cv2.GaussianBlur(window, (0, 0), 1.5)) * np.float32(0.5)
+        for k, share in enumerate(shares.tolist()):
+            flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
+            radius = float(np.sqrt(1.6 * area * share / np.pi))
+            edge = self._margin(side * (space / 2 + 0.35 * half), margin)
+            at = side * (space / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half))
+            a = (along - np.float32(at)) / np.float32(radius * flat)
+            b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
+            rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
+            depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
+            bitten = _smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
+            floor = np.minimum(window, self._beside(margin) + texture)
+            np.copyto(window, window * (1 - bitten) + floor * bitten)
+            if rng.random() < 0.35:  # a healed rim
+                rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
+                np.copyto(window, np.clip(window + rim * np.float32(rng.uniform(0.02, 0.07)), 0, 1))
+            if k % 2 == 0:
+                margin = -margin
 
-def _margin(window: Array, along: Array, across: Array, place: tuple[float, float], margin: float) -> float:
-    """How far from the axis the bone's edge lies: the steepest fall of the mean gray, or the usual place."""
-    at, half = place
-    band = (np.abs(along - np.float32(at)) < 0.25 * half) & (across * np.float32(margin) > 0)
-    steps = np.arange(0.5, 1.5, max(0.06, 1.0 / half)) * half
-    gray = window[band]
-    if gray.size < 8:
-        return half
-    place_of = np.digitize(np.abs(across[band]), steps)
-    counts = np.bincount(place_of, minlength=steps.size + 1)[1:-1]
-    sums = np.bincount(place_of, gray, steps.size + 1)[1:-1]
-    if counts.size < 4 or (counts == 0).any():
-        return half
-    falls = -np.diff(sums / counts)
-    best = int(falls.argmax())
-    return float(steps[best + 1]) if falls[best] > 0.02 else half
+    def _margin(self, at: float, margin: float) -> float:
+        """How far from the axis the bone's edge lies: the steepest fall of the mean gray, or the usual place."""
+        half = self.half
+        band = (np.abs(self.along - np.float32(at)) < 0.25 * half) & (self.across * np.float32(margin) > 0)
+        steps = np.arange(0.5, 1.5, max(0.06, 1.0 / half)) * half
+        gray = self.window[band]
+        if gray.size < 8:
+            return half
+        place_of = np.digitize(np.abs(self.across[band]), steps)
+        counts = np.bincount(place_of, minlength=steps.size + 1)[1:-1]
+        sums = np.bincount(place_of, gray, steps.size + 1)[1:-1]
+        if counts.size < 4 or (counts == 0).any():
+            return half
+        falls = -np.diff(sums / counts)
+        best = int(falls.argmax())
+        return float(steps[best + 1]) if falls[best] > 0.02 else half
 
-
-def _beside(window: Array, across: Array, half: float, level: float) -> np.float32:
-    """The gray beside the bone, where ``across`` is positive: a percentile, lower where much of that is other bones."""
-    ring = window[(across > 1.2 * half) & (across < 1.8 * half)]
-    return np.float32(np.percentile(ring if ring.size else window, level))
-
-
-def _shade(window: Array, along: Array, across: Array, radius: float, depth: float, rng: np.random.Generator) -> None:
-    spot = np.exp(-(along**2 + across**2) / np.float32(2 * radius * radius))
-    np.copyto(window, np.clip(window + spot * np.float32(rng.uniform(-depth, depth)), 0, 1))
+    def _beside(self, margin: float) -> np.float32:
+        """The gray beside the bone on the side of ``margin``: a percentile, lower where other bones lie there."""
+        across, half = self.across * np.float32(margin), self.half
+        ring = self.window[(across > 1.2 * half) & (across < 1.8 * half)]
+        return np.float32(np.percentile(ring if ring.size else self.window, 10 if self.joint.among_bones else 40))
 
 
 def _grain(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Array:

@@ -20,7 +20,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -116,6 +115,11 @@ class Taken(Generic[S, P]):
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    @property
+    def source(self) -> str:
+        """What results call it."""
+        return self.record.source
+
 
 class ReaderBase(ABC, Generic[S, P, E]):
     """A reader: ``S`` is what a source becomes, ``P`` what the networks take for it, ``E`` what they say.
@@ -160,22 +164,31 @@ class ReaderBase(ABC, Generic[S, P, E]):
         """
         return ()
 
-    def predict(self, source: Any, **reading: Any) -> Any:
+    def concluding(self) -> Callable[[E], Any]:
+        """The last step, from what :meth:`examine` gives to the result; as it is where not overridden.
+
+        A wing's own may have keyword parameters: they are options of :meth:`predict` and :meth:`predict_many`, checked
+        at their call.
+        """
+        return _as_it_is
+
+    def predict(self, source: Any, **options: Any) -> Any:
         """Judge one source.
 
         Args:
             source: What :meth:`take` takes.
-            **reading: Its options.
+            **options: Those of :meth:`take` and of :meth:`concluding`.
 
         Raises:
             InputError: It cannot be used.
-            ConfigurationError: An unknown option.
+            ConfigurationError: An unknown option, or a malformed value of one.
         """
+        conclude, reading = self._split(options)
         self._check_request(self.predict, reading)
-        return self._one(source, _as_it_is, **reading)
+        return self._one(source, conclude, **reading)
 
     def predict_many(
-        self, sources: Iterable[Any], *, batch_size: int = 8, workers: int = 2, keep: bool = False, **reading: Any
+        self, sources: Iterable[Any], *, batch_size: int = 8, workers: int = 2, keep: bool = False, **options: Any
     ) -> Iterator[Any]:
         """Judge many sources, lazily, in order, in constant memory.
 
@@ -184,7 +197,7 @@ class ReaderBase(ABC, Generic[S, P, E]):
             batch_size: Sources that the networks look at together.
             workers: Threads that read ahead; 0 reads in the calling thread.
             keep: Keep pixels in the results.
-            **reading: Options of :meth:`take`.
+            **options: Those of :meth:`take` and of :meth:`concluding`, of all sources.
 
         Yields:
             One result per source, or a :class:`Failure` for one that cannot be used.
@@ -192,9 +205,16 @@ class ReaderBase(ABC, Generic[S, P, E]):
         Raises:
             ConfigurationError: One source instead of several, an unknown option, or a number out of range.
         """
+        conclude, reading = self._split(options)
         self._check_request(self.predict_many, reading)
-        last: Callable[[Any], Any] = _as_it_is if keep else methodcaller("drop_pixels")
+        last = conclude if keep else lambda found: conclude(found).drop_pixels()
         return self._many(sources, last, batch_size=batch_size, workers=workers, **reading)
+
+    def _split(self, options: Mapping[str, Any]) -> tuple[Callable[[E], Any], dict[str, Any]]:
+        """The last step with its options, and the others."""
+        own = _keywords(self.concluding)
+        conclude = self.concluding(**{name: value for name, value in options.items() if name in own})
+        return conclude, {name: value for name, value in options.items() if name not in own}
 
     def _one(self, source: Any, conclude: Callable[[E], R], **reading: Any) -> R:
         """Take one film through all steps.
@@ -290,8 +310,7 @@ class ReaderBase(ABC, Generic[S, P, E]):
         Raises:
             ConfigurationError: An unknown option.
         """
-        named = [p.name for p in inspect.signature(self.take).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        check_options(method, reading, named)
+        check_options(method, reading, [*_keywords(self.take), *_keywords(self.concluding)])
         return None
 
     def _examined(self, films: Sequence[Taken[S, P]]) -> list[E | Failure]:
@@ -327,6 +346,19 @@ class FilmReader(ReaderBase[Radiograph, F, E]):
         """Read one film; see :func:`fracture.read`."""
         return read(source, tree=self.tree, **reading)
 
+    def stated(self, film: Radiograph) -> dict[str, Any]:
+        """The fields that results of films have, of a reader with a ``card``; see ``FilmResult``."""
+        card: Any = getattr(self, "card")  # noqa: B009 - a wing's own
+        return {
+            "source": film.source,
+            "width": film.width,
+            "height": film.height,
+            "model": card.name,
+            "model_version": card.version,
+            "weights_checksum": card.checksum,
+            "radiograph": film,
+        }
+
     def check(self, radiograph: Radiograph, inputs: F, /) -> tuple[str, ...]:
         """What the pixels say against a musculoskeletal radiograph, as warnings; see :func:`check_pixels`."""
         return check_pixels(radiograph, inputs.crop)
@@ -348,7 +380,7 @@ class FilmReader(ReaderBase[Radiograph, F, E]):
             RegionError: An unknown region.
             ConfigurationError: An unknown option, or a malformed value of one.
         """
-        check_options(method, reading)
+        check_options(method, reading, [*_READING, *_keywords(self.concluding)])
         # Reading a film that is one already only looks at the options.
         return read(_BLANK, region=region, tree=self.tree, **reading).regions
 
@@ -366,8 +398,7 @@ def check_options(function: Callable[..., Any], reading: Mapping[str, Any], know
     """
     if not (unknown := sorted(set(reading) - set(known))):
         return
-    parameters = inspect.signature(function).parameters.values()
-    allowed = sorted({p.name for p in parameters if p.kind is p.KEYWORD_ONLY} | set(known))
+    allowed = sorted({*_keywords(function), *known})
     hint = meant(unknown[0], allowed)
     raise ConfigurationError("unknown options", got=", ".join(unknown), allowed=allowed, hint=hint)
 
@@ -398,6 +429,11 @@ def kept_readers(load: Callable[..., Q]) -> Callable[..., Q]:
         return opened(None if weights is None else os.fspath(weights), device, precision)
 
     return reader
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
 
 
 _BLANK = Radiograph(np.zeros((1, 1), np.float32))

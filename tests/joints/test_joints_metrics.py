@@ -15,14 +15,13 @@ from fracture.errors import DataError, EvaluationError
 from fracture.evaluation import Bootstrap, bayes_factors, concordance_index, paired_tests
 from fracture.joints.layout import ROW
 from fracture.joints.metrics import (
+    BINS,
     compare,
     discordant,
     divide_by_weight,
     ensembles,
     errors,
     evaluate_scores,
-    mean_of,
-    patient_weights,
 )
 from fracture.joints.table import JOINTS, ScoreTable, highest, read_table, write_table
 
@@ -107,9 +106,9 @@ def test_errors_are_those_of_two_other_implementations(name: str, tables: Path, 
 def test_weights_of_half_scores_and_at_every_bound() -> None:
     scores = [0, 0.5, 1, 1.5, 3, 3.5, 7, 7.5, 20, 20.5, 55, 56, 148, 149, 448]
     powers = [0, 1, 1, 1.1, 1.1, 1.95, 1.95, 3, 3, 4, 4, 5, 5, 6, 6]
-    assert patient_weights(scores).tolist() == pytest.approx([2.0**power for power in powers], abs=1e-15)
+    assert BINS.weights(scores).tolist() == pytest.approx([2.0**power for power in powers], abs=1e-15)
     with pytest.raises(EvaluationError):
-        patient_weights([1, -1])
+        BINS.weights([1, -1])
 
 
 def test_bootstraps_and_bayes_factors_are_those_of_challengescoring(tables: Path, expected: dict[str, Any]) -> None:
@@ -163,7 +162,7 @@ def test_ensembles_are_means_of_the_best() -> None:
     assert len(rows) == 3
     assert rows[0].verdict == "reference"
     assert rows[2].error.value < rows[0].error.value  # independent errors average out
-    mean = mean_of(list(noisy.values()))
+    mean = ScoreTable.mean(list(noisy.values()))
     np.testing.assert_allclose(mean.values, np.mean([one.values for one in noisy.values()], axis=0))
 
 
@@ -198,7 +197,7 @@ def test_parts_share_the_weight_and_keep_patients_together() -> None:
     patient = np.concatenate([np.arange(562), rng.choice(562, 112, replace=False)])
     shares = {"train": 367, "leaderboard": 119, "final": 188}
     parts = np.array(divide_by_weight(score, shares, groups=patient, seed=1))
-    weights = patient_weights(score)
+    weights = BINS.weights(score)
     for name, share in shares.items():
         assert weights[parts == name].sum() / weights.sum() == pytest.approx(share / 674, abs=0.01)
     for one in set(patient[562:]):

@@ -21,7 +21,6 @@ from fracture.joints.scoring import (
     Score,
     ScoreNetworks,
     expected,
-    family_of,
     score_joints,
 )
 from fracture.wing.runner import TorchRunner
@@ -69,7 +68,7 @@ def test_every_column_of_a_hand_is_scored_once() -> None:
     maximum = {column.name: column.maximum for column in columns_of("hand")}
     assert all(0 <= score.value <= maximum[name] and score.spread >= 0 for name, score in found.items())
     only = score_joints({"finger": runners["finger"]}, pixels, hand.points, "hand")
-    assert {family_of(c) for c in columns_of("hand") if c.name in only} == {"finger"}
+    assert {c.family for c in columns_of("hand") if c.name in only} == {"finger"}
     assert all(only[name].value == pytest.approx(found[name].value, abs=1e-5) for name in only)
     few = {name: point for name, point in hand.points.items() if name != "pip4"}
     assert "pip_J__4" not in score_joints(runners, pixels, few, "hand")

@@ -114,6 +114,19 @@ class ScoreTable:
         rows = [place[name] for name in patients]
         return type(self)(tuple(patients), self.values[rows], self.sums[rows])
 
+    @classmethod
+    def mean(cls, tables: Sequence[Self]) -> Self:
+        """The mean of several algorithms' scores, sums too.
+
+        Raises:
+            EvaluationError: None given, or other patients.
+        """
+        if not tables:
+            raise EvaluationError("an ensemble has at least one algorithm")
+        same = [table.of(tables[0].patients) for table in tables]
+        values, sums = (np.mean([getattr(one, part) for one in same], axis=0) for part in ("values", "sums"))
+        return cls(tables[0].patients, values, sums)
+
     def rounded(self, near_zero: float = 0.0) -> Self:
         """Whole scores; those up to ``near_zero`` become 0 whatever they round to. Sums are made anew."""
         whole = np.floor(self.values + 0.5)

@@ -5,8 +5,9 @@ Source: Sun et al., JAMA Netw Open 2022;5(8):e2227423.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from fracture.evaluation.stats.ranking import bayes_factors
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, point_of, replicates
 
+T = TypeVar("T")
 TIED = 3.0
 """A Bayes factor up to this says tied (JAMA, Methods)."""
 
@@ -39,6 +41,81 @@ class Compared(Record):
     bootstrapped: float
     bayes_factor: float
     verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Bins of a score, and what a row in each weighs.
+
+    Attributes:
+        bounds: Upper ends of all bins but the last, which is open.
+        powers: Of each bin; a weight is 2 to this power.
+    """
+
+    bounds: tuple[float, ...]
+    powers: tuple[float, ...]
+
+    def weights(self, score: ArrayLike) -> FloatArray:
+        """Of true scores (n,).
+
+        A score between two bounds (the mean of two readers) falls into the bin whose upper end is the first that is not
+        below it (ours).
+
+        Raises:
+            EvaluationError: Scores that are negative or not finite.
+        """
+        values = np.asarray(score, dtype=np.float64)
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise EvaluationError("damage scores are finite and not negative", got=float(np.nanmin(values)))
+        found: FloatArray = np.power(2.0, np.asarray(self.powers)[np.searchsorted(self.bounds, values, side="left")])
+        return found
+
+
+def rank_by(
+    metric: str,
+    offered: Mapping[str, Mapping[str, Statistic]],
+    n: int,
+    *,
+    reference: str | None = None,
+    draws: Bootstrap = DEFAULT,
+) -> tuple[Compared, ...]:
+    """:func:`rank_algorithms` by one of the metrics that each algorithm offers.
+
+    Raises:
+        EvaluationError: As there, or an unknown metric.
+    """
+    if unknown := [metrics for metrics in offered.values() if metric not in metrics]:
+        raise EvaluationError("unknown metric", got=metric, allowed=sorted(unknown[0]))
+    return rank_algorithms(
+        {name: found[metric] for name, found in offered.items()}, n, reference=reference, draws=draws
+    )
+
+
+def rank_means(
+    predictions: Mapping[str, T],
+    mean: Callable[[Sequence[T]], T],
+    rank: Callable[..., tuple[Compared, ...]],
+    *,
+    draws: Bootstrap = DEFAULT,
+) -> tuple[Compared, ...]:
+    """Means of the top k algorithms for k = 1 to all, in this order, each against the best one alone.
+
+    Args:
+        predictions: By the algorithm's name.
+        mean: Of several predictions.
+        rank: Predictions by name, ``reference`` and ``draws`` to what :func:`rank_algorithms` gives.
+        draws: For the comparison.
+
+    Raises:
+        EvaluationError: As ``rank``.
+    """
+    ranked = [row.name for row in rank(predictions, reference=None, draws=Bootstrap(resamples=2))]
+    means = {
+        name if not k else f"+ {name}": mean([predictions[one] for one in ranked[: k + 1]])
+        for k, name in enumerate(ranked)
+    }
+    found = {row.name: row for row in rank(means, reference=ranked[0], draws=draws)}
+    return tuple(found[name] for name in means)
 
 
 def rank_algorithms(
@@ -77,8 +154,7 @@ def rank_algorithms(
 
 def divide_by_weight(
     score: ArrayLike,
-    weights: FloatArray,
-    bounds: Sequence[float],
+    bins: Bins,
     shares: Mapping[str, float],
     *,
     groups: ArrayLike | None = None,
@@ -91,8 +167,7 @@ def divide_by_weight(
 
     Args:
         score: (n,), by which a row lies in a bin.
-        weights: (n,), of the rows.
-        bounds: Upper ends of all bins but the last, which is open.
+        bins: The bins, and what rows in them weigh.
         shares: Part to share; shares are relative.
         groups: Patient of each row, where one has two time points; the rows of a group stay together.
         seed: Of the order.
@@ -110,12 +185,12 @@ def divide_by_weight(
     aim = np.array(list(shares.values())) / sum(shares.values())
     group = as_groups(groups, values.size)
     count = int(group.max()) + 1
-    highest_of, weight_of = np.zeros(count), np.bincount(group, weights=weights)
+    highest_of, weight_of = np.zeros(count), np.bincount(group, weights=bins.weights(values))
     np.maximum.at(highest_of, group, values)
-    bins, part_of = np.searchsorted(bounds, highest_of, side="left"), np.zeros(count, np.int64)
+    bin_of, part_of = np.searchsorted(bins.bounds, highest_of, side="left"), np.zeros(count, np.int64)
     rng, whole = np.random.default_rng(seed), np.zeros(len(names))
-    for one in reversed(range(len(bounds) + 1)):
-        here = rng.permutation(np.flatnonzero(bins == one))
+    for one in reversed(range(len(bins.bounds) + 1)):
+        here = rng.permutation(np.flatnonzero(bin_of == one))
         inside, total = np.zeros(len(names)), weight_of[here].sum()
         for member in here.tolist():
             lack = aim * total - inside
