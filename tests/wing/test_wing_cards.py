@@ -16,15 +16,24 @@ from fracture.cli.main import app
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.hip.card import HipCard
 from fracture.hip.store import STORE as HIPS
+from fracture.joints.card import JointsCard
 from fracture.limb.card import CARD_FILE, Card
 from fracture.limb.store import STORE, open_weights
+from fracture.spine.cervical.card import CervicalCard
+from fracture.spine.lumbar.card import LumbarCard
 from fracture.wing import store as wing_store
 from fracture.wing.card import BaseCard
 from fracture.wing.contract import find_wing
 from fracture.wing.verification import compare, verify_weights
 from tests.weights import write_weights
 
-SHIPPED = {"fracatlas-small": Card, "hip-small": HipCard}
+SHIPPED = {
+    "fracatlas-small": Card,
+    "hip-small": HipCard,
+    "joints-small": JointsCard,
+    "lumbar-small": LumbarCard,
+    "cervical-small": CervicalCard,
+}
 
 
 @pytest.fixture
@@ -48,6 +57,13 @@ def test_what_ships_comes_back_byte_for_byte(name: str, kind: type[BaseCard], re
     assert card.write(tmp_path).read_bytes() == (home / kind.FILE).read_bytes()
     assert kind.read(tmp_path) == card
     assert {part.file for part in card.files} == {path.name for path in home.glob("*.safetensors")}
+
+
+def test_two_networks_do_not_share_a_file(repository: Path) -> None:
+    document = json.loads((repository / "weights" / "joints-small" / JointsCard.FILE).read_text(encoding="utf-8"))
+    document["placer"]["file"] = document["finder"]["file"]
+    with pytest.raises(CardError, match="name the same file"):
+        JointsCard.parse(document, "a card")
 
 
 def point(document: Any) -> Any:
