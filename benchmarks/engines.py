@@ -5,6 +5,9 @@
 All compute in float32. Times are CPU time of this process, file to boxes, so that other processes matter little; the
 first film, at which an engine is built, is not timed. Boxes are compared with those nearest to them, since two of equal
 scores may stand in either order. ``--seconds`` ends the run earlier, with as many films as were read until then.
+
+At best an engine is as fast as the processor multiplies: ``of sgemm`` is the rate of a film's multiplications and
+additions, by that of torch's product of two 1024 x 1024 matrices between the films.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import argparse
 import random
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import fracture
 
@@ -33,6 +38,24 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
         return float("inf")
     between = np.abs(one[:, None] - other[None]).max(-1)
     return float(max(between.min(0).max(), between.min(1).max())) if len(one) else 0.0
+
+
+def of_sgemm(clock: Callable[[], float], size: int = 1024) -> float:
+    """Multiplications and additions a second of torch's matrix product, the best of three."""
+    one, other = torch.rand(size, size), torch.rand(size, size)
+    best = 0.0
+    for _ in range(3):
+        begun = clock()
+        one @ other
+        best = max(best, 2 * size**3 / (clock() - begun))
+    return best
+
+
+def operations(detector: fracture.Detector, path: Path | str) -> float:
+    """Multiplications and additions of the networks, for a film that torch reads."""
+    with FlopCounterMode(display=False) as counted:
+        detector.predict(path)
+    return float(counted.get_total_flops())
 
 
 def main() -> None:
@@ -55,6 +78,7 @@ def compare(weights: str | None, engines: list[str], paths: list[Path], ends: fl
     for reader in readers.values():
         reader.predict(paths[0])
     rows: dict[str, list[tuple[float, float, bool, float]]] = {name: [] for name in engines[1:]}
+    shares: dict[str, list[float]] = {name: [] for name in engines}
     for turn, path in enumerate(paths):
         if time.monotonic() > ends:
             break
@@ -63,6 +87,9 @@ def compare(weights: str | None, engines: list[str], paths: list[Path], ends: fl
             begun = time.process_time()
             found[name] = readers[name].predict(path, candidates=True)
             spent[name] = time.process_time() - begun
+        most = operations(readers["torch"], path) / of_sgemm(time.process_time)
+        for name, seconds in spent.items():
+            shares[name].append(most / seconds)
         one = found["torch"]
         for name, told in rows.items():
             two = found[name]
@@ -77,6 +104,7 @@ def compare(weights: str | None, engines: list[str], paths: list[Path], ends: fl
             f"| {name} | {len(told)} | {max(scores):.1e} | {sum(decisions)} | {max(off):.3f} "
             f"| {statistics.median(ratios):.3f} |"
         )
+    print("of sgemm: " + ", ".join(f"{name} {statistics.median(share):.2f}" for name, share in shares.items()))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,13 @@ TAPS: Final = (24, 40, 112, 192)
 
 
 def _same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """TensorFlow's padding: the odd pixel to the right and below."""
-    across, down = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[-1], x.shape[-2]))
-    return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+    """TensorFlow's padding, the odd pixel to the right and below, of sides that ``stride`` divides.
+
+    Without the sides in it: an exporter carries them along as formulas, and those of fifteen blocks came to no end.
+    """
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
+    return F.pad(x, (before, after, before, after))
 
 
 class _Block(nn.Module):
@@ -58,7 +62,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 1, H, W) in [0, 1] to maps of ``TAPS`` channels, finest first."""
+        """(B, 1, H, W) in [0, 1], sides by 32, to maps of ``TAPS`` channels, finest first."""
         x, maps = F.relu6(self.stem(_same(x, 3, 2))), []
         for index, block in enumerate(self.blocks):
             x = block(x)

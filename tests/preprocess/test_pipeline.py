@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fracture.errors import ConfigurationError, PixelValueError
 from fracture.io.radiograph import Radiograph
-from fracture.preprocess import PREPROCESS_VERSION, PreprocessSpec, letterbox, normalize, prepare, prepare_all
+from fracture.preprocess import PREPROCESS_VERSION, PreprocessSpec, letterbox, normalize, pipeline, prepare, prepare_all
 
 
 def film() -> Radiograph:
@@ -53,6 +54,20 @@ def test_shared_work_changes_nothing() -> None:
         assert np.array_equal(prepared.planes, alone.planes)
         assert np.array_equal(prepared.mask, alone.mask)
         assert prepared.geometry == alone.geometry
+
+
+def test_ten_members_of_three_inputs_cost_one_letterbox_and_two_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for work in (letterbox, normalize):
+
+        def counted(*given: Any, _work: Any = work) -> Any:
+            calls.append(_work.__name__)
+            return _work(*given)
+
+        monkeypatch.setattr(pipeline, work.__name__, counted)
+    members = [PreprocessSpec(size=128, channels=channels) for channels in (("raw",), ("lcn",), ("raw", "lcn"))]
+    prepare_all(film(), (members * 4)[:10])
+    assert sorted(calls) == ["letterbox", "normalize", "normalize"]
 
 
 def test_a_redaction_rectangle_is_not_image() -> None:

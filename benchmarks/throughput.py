@@ -1,0 +1,134 @@
+"""What two cores give by the clock: two processes against one, an archive against two bare processes, engines.
+
+    python -m benchmarks.throughput FOLDER [--films 48] [--engine torch] [--only engines processes archive]
+
+Needs a machine with nothing else to do, and 4 to 5 minutes of it. All is float32, file to boxes, in one run:
+
+- engines: a film by torch and by each engine that is installed, in turns, on one thread and on two; the median of the
+  films' ratios. At best an engine is as fast as the processor multiplies: ``of sgemm`` is the rate of the networks'
+  multiplications by that of torch's product of two 1024 x 1024 matrices in the same turns.
+- processes: ``predict_many`` in one process of one thread, then in two at the same time, each with all films (aim: two
+  at least 1.9 times one).
+- archive: ``fracture archive run --workers 2`` over twice the films (aim: 0.9 of the two bare processes).
+
+Rates leave out starts and ends: from the first shard or batch that is done to the last but one, in each process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fracture
+from benchmarks.engines import of_sgemm, operations
+from fracture.archive.manifest import write_manifest
+from fracture.wing.engine_choice import PACKAGES, lacking
+
+_BATCH = 8
+
+
+def engines(paths: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    names = ["torch", *(name for name in PACKAGES if not lacking(name))]
+    readers = {name: fracture.load(device="cpu", precision="float32", engine=name) for name in names}
+    spent: dict[str, list[float]] = {name: [] for name in names}
+    best = []
+    for path in paths:
+        for reader in readers.values():  # untimed: an engine is compared with torch at each new shape
+            reader.predict(path)
+        best.append(operations(readers["torch"], path) / of_sgemm(time.perf_counter))
+        for name in (*names, *names[::-1]):
+            begun = time.perf_counter()
+            readers[name].predict(path)
+            spent[name].append(time.perf_counter() - begun)
+    print("\n| engine | threads | ms a film | ratio to torch (aim: 0.75) | of sgemm |\n|---|---|---|---|---|")
+    for name, seconds in spent.items():
+        turns = [min(pair) for pair in zip(seconds[::2], seconds[1::2], strict=True)]
+        plain = [min(pair) for pair in zip(spent["torch"][::2], spent["torch"][1::2], strict=True)]
+        ratio = statistics.median(a / b for a, b in zip(turns, plain, strict=True))
+        share = statistics.median(a / b for a, b in zip(best, turns, strict=True))
+        print(f"| {name} | {threads} | {1e3 * statistics.median(turns):.0f} | {ratio:.3f} | {share:.2f} |", flush=True)
+
+
+def _reads(paths: list[str], engine: Any, meet: Any, told: Any) -> None:
+    torch.set_num_threads(1)
+    detector = fracture.load(device="cpu", precision="float32", engine=engine)
+    list(detector.predict_many(paths[:_BATCH]))
+    meet.wait()
+    times = []
+    for done, result in enumerate(detector.predict_many(paths), start=1):
+        assert result.ok, result
+        if done % _BATCH == 0:
+            times.append(time.monotonic())
+    told.put(times)
+
+
+def _rate(times: list[float]) -> float:
+    """Films a second of batches by when they were done."""
+    return _BATCH * (len(times) - 2) / (times[-2] - times[0])
+
+
+def bare(paths: list[str], engine: str, number: int) -> float:
+    """Films a second of so many processes at the same time."""
+    spawn = multiprocessing.get_context("spawn")
+    meet, told = spawn.Barrier(number), spawn.Queue()
+    started = [spawn.Process(target=_reads, args=(paths, engine, meet, told)) for _ in range(number)]
+    for process in started:
+        process.start()
+    rates = [_rate(told.get()) for _ in started]
+    for process in started:
+        process.join()
+    return sum(rates)
+
+
+def archive(paths: list[str], engine: str) -> float:
+    """Films a second of ``fracture archive run`` with two workers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_manifest([*paths, *paths], folder / "films.jsonl")
+        command = [sys.executable, "-m", "fracture", "archive", "run", str(folder / "films.jsonl")]
+        command += ["--out", str(folder / "run"), "--workers", "2", "--shard-size", str(_BATCH)]
+        command += ["--device", "cpu", "--precision", "float32", "--engine", engine]
+        subprocess.run(command, check=True, capture_output=True)
+        times = sorted(path.stat().st_mtime for path in (folder / "run" / "shards").glob("*.jsonl"))
+    return _BATCH * (len(times) - 3) / (times[-2] - times[1])  # two workers: the first and the last of each
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="JPEG files, in any depth")
+    parser.add_argument("--films", type=int, default=40)
+    parser.add_argument("--engine", default="torch", help="of processes and archive")
+    parser.add_argument("--only", nargs="+", default=["engines", "processes", "archive"])
+    asked = parser.parse_args()
+    number = -(-asked.films // _BATCH) * _BATCH
+    paths = [str(path) for path in random.Random(0).sample(sorted(asked.folder.rglob("*.jpg")), number)]
+    print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+    if "engines" in asked.only:
+        for threads in (1, 2):
+            engines(paths[:8], threads)
+    if not {"processes", "archive"} & set(asked.only):
+        return
+    print("\n| | films/s | ratio |\n|---|---|---|")
+    two = bare(paths, asked.engine, 2)
+    if "processes" in asked.only:
+        one = bare(paths, asked.engine, 1)
+        print(f"| one process | {one:.2f} | |\n| two | {two:.2f} | {two / one:.2f} (aim: 1.9) |", flush=True)
+    if "archive" in asked.only:
+        whole = archive(paths, asked.engine)
+        print(f"| archive, two workers | {whole:.2f} | {whole / two:.3f} of two bare processes (aim: 0.9) |")
+
+
+if __name__ == "__main__":
+    main()
