@@ -38,10 +38,10 @@ from fracture.wing.engine_choice import PACKAGES, lacking
 _BATCH = 8
 
 
-def engines(paths: list[str], threads: int) -> None:
+def engines(weights: str, paths: list[str], threads: int) -> None:
     torch.set_num_threads(threads)
     names = ["torch", *(name for name in PACKAGES if not lacking(name))]
-    readers = {name: fracture.load(device="cpu", precision="float32", engine=name) for name in names}
+    readers = {name: fracture.load(weights, device="cpu", precision="float32", engine=name) for name in names}
     spent: dict[str, list[float]] = {name: [] for name in names}
     best = []
     for path in paths:
@@ -61,9 +61,9 @@ def engines(paths: list[str], threads: int) -> None:
         print(f"| {name} | {threads} | {1e3 * statistics.median(turns):.0f} | {ratio:.3f} | {share:.2f} |", flush=True)
 
 
-def _reads(paths: list[str], engine: Any, meet: Any, told: Any) -> None:
+def _reads(weights: str, paths: list[str], engine: Any, meet: Any, told: Any) -> None:
     torch.set_num_threads(1)
-    detector = fracture.load(device="cpu", precision="float32", engine=engine)
+    detector = fracture.load(weights, device="cpu", precision="float32", engine=engine)
     list(detector.predict_many(paths[:_BATCH]))
     meet.wait()
     times = []
@@ -79,11 +79,11 @@ def _rate(times: list[float]) -> float:
     return _BATCH * (len(times) - 2) / (times[-2] - times[0])
 
 
-def bare(paths: list[str], engine: str, number: int) -> float:
+def bare(weights: str, paths: list[str], engine: str, number: int) -> float:
     """Films a second of so many processes at the same time."""
     spawn = multiprocessing.get_context("spawn")
     meet, told = spawn.Barrier(number), spawn.Queue()
-    started = [spawn.Process(target=_reads, args=(paths, engine, meet, told)) for _ in range(number)]
+    started = [spawn.Process(target=_reads, args=(weights, paths, engine, meet, told)) for _ in range(number)]
     for process in started:
         process.start()
     rates = [_rate(told.get()) for _ in started]
@@ -92,14 +92,14 @@ def bare(paths: list[str], engine: str, number: int) -> float:
     return sum(rates)
 
 
-def archive(paths: list[str], engine: str) -> float:
+def archive(weights: str, paths: list[str], engine: str) -> float:
     """Films a second of ``fracture archive run`` with two workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_manifest([*paths, *paths], folder / "films.jsonl")
         command = [sys.executable, "-m", "fracture", "archive", "run", str(folder / "films.jsonl")]
         command += ["--out", str(folder / "run"), "--workers", "2", "--shard-size", str(_BATCH)]
-        command += ["--device", "cpu", "--precision", "float32", "--engine", engine]
+        command += ["--device", "cpu", "--precision", "float32", "--engine", engine, "--weights", weights]
         subprocess.run(command, check=True, capture_output=True)
         times = sorted(path.stat().st_mtime for path in (folder / "run" / "shards").glob("*.jsonl"))
     return _BATCH * (len(times) - 3) / (times[-2] - times[1])  # two workers: the first and the last of each
@@ -108,7 +108,8 @@ def archive(paths: list[str], engine: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="JPEG files, in any depth")
-    parser.add_argument("--films", type=int, default=40)
+    parser.add_argument("--weights", default="fracatlas-small")
+    parser.add_argument("--films", type=int, default=40, help="at least 24")
     parser.add_argument("--engine", default="torch", help="of processes and archive")
     parser.add_argument("--only", nargs="+", default=["engines", "processes", "archive"])
     asked = parser.parse_args()
@@ -117,16 +118,16 @@ def main() -> None:
     print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
     if "engines" in asked.only:
         for threads in (1, 2):
-            engines(paths[:8], threads)
+            engines(asked.weights, paths[:8], threads)
     if not {"processes", "archive"} & set(asked.only):
         return
     print("\n| | films/s | ratio |\n|---|---|---|")
-    two = bare(paths, asked.engine, 2)
+    two = bare(asked.weights, paths, asked.engine, 2)
     if "processes" in asked.only:
-        one = bare(paths, asked.engine, 1)
+        one = bare(asked.weights, paths, asked.engine, 1)
         print(f"| one process | {one:.2f} | |\n| two | {two:.2f} | {two / one:.2f} (aim: 1.9) |", flush=True)
     if "archive" in asked.only:
-        whole = archive(paths, asked.engine)
+        whole = archive(asked.weights, paths, asked.engine)
         print(f"| archive, two workers | {whole:.2f} | {whole / two:.3f} of two bare processes (aim: 0.9) |")
 
 
