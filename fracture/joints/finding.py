@@ -42,6 +42,7 @@ _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
 _LEAST_SCORE: Final = 0.57  # of a limb; see docs/joints.md for what films with and without a hand or foot have
 _SEEN: Final = 0.65  # chance of a center that is believed although the points are less sure, as in a cast
+_FITTING: Final = 0.25  # and whose points lie as those of a hand or foot do: most of Found.shape there
 _BESIDE: Final = 0.75  # likewise of a further limb, as a share of the surest one's
 _SURE: Final = 0.82  # mean certainty below which other turns and sizes are tried
 _SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
@@ -75,6 +76,11 @@ class Found:
         """Mean certainty of its points on the film, of half of all at least."""
         return _level(np.array(list(self.certainty.values())))
 
+    @property
+    def believed(self) -> bool:
+        """Whether it is taken for a hand or forefoot: its points are sure enough, or its center is and they fit."""
+        return self.score >= _LEAST_SCORE or (self.center >= _SEEN and self.shape <= _FITTING)
+
 
 def find(
     pixels: NDArray[np.float32], finder: Runner, placer: Runner, template: NDArray[np.float64]
@@ -97,7 +103,7 @@ def find(
         if any(one.score >= _SURE for one in found):
             break
     best = max((one.score for one in found), default=0.0)
-    found = [one for one in found if one.score >= _BESIDE * best and (one.score >= _LEAST_SCORE or one.center >= _SEEN)]
+    found = [one for one in found if one.believed and one.score >= _BESIDE * best]
     return tuple(sorted(found, key=lambda one: float(np.mean([x for x, _ in one.points.values()]))))
 
 

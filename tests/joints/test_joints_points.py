@@ -197,3 +197,16 @@ def test_points_beyond_the_film_do_not_count_for_its_certainty() -> None:
 
     assert score([0.9] * 13 + [0.0] * 13) == pytest.approx(0.9)
     assert score([0.9] * 5 + [0.0] * 21) < 0.4  # too few to be believed
+
+
+@pytest.mark.parametrize(
+    ("sure", "center", "shape", "believed"),
+    [(0.6, 0.1, 0.4, True), (0.34, 0.69, 0.34, False), (0.34, 0.69, 0.1, True), (0.5, 0.6, 0.1, False)],
+)
+def test_unsure_points_are_believed_where_the_center_is_seen_and_they_fit(
+    sure: float, center: float, shape: float, believed: bool
+) -> None:
+    from fracture.joints.finding import Found
+
+    found = Found("hand", dict.fromkeys(HAND, (0.0, 0.0)), dict.fromkeys(HAND, sure), center, False, shape)
+    assert found.believed is believed
