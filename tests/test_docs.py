@@ -23,11 +23,13 @@ def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
 
     text = (repository / "README.md").read_text(encoding="utf-8")
     assert "--index-url https://download.pytorch.org/whl/cpu" in text
-    dilated = [
-        m.file for m in open_weights(None).card.members if m.model_spec.output_stride < 2 ** (m.model_spec.stages + 1)
-    ]
-    assert not dilated
-    assert "ensemble of dilated" not in text
+    specs = [m.model_spec for m in open_weights(None).card.members]
+    assert not [spec for spec in specs if spec.output_stride < 2 ** (spec.stages + 1)]
+    assert "without a dilated" in text
+    assert {(spec.backbone[:6], spec.stages) for spec in specs} == {("resnet", 3)}
+    assert "ResNets cut after their third stage" in text
+    assert sum(spec.pyramid for spec in specs) == 1
+    assert "one of them, with a feature pyramid" in text
 
 
 def test_links_between_documents_lead_somewhere(repository: Path) -> None:
