@@ -84,7 +84,7 @@ def _shows(detector: Detector, named: Sequence[str], region: str) -> bool:
     """Whether a named region is the one expected, or lies above or below it in the tree."""
     tree = detector.tree
     wanted = tree.normalize(region)
-    return any(wanted in tree.ancestors(name) or name in tree.ancestors(wanted) for name in named)
+    return any(name == wanted or wanted in tree.ancestors(name) or name in tree.ancestors(wanted) for name in named)
 
 
 def text_of(label: str, sets: dict[str, dict[str, Any]]) -> str:

@@ -193,3 +193,15 @@ def test_calibrate_makes_the_subset_on_request(annotated: AnnotatedSet, made: Pa
     assert [member.file for member in fast.members] == ["member_1.safetensors"]
     assert fast.self_test == expected.self_test
     assert set(fast.loses) == set(expected.loses)
+
+
+def test_a_region_head_that_was_left_out_tells_regions_again_where_the_better_one_is_not(tiny_weights: Path) -> None:
+    card = Card.read(tiny_weights)
+    first, second = card.members
+    assert first.model_spec.regions
+    left_out = first.model_copy(update={"regions_left_out": True})
+    whole = card.model_copy(update={"members": (left_out, second.model_copy(update={"regions_only": True}))})
+    alone = fast_card(whole, ["member_0"])
+    assert [member.regions_left_out for member in alone.members] == [False]
+    assert fast_view(with_fast(whole, alone)).members[0].regions_left_out is False
+    assert whole.members[0].regions_left_out is True

@@ -41,7 +41,7 @@ def fast_card(card: Card, members: Sequence[str]) -> Card:
         )
     if len(stems) == len(known):
         raise ConfigurationError("the fast subset names every member and so is not a subset", got=", ".join(members))
-    kept = tuple(member for stem, member in known.items() if stem in stems)
+    kept = _telling_regions([member for stem, member in known.items() if stem in stems])
     check = card.input_check
     if check is not None and check.member not in {member.file for member in kept}:
         raise ConfigurationError(
@@ -95,15 +95,22 @@ def fast_view(card: Card) -> Card:
             hint="leave fast out, or add a subset with `fracture calibrate WEIGHTS ... --fast MEMBER`",
         )
     chosen: dict[str, FastMember] = {member.file: member for member in section.members}
-    members: tuple[MemberCard, ...] = tuple(
+    members = [
         member.model_copy(update={"calibration": chosen[member.file].calibration})
         for member in card.members
         if member.file in chosen
-    )
+    ]
     return card.model_copy(
         update={
-            "members": members,
+            "members": _telling_regions(members),
             **{name: getattr(section, name) for name in _OWN},
             "fast": None,
         }
     )
+
+
+def _telling_regions(members: Sequence[MemberCard]) -> tuple[MemberCard, ...]:
+    """Region heads that were left out for a better one's sake tell regions again where that one is not there."""
+    if all(member.boxes_only or member.regions_left_out for member in members):
+        return tuple(member.model_copy(update={"regions_left_out": False}) for member in members)
+    return tuple(members)
