@@ -139,9 +139,11 @@ class NetworkReader(ReaderBase[S, P, E]):
     @classmethod
     def verified(cls, weights: Weights[Any]) -> Iterator[str]:
         """For ``fracture verify``."""
-        found = cls.tested(weights)
+        reader = cls.opened(weights, device="cpu", precision="float32", engine="torch")
         yield "networks built and filled"
-        yield compare_tests(found, weights.card.self_test)
+        expected = weights.card.self_test
+        # Without one nothing runs here: an export is what the self-test runs, and has nothing to compare with.
+        yield "self-test: the card states none" if expected is None else compare_tests(reader.self_test(), expected)
 
     @classmethod
     def assemble(cls, run: str | Path, out: str | Path, facts: Mapping[str, Any] | None = None) -> Any:
