@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]

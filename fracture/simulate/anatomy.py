@@ -9,7 +9,7 @@ import numpy as np
 
 from fracture.simulate.geometry import compose, inverse, pose_along, rotation, translation
 from fracture.simulate.shapes import Blob, Bone, Cap, Part, Tube, tube
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

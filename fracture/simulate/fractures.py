@@ -19,7 +19,7 @@ from scipy import ndimage
 from fracture.simulate.geometry import about, compose, inverse, pose_along, rotation, transform, translation, unit
 from fracture.simulate.projection import Body
 from fracture.simulate.shapes import Bone
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -18,7 +18,7 @@ from fracture.simulate.dataset import Entry, Summary, check_folder, film_seed, w
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints
 from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 Point = tuple[float, float]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 Array = NDArray[np.float32]
 

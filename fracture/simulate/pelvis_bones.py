@@ -16,7 +16,7 @@ import numpy as np
 
 from fracture.simulate.geometry import transform
 from fracture.simulate.planes import Plane, curve, noise_patch, sheet
-from fracture.simulate.tables import table
+from fracture.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

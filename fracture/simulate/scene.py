@@ -18,9 +18,9 @@ from fracture.simulate.lower_limb import leg
 from fracture.simulate.projection import Camera, Materials, project
 from fracture.simulate.record import SimulatedFilm, SimulatedFracture
 from fracture.simulate.softtissue import Bend, soft_paths
-from fracture.simulate.tables import table
 from fracture.simulate.thigh import thigh
 from fracture.simulate.upper_limb import arm
+from fracture.tables import table
 
 _MARGIN_MM, _MARGIN_PX = 1.5, 2.0
 _ATTEMPTS = 8
