@@ -34,12 +34,12 @@ from fracture.models.persistence import load_state
 from fracture.training.driver import read_record
 
 
-def second(part, joint, lesion, seed):
-    """The second painter as the first one is called."""
-    space, half = joint.sizes
-    return second_joint_painter.paint(
-        part, joint.center, joint.direction, space, half, narrowing=lesion.narrowing, erosion=lesion.erosion, seed=seed
-    )
+class SecondPainter(JointPictures):
+    """The same joints, painted by the second painter."""
+
+    def paint(self, part, joint, lesion, seed):
+        (space, half), grades = joint.sizes, {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
+        return second_joint_painter.paint(part, joint.center, joint.direction, space, half, **grades, seed=seed)
 
 
 def weighted_rmse(truth, predicted):
@@ -94,10 +94,10 @@ def main() -> None:
         model = ScoreNetworks(spec)
         load_state(model, load_file(str(record.with_suffix(".safetensors"))))
         held = set(Split.read(options.run / f"scores_{family}" / "split.json").parts["validation"])
-        pictures = JointPictures(films.select(lambda film, held=held: film.source in held), ScoreConfig(model=spec))
-        device, result[family] = torch.device("cpu"), {}
-        for name, painter in (("own_painter", None), ("second_painter", second)):
-            rows = list(score_rows(model, pictures, device, painter=painter, times=options.times, seed=1))
+        part, config = films.select(lambda film, held=held: film.source in held), ScoreConfig(model=spec)
+        pictures, device, result[family] = JointPictures(part, config), torch.device("cpu"), {}
+        for name, painted in (("own_painter", pictures), ("second_painter", SecondPainter(part, config))):
+            rows = list(score_rows(model, painted, device, times=options.times, seed=1))
             result[family][name] = {damage: judged(rows, damage, options.resamples) for damage in DAMAGES}
         again = [list(score_rows(model, pictures, device, seed=2, jitter=seed)) for seed in (1, 2)]
         result[family]["repeatability"] = {

@@ -13,6 +13,7 @@ from fracture.errors import ConfigurationError
 from fracture.joints.layout import AXES, FOREFOOT, HAND, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE
 from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_similarity
+from fracture.simulate.joints import Joint
 
 CROP_SIZE: Final = 224
 """Side of a joint's crop in pixels, as team Alpine Lads cut them."""
@@ -71,6 +72,11 @@ def direction(points: Mapping[str, Point], name: str) -> Point:
         if length > 0:
             return (x1 - x0) / length, (y1 - y0) / length
     return axis_of(points)
+
+
+def joint_at(points: Mapping[str, Point], name: str) -> Joint:
+    """A film's joint, one of ``points``, as the painter takes it."""
+    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 def fit_frame(

@@ -10,9 +10,9 @@ import numpy as np
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.io.reading import read
+from fracture.joints.frames import joint_at
 from fracture.joints.layout import columns_of
 from fracture.joints.records import limbs_of
-from fracture.joints.score_training import real_joint
 from fracture.simulate.dataset import Summary, check_folder
 from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
 from fracture.simulate.joints import paint_joints
@@ -56,7 +56,7 @@ def write_painted(
                         most.setdefault(column.point, [0, 0])[column.damage == "erosion"] = column.maximum
                 rng = np.random.default_rng([seed, index, number])
                 lesions = draw_lesions(rng, {name: (both[0], both[1]) for name, both in most.items()})
-                joints = {name: real_joint(limb.points, name) for name in lesions}
+                joints = {name: joint_at(limb.points, name) for name in lesions}
                 pixels = paint_joints(pixels, joints, lesions, int(rng.integers(2**31)))
                 limbs.append((limb.kind, limb.points, lesions))
             yield JointFilm(pixels, limbs, {"group": film.group, "painted_into": film.source})

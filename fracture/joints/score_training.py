@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
-from fracture.joints.frames import CROP_SIZE, direction
+from fracture.joints.frames import CROP_SIZE, direction, joint_at
 from fracture.joints.layout import Point, is_mirrored, unit_length
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import DAMAGES, SPANS, ScoreNetworks, crop_of, planes_of, points_of
@@ -33,7 +33,6 @@ from fracture.training.driver import Running
 from fracture.training.stage import PlainPictures, Stage
 
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
-Painter = Callable[[NDArray[np.float32], Joint, Lesion, int], NDArray[np.float32]]
 
 
 class ScoreConfig(StageConfig):
@@ -44,15 +43,6 @@ class ScoreConfig(StageConfig):
     repeats: int = Field(
         default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
     )
-
-
-def real_joint(points: Mapping[str, Point], name: str) -> Joint:
-    """A film's joint as the painter takes it.
-
-    Raises:
-        ConfigurationError: The point is not among ``points``.
-    """
-    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 @lru_cache(maxsize=96)
@@ -76,33 +66,6 @@ class _Shown(NamedTuple):
 def draw_lesion(rng: np.random.Generator, kind: str) -> Lesion:
     """A lesion for a joint of a hand or forefoot: no damage of a kind in two of five."""
     return Lesion(draw_grade(rng, 4), draw_grade(rng, 10 if kind == "forefoot" else 5))
-
-
-def painted(
-    pixels: NDArray[np.float32],
-    points: Mapping[str, Point],
-    name: str,
-    lesion: Lesion,
-    seed: int,
-    painter: Painter | None,
-) -> tuple[NDArray[np.float32], Mapping[str, Point]]:
-    """A film's part around a joint with a lesion painted in, and all points in the part's pixels.
-
-    Args:
-        pixels: float32 (height, width), the film, which stays as it is.
-        points: In its pixels.
-        name: The joint.
-        lesion: What is painted.
-        seed: Of the painter.
-        painter: Another painter than ours; it takes the part, the joint in it, lesion and seed.
-    """
-    joint = real_joint(points, name)
-    part, local = spaced(pixels, joint)
-    x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
-    here = {key: (px - x, py - y) for key, (px, py) in points.items()}
-    if painter is None:
-        return paint_joints(part, [local], {name: lesion}, seed), here
-    return painter(np.array(part), local, lesion, seed), here
 
 
 class JointPictures(PlainPictures):
@@ -147,11 +110,26 @@ class JointPictures(PlainPictures):
         if kept is None:
             rng, item = generator(picture.seed), picture.item
             lesion = draw_lesion(rng, item.limb.kind)
-            pixels = _film(self.part.image_path(item.film))
-            part, points = painted(pixels, item.limb.points, item.name, lesion, int(rng.integers(2**31)), None)
-            planes = planes_of(crop_at(part, self._place(points, item.name, rng)))
+            planes = self.shown(item, lesion, int(rng.integers(2**31)), rng)
             kept = self._kept[picture.seed] = (planes.astype(np.float16), (lesion.narrowing, lesion.erosion))
         return _look(kept[0].astype(np.float32), generator(picture.look)), kept[1]
+
+    def shown(
+        self, item: _Item, lesion: Lesion, seed: int, rng: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
+        """(1, 224, 224), a joint with a lesion that ``seed`` paints, cut as in use; ``rng`` draws errors of the cut."""
+        joint = joint_at(item.limb.points, item.name)
+        part, local = spaced(_film(self.part.image_path(item.film)), joint)
+        x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
+        points = {key: (px - x, py - y) for key, (px, py) in item.limb.points.items()}
+        part = self.paint(part, local, lesion, seed)
+        if rng is None:
+            return planes_of(crop_of(part, points, item.name, self.config.model.family))
+        return planes_of(crop_at(part, self._place(points, item.name, rng)))
+
+    def paint(self, part: NDArray[np.float32], joint: Joint, lesion: Lesion, seed: int) -> NDArray[np.float32]:
+        """A copy of a film's part with a lesion; another painter overrides it."""
+        return paint_joints(part, [joint], {joint.name: lesion}, seed)
 
     def _place(self, points: Mapping[str, Point], name: str, rng: np.random.Generator) -> Similarity:
         """The crop's place with the errors of a found point, turned, scaled and mirrored a little."""
@@ -163,16 +141,6 @@ class JointPictures(PlainPictures):
         return Similarity(
             (x + float(dx), y + float(dy)), up, scale, CROP_SIZE, is_mirrored(points) != (rng.random() < 0.5)
         )
-
-    def plain(
-        self, item: _Item, lesion: Lesion, seed: int, painter: Painter | None = None, jitter: int | None = None
-    ) -> NDArray[np.float32]:
-        """(1, 224, 224) as in use, of a joint with this lesion; ``jitter`` seeds errors of a found point."""
-        pixels = _film(self.part.image_path(item.film))
-        part, points = painted(pixels, item.limb.points, item.name, lesion, seed, painter)
-        if jitter is not None:
-            return planes_of(crop_at(part, self._place(points, item.name, np.random.default_rng([seed, jitter]))))
-        return planes_of(crop_of(part, points, item.name, self.config.model.family))
 
     def source(self, picture: Any) -> str:
         """The film's name."""
@@ -226,7 +194,6 @@ def score_rows(
     pictures: JointPictures,
     device: torch.device,
     *,
-    painter: Painter | None = None,
     times: int = 1,
     seed: int = 0,
     jitter: int | None = None,
@@ -237,7 +204,6 @@ def score_rows(
         model: The networks; they are in evaluation mode for the while.
         pictures: Whose joints.
         device: Of the model.
-        painter: Another painter than ours.
         times: Lesions for each joint.
         seed: Of lesions and painter.
         jitter: Seed of the errors of found points; None: the points as annotated.
@@ -247,15 +213,12 @@ def score_rows(
     for number, item in enumerate(pictures.items * times):
         rng = generator(derive_seed(seed, 0, number, stream="judge"))
         lesion = draw_lesion(rng, item.limb.kind)
-        planes = torch.from_numpy(pictures.plain(item, lesion, int(rng.integers(2**31)), painter, jitter))[None]
+        painting = int(rng.integers(2**31))
+        errors = None if jitter is None else np.random.default_rng([painting, jitter])
+        planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors))[None]
         with torch.inference_mode():
             found = {damage: expected(logits) for damage, logits in model(planes.to(device)).items()}
-        told: dict[str, Any] = {
-            "source": item.film.source,
-            "group": item.film.group,
-            "kind": item.limb.kind,
-            "point": item.name,
-        }
+        told: dict[str, Any] = {"source": item.film.source, "group": item.film.group, "point": item.name}
         told |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
         for damage, (value, spread) in found.items():
             told |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
