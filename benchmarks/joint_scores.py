@@ -26,10 +26,11 @@ from fracture.evaluation.stats.change import repeatability
 from fracture.evaluation.stats.resampling import bootstrap
 from fracture.evaluation.stats.statistics import RankCorrelation, WeightedError
 from fracture.joints.card import ScoreSpec
+from fracture.joints.layout import DAMAGES, FAMILIES
 from fracture.joints.metrics import BINS
 from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
-from fracture.joints.scoring import DAMAGES, FAMILIES, ScoreNetworks
+from fracture.joints.scoring import ScoreNetworks
 from fracture.models.persistence import load_state
 from fracture.training.driver import read_record
 

@@ -16,6 +16,10 @@ from fracture.tables import table
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
 Family = Literal["finger", "wrist", "forefoot"]
+Side = Literal["left", "right"]
+SIDES: Final[tuple[Side, ...]] = ("left", "right")
+DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
+FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 Point: TypeAlias = tuple[float, float]
 
 _NAMES: Final = table("joints")
@@ -52,7 +56,7 @@ class Column:
         """Which networks read it."""
         return "forefoot" if self.kind == "forefoot" else "wrist" if self.name.startswith("wrist") else "finger"
 
-    def full(self, side: Literal["left", "right"]) -> str:
+    def full(self, side: Side) -> str:
         """The name with its prefix, as ``"LH_mcp_E__2"``."""
         return f"{side[0].upper()}{'H' if self.kind == 'hand' else 'F'}_{self.name}"
 
@@ -84,9 +88,13 @@ SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
 ROW: Final = (
     "Patient_ID",
     *SUMS,
-    *(column.full(side) for part in _ORDER for side in ("left", "right") for column in part),
+    *(column.full(side) for part in _ORDER for side in SIDES for column in part),
 )
 """The 90 columns of the challenge's table, in its order."""
+
+
+BY_NAME: Final = {column.full(side): column for column in COLUMNS for side in SIDES}
+"""The columns of both sides by their full names."""
 
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:

@@ -8,31 +8,29 @@ readings here; the paper's formula is ``"pooled"``. Logarithms are natural.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fracture.evaluation.stats import algorithms
-from fracture.evaluation.stats.algorithms import Compared, Discordant
+from fracture.evaluation.files.score_tables import discordant as discordant
+from fracture.evaluation.stats.algorithms import Bins, Ranking
 from fracture.evaluation.stats.checks import FloatArray
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, bootstrap
 from fracture.evaluation.stats.statistics import READINGS, RankCorrelation, WeightedError
-from fracture.joints.layout import Damage, Kind
-from fracture.joints.table import JOINTS, ScoreTable, highest
+from fracture.joints.layout import DAMAGES, Kind
+from fracture.joints.table import ScoreTable
 
-BINS = algorithms.Bins((0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0), (0.0, 1.0, 1.1, 1.95, 3.0, 4.0, 5.0, 6.0))
+BINS = Bins((0.0, 1.0, 3.0, 7.0, 20.0, 55.0, 148.0), (0.0, 1.0, 1.1, 1.95, 3.0, 4.0, 5.0, 6.0))
 """Of a patient's true score: weights of 1, 2, 2.14, 3.86, 8, 16, 32 or 64."""
+_PARTS: Mapping[str, Kind | None] = {"joint": None, "hand": "hand", "foot": "forefoot"}
 
 
-def _log_errors(gold: ScoreTable, predicted: ScoreTable, damage: Damage, kind: Kind | None) -> FloatArray:
-    found: FloatArray = np.log1p(predicted.joints(damage, kind)) - np.log1p(gold.joints(damage, kind))
-    return found
+def _squared(predicted: FloatArray, truth: FloatArray) -> FloatArray:
+    """Of the errors of log(score + 1), (patients, scores)."""
+    return np.asarray((np.log1p(predicted) - np.log1p(truth)) ** 2).reshape(len(truth), -1)
 
 
 def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
@@ -49,22 +47,19 @@ def errors(gold: ScoreTable, predicted: ScoreTable) -> dict[str, Statistic]:
         EvaluationError: Other patients.
     """
     other = predicted.of(gold.patients)
-    whole, found = BINS.weights(gold.overall("total")), dict[str, Statistic]()
-
-    def total(name: Literal["total", "narrowing", "erosion"]) -> FloatArray:
-        return np.asarray(np.log1p(other.overall(name)) - np.log1p(gold.overall(name)))[:, None]
-
-    found["sc1_wmae"] = WeightedError(total("total") ** 2, whole, "mean_of_patient_rmse")
-    found["sc1_wrmse"] = WeightedError(total("total") ** 2, whole, "pooled")
-    damages: tuple[tuple[str, Damage], ...] = (("sc2", "narrowing"), ("sc3", "erosion"))
-    parts: tuple[tuple[str, Kind | None], ...] = (("joint", None), ("hand", "hand"), ("foot", "forefoot"))
-    for prefix, damage in damages:
+    whole, total = BINS.weights(gold.overall("total")), _squared(other.overall("total"), gold.overall("total"))
+    found: dict[str, Statistic] = {
+        "sc1_wmae": WeightedError(total, whole, "mean_of_patient_rmse"),
+        "sc1_wrmse": WeightedError(total, whole, "pooled"),
+    }
+    for prefix, damage in zip(("sc2", "sc3"), DAMAGES, strict=True):
         weights = BINS.weights(gold.overall(damage))
-        for part, kind in parts:
-            squared = _log_errors(gold, other, damage, kind) ** 2
+        for part, kind in _PARTS.items():
+            squared = _squared(other.joints(damage, kind), gold.joints(damage, kind))
             for reading in READINGS:
                 found[f"{prefix}_{damage}_{part}_{reading}"] = WeightedError(squared, weights, reading)
-        found[f"{prefix}_{damage}_total_wmae"] = WeightedError(total(damage) ** 2, weights, "mean_of_patient_rmse")
+        total = _squared(other.overall(damage), gold.overall(damage))
+        found[f"{prefix}_{damage}_total_wmae"] = WeightedError(total, weights, "mean_of_patient_rmse")
     return found
 
 
@@ -75,9 +70,8 @@ def per_joint(gold: ScoreTable, predicted: ScoreTable) -> dict[str, float]:
         EvaluationError: Other patients.
     """
     other, found = predicted.of(gold.patients), dict[str, float]()
-    damages: tuple[Damage, ...] = ("erosion", "narrowing")
-    for damage in damages:
-        weights, squared = BINS.weights(gold.overall(damage)), _log_errors(gold, other, damage, None) ** 2
+    for damage in reversed(DAMAGES):
+        weights, squared = BINS.weights(gold.overall(damage)), _squared(other.joints(damage), gold.joints(damage))
         found |= dict(zip(gold.names(damage), np.sqrt(weights @ squared / weights.sum()).tolist(), strict=True))
     return found
 
@@ -123,78 +117,7 @@ def evaluate_scores(gold: ScoreTable, predicted: ScoreTable, *, draws: Bootstrap
     )
 
 
-def compare(
-    gold: ScoreTable,
-    predictions: Mapping[str, ScoreTable],
-    *,
-    metric: str = "sc1_wrmse",
-    reference: str | None = None,
-    draws: Bootstrap = DEFAULT,
-) -> tuple[Compared, ...]:
-    """Algorithms from best to worst, see :func:`fracture.evaluation.stats.algorithms.rank_algorithms`.
-
-    Args:
-        gold: The reference scores.
-        predictions: By name.
-        metric: One of the names of :func:`errors`; lower is better.
-        reference, draws: As there.
-
-    Raises:
-        EvaluationError: No predictions, an unknown metric or reference, or other patients.
-    """
-    offered = {name: errors(gold, table) for name, table in predictions.items()}
-    return algorithms.rank_by(metric, offered, len(gold), reference=reference, draws=draws)
-
-
-def ensembles(
-    gold: ScoreTable, predictions: Mapping[str, ScoreTable], *, metric: str = "sc1_wrmse", draws: Bootstrap = DEFAULT
-) -> tuple[Compared, ...]:
-    """Means of the top k algorithms for k = 1 to all, in this order, each against the best one alone.
-
-    The ranking is made on the same patients, as in the paper: an ensemble chosen here needs others to be proven on.
-
-    Args:
-        gold: The true scores.
-        predictions: Algorithm to its scores of the same patients.
-        metric: By which they are ranked and compared.
-        draws: For the intervals, patients drawn with replacement.
-
-    Raises:
-        EvaluationError: As for :func:`compare`.
-    """
-    rank = functools.partial(compare, gold, metric=metric)
-    return algorithms.rank_means(predictions, ScoreTable.mean, rank, draws=draws)
-
-
-def divide_by_weight(
-    score: ArrayLike, shares: Mapping[str, float], *, groups: ArrayLike | None = None, seed: int = 0
-) -> tuple[str, ...]:
-    """Patients into parts of equal weight in every bin, as the challenge's data sets were made.
-
-    See :func:`fracture.evaluation.stats.algorithms.divide_by_weight`; ``score`` is the true overall score.
-
-    Args:
-        score: The true overall score, (patients,).
-        shares: Part to its share; they sum to 1.
-        groups: Patients of one group stay together; (patients,).
-        seed: Of the draw.
-    """
-    return algorithms.divide_by_weight(score, BINS, shares, groups=groups, seed=seed)
-
-
-def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -> tuple[Discordant, ...]:
-    """Joints whose scores differ by at least ``least`` of the column's range, the farthest first.
-
-    The paper had its outliers (201 of 7,896 narrowing scores, 462 of 8,272 erosion scores) read again by a radiologist,
-    and does not state its rule; this one is ours: 0.4 is 1.6 grades of narrowing, 2 of a hand's erosion, 4 of a foot's.
-
-    Args:
-        gold: The true scores.
-        predicted: Scores of the same patients.
-        least: Share of a column's range, in (0, 1].
-
-    Raises:
-        EvaluationError: Other patients, or ``least`` outside (0, 1].
-    """
-    ranges, other = np.array([highest(name) for name in JOINTS], np.float64), predicted.of(gold.patients)
-    return algorithms.discordant(gold.values, other.values, ranges, gold.patients, JOINTS, least=least)
+RANKING = Ranking(errors, ScoreTable.mean, "sc1_wrmse")
+"""Algorithms are ranked by one of the names of :func:`errors`, by ``sc1_wrmse`` where none is asked for."""
+compare, ensembles = RANKING.compare, RANKING.ensembles
+divide_by_weight = BINS.divide

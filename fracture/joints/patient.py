@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fracture.errors import ConfigurationError
-from fracture.joints.layout import COLUMNS, ROW, SUMS
+from fracture.joints.layout import BY_NAME, ROW, SUMS
 from fracture.joints.prediction import JointsFilm
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
             )
         read[place] = found
         row.update(limbs[0].columns)
-    damage = {column.full(side): column.damage for column in COLUMNS for side in ("left", "right")}
     for name in SUMS:
-        kept = [row[c] for c, kind in damage.items() if name in ("Overall_Tol", f"Overall_{kind}")]
+        kept = [row[c] for c, of in BY_NAME.items() if name in ("Overall_Tol", f"Overall_{of.damage}")]
         known = [value for value in kept if isinstance(value, float)]
         row[name] = sum(known) if known else None
     return PatientJoints(row, read, tuple(name for name in ROW[4:] if row[name] is None))

@@ -22,10 +22,10 @@ from fracture.errors import ConfigurationError, InputError, WeightsIntegrityErro
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
 from fracture.joints.card import STORE, JointsTest
 from fracture.joints.finding import Found, find
-from fracture.joints.layout import POINTS, Kind, Point, is_mirrored, unit_length
+from fracture.joints.layout import FAMILIES, POINTS, Kind, Point, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb
-from fracture.joints.scoring import FAMILIES, ScoreNetworks, score_joints
+from fracture.joints.scoring import ScoreNetworks, score_joints
 from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision
 from fracture.models.heatmaps import decode_heat

@@ -12,7 +12,7 @@ import numpy as np
 
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.stats.change import Progress, progress_of
-from fracture.joints.layout import AXES, COLUMNS, Damage, columns_of
+from fracture.joints.layout import AXES, BY_NAME, DAMAGES, Damage, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,12 +93,11 @@ def change(before: Mapping[str, float], after: Mapping[str, float], limits: Mapp
     Raises:
         EvaluationError: No column that both have, an unknown one, or a limit that is missing or negative.
     """
-    if not all(limits.get(damage, -1.0) >= 0 for damage in ("narrowing", "erosion")):
+    if not all(limits.get(damage, -1.0) >= 0 for damage in DAMAGES):
         raise EvaluationError("limits of narrowing and erosion are needed, of 0 or more", got=dict(limits))
-    known = {column.full(side): column for column in COLUMNS for side in ("left", "right")}
-    limit_of = {name: limits[column.damage] * (2 if column.maximum == 10 else 1) for name, column in known.items()}
+    limit_of = {name: limits[column.damage] * (2 if column.maximum == 10 else 1) for name, column in BY_NAME.items()}
     sums = {
-        what: [name for name, column in known.items() if what in ("total", column.damage)]
+        what: [name for name, column in BY_NAME.items() if what in ("total", column.damage)]
         for what in ("total", "erosion", "narrowing")
     }
     return progress_of(before, after, limit_of, sums, note=CLAIM)

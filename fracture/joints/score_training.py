@@ -20,9 +20,9 @@ from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, direction, joint_at
-from fracture.joints.layout import Point, is_mirrored, unit_length
+from fracture.joints.layout import DAMAGES, Point, is_mirrored, unit_length
 from fracture.joints.records import Limb, limbs_of
-from fracture.joints.scoring import DAMAGES, SPANS, ScoreNetworks, crop_of, planes_of, points_of
+from fracture.joints.scoring import SPANS, ScoreNetworks, crop_of, planes_of, points_of
 from fracture.models.backbone import seeded
 from fracture.models.ordered_levels import expected, level_loss
 from fracture.models.starting_points import InitReport, fill, read_tensors

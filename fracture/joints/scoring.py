@@ -18,13 +18,10 @@ from torch import Tensor, nn
 from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, crop_joint
-from fracture.joints.layout import COLUMNS, Damage, Family, Kind, Point, columns_of, unit_length
+from fracture.joints.layout import COLUMNS, DAMAGES, Family, Kind, Point, columns_of, unit_length
 from fracture.models.ordered_levels import OrderedLevels, expected
 from fracture.preprocess.similarity import Crop, Similarity
 from fracture.wing.runner import Runner
-
-FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
-DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
 
 SPANS: Final[Mapping[Family, float]] = {"finger": 0.42, "wrist": 0.42, "forefoot": 0.55}
 """Side of a crop as a share of the limb's unit length: about 3 cm, which at 224 pixels is a film's own resolution."""

@@ -7,20 +7,14 @@ from typing import ClassVar, Final, Literal
 
 from fracture.evaluation.files import score_tables
 from fracture.evaluation.stats.checks import FloatArray
-from fracture.joints.layout import COLUMNS, ROW, SUMS, Damage, Kind
+from fracture.joints.layout import BY_NAME, ROW, SUMS, Damage, Kind
 
 Whole = Literal["total", "erosion", "narrowing"]
 
 JOINTS: Final = ROW[1 + len(SUMS) :]
 """The 86 joints in the challenge's order."""
 
-_OF = {column.full(side): column for column in COLUMNS for side in ("left", "right")}
 _SUMS = {"Overall_Tol": ("erosion", "narrowing"), "Overall_erosion": ("erosion",), "Overall_narrowing": ("narrowing",)}
-
-
-def highest(joint: str) -> int:
-    """The most that a column can hold: narrowing 4, erosion of a hand 5, of a foot's joint, both sides, 10."""
-    return _OF[joint].maximum
 
 
 class ScoreTable(score_tables.ScoreTable):
@@ -28,14 +22,14 @@ class ScoreTable(score_tables.ScoreTable):
 
     LAYOUT: ClassVar = score_tables.Layout(
         ROW[0],
-        {name: [joint for joint in JOINTS if _OF[joint].damage in damages] for name, damages in _SUMS.items()},
-        {joint: float(highest(joint)) for joint in JOINTS},
+        {name: [joint for joint in JOINTS if BY_NAME[joint].damage in damages] for name, damages in _SUMS.items()},
+        {joint: float(BY_NAME[joint].maximum) for joint in JOINTS},
     )
 
     @staticmethod
     def names(damage: Damage, kind: Kind | None = None) -> tuple[str, ...]:
         """Columns of one kind of damage, of hands or forefeet alone where asked."""
-        return tuple(c for c in JOINTS if _OF[c].damage == damage and kind in (None, _OF[c].kind))
+        return tuple(c for c in JOINTS if BY_NAME[c].damage == damage and kind in (None, BY_NAME[c].kind))
 
     def joints(self, damage: Damage, kind: Kind | None = None) -> FloatArray:
         """float64 (patients, joints) of ``names(damage, kind)``."""

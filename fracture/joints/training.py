@@ -24,7 +24,7 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
 from fracture.joints.card import STORE
 from fracture.joints.frames import fit_frame, template_of, tone
-from fracture.joints.layout import POINTS
+from fracture.joints.layout import FAMILIES, POINTS
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
@@ -40,7 +40,7 @@ from fracture.joints.networks import (
 from fracture.joints.reader import JointsReader
 from fracture.joints.records import limbs_of
 from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS, ScoreConfig, build_score_stage
-from fracture.joints.scoring import FAMILIES, points_of
+from fracture.joints.scoring import points_of
 from fracture.models.heatmaps import center_loss, center_map, point_losses
 from fracture.preprocess.similarity import letterbox_matrix, through, varied_affine, warp
 from fracture.training.config import StageConfig

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from fracture import simulate
 from fracture.cli.main import app
 from fracture.errors import ConfigurationError, DataError, EvaluationError
-from fracture.joints.layout import HAND
+from fracture.joints.layout import BY_NAME, HAND
 from fracture.joints.records import limbs_of, read_landmarks
-from fracture.joints.table import JOINTS, ScoreTable, highest, write_table
+from fracture.joints.table import JOINTS, ScoreTable, write_table
 
 
 def run(*words: object) -> Result:
@@ -25,7 +25,7 @@ def run(*words: object) -> Result:
 
 
 def table(path: Path, noise: float, seed: int = 0) -> Path:
-    most = np.array([highest(name) for name in JOINTS])
+    most = np.array([BY_NAME[name].maximum for name in JOINTS])
     values = np.floor(np.random.default_rng(9).random((8, 86)) * most * np.linspace(0, 1, 8)[:, None])
     values = np.clip(values + np.random.default_rng(seed).normal(0, 1, values.shape) * noise, 0, most)
     write_table(ScoreTable(tuple(f"P{k}" for k in range(8)), values), path)

@@ -13,7 +13,7 @@ import pytest
 
 from fracture.errors import DataError, EvaluationError
 from fracture.evaluation import Bootstrap, bayes_factors, concordance_index, paired_tests
-from fracture.joints.layout import ROW
+from fracture.joints.layout import BY_NAME, ROW
 from fracture.joints.metrics import (
     BINS,
     compare,
@@ -23,7 +23,7 @@ from fracture.joints.metrics import (
     errors,
     evaluate_scores,
 )
-from fracture.joints.table import JOINTS, ScoreTable, highest, read_table, write_table
+from fracture.joints.table import JOINTS, ScoreTable, read_table, write_table
 
 NAMES = ("pred_good", "pred_close", "pred_poor", "pred_zero")
 
@@ -42,7 +42,7 @@ def expected(tables: Path) -> dict[str, Any]:
 def made(patients: int = 12, seed: int = 0, noise: float = 0.0) -> ScoreTable:
     """Patients from healthy to destroyed, the last at the maximum of every joint."""
     rng = np.random.default_rng(seed)
-    most = np.array([highest(name) for name in JOINTS])
+    most = np.array([BY_NAME[name].maximum for name in JOINTS])
     values = np.floor(rng.random((patients, 86)) * most * np.linspace(0, 1, patients)[:, None] ** 2)
     values[-1] = most
     if noise:

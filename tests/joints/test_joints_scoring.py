@@ -13,16 +13,9 @@ from fracture import simulate
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.change import repeatability
 from fracture.joints.card import ScoreSpec
-from fracture.joints.layout import columns_of
+from fracture.joints.layout import FAMILIES, columns_of
 from fracture.joints.reports import CLAIM, change, draw_damage
-from fracture.joints.scoring import (
-    FAMILIES,
-    NEAR_ZERO,
-    Score,
-    ScoreNetworks,
-    expected,
-    score_joints,
-)
+from fracture.joints.scoring import NEAR_ZERO, Score, ScoreNetworks, expected, score_joints
 from fracture.wing.runner import TorchRunner
 
 

@@ -5,9 +5,9 @@ Source: Sun et al., JAMA Netw Open 2022;5(8):e2227423.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +19,7 @@ from fracture.evaluation.stats.ranking import bayes_factors
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap, Statistic, point_of, replicates
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Sized)
 TIED = 3.0
 """A Bayes factor up to this says tied (JAMA, Methods)."""
 
@@ -70,52 +70,48 @@ class Bins:
         found: FloatArray = np.power(2.0, np.asarray(self.powers)[np.searchsorted(self.bounds, values, side="left")])
         return found
 
+    def divide(
+        self, score: ArrayLike, shares: Mapping[str, float], *, groups: ArrayLike | None = None, seed: int = 0
+    ) -> tuple[str, ...]:
+        """Put rows into parts that get their share of every bin's weight, as a challenge's data sets are made.
 
-def rank_by(
-    metric: str,
-    offered: Mapping[str, Mapping[str, Statistic]],
-    n: int,
-    *,
-    reference: str | None = None,
-    draws: Bootstrap = DEFAULT,
-) -> tuple[Compared, ...]:
-    """:func:`rank_algorithms` by one of the metrics that each algorithm offers.
+        Within each bin, from the heaviest on, groups go in random order to the part that lacks the most weight there
+        (ours; the paper states the bins and the aim). A group lies in the bin of its highest score.
 
-    Raises:
-        EvaluationError: As there, or an unknown metric.
-    """
-    if unknown := [metrics for metrics in offered.values() if metric not in metrics]:
-        raise EvaluationError("unknown metric", got=metric, allowed=sorted(unknown[0]))
-    return rank_algorithms(
-        {name: found[metric] for name, found in offered.items()}, n, reference=reference, draws=draws
-    )
+        Args:
+            score: True scores, (n,), by which a row lies in a bin.
+            shares: Part to share; shares are relative.
+            groups: Patient of each row, where one has two time points; the rows of a group stay together.
+            seed: Of the order.
 
+        Returns:
+            The part of each row.
 
-def rank_means(
-    predictions: Mapping[str, T],
-    mean: Callable[[Sequence[T]], T],
-    rank: Callable[..., tuple[Compared, ...]],
-    *,
-    draws: Bootstrap = DEFAULT,
-) -> tuple[Compared, ...]:
-    """Means of the top k algorithms for k = 1 to all, in this order, each against the best one alone.
-
-    Args:
-        predictions: By the algorithm's name.
-        mean: Of several predictions.
-        rank: Predictions by name, ``reference`` and ``draws`` to what :func:`rank_algorithms` gives.
-        draws: For the comparison.
-
-    Raises:
-        EvaluationError: As ``rank``.
-    """
-    ranked = [row.name for row in rank(predictions, reference=None, draws=Bootstrap(resamples=2))]
-    means = {
-        name if not k else f"+ {name}": mean([predictions[one] for one in ranked[: k + 1]])
-        for k, name in enumerate(ranked)
-    }
-    found = {row.name: row for row in rank(means, reference=ranked[0], draws=draws)}
-    return tuple(found[name] for name in means)
+        Raises:
+            EvaluationError: No parts, shares that are not positive, bad scores.
+        """
+        values = as_scores(score)
+        if not shares or any(not 0 < share < np.inf for share in shares.values()):
+            raise EvaluationError("parts have positive shares", got=dict(shares))
+        names = list(shares)
+        aim = np.array(list(shares.values())) / sum(shares.values())
+        group = as_groups(groups, values.size)
+        count = int(group.max()) + 1
+        highest_of, weight_of = np.zeros(count), np.bincount(group, weights=self.weights(values))
+        np.maximum.at(highest_of, group, values)
+        bin_of, part_of = np.searchsorted(self.bounds, highest_of, side="left"), np.zeros(count, np.int64)
+        rng, whole = np.random.default_rng(seed), np.zeros(len(names))
+        for one in reversed(range(len(self.bounds) + 1)):
+            here = rng.permutation(np.flatnonzero(bin_of == one))
+            inside, total = np.zeros(len(names)), weight_of[here].sum()
+            for member in here.tolist():
+                lack = aim * total - inside
+                # Equal lacks within the bin are settled by what a part lacks over all bins so far.
+                chosen = max(range(len(names)), key=lambda k: (round(float(lack[k]), 9), -float(whole[k] / aim[k])))
+                part_of[member] = chosen
+                inside[chosen] += weight_of[member]
+                whole[chosen] += weight_of[member]
+        return tuple(names[part] for part in part_of[group].tolist())
 
 
 def rank_algorithms(
@@ -152,54 +148,72 @@ def rank_algorithms(
     return tuple(rows)
 
 
-def divide_by_weight(
-    score: ArrayLike,
-    bins: Bins,
-    shares: Mapping[str, float],
-    *,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-) -> tuple[str, ...]:
-    """Put rows into parts that get their share of every bin's weight.
+@dataclass(frozen=True, slots=True)
+class Ranking(Generic[T]):
+    """How algorithms are ranked by their tables of scores.
 
-    Within each bin, from the heaviest on, groups go in random order to the part that lacks the most weight there (ours;
-    the paper states the bins and the aim). A group lies in the bin of its highest score.
-
-    Args:
-        score: (n,), by which a row lies in a bin.
-        bins: The bins, and what rows in them weigh.
-        shares: Part to share; shares are relative.
-        groups: Patient of each row, where one has two time points; the rows of a group stay together.
-        seed: Of the order.
-
-    Returns:
-        The part of each row.
-
-    Raises:
-        EvaluationError: No parts, shares that are not positive, bad scores.
+    Attributes:
+        errors: From the reference and an algorithm's table to errors by name, each a function of row counts.
+        mean: Of several tables.
+        metric: The name of the error that counts where none is asked for; lower is better.
     """
-    values = as_scores(score)
-    if not shares or any(not 0 < share < np.inf for share in shares.values()):
-        raise EvaluationError("parts have positive shares", got=dict(shares))
-    names = list(shares)
-    aim = np.array(list(shares.values())) / sum(shares.values())
-    group = as_groups(groups, values.size)
-    count = int(group.max()) + 1
-    highest_of, weight_of = np.zeros(count), np.bincount(group, weights=bins.weights(values))
-    np.maximum.at(highest_of, group, values)
-    bin_of, part_of = np.searchsorted(bins.bounds, highest_of, side="left"), np.zeros(count, np.int64)
-    rng, whole = np.random.default_rng(seed), np.zeros(len(names))
-    for one in reversed(range(len(bins.bounds) + 1)):
-        here = rng.permutation(np.flatnonzero(bin_of == one))
-        inside, total = np.zeros(len(names)), weight_of[here].sum()
-        for member in here.tolist():
-            lack = aim * total - inside
-            # Equal lacks within the bin are settled by what a part lacks over all bins so far.
-            chosen = max(range(len(names)), key=lambda k: (round(float(lack[k]), 9), -float(whole[k] / aim[k])))
-            part_of[member] = chosen
-            inside[chosen] += weight_of[member]
-            whole[chosen] += weight_of[member]
-    return tuple(names[part] for part in part_of[group].tolist())
+
+    errors: Callable[[T, T], Mapping[str, Statistic]]
+    mean: Callable[[Sequence[T]], T]
+    metric: str
+
+    def compare(
+        self,
+        gold: T,
+        predictions: Mapping[str, T],
+        *,
+        metric: str | None = None,
+        reference: str | None = None,
+        draws: Bootstrap = DEFAULT,
+    ) -> tuple[Compared, ...]:
+        """Algorithms from best to worst, see :func:`rank_algorithms`.
+
+        Args:
+            gold: The reference scores.
+            predictions: By the algorithm's name.
+            metric: The name of an error, lower is better; :attr:`metric` where not given.
+            reference: As for :func:`rank_algorithms`.
+            draws: Likewise; rows drawn with replacement.
+
+        Raises:
+            EvaluationError: No predictions, an unknown metric or reference, or other patients.
+        """
+        offered = {name: self.errors(gold, table) for name, table in predictions.items()}
+        wanted = self.metric if metric is None else metric
+        if unknown := [metrics for metrics in offered.values() if wanted not in metrics]:
+            raise EvaluationError("unknown metric", got=wanted, allowed=sorted(unknown[0]))
+        chosen = {name: metrics[wanted] for name, metrics in offered.items()}
+        return rank_algorithms(chosen, len(gold), reference=reference, draws=draws)
+
+    def ensembles(
+        self, gold: T, predictions: Mapping[str, T], *, metric: str | None = None, draws: Bootstrap = DEFAULT
+    ) -> tuple[Compared, ...]:
+        """Means of the top k algorithms for k = 1 to all, in this order, each against the best one alone.
+
+        The ranking is made on the same rows, as in the paper: an ensemble chosen here needs others to be proven on.
+
+        Args:
+            gold: The reference scores.
+            predictions: By the algorithm's name.
+            metric: By which they are ranked and compared; :attr:`metric` where not given.
+            draws: For the intervals.
+
+        Raises:
+            EvaluationError: As for :meth:`compare`.
+        """
+        order = [row.name for row in self.compare(gold, predictions, metric=metric, draws=Bootstrap(resamples=2))]
+        means = {
+            name if not k else f"+ {name}": self.mean([predictions[one] for one in order[: k + 1]])
+            for k, name in enumerate(order)
+        }
+        ranked = self.compare(gold, means, metric=metric, reference=order[0], draws=draws)
+        found = {row.name: row for row in ranked}
+        return tuple(found[name] for name in means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,33 +233,3 @@ class Discordant(Record):
     expert: float
     algorithm: float
     share: float
-
-
-def discordant(
-    truth: FloatArray,
-    predicted: FloatArray,
-    ranges: FloatArray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    least: float,
-) -> tuple[Discordant, ...]:
-    """Scores that differ by at least ``least`` of their column's range, the farthest first.
-
-    Args:
-        truth, predicted: (n, k).
-        ranges: (k,), the highest score of each column.
-        rows, columns: Their names.
-        least: Above 0, up to 1.
-
-    Raises:
-        EvaluationError: ``least`` outside (0, 1].
-    """
-    if not 0 < least <= 1:
-        raise EvaluationError("a share of the range", got=least, allowed="above 0, up to 1")
-    share = np.abs(predicted - truth) / ranges
-    found = [
-        Discordant(rows[r], columns[c], float(truth[r, c]), float(predicted[r, c]), float(share[r, c]))
-        for r, c in zip(*np.nonzero(share >= least - 1e-12), strict=True)
-    ]
-    return tuple(sorted(found, key=lambda one: (-one.share, one.patient, one.column)))
