@@ -24,6 +24,7 @@ import torch
 
 import fracture.joints
 from fracture.atomic import write_json
+from fracture.data.keypoints import with_marks
 from fracture.data.records import AnnotatedSet
 from fracture.errors import InputError
 from fracture.intervals import wilson
@@ -91,7 +92,7 @@ def fingers_of(films: AnnotatedSet) -> AnnotatedSet:
     def cut(limb):
         return replace(limb, points={n: p for n, p in limb.points.items() if n in HAND[:14]})
 
-    return replace(films, films=tuple(replace(f, extra={"limbs": tuple(map(cut, limbs_of(f)))}) for f in films))
+    return replace(films, films=tuple(with_marks(f, map(cut, limbs_of(f))) for f in films))
 
 
 def measured(reader, films: AnnotatedSet) -> list[dict]:

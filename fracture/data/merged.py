@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fracture.data.records import AnnotatedSet
+from fracture.data.records import AnnotatedSet, Film
 from fracture.data.splits import Split
 from fracture.errors import DataError
+
+_FURTHER = "further"  # in ``extra`` of films that are trained on only
 
 
 def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
@@ -26,6 +28,26 @@ def merge_sets(sets: Sequence[AnnotatedSet]) -> AnnotatedSet:
         again = seen[part.name] > 1
         named.append(replace(part, name=f"{part.name}-{seen[part.name]}") if again else part)
     return AnnotatedSet.merge(named, name="+".join(part.name for part in named))
+
+
+def with_further(annotated: AnnotatedSet, more: Sequence[AnnotatedSet]) -> AnnotatedSet:
+    """A set with further ones that are only trained on, whole, while the films of the first are divided into parts.
+
+    Raises:
+        DataError: One film in two sets.
+    """
+    if not more:
+        return annotated
+    marked = [
+        replace(one, name=f"further {n}", films=tuple(replace(f, extra={**f.extra, _FURTHER: True}) for f in one))
+        for n, one in enumerate(more, 1)
+    ]
+    return AnnotatedSet.merge([annotated, *marked], name=annotated.name)
+
+
+def is_further(film: Film) -> bool:
+    """Whether it is one of the further films of :func:`with_further`."""
+    return _FURTHER in film.extra
 
 
 def part_of_split(annotated: AnnotatedSet, split: Split, part: str) -> AnnotatedSet:

@@ -213,7 +213,7 @@ class HipFilm(FilmResult):
         hips: Patient's right first, as it stands on an AP film; ``()`` where there is none.
     """
 
-    _kind = "hips"
+    _kind, _command = "hips", "hip predict"
     _shown = ("source", "hips", "warnings", "model")
 
     hips: tuple[Hip, ...] = ()
@@ -223,21 +223,14 @@ class HipFilm(FilmResult):
         return replace(self, radiograph=None, hips=tuple(hip.drop_pixels() for hip in self.hips))
 
     @classmethod
-    def from_dict(cls, line: Mapping[str, Any]) -> HipFilm:
-        """A film from its JSON line; pixels are not in it.
-
-        Raises:
-            ConfigurationError: It is no line of a film that was read.
-        """
-        try:
-            shared = {key: line[key] for key in ("source", "width", "height", "model", "model_version")}
-            hips = [
-                Hip(**known_fields(Hip, one | shared) | {"box": Box(**one["box"], score=one["box_score"])})
-                for one in line["hips"]
-            ]
-            return cls(**known_fields(cls, line) | {"hips": tuple(hips)})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError("no line of fracture hip predict", got=error) from error
+    def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Its hips."""
+        shared = {key: line[key] for key in ("source", "width", "height", "model", "model_version")}
+        hips = [
+            Hip(**known_fields(Hip, one | shared) | {"box": Box(**one["box"], score=one["box_score"])})
+            for one in line["hips"]
+        ]
+        return {"hips": tuple(hips)}
 
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture hip predict``. Nothing in it stems from the patient's data but the path."""

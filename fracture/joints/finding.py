@@ -10,7 +10,6 @@ All thresholds are ours, chosen on the annotated films.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +23,7 @@ from fracture.joints.layout import POINTS, Kind, Point
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
+    GUESSES,
     KINDS,
     OFFSET_UNIT,
     ROUGH,
@@ -136,10 +136,9 @@ def rough_limbs(
             break
         kind = KINDS[at // size**2]
         row, column = at % size**2 // size, at % size
-        first = 0 if kind == "hand" else len(ROUGH["hand"])
         # The mean of what the cells around the peak say of the same points.
         rows, columns = (slice(max(0, k - 1), k + 2) for k in (row, column))
-        offsets = output.offsets[0, first : first + len(ROUGH[kind]), :, rows, columns].float() * OFFSET_UNIT
+        offsets = output.offsets[0, GUESSES[kind], :, rows, columns].float() * OFFSET_UNIT
         ys, xs = (torch.arange(size, device=offsets.device)[s].float() * 8 + 4 for s in (rows, columns))
         weights = chances[0, KINDS.index(kind), rows, columns]
         weights = weights / weights.sum()
@@ -171,7 +170,7 @@ class _Placing:
             for shares in _SHARES:
                 upright = [replace(each, center=center, up=(0.0, -1.0)) for each in frames]
                 others = [
-                    _turned(each, turn, UNIT[kind] / (share * longest) / each.scale)
+                    each.turned(turn, UNIT[kind] / (share * longest) / each.scale)
                     for each in upright
                     for turn in range(0, 360, 45)
                     for share in shares
@@ -181,7 +180,7 @@ class _Placing:
                     break
         for _ in range(2):
             frame, _left = self.fitted(best)
-            looks = self.looked([_turned(frame, angle, scale) for angle, scale in _LOOKS])
+            looks = self.looked([frame.turned(angle, scale) for angle, scale in _LOOKS])
             weights = np.stack([each.sure for each in looks])[..., None] + 1e-6
             points = (np.stack([each.points for each in looks]) * weights).sum(0) / weights.sum(0)
             best = _Look(frame, points, np.mean([each.sure for each in looks], 0))
@@ -230,8 +229,3 @@ class _Look(NamedTuple):
     frame: Similarity
     points: NDArray[np.float64]
     sure: NDArray[np.float64]
-
-
-def _turned(frame: Similarity, degrees: float, scale: float) -> Similarity:
-    turn = complex(*frame.up) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
-    return replace(frame, up=(turn.real, turn.imag), scale=frame.scale * scale)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
-from fracture.joints.layout import AXES, FOREFOOT, HAND, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
-from fracture.joints.networks import CHANNELS, PLACE_SIZE
+from fracture.joints.layout import AXES, MIDDLE, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
+from fracture.joints.networks import CHANNELS, PLACE_SIZE, POINT_COUNT
 from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_similarity
 from fracture.simulate.joints import Joint
 
@@ -115,7 +115,7 @@ def template_of(known: Sequence[tuple[Kind, Mapping[str, Point]]]) -> NDArray[np
 
     Each is first turned by its own axis and scaled by its unit length, then fitted to the mean so found.
     """
-    template = np.full((len(HAND) + len(FOREFOOT), 2), PLACE_SIZE / 2, np.float64)
+    template = np.full((POINT_COUNT, 2), PLACE_SIZE / 2, np.float64)
     for turn in range(2):
         sums, counts = np.zeros_like(template), np.zeros(len(template))
         for kind, points in known:
@@ -129,7 +129,7 @@ def template_of(known: Sequence[tuple[Kind, Mapping[str, Point]]]) -> NDArray[np
 
 
 def _own_frame(kind: Kind, points: Mapping[str, Point]) -> Similarity:
-    row = [points[name] for name in (HAND[1:5] if kind == "hand" else FOREFOOT[:5]) if name in points]
+    row = [points[name] for name in (MIDDLE[kind]) if name in points]
     center = (sum(x for x, _ in row) / len(row), sum(y for _, y in row) / len(row))
     scale = UNIT[kind] / max(unit_length(points), 1e-6)
     return Similarity(center, axis_of(points), scale, PLACE_SIZE, is_mirrored(points))

@@ -32,6 +32,12 @@ FOREFOOT: Final[tuple[str, ...]] = _NAMES["points"]["forefoot"]
 
 POINTS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND, "forefoot": FOREFOOT}
 
+MIDDLE: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[1:5], "forefoot": FOREFOOT[:5]}
+"""The row of joints whose mean is the center: a hand's MCP 2 to 5, a forefoot's MTP."""
+
+ENDS: Final[Mapping[Kind, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
+"""Errors and widths are told by the length between these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -138,9 +144,8 @@ def axis_of(points: Mapping[str, Point]) -> Point:
 
 
 def unit_length(points: Mapping[str, Point]) -> float:
-    """The length that errors and widths are told by, in pixels: MCP3 to DIP3 of a hand, MTP1 to MTP5 of a forefoot."""
-    first, last = ("mtp1", "mtp5") if "mtp1" in points else ("mcp3", "dip3")
-    (x0, y0), (x1, y1) = points[first], points[last]
+    """The length that errors and widths are told by, in pixels, of a hand or forefoot with both :data:`ENDS`."""
+    (x0, y0), (x1, y1) = (points[name] for name in ENDS["forefoot" if "mtp1" in points else "hand"])
     return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
 
 

@@ -6,7 +6,7 @@ al. 2019). Both are small, and learn heads alone: the trunk stays as MediaPipe t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -20,12 +20,14 @@ FIND_SIZE: Final = 256
 PLACE_SIZE: Final = 224
 """Side of the crop that the placer sees: the trunk's own."""
 KINDS: Final[tuple[Kind, ...]] = ("hand", "forefoot")
-ROUGH: Final = {"hand": HAND[:14], "forefoot": FOREFOOT}
+ROUGH: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[:14], "forefoot": FOREFOOT}
 """The points that the finder guesses: those that every annotated film has."""
-CHANNELS: Final = {"hand": slice(0, len(HAND)), "forefoot": slice(len(HAND), len(HAND) + len(FOREFOOT))}
-"""The placer's maps of each kind."""
 POINT_COUNT: Final = len(HAND) + len(FOREFOOT)
+CHANNELS: Final = {"hand": slice(0, len(HAND)), "forefoot": slice(len(HAND), POINT_COUNT)}
+"""The placer's maps of each kind."""
 ROUGH_COUNT: Final = len(ROUGH["hand"]) + len(ROUGH["forefoot"])
+GUESSES: Final = {"hand": slice(0, len(ROUGH["hand"])), "forefoot": slice(len(ROUGH["hand"]), ROUGH_COUNT)}
+"""The finder's points of each kind."""
 OFFSET_UNIT: Final = 32.0
 """Network pixels that an offset of 1 stands for."""
 _FINE = 32

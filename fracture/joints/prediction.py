@@ -5,22 +5,22 @@ All coordinates are continuous source pixels with pixel edges, x right and y dow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_high
 from typing import Any, Literal
 
-from fracture.errors import ConfigurationError
 from fracture.evaluation.stats.record import plain
 from fracture.joints.layout import Kind, Point, columns_of
 from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
-from fracture.wing.result import ResultBase, known_fields, plain_number
+from fracture.wing.result import ResultBase, known_fields
 from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 
 WHOLES = ("total", "erosion", "narrowing")
 Edges = tuple[float, float, float, float]
+_SAID = ("kind", "side", "side_source", "box", "center", "mirrored", "columns", "missing")
 _UNSURE = 0.2  # of a point's certainty: below it is drawn as a doubt
 
 
@@ -69,6 +69,11 @@ class JointsLimb(ResultBase):
         """The challenge's columns of this limb, without prefix, that have no score: those of the wrist, for one."""
         return tuple(column.name for column in columns_of(self.kind) if column.name not in self.scores)
 
+    def scores_at(self, point: str) -> dict[str, Score]:
+        """Narrowing and erosion at one point, as far as it is scored, by column without prefix."""
+        columns = [column.name for column in columns_of(self.kind) if column.point == point]
+        return {name: self.scores[name] for name in columns if name in self.scores}
+
     @property
     def box(self) -> Edges:
         """Around all points."""
@@ -77,37 +82,47 @@ class JointsLimb(ResultBase):
 
     def to_dict(self) -> dict[str, Any]:
         """Of the limb as a whole; its joints are listed beside it."""
-        x0, y0, x1, y1 = self.box
-        return {
-            "kind": self.kind,
-            "side": self.side,
-            "side_source": self.side_source,
-            "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
-            "center": plain_number(self.center),
-            "mirrored": self.mirrored,
-            "columns": plain(self.columns),
-            "missing": list(self.missing),
-        }
+        said = {name: getattr(self, name) for name in _SAID}
+        whole: dict[str, Any] = plain(said | {"box": dict(zip(("x0", "y0", "x1", "y1"), self.box, strict=True))})
+        return whole
 
     def joints(self, number: int) -> list[dict[str, Any]]:
         """One record for each point, with the limb's number."""
-        rows = []
-        for name, (x, y) in self.points.items():
-            columns = [c.name for c in columns_of(self.kind) if c.point == name and c.name in self.scores]
-            rows.append(
+        rows: list[dict[str, Any]] = plain(
+            [
                 {
                     "limb": number,
                     "name": name,
                     "side": self.side,
-                    "x": plain_number(x),
-                    "y": plain_number(y),
-                    "certainty": plain_number(self.certainty.get(name)),
-                    "joint_box": plain(self.boxes.get(name)),
-                    "space": plain(self.spaces.get(name)),
-                    "scores": plain({column: self.scores[column] for column in columns}),
+                    "x": x,
+                    "y": y,
+                    "certainty": self.certainty.get(name),
+                    "joint_box": self.boxes.get(name),
+                    "space": self.spaces.get(name),
+                    "scores": self.scores_at(name),
                 }
-            )
+                for name, (x, y) in self.points.items()
+            ]
+        )
         return rows
+
+    @classmethod
+    def of_line(cls, whole: Mapping[str, Any], joints: Sequence[Mapping[str, Any]], source: str) -> JointsLimb:
+        """The inverse of :meth:`to_dict` and :meth:`joints`.
+
+        Raises:
+            KeyError, TypeError, ValueError: Another record.
+        """
+        scores = {name: Score(**value) for row in joints for name, value in row["scores"].items()}
+        return cls(
+            **known_fields(cls, whole),
+            source=source,
+            points={row["name"]: (row["x"], row["y"]) for row in joints},
+            certainty={row["name"]: row["certainty"] for row in joints},
+            boxes={row["name"]: tuple(row["joint_box"]) for row in joints if row["joint_box"]},
+            spaces={row["name"]: Space(**row["space"]) for row in joints if row["space"]},
+            scores={c.name: scores[c.name] for c in columns_of(whole["kind"]) if c.name in scores},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -119,7 +134,7 @@ class JointsFilm(FilmResult):
         spacing: Millimeters per pixel at the object, (row, column); None where unknown.
     """
 
-    _kind = "joints"
+    _kind, _command = "joints", "joints predict"
     _shown = ("source", "limbs", "warnings", "model")
 
     limbs: tuple[JointsLimb, ...]
@@ -188,34 +203,11 @@ class JointsFilm(FilmResult):
         )
 
     @classmethod
-    def from_dict(cls, line: Mapping[str, Any]) -> JointsFilm:
-        """A film from its JSON line; pixels are not in it.
-
-        Raises:
-            ConfigurationError: It is no line of a film that was read.
-        """
-        try:
-            limbs = []
-            for number, one in enumerate(line["limbs"], 1):
-                rows = [row for row in line["joints"] if row["limb"] == number]
-                scores = {name: Score(**value) for row in rows for name, value in row["scores"].items()}
-                given = known_fields(
-                    JointsLimb, {k: v for k, v in one.items() if k not in ("columns", "missing", "box")}
-                )
-                limbs.append(
-                    JointsLimb(
-                        **given,
-                        source=line["source"],
-                        points={row["name"]: (row["x"], row["y"]) for row in rows},
-                        certainty={row["name"]: row["certainty"] for row in rows},
-                        boxes={row["name"]: tuple(row["joint_box"]) for row in rows if row["joint_box"]},
-                        spaces={row["name"]: Space(**row["space"]) for row in rows if row["space"]},
-                        scores={c.name: scores[c.name] for c in columns_of(one["kind"]) if c.name in scores},
-                    )
-                )
-            return cls(**known_fields(cls, line) | {"limbs": tuple(limbs)})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError("no line of fracture joints predict", got=error) from error
+    def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Its limbs."""
+        rows, source = line["joints"], line["source"]
+        numbered = [(one, [row for row in rows if row["limb"] == n]) for n, one in enumerate(line["limbs"], 1)]
+        return {"limbs": tuple(JointsLimb.of_line(one, joints, source) for one, joints in numbered)}
 
     def scene(self) -> Scene:
         """What there is to see: the film with a box around each limb and a point at each joint.

@@ -22,14 +22,14 @@ from fracture.errors import ConfigurationError, InputError, WeightsIntegrityErro
 from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
 from fracture.joints.card import STORE, JointsTest
 from fracture.joints.finding import Found, find
-from fracture.joints.layout import FAMILIES, POINTS, Kind, Point, is_mirrored, unit_length
+from fracture.joints.layout import ENDS, FAMILIES, POINTS, SIDES, Kind, Point, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.scoring import ScoreNetworks, score_joints
 from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision
 from fracture.models.heatmaps import decode_heat
-from fracture.preprocess.pipeline import square_pixels
+from fracture.preprocess.pipeline import SquareFilm, square_pixels
 from fracture.preprocess.side_letter import side_of_letter
 from fracture.wing.assembly import Stages
 from fracture.wing.card import WeightFile
@@ -47,7 +47,6 @@ Points: TypeAlias = Mapping[str, Point]
 Sides: TypeAlias = "str | Sequence[str | None] | None"
 Spacing: TypeAlias = "float | tuple[float, float] | None"
 
-_SIDES: Final = ("left", "right")
 _BOX: Final = 0.3  # a joint's box as a share of the unit length
 _UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
 _TRUNK: Final = "Trunk of the point networks: hand landmark model (full) of MediaPipe Hands, Google, Apache-2.0"
@@ -56,39 +55,13 @@ _ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JointsInput:
-    """A film with square pixels, float32 (height, width), and the factors (x, y) from the source's pixels to these."""
-
-    pixels: NDArray[np.float32]
-    scale: tuple[float, float]
-
-    @property
-    def crop(self) -> tuple[int, int, int, int]:
-        """The whole film, in source pixels."""
-        return 0, 0, round(self.pixels.shape[1] / self.scale[0]), round(self.pixels.shape[0] / self.scale[1])
-
-    @property
-    def shape_key(self) -> tuple[int, ...]:
-        """Films are judged one by one."""
-        return self.pixels.shape
-
-    def to_square(self, points: Points) -> dict[str, Point]:
-        """Source coordinates to those of the square pixels."""
-        return {name: (float(x) * self.scale[0], float(y) * self.scale[1]) for name, (x, y) in points.items()}
-
-    def to_source(self, points: Points) -> dict[str, Point]:
-        """The inverse of :meth:`to_square`."""
-        return {name: (x / self.scale[0], y / self.scale[1]) for name, (x, y) in points.items()}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen(Taken[Radiograph, JointsInput]):
+class _Seen(Taken[Radiograph, SquareFilm]):
     """A film between the networks and the result."""
 
     limbs: tuple[Found, ...] = ()
 
 
-class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, JointsInput, _Seen]):
+class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, SquareFilm, _Seen]):
     """Finds, measures and scores joints: a finder, a placer, and by families of joints networks that score damage."""
 
     store, float32, layout = STORE, True, torch.channels_last
@@ -139,11 +112,11 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
         given = [_checked(one) for one in ((points,) if isinstance(points, Mapping) else points or ())]
         return functools.partial(self._conclude, sides=_sides(side), size=_spacing(spacing), given=given)
 
-    def prepare(self, radiograph: Radiograph) -> JointsInput:
+    def prepare(self, radiograph: Radiograph) -> SquareFilm:
         """The film with square pixels."""
-        return JointsInput(*square_pixels(radiograph))
+        return square_pixels(radiograph)
 
-    def examine(self, films: Sequence[Taken[Radiograph, JointsInput]]) -> list[_Seen]:
+    def examine(self, films: Sequence[Taken[Radiograph, SquareFilm]]) -> list[_Seen]:
         """The hands and forefeet of each film."""
         return [
             _Seen(*one, find(one[1].pixels, self._finder, self._placer, self.template))
@@ -178,13 +151,13 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
     def _limb(
         self,
         film: Radiograph,
-        square: JointsInput,
+        square: SquareFilm,
         one: Found,
         spacing: tuple[float, float] | None,
         side: str | None,
         side_source: str | None,
     ) -> JointsLimb:
-        measurable = all(n in one.points for n in (("mcp3", "dip3") if one.kind == "hand" else ("mtp1", "mtp5")))
+        measurable = all(name in one.points for name in ENDS[one.kind])
         half, (across, down) = _BOX / 2 * unit_length(one.points) if measurable else 0.0, square.scale
         size = None if spacing is None else spacing[1] / across
         return JointsLimb(
@@ -227,7 +200,7 @@ class JointsReader(FilmReader[JointsInput, _Seen], NetworkReader[Radiograph, Joi
 
 def _sides(side: Sides) -> Sides:
     given = (side,) if side is None or isinstance(side, str) else tuple(side)
-    if any(one is not None and one not in _SIDES for one in given):
+    if any(one is not None and one not in SIDES for one in given):
         raise ConfigurationError("the side of a hand or foot", got=side, allowed="left, right, or one for each limb")
     return side
 
@@ -245,21 +218,19 @@ def _spacing(spacing: Spacing) -> tuple[float, float] | None:
 def _checked(points: Points) -> Points:
     """Points of one limb that the caller gives."""
     kind = _kind_of(points)
-    wrong = sorted(set(points) - set(POINTS[kind]))
-    ends = ("mcp3", "dip3") if kind == "hand" else ("mtp1", "mtp5")
-    missing = [name for name in ends if name not in points]
+    faults = [f"unknown: {name}" for name in sorted(set(points) - set(POINTS[kind]))]
+    faults += [f"missing: {name}" for name in ENDS[kind] if name not in points]
     try:
-        finite = all(len(p) == 2 and bool(np.isfinite(np.asarray(p, float)).all()) for p in points.values())
+        places = np.array([tuple(point) for point in points.values()], np.float64).reshape(len(points), 2)
     except (TypeError, ValueError):
-        finite = False
-    if wrong or missing or not finite:
-        faults = [*(f"unknown: {n}" for n in wrong), *(f"missing: {n}" for n in missing)]
+        places = np.array([np.nan])
+    if faults or not np.isfinite(places).all():
         raise ConfigurationError(
             "points of a hand or forefoot",
             got="; ".join(faults) or "a point that is no pair of finite numbers",
-            allowed=f"a mapping name -> (x, y) of {', '.join(POINTS[kind])}, {' and '.join(ends)} among them",
+            allowed=f"name -> (x, y) of {', '.join(POINTS[kind])}, {' and '.join(ENDS[kind])} among them",
         )
-    return {name: (float(x), float(y)) for name, (x, y) in points.items()}
+    return {name: (x, y) for name, (x, y) in zip(points, places.tolist(), strict=True)}
 
 
 def _kind_of(points: Points) -> Kind:
@@ -299,14 +270,14 @@ def _side_of(
     if sides is not None:
         side = sides if isinstance(sides, str) else (tuple(sides) + (None,) * count)[index]
         return side, None if side is None else "caller"
-    if film.laterality in _SIDES:
+    if film.laterality in SIDES:
         return film.laterality, "dicom"
     if letter is not None and count == 1:
         return letter, "letter"
     return None, None
 
 
-def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: JointsInput) -> tuple[str, ...]:
+def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: SquareFilm) -> tuple[str, ...]:
     """What a user should know."""
     said = []
     height, width = square.pixels.shape

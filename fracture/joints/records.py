@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-from fracture.data.keypoints import read_keypoints
+from fracture.data.keypoints import Marked, marked, read_keypoints
 from fracture.data.records import AnnotatedSet, Film
-from fracture.joints.layout import POINTS, Kind, Point
+from fracture.joints.layout import POINTS, Kind
 
-
-@dataclass(frozen=True, slots=True)
-class Limb:
-    """One annotated hand or forefoot.
-
-    Attributes:
-        kind: Which.
-        points: The labeled points by name, in source pixels.
-    """
-
-    kind: Kind
-    points: Mapping[str, Point]
+Limb: TypeAlias = Marked[Kind]
+"""One annotated hand or forefoot."""
 
 
 def limbs_of(film: Film) -> tuple[Limb, ...]:
     """The hands and forefeet that are annotated on a film; () where it shows none."""
-    found: Any = film.extra.get("limbs", ())
-    return tuple(found)
+    return marked(film)
 
 
 def read_landmarks(path: str | Path, images: str | Path | None = None) -> AnnotatedSet:
-    """COCO keypoints of hands (26 points) and forefeet (6), as films that hold :class:`Limb` in ``extra["limbs"]``.
+    """COCO keypoints of hands (26 points) and forefeet (6), as films that :func:`limbs_of` looks into.
 
     Args:
         path: The JSON file; categories ``hand`` and ``forefoot`` with the names of :mod:`fracture.joints.layout`.
@@ -41,15 +28,5 @@ def read_landmarks(path: str | Path, images: str | Path | None = None) -> Annota
     Raises:
         DataError: As there.
     """
-
-    def limb(kind: str, points: Mapping[str, Point]) -> Limb:
-        return Limb("hand" if kind == "hand" else "forefoot", points)
-
-    return read_keypoints(
-        path,
-        images,
-        {str(kind): names for kind, names in POINTS.items()},
-        limb,
-        {"hand": "hand", "forefoot": "foot"},
-        "limbs",
-    )
+    regions: dict[Kind, str] = {"hand": "hand", "forefoot": "foot"}
+    return read_keypoints(path, images, POINTS, regions)

@@ -134,13 +134,12 @@ class JointPictures(PlainPictures):
     def _place(self, points: Mapping[str, Point], name: str, rng: np.random.Generator) -> Similarity:
         """The crop's place with the errors of a found point, turned, scaled and mirrored a little."""
         unit, (x, y), (ux, uy) = unit_length(points), points[name], direction(points, name)
-        dx, dy = rng.normal(0, _JITTER * unit, 2)
+        dx, dy = rng.normal(0, _JITTER * unit, 2).tolist()
         angle, size = np.deg2rad(rng.normal(0, 6)), float(np.exp(rng.normal(0, 0.06)))
         up = (float(ux * np.cos(angle) - uy * np.sin(angle)), float(ux * np.sin(angle) + uy * np.cos(angle)))
         scale = size * CROP_SIZE / (SPANS[self.config.model.family] * unit)
-        return Similarity(
-            (x + float(dx), y + float(dy)), up, scale, CROP_SIZE, is_mirrored(points) != (rng.random() < 0.5)
-        )
+        flip = is_mirrored(points) != (rng.random() < 0.5)
+        return Similarity((x + dx, y + dy), up, scale, CROP_SIZE, flip)
 
     def source(self, picture: Any) -> str:
         """The film's name."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -20,14 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fracture.data.masking import cut_film, share_seen
+from fracture.data.merged import is_further, with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
 from fracture.joints.card import STORE
 from fracture.joints.frames import fit_frame, template_of, tone
-from fracture.joints.layout import FAMILIES, POINTS
+from fracture.joints.layout import FAMILIES, MIDDLE, POINTS, Kind
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
+    GUESSES,
     KINDS,
     OFFSET_UNIT,
     PLACE_SIZE,
@@ -77,19 +78,12 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-_FURTHER: Final = "further"  # in ``extra`` of films that are trained on only
-
-
-def _is_further(film: Film) -> bool:
-    return _FURTHER in film.extra
-
-
 class _Films(TrunkPictures):
     """As many variants of a film as ``copies`` for each of its hands and forefeet."""
 
     def variants(self, film: Film) -> int:
         """Two of a film without any."""
-        copies = self.config.further_copies if _is_further(film) else self.config.copies
+        copies = self.config.further_copies if is_further(film) else self.config.copies
         return copies * len(limbs_of(film)) or 2
 
 
@@ -127,9 +121,9 @@ class PlacerPictures(_Films):
                          zoom=(0.78, 1.25), shift=20.0)  # fmt: skip
         plane, mask = warp(pixels, matrix / (scale, scale, 1), (PLACE_SIZE, PLACE_SIZE))
         truth = np.full((POINT_COUNT, 2), np.nan, np.float32)
-        order = POINTS[limb.kind]
-        for name, point in limb.points.items():
-            truth[CHANNELS[limb.kind].start + order.index(name)] = through(matrix, point)
+        for row, name in enumerate(POINTS[limb.kind], CHANNELS[limb.kind].start):
+            if name in limb.points:
+                truth[row] = through(matrix, limb.points[name])
         truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
         if rng.random() < self.config.cut and not np.isnan(truth).all():
             mask = cut_film(mask, truth, rng)
@@ -170,9 +164,8 @@ class FinderPictures(_Films):
         found = []
         for limb in limbs_of(film):
             rough = np.full((ROUGH_COUNT, 2), np.nan, np.float32)
-            for index, name in enumerate(ROUGH[limb.kind]):
+            for row, name in enumerate(ROUGH[limb.kind], GUESSES[limb.kind].start):
                 if name in limb.points:
-                    row = index + (len(ROUGH["hand"]) if limb.kind == "forefoot" else 0)
                     rough[row] = through(matrix, np.array(limb.points[name]) * scale)
             x, y = center_of(limb.kind, rough)
             if 0 <= x < width and 0 <= y < height:
@@ -183,10 +176,10 @@ class FinderPictures(_Films):
         return _changed_grays(plane, mask, rng), found
 
 
-def center_of(kind: str, rough: NDArray[Any]) -> NDArray[np.float64]:
+def center_of(kind: Kind, rough: NDArray[Any]) -> NDArray[np.float64]:
     """The mean of a hand's MCP joints 2 to 5, or of a forefoot's MTP joints, in rough points (20, 2)."""
-    rows = rough[1:5] if kind == "hand" else rough[len(ROUGH["hand"]) : len(ROUGH["hand"]) + 5]
-    return np.asarray(np.nanmean(rows, 0), np.float64)
+    rows = [row for row, name in enumerate(ROUGH[kind], GUESSES[kind].start) if name in MIDDLE[kind]]
+    return np.asarray(np.nanmean(rough[rows], 0), np.float64)
 
 
 class PlacerStage(HeadStage):
@@ -244,20 +237,10 @@ def build_stage(
         return FinderStage(model, config, FinderPictures(train_part, config, model.trunk, kept), parts, run.device)
     shown = train_part.select(lambda film: bool(limbs_of(film)))
     pictures = PlacerPictures(shown, config, model.trunk, kept)
-    every = [film for part in parts.values() for film in part if not _is_further(film)]
+    every = [film for part in parts.values() for film in part if not is_further(film)]
     pictures.template = template_of([(limb.kind, limb.points) for film in every for limb in limbs_of(film)])
     model.template.copy_(torch.from_numpy(pictures.template))
     return PlacerStage(model, config, pictures, parts, run.device)
-
-
-def _with_further(annotated: AnnotatedSet, more: Sequence[AnnotatedSet]) -> AnnotatedSet:
-    if not more:
-        return annotated
-    marked = [
-        replace(one, name=f"further {n}", films=tuple(replace(f, extra={**f.extra, _FURTHER: True}) for f in one))
-        for n, one in enumerate(more, 1)
-    ]
-    return AnnotatedSet.merge([annotated, *marked], name=annotated.name)
 
 
 def train(
@@ -306,7 +289,7 @@ def train(
     films = annotated.select(lambda film: bool(limbs_of(film)))
     named = {name for film in films for limb in limbs_of(film) for name in limb.points}
     possible = [name for name in STAGES if name in POINT_STAGES or any(p in named for p in points_of(name))]
-    every = _with_further(annotated, train_only)
+    every = with_further(annotated, train_only)
     start = str(STORE.find() / STORE.open().card.finder.file if init is None else init)
     with running(out, device=device, progress=progress) as run:
         for stage in possible if stages is None else stages:
@@ -315,7 +298,7 @@ def train(
                 config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": start}).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
                 shown = every if stage == "finder" else every.select(lambda film: bool(limbs_of(film)))
-                run_stage(stage, config, shown, build, run, divided=shown.select(lambda film: not _is_further(film)))
+                run_stage(stage, config, shown, build, run, divided=shown.select(lambda film: not is_further(film)))
             else:
                 scores = ScoreConfig.from_dict({**SCORE_DEFAULTS, "model": {"family": stage}}).replace(more)
                 run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)

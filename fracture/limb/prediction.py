@@ -23,7 +23,6 @@ from fracture.wing.result import (
     Failure as Failure,
     GridToSource,
     html_table,
-    known_fields,
     plain_number,
     plain_numbers,
 )
@@ -124,19 +123,10 @@ class Prediction(DicomResult):
         return "+".join(self.regions) or "any"
 
     @classmethod
-    def from_dict(cls, line: Mapping[str, Any]) -> Prediction:
-        """A prediction from its JSON line; film and map are not in it.
-
-        Raises:
-            ConfigurationError: It is no line of a film that was read.
-        """
-        try:
-            values = known_fields(cls, line)
-            for key in {"boxes", "candidates"} & set(values):
-                values[key] = tuple(Box(**box) for box in values[key])
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError("no line of fracture predict", got=error) from error
+    def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Boxes."""
+        given = {key: line.get(key) for key in ("boxes", "candidates")}
+        return {key: tuple(Box(**box) for box in boxes) for key, boxes in given.items() if boxes is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON-able values: one line of ``fracture predict``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -169,12 +169,38 @@ def square_scale(aspect: float) -> tuple[float, float]:
     return max(1.0 / aspect, 1.0), max(aspect, 1.0)
 
 
-def square_pixels(radiograph: Radiograph) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """The film's pixels made square, float32 (height, width), and the factors (x, y) from source to these pixels."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SquareFilm:
+    """A film with square pixels, float32 (height, width), and the factors (x, y) from the source's pixels to these."""
+
+    pixels: NDArray[np.float32]
+    scale: tuple[float, float]
+
+    @property
+    def crop(self) -> tuple[int, int, int, int]:
+        """The whole film, in source pixels."""
+        return 0, 0, round(self.pixels.shape[1] / self.scale[0]), round(self.pixels.shape[0] / self.scale[1])
+
+    @property
+    def shape_key(self) -> tuple[int, ...]:
+        """Of the pixels."""
+        return self.pixels.shape
+
+    def to_square(self, points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """Points by name, source pixels to square ones."""
+        return {name: (float(x) * self.scale[0], float(y) * self.scale[1]) for name, (x, y) in points.items()}
+
+    def to_source(self, points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """The inverse of :meth:`to_square`."""
+        return {name: (x / self.scale[0], y / self.scale[1]) for name, (x, y) in points.items()}
+
+
+def square_pixels(radiograph: Radiograph) -> SquareFilm:
+    """The film with its pixels made square."""
     height, width = radiograph.pixels.shape
     per_x, per_y = square_scale(radiograph.aspect)
     size = (max(1, round(width * per_x)), max(1, round(height * per_y)))
-    return resize_by_axis(radiograph.pixels, size), (size[0] / width, size[1] / height)
+    return SquareFilm(resize_by_axis(radiograph.pixels, size), (size[0] / width, size[1] / height))
 
 
 def resize_by_axis(

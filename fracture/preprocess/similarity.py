@@ -6,7 +6,7 @@ A crop's pixels are related to the film's by one similarity transform, which is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import cv2
@@ -43,6 +43,11 @@ class Similarity:
         across = (uy, -ux) if self.mirrored else (-uy, ux)
         linear = self.scale * np.array([across, (-ux, -uy)], np.float64)
         return np.column_stack([linear, self.size / 2 - linear @ np.asarray(self.center, np.float64)])
+
+    def turned(self, degrees: float, scale: float = 1.0) -> Similarity:
+        """The same about its center, clockwise on the film, so many times as large in the crop."""
+        turn = complex(*self.up) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+        return replace(self, up=(turn.real, turn.imag), scale=self.scale * scale)
 
     def to_crop(self, points: Any) -> NDArray[np.float64]:
         """Source coordinates (..., 2), order (x, y), to crop coordinates."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from fracture.errors import ConfigurationError
 from fracture.io.reading import read
 from fracture.results.kinds import DEFAULT
-from fracture.wing.result import ResultBase, plain_number
+from fracture.wing.result import ResultBase, known_fields, plain_number
 from fracture.wing.scene import as_gray
 
 if TYPE_CHECKING:
@@ -39,9 +39,32 @@ class Filmed(NamedTuple):
 
 
 class DicomResult(ResultBase):
-    """A result with :meth:`to_dicom`; a wing gives ``to_dict``, ``scene`` and the film as ``radiograph``."""
+    """A result with :meth:`to_dicom`; a wing gives ``to_dict``, ``read``, ``scene`` and the film as ``radiograph``.
+
+    Attributes:
+        _command: What writes its lines, for an error.
+    """
 
     __slots__ = ()
+    _command: ClassVar[str] = "predict"
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> Self:
+        """A result from its JSON line; pixels are not in it.
+
+        Raises:
+            ConfigurationError: It is no line of a source that was read.
+        """
+        try:
+            return cls(**known_fields(cls, line) | cls.read(line))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"no line of fracture {cls._command}", got=error) from error
+
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are not as the line has them; none where not overridden."""
+        del line
+        return {}
 
     @property
     def mapped(self) -> bool:

@@ -51,25 +51,11 @@ class SpineResult(SliceResult):
     frame: SliceFrame | None = None
 
     @classmethod
-    def from_dict(cls, line: Mapping[str, Any]) -> Self:
-        """A result from its JSON line; pixels are not in it.
-
-        Raises:
-            ConfigurationError: It is no line of a spine that was read.
-        """
-        name, kind = cls._rows
-        try:
-            rows = tuple(kind(**known_fields(kind, one)) for one in line[name])
-            frame = None if line.get("frame") is None else SliceFrame.from_dict(line["frame"])
-            return cls(**known_fields(cls, line) | cls.read(line) | {name: rows, "frame": frame})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"no line of fracture spine {cls._kind} predict", got=error) from error
-
-    @classmethod
     def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
-        """The wing's own fields that are not as the line has them."""
-        del line
-        return {}
+        """The findings, and the frame; a wing adds what else is not as the line has it."""
+        name, kind = cls._rows
+        frame = None if line.get("frame") is None else SliceFrame.from_dict(line["frame"])
+        return {name: tuple(kind(**known_fields(kind, one)) for one in line[name]), "frame": frame}
 
     def moved(self, frame: SliceFrame, pixels: NDArray[np.uint8], **changed: Any) -> Self:
         """On a frame, which ``pixels`` shows, uint8 (rows, columns), with the wing's findings there."""

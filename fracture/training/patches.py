@@ -64,7 +64,8 @@ class PatchCache:
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             target.unlink(missing_ok=True)
         film = read(path)
-        pixels, scale = square_pixels(film)
+        square = square_pixels(film)
+        pixels, scale = square.pixels, square.scale
         window = _surroundings(_scaled(box, scale, shape), (pixels.shape[1], pixels.shape[0]), reach, least)
         if window is None:
             raise DataError(f"{path}: a box lies off its film", got=box, allowed=f"{film.width} x {film.height}")

@@ -68,7 +68,7 @@ class CervicalSpine(SpineResult):
 
     _shown = ("source", "fractured", "probability", "vertebrae")
     _pixels = ("pixels", "sagittal", "masks", "stack")
-    _kind = "cervical"
+    _kind, _command = "cervical", "spine cervical predict"
     _rows = "vertebrae", Vertebra
 
     vertebrae: tuple[Vertebra, ...]
@@ -93,7 +93,7 @@ class CervicalSpine(SpineResult):
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
         """A probability may be null."""
-        return {"probability": line.get("probability")}
+        return {**super().read(line), "probability": line.get("probability")}
 
     def on_frame(self, frame: SliceFrame, pixels: NDArray[np.uint8]) -> CervicalSpine:
         """The axial slice alone, boxes in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""

@@ -34,7 +34,7 @@ class LumbarSpine(SpineResult):
 
     _shown = ("source", "naming", "discs")
     _pixels = ("pixels", "sheet")
-    _kind = "lumbar"
+    _kind, _command = "lumbar", "spine lumbar predict"
     _rows = "discs", Disc
 
     discs: tuple[Disc, ...]
@@ -63,7 +63,8 @@ class LumbarSpine(SpineResult):
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
         """Tables of tuples."""
-        return {k: {row: tuple(one) for row, one in line.get(k, {}).items()} for k in ("chances", "axial")}
+        tables = {k: {row: tuple(one) for row, one in line.get(k, {}).items()} for k in ("chances", "axial")}
+        return {**super().read(line), **tables}
 
     def on_frame(self, frame: SliceFrame, pixels: NDArray[np.uint8]) -> LumbarSpine:
         """The same with the discs in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fracture.atomic import write_text
+from fracture.data.merged import is_further, with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import generator
 from fracture.models.heatmaps import center_loss, center_map
@@ -177,10 +178,8 @@ def train(
     Returns, Raises:
         As there.
     """
-    whole, divided = annotated, annotated
-    if train_only is not None:
-        whole = AnnotatedSet.merge([annotated, train_only], name=f"{annotated.name}+{train_only.name}")
-        divided = whole.select(lambda film: film.group.startswith(f"{annotated.name}/"))
+    whole = with_further(annotated, [] if train_only is None else [train_only])
+    divided = whole.select(lambda film: not is_further(film))
 
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model: CenterNetwork = build_network(config.model, seed=config.seed)
