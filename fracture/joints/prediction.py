@@ -69,11 +69,6 @@ class JointsLimb(ResultBase):
         """The challenge's columns of this limb, without prefix, that have no score: those of the wrist, for one."""
         return tuple(column.name for column in columns_of(self.kind) if column.name not in self.scores)
 
-    def scores_at(self, point: str) -> dict[str, Score]:
-        """Narrowing and erosion at one point, as far as it is scored, by column without prefix."""
-        columns = [column.name for column in columns_of(self.kind) if column.point == point]
-        return {name: self.scores[name] for name in columns if name in self.scores}
-
     @property
     def box(self) -> Edges:
         """Around all points."""
@@ -88,6 +83,7 @@ class JointsLimb(ResultBase):
 
     def joints(self, number: int) -> list[dict[str, Any]]:
         """One record for each point, with the limb's number."""
+        scored = [column for column in columns_of(self.kind) if column.name in self.scores]
         rows: list[dict[str, Any]] = plain(
             [
                 {
@@ -99,30 +95,12 @@ class JointsLimb(ResultBase):
                     "certainty": self.certainty.get(name),
                     "joint_box": self.boxes.get(name),
                     "space": self.spaces.get(name),
-                    "scores": self.scores_at(name),
+                    "scores": {c.name: self.scores[c.name] for c in scored if c.point == name},
                 }
                 for name, (x, y) in self.points.items()
             ]
         )
         return rows
-
-    @classmethod
-    def of_line(cls, whole: Mapping[str, Any], joints: Sequence[Mapping[str, Any]], source: str) -> JointsLimb:
-        """The inverse of :meth:`to_dict` and :meth:`joints`.
-
-        Raises:
-            KeyError, TypeError, ValueError: Another record.
-        """
-        scores = {name: Score(**value) for row in joints for name, value in row["scores"].items()}
-        return cls(
-            **known_fields(cls, whole),
-            source=source,
-            points={row["name"]: (row["x"], row["y"]) for row in joints},
-            certainty={row["name"]: row["certainty"] for row in joints},
-            boxes={row["name"]: tuple(row["joint_box"]) for row in joints if row["joint_box"]},
-            spaces={row["name"]: Space(**row["space"]) for row in joints if row["space"]},
-            scores={c.name: scores[c.name] for c in columns_of(whole["kind"]) if c.name in scores},
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -207,7 +185,7 @@ class JointsFilm(FilmResult):
         """Its limbs."""
         rows, source = line["joints"], line["source"]
         numbered = [(one, [row for row in rows if row["limb"] == n]) for n, one in enumerate(line["limbs"], 1)]
-        return {"limbs": tuple(JointsLimb.of_line(one, joints, source) for one, joints in numbered)}
+        return {"limbs": tuple(_limb(one, joints, source) for one, joints in numbered)}
 
     def scene(self) -> Scene:
         """What there is to see: the film with a box around each limb and a point at each joint.
@@ -235,6 +213,20 @@ class JointsFilm(FilmResult):
             )
         found = " and ".join(str(box.label) for box in boxes)
         return Scene((Page(film, f"Joints found: {found}", tuple(lines), None, tuple(boxes), tuple(points)),))
+
+
+def _limb(whole: Mapping[str, Any], joints: Sequence[Mapping[str, Any]], source: str) -> JointsLimb:
+    """The limb that :meth:`JointsLimb.to_dict` and :meth:`JointsLimb.joints` tell of."""
+    scores = {name: Score(**value) for row in joints for name, value in row["scores"].items()}
+    return JointsLimb(
+        **known_fields(JointsLimb, whole),
+        source=source,
+        points={row["name"]: (row["x"], row["y"]) for row in joints},
+        certainty={row["name"]: row["certainty"] for row in joints},
+        boxes={row["name"]: tuple(row["joint_box"]) for row in joints if row["joint_box"]},
+        spaces={row["name"]: Space(**row["space"]) for row in joints if row["space"]},
+        scores={c.name: scores[c.name] for c in columns_of(whole["kind"]) if c.name in scores},
+    )
 
 
 def _line(name: str, limb: JointsLimb) -> str:
