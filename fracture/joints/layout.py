@@ -16,8 +16,7 @@ from fracture.tables import table
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
 Family = Literal["finger", "wrist", "forefoot"]
-Side = Literal["left", "right"]
-SIDES: Final[tuple[Side, ...]] = ("left", "right")
+SIDES: Final = ("left", "right")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
 FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 Point: TypeAlias = tuple[float, float]
@@ -62,7 +61,7 @@ class Column:
         """Which networks read it."""
         return "forefoot" if self.kind == "forefoot" else "wrist" if self.name.startswith("wrist") else "finger"
 
-    def full(self, side: Side) -> str:
+    def full(self, side: str) -> str:
         """The name with its prefix, as ``"LH_mcp_E__2"``."""
         return f"{side[0].upper()}{'H' if self.kind == 'hand' else 'F'}_{self.name}"
 
@@ -108,16 +107,7 @@ def columns_of(kind: Kind) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if column.kind == kind)
 
 
-AXES: Final[Mapping[str, tuple[str, str]]] = {
-    **{f"mcp{k}": (f"mcp{k}", f"pip{k}") for k in range(2, 6)},
-    **{f"pip{k}": (f"mcp{k}", f"dip{k}") for k in range(2, 6)},
-    **{f"dip{k}": (f"pip{k}", f"dip{k}") for k in range(2, 6)},
-    "mcp1": ("mcp1", "ip1"),
-    "ip1": ("mcp1", "ip1"),
-    "mc1": ("mc1", "mcp1"),
-    "mtp1": ("mtp1", "ip"),
-    "ip": ("mtp1", "ip"),
-}
+AXES: Final[Mapping[str, tuple[str, str]]] = _NAMES["axes"]
 """Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
 
 

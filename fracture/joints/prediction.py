@@ -11,7 +11,7 @@ from statistics import median_high
 from typing import Any, Literal
 
 from fracture.evaluation.stats.record import plain
-from fracture.joints.layout import Kind, Point, columns_of
+from fracture.joints.layout import SIDES, Kind, Point, columns_of
 from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
@@ -59,10 +59,9 @@ class JointsLimb(ResultBase):
     @property
     def columns(self) -> dict[str, float]:
         """The challenge's columns of this limb with their prefix, fractional; empty while the side is open."""
-        if self.side not in ("left", "right"):
+        if self.side not in SIDES:
             return {}
-        side: Literal["left", "right"] = "left" if self.side == "left" else "right"
-        return {c.full(side): self.scores[c.name].value for c in columns_of(self.kind) if c.name in self.scores}
+        return {c.full(self.side): self.scores[c.name].value for c in columns_of(self.kind) if c.name in self.scores}
 
     @property
     def missing(self) -> tuple[str, ...]:
