@@ -26,9 +26,6 @@ from fracture.wing.runner import Runner
 SPANS: Final[Mapping[Family, float]] = {"finger": 0.42, "wrist": 0.42, "forefoot": 0.55}
 """Side of a crop as a share of the limb's unit length: about 3 cm, which at 224 pixels is a film's own resolution."""
 
-NEAR_ZERO: Final = 0.3
-"""Expected values up to this are taken for 0 by team Alpine Lads; off unless asked for."""
-
 
 def points_of(family: str) -> set[str]:
     """The points at which a family's networks read a column."""
@@ -48,7 +45,7 @@ class Score(Record):
     spread: float
 
     def rounded(self, near_zero: float = 0.0) -> int:
-        """The whole score; values up to ``near_zero`` are 0 (:data:`NEAR_ZERO` is a source's choice)."""
+        """The whole score; values up to ``near_zero`` are 0 (0.3 by team Alpine Lads)."""
         return 0 if self.value <= near_zero else math.floor(self.value + 0.5)
 
 

@@ -15,7 +15,7 @@ from fracture.evaluation.stats.change import repeatability
 from fracture.joints.card import ScoreSpec
 from fracture.joints.layout import FAMILIES, columns_of
 from fracture.joints.reports import CLAIM, change, draw_damage
-from fracture.joints.scoring import NEAR_ZERO, Score, ScoreNetworks, expected, score_joints
+from fracture.joints.scoring import Score, ScoreNetworks, expected, score_joints
 from fracture.wing.runner import TorchRunner
 
 
@@ -31,7 +31,7 @@ def test_expected_value_and_spread_are_those_of_the_levels() -> None:
 def test_rounding_rule_is_off_by_default() -> None:
     assert [Score(v, 0).rounded() for v in (0.2, 0.5, 0.74, 1.5, 3.9)] == [0, 1, 1, 2, 4]
     assert Score(0.55, 0).rounded(near_zero=0.6) == 0
-    assert Score(NEAR_ZERO, 0).rounded(NEAR_ZERO) == 0
+    assert Score(0.6, 0).rounded(0.6) == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
