@@ -74,6 +74,23 @@ class LevelNetwork(_Untrained):
         return {"bone": bone, "levels": coarse[:, :CLASSES], "centers": coarse[:, CLASSES:]}
 
 
+class LevelEnsemble(_Untrained):
+    """Several :class:`LevelNetwork`, which differ in what they began with: the means of their logits, in its form.
+
+    What one of them does not see in a picture that is unlike those it learned from, another one may.
+    """
+
+    def __init__(self, spec: LevelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.copies = nn.ModuleList(LevelNetwork(spec) for _ in range(spec.copies))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        found = [network(x) for network in self.copies]
+        return {key: torch.stack([one[key] for one in found]).mean(0) for key in found[0]}
+
+
 class FractureNetwork(_Untrained):
     """Crops of vertebrae to logits of fractures.
 
@@ -133,9 +150,9 @@ def _placed(found: Tensor, slot: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(found[:1]), found])[slot]
 
 
-def build_levels(spec: LevelSpec, *, seed: int | None = None) -> LevelNetwork:
+def build_levels(spec: LevelSpec, *, seed: int | None = None) -> LevelNetwork | LevelEnsemble:
     """A new network; with ``seed`` always the same one, torch's generator left as it was."""
-    return seeded(LevelNetwork, spec, seed)
+    return seeded(LevelEnsemble, spec, seed) if spec.copies > 1 else seeded(LevelNetwork, spec, seed)
 
 
 def build_fractures(spec: FractureSpec, *, seed: int | None = None) -> FractureNetwork:

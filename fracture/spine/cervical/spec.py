@@ -32,9 +32,11 @@ class LevelSpec(Section):
 
     Attributes:
         widths: Channels at 4, 8, 16 and 32 mm.
+        copies: Networks that differ in what they began with, whose answers are averaged (ours).
     """
 
     widths: tuple[_Width, _Width, _Width, _Width] = Field(default=(16, 32, 64, 96), strict=False)
+    copies: int = Field(default=1, ge=1, le=8)
 
 
 class FractureSpec(Section):

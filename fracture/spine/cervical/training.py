@@ -23,7 +23,7 @@ from fracture.models.starting_points import read_tensors
 from fracture.spine.cervical.crops import cropped, masks_of, window_of
 from fracture.spine.cervical.levels import find_levels, grid_of
 from fracture.spine.cervical.metric import LEVELS
-from fracture.spine.cervical.networks import CLASSES, build_fractures, build_levels
+from fracture.spine.cervical.networks import CLASSES, LevelEnsemble, build_fractures, build_levels
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
 from fracture.spine.cervical.spec import CROP, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
@@ -201,9 +201,16 @@ class LevelStage(SpineStage):
 
     def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """Cross entropy and Dice of bone, cross entropy of the levels of bone, and the focal loss of centers (Zhou et
-        al. 2019); centers of other vertebrae than C1 to C7 are not marked and count nothing."""
+        al. 2019); centers of other vertebrae than C1 to C7 are not marked and count nothing.
+
+        Each copy of an ensemble learns for itself: the terms are means of theirs."""
         x, y, heat = batch
-        out = self.model(x)
+        copies = self.model.copies if isinstance(self.model, LevelEnsemble) else [self.model]
+        terms = [self._terms_of(network(x), y, heat) for network in copies]
+        return {name: torch.stack([one[name] for one in terms]).mean() for name in self.terms}
+
+    @staticmethod
+    def _terms_of(out: Mapping[str, Tensor], y: Tensor, heat: Tensor) -> dict[str, Tensor]:
         logits, solid = out["bone"][:, 0].float(), (y > 0).float()
         bone = logits.sigmoid()
         overlap = (2 * (bone * solid).sum() + 1) / (bone.sum() + solid.sum() + 1)
