@@ -16,8 +16,10 @@ from fracture.errors import ConfigurationError, DataError, NotARadiographError, 
 from fracture.spine.cervical.evaluation import Judged, scaling
 from fracture.spine.cervical.levels import chain
 from fracture.spine.cervical.metric import LABELS, LEVELS, score
+from fracture.spine.cervical.networks import LevelEnsemble, build_levels
 from fracture.spine.cervical.records import read_necks
 from fracture.spine.cervical.result import CervicalSpine
+from fracture.spine.cervical.spec import LevelSpec
 from fracture.spine.cervical.training import FractureConfig, LevelConfig, challenge_loss, train
 from fracture.spine.cervical.wing import WING
 from fracture.wing.volume import Volume
@@ -235,6 +237,19 @@ def test_necks_are_measured_and_verified(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"studies": 3}')  # a report of ours, and another command's
     done = run.invoke(app, [*arguments, "--weights", str(weights / "tiny"), "--device", "cpu"])
     assert "this command did not write" in str(done.exception)
+
+
+def test_a_finder_of_several_networks_is_their_mean() -> None:
+    spec = LevelSpec(widths=(4, 4, 4, 4), copies=2)
+    both = build_levels(spec, seed=1).eval()
+    assert isinstance(both, LevelEnsemble)
+    x = torch.rand(1, 1, 16, 32, 16)
+    with torch.inference_mode():
+        one, other = (network(x) for network in both.copies)
+        mean = both(x)
+    for name in ("bone", "levels", "centers"):
+        assert not torch.allclose(one[name], other[name], atol=1e-3)
+        torch.testing.assert_close(mean[name], (one[name] + other[name]) / 2)
 
 
 def test_scaling_mends_logits_that_are_shifted() -> None:
