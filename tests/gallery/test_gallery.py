@@ -122,7 +122,12 @@ def test_the_page_in_a_browser(films: Path, tmp_path: Path) -> None:
         page.locator("input[name=name]").fill("SUB/")
         assert page.locator("article:visible").count() == 1
         page.locator("input[name=name]").fill("")
-        first.focus()
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("ArrowDown")  # scrolls, as on any page
+        assert page.evaluate("document.activeElement === document.body")
+        page.evaluate("scrollTo(0, 0)")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement === document.querySelectorAll('article')[0]")
         page.keyboard.press("ArrowRight")
         assert page.evaluate("document.activeElement === document.querySelectorAll('article')[1]")
         page.keyboard.press("Enter")

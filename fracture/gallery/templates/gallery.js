@@ -31,9 +31,10 @@ function apply() {
   shown.textContent = count + (count === 1 ? " film shown" : " films shown");
 }
 
+// From a film to the next or the one before; from the page itself to the first film that is in sight.
 function step(from, by) {
   const visible = films.filter((film) => !film.hidden);
-  const next = visible[visible.indexOf(from) + by];
+  const next = from ? visible[visible.indexOf(from) + by] : visible.find((film) => film.getBoundingClientRect().top >= 0);
   if (next) { next.focus(); next.scrollIntoView({ block: "nearest" }); }
 }
 
@@ -51,7 +52,10 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=search], select")) return;
   const film = event.target.closest("article");
+  const free = event.target === document.body; // no film, filter or button has the focus
   if (event.key === "b" || event.key === "B") { filters.boxes.checked = !filters.boxes.checked; apply(); }
+  else if (free && (event.key === "ArrowRight" || event.key === "ArrowLeft")) { step(null, 1); event.preventDefault(); }
+  else if (event.key === "Escape" && free) films.forEach((other) => other.classList.remove("open"));
   else if (!film) return;
   else if (event.key === "Enter") open(film, !film.classList.contains("open"));
   else if (event.key === "Escape") open(film, false);
