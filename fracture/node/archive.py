@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 
-from fracture.errors import ConfigurationError, OutputError, needing
+from fracture.errors import OutputError, needing
 from fracture.jobs import Job, Jobs, Keep
 from fracture.node.commitment import ask
 from fracture.node.config import Config, Target
+from fracture.node.dicomweb import trusting
 from fracture.node.kinds import commit_kind
 from fracture.node.outcome import ASKED, DELIVERED, Outcome, Unreachable
 
@@ -99,9 +99,9 @@ def associated(config: Config, target: Target, contexts: Sequence[tuple[str, str
     ae.connection_timeout = ae.acse_timeout = _CONNECT
     ae.dimse_timeout = ae.network_timeout = _ANSWER
     wanted = [build_context(uid, syntax or None) for uid, syntax in contexts]
-    association = ae.associate(
-        target.host, target.port, contexts=wanted, ae_title=target.ae, max_pdu=0, tls_args=trusted(target)
-    )
+    trust = trusting(target)
+    tls = None if trust is None else (trust, target.host)
+    association = ae.associate(target.host, target.port, contexts=wanted, ae_title=target.ae, max_pdu=0, tls_args=tls)
     if not association.is_established:
         turned_down = association.is_rejected
         raise Unreachable("the archive turns us down: does it know our AE title?" if turned_down else "no connection")
@@ -109,20 +109,6 @@ def associated(config: Config, target: Target, contexts: Sequence[tuple[str, str
         yield association
     finally:
         association.release()
-
-
-def trusted(target: Target) -> tuple[ssl.SSLContext, str] | None:
-    """How TLS is spoken with an archive; None where it is not.
-
-    Raises:
-        ConfigurationError: The certificate cannot be read.
-    """
-    if target.tls_authority is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=target.tls_authority), target.host
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"the certificate of {target.name} cannot be read", got=error) from error
 
 
 def query(config: Config, target: Target, wanted: Mapping[str, str]) -> list[str]:

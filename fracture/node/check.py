@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fracture.node.archive import trusted
 from fracture.node.config import Config
-from fracture.node.dicomweb import secret
+from fracture.node.dicomweb import secret, trusting
 from fracture.node.receiver import server_tls
 from fracture.results.kinds import require_highdicom
 from fracture.wing.contract import find_wing
@@ -28,13 +27,14 @@ def examine(config: Config) -> Iterator[str]:
         what = f", which reads series of {' and '.join(wing.series)}" if wing.series else ""
         yield f"weights {name}: {wing.store.card.read(folder).label} of the wing {wing.name}{what}"
     for target in config.send:
-        trusted(target)
+        trusting(target)
         if target.token_file is not None:
             secret(target.token_file)
         where = target.url or f"{target.ae} at {target.host}:{target.port}"
         yield f"archive {target.name}: {where}{', storage commitment' if target.commitment else ''}"
     for hook in config.webhook:
         secret(hook.secret_file)
+        trusting(hook)
         yield f"webhook {hook.name}: {hook.url}"
     yield f"page: {config.http.host}:{config.http.port}" if config.http.port else "no page"
     yield f"jobs in {'SQLite' if config.database is None else 'PostgreSQL'}, everything else in {config.data}"

@@ -96,7 +96,7 @@ class Target(_Section):
         ae, host, port: For C-STORE; also where ``pull`` asks.
         url: DICOMweb's root, instead of the three.
         commitment: Ask the archive to commit itself to what it has taken; results are kept until it did.
-        tls_authority: Speak TLS, and trust certificates signed by this one.
+        tls_authority: Speak TLS, and trust certificates signed by this one; with ``url``, this one alone.
         token_file: A file whose text is sent as a bearer token; DICOMweb alone.
         results: Whether results are sent there; false for one that is only asked for films.
     """
@@ -127,11 +127,13 @@ class Webhook(_Section):
         name: How jobs and the log call it.
         url: Gets a POST with a JSON document.
         secret_file: A file whose bytes, stripped, are the key of the signature in ``X-Fracture-Signature``.
+        tls_authority: Trust certificates signed by this one alone.
     """
 
     name: Label
     url: Address
     secret_file: File
+    tls_authority: File | None = None
 
 
 class Web(_Section):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fracture.errors import ConfigurationError, OutputError, needing
 from fracture.jobs import Job, Keep
-from fracture.node.config import Config, Target
+from fracture.node.config import Config, Target, Webhook
 from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
 with needing("node"):
     from dicomweb_client import DICOMwebClient
     from pydicom import dcmread
     from pydicom.filewriter import dcmwrite
-    from requests import RequestException
+    from requests import RequestException, Session
     from requests.exceptions import HTTPError
 
 _ANSWER = 60  # seconds
@@ -37,9 +39,34 @@ def secret(path: Path) -> str:
     return text
 
 
+def trusting(other: Target | Webhook) -> ssl.SSLContext | None:
+    """Trust in the authority that the settings name for an archive or a webhook; None where they name none.
+
+    Raises:
+        ConfigurationError: The certificate cannot be read.
+    """
+    if other.tls_authority is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=other.tls_authority)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the certificate of {other.name} cannot be read", got=error) from error
+
+
+class _Session(Session):
+    """Trusts the authority of the settings; requests itself prefers what ``$REQUESTS_CA_BUNDLE`` names."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        chosen = self.verify if verify is None and isinstance(self.verify, str) else verify
+        return super().merge_environment_settings(url, proxies, stream, chosen, cert)
+
+
 def _client(target: Target) -> DICOMwebClient:
     headers = {} if target.token_file is None else {"Authorization": f"Bearer {secret(target.token_file)}"}
-    return DICOMwebClient(target.url or "", headers=headers, timeout=_ANSWER)
+    session = _Session()
+    if target.tls_authority is not None:
+        session.verify = str(target.tls_authority)
+    return DICOMwebClient(target.url or "", session=session, headers=headers, timeout=_ANSWER)
 
 
 class WebArchive:

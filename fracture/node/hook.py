@@ -14,7 +14,7 @@ from typing import Any
 
 from fracture.jobs import Job
 from fracture.node.config import Webhook
-from fracture.node.dicomweb import secret
+from fracture.node.dicomweb import secret, trusting
 from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
 _ANSWER = 10  # seconds
@@ -34,7 +34,8 @@ class Hook:
 
     def __init__(self, webhook: Webhook) -> None:
         self._webhook = webhook
-        self._open = urllib.request.build_opener(_Stay).open
+        trust = urllib.request.HTTPSHandler(context=trusting(webhook))  # None: the machine's authorities
+        self._open = urllib.request.build_opener(_Stay, trust).open
 
     def deliver(self, jobs: Sequence[Job]) -> Mapping[int, Outcome]:
         """Send events.
@@ -64,7 +65,8 @@ class Hook:
                 return Outcome(f"HTTP {error.code}")
             raise Unreachable(f"HTTP {error.code}", before) from error
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(type(error).__name__, before) from error
+            why = getattr(error, "reason", error)  # an URLError holds what it was: a wrong certificate, no connection
+            raise Unreachable(type(why if isinstance(why, Exception) else error).__name__, before) from error
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

@@ -108,7 +108,8 @@ class Guard:
             return 421, problem("Misdirected", "this server is this machine's alone", got=host[:80]), {}
         unsafe = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if unsafe and (origin := headers.get("origin")) is not None and origin.partition("://")[2] != host:
-            return 403, problem("Forbidden", "a page of another site may not ask", got=origin[:80]), {}
+            hint = "a proxy before this server must pass the Host header on"
+            return 403, problem("Forbidden", "a page of another site may not ask", got=origin[:80], hint=hint), {}
         path = scope["path"]
         if (path.startswith("/v1/") or path == "/metrics") and not self._allowed(headers):
             hint = "send the header 'Authorization: Bearer TOKEN'"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -91,6 +93,59 @@ def test_results_go_to_an_archive_by_tls_if_its_certificate_is_known(tmp_path: P
                 (job,) = rooms.jobs.listing(kinds=["send:PACS"])
                 assert job.state == state, job.error
         assert archive.sent == {result.SOPInstanceUID: 1}
+
+
+class Web(BaseHTTPRequestHandler):
+    """Takes whatever comes, as an archive by STOW-RS or as a webhook, and remembers who asked how."""
+
+    took: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.took.append((self.path, self.headers["Authorization"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/dicom+json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_web_addresses_are_believed_by_the_authority_of_the_settings_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, own = certificate(tmp_path, "own")
+    _, strange = certificate(tmp_path, "strange")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own, key)
+    (tmp_path / "secret").write_text("a token")
+    secret, result, states = str(tmp_path / "secret"), film(1), {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(Web, "took", [])
+    try:
+        for authority, environment in ((None, strange), (strange, own), (own, strange)):
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(environment))
+            trust = {} if authority is None else {"tls_authority": str(authority)}
+            root = f"https://127.0.0.1:{server.server_port}"
+            archive = {"name": "WEB", "url": f"{root}/dicom-web", "token_file": secret, **trust}
+            hook = {"name": "RIS", "url": f"{root}/told", "secret_file": secret, **trust}
+            folder = tmp_path / f"data{len(states)}"
+            with open_rooms(told(folder, send=[archive], webhook=[hook])) as rooms:
+                rooms.results.write(f"{result.SOPInstanceUID}.dcm", file_of(result))
+                rooms.jobs.add(NewJob("send:WEB", str(result.SOPInstanceUID), SENT), NewJob("event:RIS", "1.2+1", {}))
+                for name in ("WEB", "RIS"):
+                    assert Sender(rooms.config, rooms.jobs, rooms.results, rooms.audit, "s", name).step()
+                states[authority] = {job.kind: job.state for job in rooms.jobs.listing()}
+    finally:
+        server.shutdown()
+        server.server_close()
+    waiting = {"send:WEB": WAITING, "event:RIS": WAITING}
+    assert states == {None: waiting, strange: waiting, own: {"send:WEB": DONE, "event:RIS": DONE}}
+    assert Web.took == [("/dicom-web/studies", "Bearer a token"), ("/told", None)]
 
 
 def test_a_database_that_goes_away_has_films_refused_and_loses_none_when_it_is_back(tmp_path: Path) -> None:
