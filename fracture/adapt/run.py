@@ -17,7 +17,7 @@ from fracture.calibration.cases import Case, examine_films
 from fracture.calibration.folds import SPLIT_FILE, check_unseen
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import split_folds
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, RegionError
 from fracture.limb.card import Card
 from fracture.limb.detector import Detector, measured_self_test
 from fracture.limb.ensemble import Ensemble
@@ -169,10 +169,21 @@ def _likeness(card: Card, cases: Sequence[Case]) -> dict[str, Any]:
             "median_distance": float(sorted(distances)[len(distances) // 2]),
             "limit": card.input_check.limit,
         }
-    named = [case for case in cases if case.film.regions]
+    named = [right for case in cases if case.film.regions and (right := _named_right(card, case)) is not None]
     if named:
-        row |= {"regions_named": len(named), "regions_right": sum(set(c.told) == set(c.film.regions) for c in named)}
+        row |= {"regions_named": len(named), "regions_right": sum(named)}
     return row
+
+
+def _named_right(card: Card, case: Case) -> bool | None:
+    """Whether the networks name what a film shows, by the names that they know (a wrist is ``fracatlas_hand``); None
+    where they know none for it.
+    """
+    try:
+        wanted = {card.region_tree.lookup(region, case.examined.output.regions).node for region in case.film.regions}
+    except RegionError:
+        return None
+    return wanted == set(case.told)
 
 
 def _folds(cases: Sequence[Case], annotated: AnnotatedSet, positives: int, seed: int) -> list[list[int]] | str:

@@ -89,6 +89,20 @@ def test_the_new_card_names_its_parent_and_is_its_own(weights: Path, films: Anno
     assert found.threshold == adapted.report["thresholds"]["after"]["any"]["high_sensitivity"]
 
 
+def test_regions_are_right_by_the_names_that_the_networks_know(
+    weights: Path, examined: list[Case], films: AnnotatedSet, tmp_path: Path
+) -> None:
+    finer = {"fracatlas_hand": "wrist", "fracatlas_leg": "ankle", "fracatlas_hip": "pelvis_hip"}
+    told = {case.film.source: tuple(finer.get(name, name) for name in case.told) for case in examined}
+    other = {("wrist",): ("ankle",)}
+    stated = [replace(film, regions=told[film.source]) for film in films]
+    stated[0] = replace(stated[0], regions=other.get(stated[0].regions, ("wrist",)))
+    assert {name for film in stated for name in film.regions} & set(finer.values())
+    found = adapt(weights, AnnotatedSet(tuple(stated), "stated", films.root), out=tmp_path / "ours", **CPU).report
+    assert found["likeness"]["regions_named"] == len(films)
+    assert found["likeness"]["regions_right"] == len(films) - 1
+
+
 def test_scores_become_the_share_of_fractured_films(examined: list[Case], tiny_weights: Path) -> None:
     card = Card.read(tiny_weights)
     found = fit_site(card, examined)
