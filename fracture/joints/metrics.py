@@ -119,5 +119,6 @@ def evaluate_scores(gold: ScoreTable, predicted: ScoreTable, *, draws: Bootstrap
 
 RANKING = Ranking(errors, ScoreTable.mean, "sc1_wrmse")
 """Algorithms are ranked by one of the names of :func:`errors`, by ``sc1_wrmse`` where none is asked for."""
-compare, ensembles = RANKING.compare, RANKING.ensembles
+compare = RANKING.compare  # each by itself: the documentation reads names, not tuples
+ensembles = RANKING.ensembles
 divide_by_weight = BINS.divide
