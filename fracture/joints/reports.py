@@ -54,7 +54,7 @@ def draw_damage(pixels: NDArray[np.float32], limb: JointsLimb) -> Figure:
     film.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=(0, pixels.shape[1], pixels.shape[0], 0))
     film.set(xlim=(left, right), ylim=(bottom, top), title="film", xticks=[], yticks=[])
     drawing.set(title="narrowing (circles) and erosion (squares)", aspect="equal", facecolor="0.97")
-    for a, b in {*AXES.values(), *_BONES}:
+    for a, b in dict.fromkeys((*AXES.values(), *_BONES)):
         if a in limb.points and b in limb.points:
             drawing.plot(*zip(limb.points[a], limb.points[b], strict=True), color="0.8", lw=6, solid_capstyle="round")
     drawing.scatter(*places.T, s=12, color="0.6", zorder=2)

@@ -48,8 +48,23 @@ class Calibration(Section):
         return 1.0 / (1.0 + math.exp(-z)) if z >= 0 else math.exp(z) / (1.0 + math.exp(z))
 
 
+class View(Section):
+    """A further way in which a film is shown to a network; what it says of all its views is averaged.
+
+    Attributes:
+        size: Longer side in pixels, instead of the preprocessing's; ``None``: as there.
+        mirrored: Left and right are exchanged.
+    """
+
+    size: int | None = Field(default=None, ge=1, le=4096)
+    mirrored: bool = False
+
+
 class MemberCard(WeightFile):
     """One network of the ensemble.
+
+    ``views`` are shown to it beside the film as ``preprocess`` has it: its logits and maps are averaged over them, and
+    the boxes of all are joined as those of several networks are (test-time augmentation; ours).
 
     ``boxes_only`` is for a network whose boxes are better than its opinion: it tells boxes, and has no part in the
     means of scores, maps and regions. ``regions_only`` is for a network that was taught what part of the body a film
@@ -63,6 +78,7 @@ class MemberCard(WeightFile):
     boxes_only: bool = False
     regions_only: bool = False
     regions_left_out: bool = False
+    views: tuple[View, ...] = Field(default=(), max_length=8, strict=False)
     training: JsonObject = Field(default_factory=dict)
 
     @property

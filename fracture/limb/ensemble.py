@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from fracture.errors import ConfigurationError
-from fracture.limb.card import Calibration, MemberCard
+from fracture.limb.card import Calibration, MemberCard, View
 from fracture.limb.cell_boxes import CellBoxes, best_cells
 from fracture.limb.store import Weights
 from fracture.models import MAP_STRIDE, FractureModel, ModelOutput, build_model
@@ -46,6 +46,7 @@ class Member:
         name: The stem of its weight file; how a prediction's ``member_scores`` call it.
         model: In evaluation mode, on the ensemble's device and in its precision.
         preprocess: What it is fed.
+        views: Further ways in which a film is shown to it.
         calibration: Applied to its score before averaging, or ``None``.
         has_opinion: It has a part in the means of scores and maps.
         tells_boxes: Its pyramid's cells, where it has one, give boxes.
@@ -59,6 +60,22 @@ class Member:
     has_opinion: bool = True
     tells_boxes: bool = True
     tells_regions: bool = True
+    views: tuple[View, ...] = ()
+
+    @property
+    def looks(self) -> tuple[tuple[PreprocessSpec, bool], ...]:
+        """What a film is prepared as for it, and whether it is mirrored then; without its views first."""
+        further = [(replace(self.preprocess, size=v.size or self.preprocess.size), v.mirrored) for v in self.views]
+        return ((self.preprocess, False), *further)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One pass of a film through a member: which member, which of the ensemble's specifications, and how."""
+
+    member: int
+    spec: int
+    mirrored: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,10 +110,11 @@ class EnsembleOutput:
         grid_to_source: (scale_x, scale_y, offset_x, offset_y): a point u in cells of ``map`` lies at
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
-        member_logits: Each member's logit by name, before calibration and before the sigmoid.
-        member_peaks: Logit of the highest quality among the boxes that a member tells, by name; for members with a
-            pyramid only. Part of a member's score where its calibrator says so.
-        told: Boxes that the cells of each member with a pyramid tell, with their quality; ``()`` where there is none.
+        member_logits: Each member's logit by name, the mean over its views, before calibration and before the sigmoid.
+        member_peaks: Logit of the highest quality among the boxes that a member tells, the mean over its views, by
+            name; for members with a pyramid only. Part of a member's score where its calibrator says so.
+        told: Boxes that the cells of each view of each member with a pyramid tell, with their quality; ``()`` where
+            there is none.
         input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
             where the weights have no input check.
     """
@@ -149,8 +167,12 @@ class Ensemble:
         self.device = device
         self.dtype = dtype
         self.real_films = real_films
-        self.specs = tuple(dict.fromkeys(member.preprocess for member in members))
-        self._spec_of = tuple(self.specs.index(member.preprocess) for member in members)
+        self.specs = tuple(dict.fromkeys(spec for member in members for spec, _ in member.looks))
+        self._looks = tuple(
+            _Look(k, self.specs.index(spec), mirrored)
+            for k, member in enumerate(members)
+            for spec, mirrored in member.looks
+        )
         watched = None if real_films is None else real_films[0]
         self._runners = [
             make_runner(
@@ -196,28 +218,28 @@ class Ensemble:
             )
         with torch.inference_mode():
             inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
-            found = [
-                dict(runner.run({"planes": inputs[index][0], "mask": inputs[index][1]}))
-                for runner, index in zip(self._runners, self._spec_of, strict=True)
-            ]
+            found = [self._seen(look, *inputs[look.spec]) for look in self._looks]
             features = next((one.pop("pooled") for one in found if "pooled" in one), None)
+            for one in found:  # of further views
+                one.pop("pooled", None)
             outputs = [ModelOutput(**one) for one in found]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
-            heard = [member.has_opinion for member in self.members]
+            by = [self.members[look.member] for look in self._looks]
             maps = [
-                _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and counts else None
-                for o, counts in zip(outputs, heard, strict=True)
+                _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and m.has_opinion else None
+                for o, m in zip(outputs, by, strict=True)
             ]
             extents = [
-                _numpy(o.extents) if o.extents is not None and counts else None
-                for o, counts in zip(outputs, heard, strict=True)
+                _numpy(o.extents) if o.extents is not None and m.has_opinion else None
+                for o, m in zip(outputs, by, strict=True)
             ]
-            told = {
-                member.name: best_cells(output.cells, [film.inputs[index].geometry for film in films])
-                for member, output, index in zip(self.members, outputs, self._spec_of, strict=True)
-                if output.cells is not None and member.tells_boxes
-            }
-            regions = [self._regions(member, output) for member, output in zip(self.members, outputs, strict=True)]
+            told = [
+                best_cells(output.cells, [film.inputs[look.spec].geometry for film in films])
+                if output.cells is not None and m.tells_boxes
+                else None
+                for look, m, output in zip(self._looks, by, outputs, strict=True)
+            ]
+            regions = [self._regions(m, output) for m, output in zip(by, outputs, strict=True)]
         averaged = [
             self._average(
                 films[i],
@@ -225,7 +247,7 @@ class Ensemble:
                 [m if m is None else m[i, 0] for m in maps],
                 [e if e is None else e[i] for e in extents],
                 [{name: values[i] for name, values in region.items()} for region in regions],
-                {name: of[i] for name, of in told.items()},
+                [b if b is None else b[i] for b in told],
             )
             for i in range(len(films))
         ]
@@ -245,8 +267,9 @@ class Ensemble:
         Raises:
             ConfigurationError: No such member.
         """
-        for index, own in zip(self._spec_of, self.members, strict=True):
+        for own in self.members:
             if own.name == member:
+                index = self.specs.index(own.preprocess)
                 planes, mask = self.tensors([film.inputs[index] for film in films])
                 runner = TorchRunner(_WithFeatures(own.model), device=self.device, dtype=self.dtype)
                 return _doubles(runner.run({"planes": planes, "mask": mask})["pooled"])
@@ -257,6 +280,23 @@ class Ensemble:
         planes = np.stack([prepared.planes for prepared in batch])
         mask = np.stack([prepared.mask for prepared in batch])[:, None]
         return place(planes, self.device, self.dtype), place(mask, self.device, self.dtype)
+
+    def _seen(self, look: _Look, planes: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+        """A member's output for one view of a batch, where the film is as it was given."""
+        runner = self._runners[look.member]
+        if not look.mirrored:
+            return dict(runner.run({"planes": planes, "mask": mask}))
+        out = dict(runner.run({"planes": planes.flip(-1), "mask": mask.flip(-1)}))
+        for name in ("map_logits", "extents"):
+            if out[name] is not None:
+                out[name] = out[name].flip(-1)
+        if out["extents"] is not None:  # left, upper, right, lower
+            out["extents"] = out["extents"][:, [2, 1, 0, 3]]
+        if out["cells"] is not None:
+            x0, y0, x1, y1 = out["cells"].boxes.unbind(-1)
+            width = planes.shape[-1]
+            out["cells"] = out["cells"]._replace(boxes=torch.stack([width - x1, y0, width - x0, y1], -1))
+        return out
 
     @staticmethod
     def _regions(member: Member, output: ModelOutput) -> dict[str, NDArray[np.float64]]:
@@ -272,10 +312,13 @@ class Ensemble:
         maps: Sequence[NDArray[np.float32] | None],
         extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
-        told: Mapping[str, CellBoxes],
+        told: Sequence[CellBoxes | None],
     ) -> EnsembleOutput:
-        by_name = {m.name: float(logit) for m, logit in zip(self.members, logits, strict=True) if m.has_opinion}
-        peaks = {name: of.best_logit for name, of in told.items() if name in by_name}
+        of_member = [[k for k, look in enumerate(self._looks) if look.member == n] for n in range(len(self.members))]
+        heard = [(m.name, own) for m, own in zip(self.members, of_member, strict=True) if m.has_opinion]
+        by_name = {name: float(np.mean([logits[k] for k in own])) for name, own in heard}
+        best = {name: [b.best_logit for k in own if (b := told[k]) is not None] for name, own in heard}
+        peaks = {name: float(np.mean(each)) for name, each in best.items() if each}
         score, raw, scores = _combined(by_name, peaks, {member.name: member.calibration for member in self.members})
         merged, sized, grid = self._merge_maps(film, maps, extents)
         names = dict.fromkeys(name for region in regions for name in region)
@@ -288,7 +331,7 @@ class Ensemble:
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
             member_logits=by_name,
             extents=sized,
-            told=tuple(told.values()),
+            told=tuple(one for one in told if one is not None),
             member_peaks=peaks,
         )
 
@@ -299,7 +342,11 @@ class Ensemble:
         extents: Sequence[NDArray[np.float32] | None],
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
         """Average maps and extents on one grid in source coordinates: that of the member with the finest map."""
-        given = [(m, e, film.inputs[i]) for m, e, i in zip(maps, extents, self._spec_of, strict=True) if m is not None]
+        given = [
+            (m, e, film.inputs[look.spec])
+            for m, e, look in zip(maps, extents, self._looks, strict=True)
+            if m is not None
+        ]
         if not given:
             return None, None, None
         target = min((p for *_, p in given), key=lambda p: p.geometry.grid_to_source(MAP_STRIDE)[0])
@@ -336,6 +383,7 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
         has_opinion=card.has_opinion,
         tells_boxes=not card.regions_only,
         tells_regions=not (card.boxes_only or card.regions_left_out),
+        views=card.views,
     )
 
 
