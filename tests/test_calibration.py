@@ -284,6 +284,9 @@ def test_assemble_brings_the_split_that_all_members_share(tmp_path: Path, annota
     only = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "only"), "--regions-only", "member_0"])
     assert only.exit_code == 0, only.output
     assert [member.has_opinion for member in Card.read(tmp_path / "only").members] == [False, True]
+    twice = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "twice"), "--mirrored", "member_0"])
+    assert twice.exit_code == 0, twice.output
+    assert [[v.mirrored for v in member.views] for member in Card.read(tmp_path / "twice").members] == [[True], []]
     with pytest.raises(ConfigurationError, match="regions_by names no member"):
         assemble(run, out, name="mine", version="1", description="d", regions_by=["member_7"])
     second.write(run / "member_1" / "split.json")  # no common split: nothing that could be mistaken for one

@@ -10,6 +10,7 @@ import pytest
 from fracture.io.radiograph import Radiograph
 from fracture.limb.card import Card, View
 from fracture.limb.ensemble import Ensemble, EnsembleOutput
+from fracture.limb.fast import fast_card
 from fracture.limb.store import open_weights
 from tests.test_detector import film
 from tests.weights import write_weights
@@ -73,3 +74,11 @@ def test_logits_and_peaks_are_means_over_views_of_any_size(tmp_path: Path) -> No
     assert both.map is not None
     assert large.map is not None
     assert both.map.shape == large.map.shape  # the finest grid of all
+
+
+def test_a_fast_subset_looks_once(tmp_path: Path) -> None:
+    card = write_weights(tmp_path, pyramid=True)
+    seen = tuple(m.model_copy(update={"views": (View(mirrored=True),)}) for m in card.members)
+    (alone,) = fast_card(card.model_copy(update={"members": seen}), ["member_1"]).members
+    assert alone.views == ()
+    assert alone.sha256 == card.members[1].sha256

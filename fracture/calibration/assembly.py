@@ -11,7 +11,7 @@ from fracture.calibration.folds import SPLIT_FILE
 from fracture.data.splits import Split
 from fracture.errors import ConfigurationError, DataError
 from fracture.limb.boxes import BoxParameters
-from fracture.limb.card import Card, MemberCard
+from fracture.limb.card import Card, MemberCard, View
 from fracture.limb.operating_points import (
     DEFAULT_TARGETS,
     OperatingPoint,
@@ -35,6 +35,7 @@ def assemble(
     boxes_only: Collection[str] = (),
     regions_only: Collection[str] = (),
     regions_by: Collection[str] = (),
+    mirrored: Collection[str] = (),
     license: str = "Apache-2.0",  # noqa: A002 - the card's word
     attribution: Sequence[str] = (),
     intended_use: str = "Research. This is not a medical device.",
@@ -53,6 +54,7 @@ def assemble(
         boxes_only: Those of them that tell boxes and have no part in the film's score (``MemberCard.boxes_only``).
         regions_only: Those of them that tell a film's regions and nothing else (``MemberCard.regions_only``).
         regions_by: Those of them that tell a film's regions; all where left out (``MemberCard.regions_left_out``).
+        mirrored: Those of them that see each film's mirror image too (``MemberCard.views``).
 
     Raises:
         CardError: One of ``boxes_only`` has no pyramid, one of ``regions_only`` no region head, or none is left for the
@@ -66,7 +68,13 @@ def assemble(
     )
     if not names:
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
-    for option, given in (("boxes_only", boxes_only), ("regions_only", regions_only), ("regions_by", regions_by)):
+    options = {
+        "boxes_only": boxes_only,
+        "regions_only": regions_only,
+        "regions_by": regions_by,
+        "mirrored": mirrored,
+    }
+    for option, given in options.items():
         if unknown := sorted(set(given) - set(names)):
             raise ConfigurationError(f"{option} names no member", got=", ".join(unknown), allowed=names)
     STORE.check_place(folder, name)
@@ -81,6 +89,7 @@ def assemble(
             boxes_only=member in boxes_only,
             regions_only=member in regions_only,
             regions_left_out=bool(regions_by) and member not in regions_by,
+            views=(View(mirrored=True),) if member in mirrored else (),
             training=for_card(facts["training"]),
         )
         for member, facts in found.items()

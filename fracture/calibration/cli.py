@@ -33,6 +33,9 @@ def assemble(
     regions_by: Annotated[
         list[str] | None, typer.Option(help="A member that tells a film's regions, instead of all; may be repeated.")
     ] = None,
+    mirrored: Annotated[
+        list[str] | None, typer.Option(help="A member that sees each film's mirror image too; may be repeated.")
+    ] = None,
 ) -> None:
     """Put the members of a training run into a folder of weights, with a provisional card; then calibrate it."""
     from fracture.calibration import assemble as run_assemble
@@ -47,6 +50,7 @@ def assemble(
         boxes_only=tuple(boxes_only or ()),
         regions_only=tuple(regions_only or ()),
         regions_by=tuple(regions_by or ()),
+        mirrored=tuple(mirrored or ()),
         license=card_license,
         attribution=tuple(attribution or ()),
         limitations=tuple(limitation or ()),

@@ -41,7 +41,7 @@ def fast_card(card: Card, members: Sequence[str]) -> Card:
         )
     if len(stems) == len(known):
         raise ConfigurationError("the fast subset names every member and so is not a subset", got=", ".join(members))
-    kept = _telling_regions([member for stem, member in known.items() if stem in stems])
+    kept = _alone([member for stem, member in known.items() if stem in stems])
     check = card.input_check
     if check is not None and check.member not in {member.file for member in kept}:
         raise ConfigurationError(
@@ -102,15 +102,16 @@ def fast_view(card: Card) -> Card:
     ]
     return card.model_copy(
         update={
-            "members": _telling_regions(members),
+            "members": _alone(members),
             **{name: getattr(section, name) for name in _OWN},
             "fast": None,
         }
     )
 
 
-def _telling_regions(members: Sequence[MemberCard]) -> tuple[MemberCard, ...]:
-    """Region heads that were left out for a better one's sake tell regions again where that one is not there."""
-    if all(member.boxes_only or member.regions_left_out for member in members):
-        return tuple(member.model_copy(update={"regions_left_out": False}) for member in members)
-    return tuple(members)
+def _alone(members: Sequence[MemberCard]) -> tuple[MemberCard, ...]:
+    """Members as a subset runs them: of each film one look, since it is to be fast; and region heads that were left out
+    for a better one's sake tell regions again where that one is not there."""
+    silent = all(member.boxes_only or member.regions_left_out for member in members)
+    change: dict[str, Any] = {"views": (), **({"regions_left_out": False} if silent else {})}
+    return tuple(member.model_copy(update=change) for member in members)

@@ -15,7 +15,8 @@ class CardTexts(BaseModel):
 
     ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``;
     ``boxes_only`` names members that tell boxes and have no part in the film's score, ``regions_only`` those
-    that tell a film's regions and nothing else, ``regions_by`` those that alone tell regions.
+    that tell a film's regions and nothing else, ``regions_by`` those that alone tell regions,
+    ``mirrored`` those that see each film's mirror image too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +31,7 @@ class CardTexts(BaseModel):
     boxes_only: tuple[str, ...] = ()
     regions_only: tuple[str, ...] = ()
     regions_by: tuple[str, ...] = ()
+    mirrored: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: dict[str, Any], *, source: str = "the card's texts") -> CardTexts:
