@@ -23,9 +23,14 @@ def test_no_output_is_committed(path: Path) -> None:
 # The kernel's own machinery (zmq, asyncio) warns about itself.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_runs_from_top_to_bottom(path: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_from_top_to_bottom(
+    path: Path, repository: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setenv("PYTHONPATH", str(repository))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    # An optimizer's first step makes torch's compiler create its own folder among temporary files, and keep it.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torch")))
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(repository)}}
