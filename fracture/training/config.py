@@ -151,6 +151,7 @@ class WindowsConfig(Section):
     rotation: float = Field(default=10.0, ge=0, le=90, description="standard deviation in degrees")
     aspect: float = Field(default=0.1, ge=0, le=0.5, description="largest logarithm of the sides' ratio")
     upside_down: float = Field(default=0.1, ge=0, le=1, description="probability")
+    turned: float = Field(default=0.0, ge=0, le=1, description="probability of a quarter turn, to either side")
     near: float = Field(default=0.9, ge=0, le=1, description="share of a fractured film's windows laid on a fracture")
     visible: float = Field(default=0.5, gt=0, le=1, description="share of a fracture's box that must be seen to count")
     looks: dict[str, float] | bool = Field(

@@ -74,6 +74,8 @@ def _linear(config: WindowsConfig, long_side: int, rng: np.random.Generator) -> 
     low, high = config.long_side
     scale = math.exp(rng.uniform(math.log(low), math.log(high))) / long_side
     angle = math.radians(rng.normal(0.0, config.rotation)) if rng.random() < 0.8 else 0.0
+    if config.turned and rng.random() < config.turned:  # no draw without it: seeds keep their windows
+        angle += math.copysign(math.pi / 2, rng.random() - 0.5)
     flip_x, flip_y = 1 - 2 * (rng.random() < 0.5), 1 - 2 * (rng.random() < config.upside_down)
     aspect = math.exp(rng.uniform(-config.aspect, config.aspect))
     cos, sin = math.cos(angle), math.sin(angle)

@@ -33,10 +33,18 @@ def film(box: tuple[float, float, float, float] | None) -> tuple[Letterboxed, Fi
 
 
 @settings(max_examples=80, deadline=None)
-@given(seed=st.integers(0, 2**31), x=st.integers(10, 240), y=st.integers(10, 340), side=st.integers(20, 48))
-def test_a_window_s_box_is_where_its_pixels_are(seed: int, x: int, y: int, side: int) -> None:
-    boxed, annotated = film((x, y, x + side, y + side))
-    window = cut_window(boxed, annotated, STILL.model_copy(update={"near": 1.0}), np.random.default_rng(seed))
+@given(
+    seed=st.integers(0, 2**31),
+    x=st.integers(10, 240),
+    y=st.integers(10, 340),
+    side=st.integers(20, 48),
+    turned=st.sampled_from([0.0, 1.0]),
+)
+def test_a_window_s_box_is_where_its_pixels_are(seed: int, x: int, y: int, side: int, turned: float) -> None:
+    boxed, annotated = film((x, y, x + side, y + side + 8))
+    changes = {"near": 1.0, "turned": turned}
+    window = cut_window(boxed, annotated, STILL.model_copy(update=changes), np.random.default_rng(seed))
+    assert (abs(window.matrix[0, 0]) < 1e-9) == bool(turned)
     assert window.pixels.shape == window.mask.shape == (224, 224)
     for box in window.boxes:
         rows, columns = np.nonzero(window.pixels > 0.55)
