@@ -171,11 +171,29 @@ def test_info_waits_for_no_deep_learning_library() -> None:
         ("allow=('CT',) reads it anyway", "--allow CT reads it anyway"),
         ("allow=('*',) reads it anyway", "--allow '*' reads it anyway"),
         ("use device='cpu' or 'auto'", "use --device cpu or 'auto'"),
+        ("rule='mean' needs none", "--study-rule mean needs none"),
     ],
 )
 def test_the_command_line_speaks_of_its_options(hint: str, told: str) -> None:
     error = MultiFrameError("frame=0.dcm: the file holds 2 frames", got="window='x'", hint=hint)
     assert in_options(error) == f"frame=0.dcm: the file holds 2 frames; got window='x'; {told}"
+
+
+@pytest.mark.parametrize("by_study", [False, True])
+def test_a_failed_film_is_told_so_in_lines_and_report_too(tmp_path: Path, tiny_weights: Path, by_study: bool) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    cv2.imwrite(str(films / "one.png"), film(0))
+    cv2.imwritemulti(str(films / "two.tif"), [film(1), film(2)])
+    out = tmp_path / "out"
+    study = ["--by-study"] * by_study
+    result = run("predict", str(films), "--weights", str(tiny_weights), "--report", str(out), *study)
+    assert result.exit_code == 1
+    rows = lines((out / "results.jsonl").read_text())
+    (failed,) = [row for row in (rows[0]["films"] if by_study else rows) if row["error"] is not None]
+    assert "--frame 0" in failed["error"]["message"]
+    for text in (result.stderr, (out / "index.html").read_text(), (out / "results.csv").read_text()):
+        assert "frame=0" not in text
 
 
 def test_every_command_that_a_help_text_names_exists() -> None:

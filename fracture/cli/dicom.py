@@ -11,6 +11,7 @@ import typer
 
 from fracture.cli import options as opt
 from fracture.cli.streams import printable
+from fracture.cli.words import in_options
 from fracture.errors import ConfigurationError, FractureError, UnreadableDataError, unforeseen
 
 dicom = typer.Typer(
@@ -66,7 +67,7 @@ def results(
             done += 1
         except FractureError as error:
             failed += 1
-            typer.echo(f"fracture: {printable(name)}: no DICOM objects: {printable(str(error))}", err=True)
+            typer.echo(f"fracture: {printable(name)}: no DICOM objects: {printable(in_options(error))}", err=True)
     folder.finish()
     typer.echo(f"fracture: {done} films, {failed} without objects", err=True)
     if failed:

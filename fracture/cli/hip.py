@@ -11,6 +11,7 @@ import typer
 from fracture.cli import options as opt
 from fracture.cli.reading import Reading, reads_films
 from fracture.cli.verify import verify
+from fracture.cli.words import in_options
 from fracture.data.cli import FormatOption, ReaderOption
 from fracture.errors import ConfigurationError
 
@@ -169,7 +170,7 @@ def evaluate(
             hips, boxes, failures = examine(reader, films, progress=bar.update)
         judged, extra, failed = tuple(hips), tuple(boxes), len(failures)
         for failure in failures:
-            typer.echo(f"fracture: {failure.source}: {failure.error}", err=True)
+            typer.echo(f"fracture: {failure.source}: {in_options(failure.error)}", err=True)
     result = evaluate_hips(
         judged, extra, threshold=0.5 if limit is None else limit, resamples=bootstrap, seed=seed, level=level
     )

@@ -73,6 +73,7 @@ class Reading:
             shown: What overlays show, as for the results' ``save_overlay``.
         """
         from fracture.cli.run import Task, request_of
+        from fracture.cli.words import line_of
         from fracture.models.devices import resolve_device
         from fracture.wing.engines import resolve_engine
 
@@ -82,7 +83,7 @@ class Reading:
         options, drawing = {**own, **self.options}, dict(shown or {})
 
         def line(result: Any) -> dict[str, Any]:
-            stated: dict[str, Any] = result.to_dict()
+            stated = line_of(result)
             return stated if result.ok or failed is None else {key: stated.get(key) for key in failed}
 
         return Task(

@@ -206,7 +206,7 @@ class _Drawing:
                 if self.objects is not None:
                     self.objects.finish()
         except FractureError as error:
-            _say(f"no summary: {error}")
+            _say(f"no summary: {in_options(error)}")
             return 1
         return 0
 
@@ -219,7 +219,8 @@ class _Drawing:
             with unforeseen(result.source):
                 draw()
         except (FractureError, OSError) as error:
-            _say(f"{result.source}: no {what}: {error}")
+            told = in_options(error) if isinstance(error, FractureError) else error
+            _say(f"{result.source}: no {what}: {told}")
             return False
         return True
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fracture.cli.streams import printable
+from fracture.cli.words import in_options
 
 
 def verify(
@@ -27,5 +28,5 @@ def verify(
         for line in verify_weights(folder):
             typer.echo(f"ok  {line}")
     except FractureError as error:
-        typer.echo(f"FAILED  {type(error).__name__}: {error}")
+        typer.echo(f"FAILED  {type(error).__name__}: {in_options(error)}")
         raise typer.Exit(1) from error
