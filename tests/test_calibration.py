@@ -19,7 +19,7 @@ from fracture.calibration import assemble, calibrate
 from fracture.calibration.assembly import provisional
 from fracture.calibration.cases import examine_films
 from fracture.calibration.folds import read_fold
-from fracture.calibration.sweep import MapRule, Sweep
+from fracture.calibration.sweep import TOLD_GRID, MapRule, Sweep
 from fracture.cli import app
 from fracture.data.coco_writer import write_coco
 from fracture.data.records import AnnotatedSet, Film
@@ -27,11 +27,13 @@ from fracture.data.splits import split_folds, split_parts
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.files.predictions import read_predictions
 from fracture.evaluation.files.references import read_reference
-from fracture.limb.boxes import BoxParameters
+from fracture.limb.boxes import BoxParameters, find_boxes
 from fracture.limb.card import Card
+from fracture.limb.cell_boxes import CellBoxes
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import find_threshold
 from fracture.wing.verification import verify_weights
+from fracture.wing.result import GridToSource
 from tests.test_detector import film
 from tests.weights import write_weights
 
@@ -186,6 +188,31 @@ def test_a_film_that_fails_ends_no_calibration(weights: Path, annotated: Annotat
         (root / one.source).write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"none of the \d+ films .* can be judged"):
         calibrate(weights, few, precision="float32", device="cpu", folds=3)
+
+
+def test_the_sweep_shares_its_search_and_finds_the_same_boxes(weights: Path, annotated: AnnotatedSet) -> None:
+    rng = np.random.default_rng(0)
+    detector = fracture.load(weights, precision="float32", device="cpu")
+    cases = []
+    for case in examine_films(detector, annotated.select(lambda film: film.source in ("00.png", "01.png")))[0]:
+        told = []
+        for _ in range(2):  # two networks
+            corners = rng.uniform(0, 60, (40, 2))
+            quality = np.sort(rng.uniform(0, 0.8, 40))[::-1]
+            told.append(CellBoxes(np.concatenate([corners, corners + rng.uniform(5, 35, (40, 2))], axis=1), quality))
+        output = replace(case.examined.output, told=tuple(told))
+        cases.append(replace(case, examined=replace(case.examined, output=output)))
+    sweep = Sweep.over(cases)
+    assert sweep.grid == TOLD_GRID
+    for k, parameters in enumerate(TOLD_GRID):
+        for i, case in enumerate(cases):
+            output = case.examined.output
+            assert output.map is not None
+            assert output.grid_to_source is not None
+            expected = find_boxes(
+                output.map, parameters, to_source=GridToSource(*output.grid_to_source), size=(96, 128), told=output.told
+            )
+            assert sweep.boxes[k][i] == expected
 
 
 def test_the_sweep_prefers_rules_that_find_the_fracture(weights: Path, annotated: AnnotatedSet) -> None:

@@ -58,7 +58,8 @@ class Sweep:
         """Find all boxes, under :data:`GRID`, or :data:`TOLD_GRID` where cells tell them, if no grid is given."""
         if grid is None:
             grid = TOLD_GRID if any(case.examined.output.told for case in cases) else GRID
-        return cls(tuple(cases), tuple(grid), tuple(tuple(_boxes(c, p) for c in cases) for p in grid))
+        found = [_under(case, grid) for case in cases]
+        return cls(tuple(cases), tuple(grid), tuple(tuple(boxes[g] for boxes in found) for g in range(len(grid))))
 
     @classmethod
     def thresholds(cls, cases: Sequence[Case], rules: BoxParameters) -> Sweep:
@@ -167,6 +168,20 @@ class MapRule(Record):
 
 PAPERS = MapRule()
 """The rule of the paper, with our target."""
+
+
+def _under(case: Case, grid: Sequence[BoxParameters]) -> list[tuple[Box, ...]]:
+    """A film's boxes under each parameter set. Where cells tell them, sets that differ in the quality of what is
+    reported, or in the film's say, share one search: the boxes of a higher quality are the first of a lower one's."""
+    if not case.examined.output.told:
+        return [_boxes(case, parameters) for parameters in grid]
+    least = min((parameters.quality for parameters in grid), default=0.0)
+    searched = [replace(parameters, quality=least, film_power=1.0) for parameters in grid]
+    found = {parameters: _boxes(case, parameters) for parameters in dict.fromkeys(searched)}
+    return [
+        tuple(box for k, box in enumerate(found[search]) if k == 0 or box.score >= parameters.quality)
+        for search, parameters in zip(searched, grid, strict=True)
+    ]
 
 
 def _boxes(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
