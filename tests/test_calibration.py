@@ -32,8 +32,8 @@ from fracture.limb.card import Card
 from fracture.limb.cell_boxes import CellBoxes
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import find_threshold
-from fracture.wing.verification import verify_weights
 from fracture.wing.result import GridToSource
+from fracture.wing.verification import verify_weights
 from tests.test_detector import film
 from tests.weights import write_weights
 
