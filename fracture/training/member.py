@@ -41,7 +41,7 @@ def build_member(config: MemberConfig, parts: Mapping[str, AnnotatedSet], run: R
     regions = config.model.regions if config.region_head == "model" else parts["train"].regions
     model = build_model(config.model.replace(regions=regions), seed=config.seed)
     start = initialize(model, config.init, seed=config.seed)
-    caches = _caches(config)
+    caches = film_caches(config)
     skip = config.data.on_unreadable == "skip"
     parts, faults = prepare_films(parts, caches, run, threads=config.loop.workers, skip_unreadable=skip)
     if config.extents.epochs and not any(film.boxes for film in parts["train"]):
@@ -104,7 +104,7 @@ class MemberStage(Stage):
         if not self.config.region_views:
             return {}
         part, regions = self.films["train"].part, self.films["train"].regions
-        caches = _caches(self.config)
+        caches = film_caches(self.config)
         whole = Films(part, caches["validation"], self.config, regions)
         near = Films(part, caches["train"], self.config.with_close_ups(), regions)
         views = self.config.region_views
@@ -179,7 +179,7 @@ class MemberStage(Stage):
         return "extents", later
 
 
-def _caches(config: MemberConfig) -> dict[str, FilmCache]:
+def film_caches(config: MemberConfig) -> dict[str, FilmCache]:
     """Where the films of each part are kept; windows are cut from films that nobody enlarged, to interpolate once."""
     folder = config.data.cache or default_cache_folder()
     whole = FilmCache(folder, config.preprocess, pixels=config.data.pixels)
