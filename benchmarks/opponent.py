@@ -1,25 +1,25 @@
 """A general detector taught on the same films: torchvision's RetinaNet from the same start, on the very same windows.
 
-    python benchmarks/opponent.py train --data DATA --split SPLIT --init R18 --out RUN [--windows 12000] [--channels 256]
+    python benchmarks/opponent.py train --data DATA --split SPLIT --init R18 --out RUN [--epochs 3] [--channels 256]
     python benchmarks/opponent.py compare OURS.jsonl RUN/opponent/predictions_validation.jsonl --data DATA --out JSON
 
-``train`` presents what the recipe ``pyramid_public`` presents to our network with the same seed: the same windows in the
-same order, the same optimizer, schedule and running mean of the weights, the same layers frozen. All else is
-torchvision's: anchors, heads, losses, suppression. Two things had to be decided: its trunk ends at layer3, as ours
-does, since ``R18`` (conv1 to layer3 of torchvision's ResNet-18) holds no more, so that its levels have the strides 8, 16,
-32 and 64; and ``--channels``, which the default makes as wide as torchvision's. It has no place for fractures that are
-cut at a window's edge, which ours leaves out of the loss: there they are background. Its film score is that of its best
-box. It can be stopped and goes on.
+``train`` presents what the recipe ``pyramid_public`` presents to our network with the same seed and as many epochs of
+4,000 windows: the same windows in the same order, the same optimizer, schedule and running mean of the weights, the
+same layers frozen. All else is torchvision's: anchors, heads, losses, suppression. Two things had to be decided: its
+trunk ends at layer3, as ours does, since ``R18`` (conv1 to layer3 of torchvision's ResNet-18) holds no more, so that
+its levels have the strides 8, 16, 32 and 64; and ``--channels``, which the default makes as wide as torchvision's. It
+has no place for fractures that are cut at a window's edge, which ours leaves out of the loss: there they are
+background. Its film score is that of its best box. It can be stopped and goes on.
 
 ``compare`` holds our predictions (``fracture predict --json --candidates``, or the ``predictions.jsonl`` of ``fracture
-calibrate --out``) and its own against each other on the same films: a paired bootstrap by group, as a section of the card.
+calibrate --out``) and its own against each other on the same films: a paired bootstrap by group, as a section of the
+card.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -170,8 +170,7 @@ def train(options: argparse.Namespace) -> None:
     (config,) = load_recipe("pyramid_public").members
     changes = {
         "split": {"file": str(options.split), "folds": None},
-        "sampling": {"films_per_epoch": options.windows},
-        "loop": {"epochs": 1},
+        "loop": {"epochs": options.epochs},
         "region_views": 0,
     }
     annotated = read_annotations(options.data)
@@ -232,7 +231,7 @@ def main() -> None:
     teach = commands.add_parser("train")
     for name in ("data", "split", "init", "out"):
         teach.add_argument(f"--{name}", type=Path, required=True)
-    teach.add_argument("--windows", type=int, default=12_000)
+    teach.add_argument("--epochs", type=int, default=3)
     teach.add_argument("--channels", type=int, default=256)
     teach.set_defaults(run=train)
     beside = commands.add_parser("compare")
