@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fracture.errors import ConfigurationError, FractureError, OutputError, UnexpectedError
+from fracture.errors import ConfigurationError, FractureError, MultiFrameError, OutputError, UnexpectedError
 from fracture.io.images import sniff
 from fracture.jobs import Job, Jobs, Keep
 from fracture.serve.readings import Kept, Opened, read_film
@@ -31,6 +32,7 @@ KINDS = (PREDICT, DICOM)
 Load = Callable[[str, str, str, str], Opened]
 """Opens weights: (name, device, precision, engine)."""
 
+_ELSEWHERE = re.compile(r"\b(allow|frame)=")  # arguments that Python and the command line have
 _IDLE = 1.0  # seconds between looks at the table without being told of a job
 _TROUBLE = 2.0  # seconds of rest where the table cannot be reached, or the disk is full
 
@@ -41,7 +43,10 @@ def open_jobs(settings: Settings) -> Jobs:
 
 
 def told(error: FractureError) -> dict[str, Any]:
-    """An error as a client gets it: type, what, got, allowed, hint, message."""
+    """An error as a client gets it: type, what, got, allowed, hint, message; hints name only what a request can say."""
+    if error.hint is not None and _ELSEWHERE.search(error.hint):
+        hint = "send the frame that is meant as a film of its own" if isinstance(error, MultiFrameError) else None
+        error = type(error)(error.what, got=error.got, allowed=error.allowed, hint=hint)
     parts = {name: None if (part := getattr(error, name)) is None else str(part) for name in ("what", "got", "hint")}
     allowed = error.allowed
     words = [allowed] if isinstance(allowed, str) or not hasattr(allowed, "__iter__") else list(allowed)

@@ -118,6 +118,10 @@ def test_library_errors_are_422_with_their_parts(client: httpx.Client) -> None:
     assert "/" not in fault["message"]  # no path of the server's
     large = send(client, film(width=300, height=100)).json()["error"]
     assert large["type"] == "ImageSizeError"
+    pages = io.BytesIO()
+    page = Image.new("L", (90, 80))
+    page.save(pages, "TIFF", save_all=True, append_images=[page])
+    assert "film of its own" in send(client, pages.getvalue()).json()["error"]["hint"]  # no request chooses a frame
     for region, known in (("nose", "wrist"), ("wrist,nose", "wrist")):
         wrong = send(client, film(), data={"region": region})
         assert wrong.status_code == 422
