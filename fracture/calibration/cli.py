@@ -150,7 +150,7 @@ def calibrate(
         if part:
             raise ConfigurationError("--part names a part of a split", hint="give --split or --out-of-fold too")
         words = annotated.name
-    with progress_bar(count) as bar:
+    with progress_bar(2 * count if fast else count) as bar:
         if out_of_fold:
             result = calibrate_out_of_fold(
                 weights,
