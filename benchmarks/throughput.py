@@ -20,6 +20,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -96,7 +97,10 @@ def archive(weights: str, paths: list[str], engine: str) -> float:
     """Films a second of ``fracture archive run`` with two workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_manifest([*paths, *paths], folder / "films.jsonl")
+        copies = [folder / f"{turn}-{k}.jpg" for turn in range(2) for k in range(len(paths))]  # none may stand twice
+        for path, copy in zip([*paths, *paths], copies, strict=True):
+            shutil.copyfile(path, copy)
+        write_manifest(list(map(str, copies)), folder / "films.jsonl")
         command = [sys.executable, "-m", "fracture", "archive", "run", str(folder / "films.jsonl")]
         command += ["--out", str(folder / "run"), "--workers", "2", "--shard-size", str(_BATCH)]
         command += ["--device", "cpu", "--precision", "float32", "--engine", engine, "--weights", weights]
