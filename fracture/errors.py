@@ -1,6 +1,6 @@
 """Every exception that the library raises on purpose.
 
-The tree::
+The tree:
 
     FractureError
     ├── InputError                  one input cannot be used; a batch goes on with the others

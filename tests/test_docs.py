@@ -32,6 +32,15 @@ def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
     assert "one of them, with a feature pyramid" in text
 
 
+def test_pages_that_warn_of_other_hospitals_tell_the_card_s_number(repository: Path) -> None:
+    from fracture.limb.store import open_weights
+
+    told = r"of 72 normal (?:ones|films)[^.;]*?\b(?<!from )(\d+)\b"
+    (number,) = {found for line in open_weights(None).card.limitations for found in re.findall(told, line)}
+    for page in ("README.md", "docs/index.md", "docs/predictions.md"):
+        assert re.findall(told, (repository / page).read_text(encoding="utf-8")) == [number], page
+
+
 def test_links_between_documents_lead_somewhere(repository: Path) -> None:
     pages = [*repository.glob("*.md"), *(repository / "docs").glob("**/*.md"), *repository.glob("weights/**/*.md")]
     assert len(pages) > 15

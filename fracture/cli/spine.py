@@ -118,7 +118,7 @@ def evaluate(
 ) -> None:
     """Measure how well discs are found and named on marked pictures, by source group, or how well studies are graded.
 
-    Of studies, submission.csv has what was said of each row.
+    Of studies, submission.csv has every row; three thirds where nothing was said.
 
     Exit code 0: report written; 2: wrong usage or unusable files.
     """
@@ -151,7 +151,7 @@ def _graded(
     data: Path, out: Path, found: list[Path] | None, weights: str | None, bootstrap: int, device: str, precision: str
 ) -> None:
     from fracture.spine.lumbar.card import STORE
-    from fracture.spine.lumbar.evaluation import measure_grades, read_grades
+    from fracture.spine.lumbar.evaluation import completed, measure_grades, read_grades
     from fracture.spine.lumbar.metric import read_submission, write_submission
     from fracture.spine.lumbar.reader import LumbarReader
     from fracture.spine.lumbar.studies import read_studies
@@ -164,7 +164,7 @@ def _graded(
     else:
         reader = LumbarReader.opened(STORE.open(weights), device=device, precision=cast("Precision", precision))
         predicted, places = read_grades(reader, studies)
-        write_submission(out / "submission.csv", predicted)
+        write_submission(out / "submission.csv", completed(studies, predicted))
         measures = measure_grades(studies, predicted, places, resamples=bootstrap)
     for line in write_report(out, measures):
         typer.echo(line)

@@ -224,7 +224,7 @@ class HipFilm(FilmResult):
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
-        """Its hips."""
+        """The hips of a JSON line."""
         shared = {key: line[key] for key in ("source", "width", "height", "model", "model_version")}
         hips = [
             Hip(**known_fields(Hip, one | shared) | {"box": Box(**one["box"], score=one["box_score"])})

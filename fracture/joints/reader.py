@@ -132,7 +132,7 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
             raise InputError(
                 f"{film.source}: no hand and no forefoot was found",
                 allowed="a hand (PA) or a forefoot (AP), whole or nearly so",
-                hint="give its joints with points= if there is one",
+                hint="if there is one, give its joints (in Python, points=)",
             )
         spacing = size or film.spacing
         letter = side_of_letter(square.pixels, [one.points for one in found]) if sides is None else None
@@ -291,7 +291,7 @@ def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: Squar
         if any(not (0 <= x <= width and 0 <= y <= height) for x, y in one.points.values()):
             said.append(f"{name}: reaches beyond the film; points outside are guessed")
         if limb.side is None:
-            said.append(f"{name}: the side is open, and with it the challenge's columns; give side=")
+            said.append(f"{name}: the side is open, and with it the challenge's columns; give the side")
     return tuple(said)
 
 

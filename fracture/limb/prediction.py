@@ -124,7 +124,7 @@ class Prediction(DicomResult):
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> dict[str, Any]:
-        """Boxes."""
+        """The boxes of a JSON line."""
         given = {key: line.get(key) for key in ("boxes", "candidates")}
         return {key: tuple(Box(**box) for box in boxes) for key, boxes in given.items() if boxes is not None}
 

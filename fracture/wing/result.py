@@ -98,7 +98,7 @@ class Box:
 
     Attributes:
         x0, y0, x1, y1: Left, top, right and bottom edge in source pixels (pixel-edge coordinates), x1 > x0, y1 > y0.
-        score: The film's probability times the peak of the probability map inside, in [0, 1].
+        score: How sure the networks are of it, in [0, 1]: for comparing boxes, no probability (docs/predictions.md).
         operating_point: The strictest operating point that the film reaches, ``"high_sensitivity"`` (a doubt, drawn
             dotted) or ``"high_specificity"`` (drawn solid), or ``None`` where it reaches none.
 

@@ -19,7 +19,7 @@ from fracture.simulate.lumbar_study import MEASURES, THRESHOLDS, SimulatedStudy,
 from fracture.spine import find_series
 from fracture.spine.crops import crop, match, places_of, voxel_of
 from fracture.spine.lumbar.card import LumbarCard
-from fracture.spine.lumbar.evaluation import Place, measure_grades
+from fracture.spine.lumbar.evaluation import Place, completed, measure_grades
 from fracture.spine.lumbar.grade_training import GradeConfig, grade_loss
 from fracture.spine.lumbar.grading import KINDS, behind, grade, mirrored, stack, views_of
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, row_of, score, score_estimate
@@ -222,6 +222,8 @@ def test_a_study_is_graded_where_discs_have_names(weights: Path, tmp_path: Path)
     assert "rows graded severe" in second.verdict
     assert "simulated studies alone" in " ".join(second.lines)
     found.save_overlay(tmp_path / "a.png")
+    objects = reader.predict(study(tmp_path / "d", StudyInstanceUID="1.2.3.4")).to_dicom(["sr", "sc"])
+    assert [made.Modality for made in objects] == ["SR", "OT"], "the page of the levels is no slice of the series"
     plain = LumbarReader(card, Marker(), device=torch.device("cpu"), dtype=torch.float32)
     assert plain.predict(study(tmp_path / "b")).chances == {}
     named = study(tmp_path / "c", SeriesDescription="loc")
@@ -241,6 +243,9 @@ def test_measures_of_grades(studies: Path) -> None:
     assert measures["disc_mm"].value == 2.0
     half = {key: row for key, row in sure.items() if "spinal" in key}
     assert measure_grades(found, half, resamples=20).facts["missing"] == 40
+    whole = completed(found, half)
+    assert list(whole) == list(truth), "the metric takes no submission that lacks a row"
+    assert {key for key, row in whole.items() if row == (1 / 3,) * 3} == set(sure) - set(half)
     assert any("left neural" in line or "left_neural" in line for line in measures.lines)
     with pytest.raises(DataError, match="no row of these studies"):
         measure_grades(found, {})

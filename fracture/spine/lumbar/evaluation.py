@@ -279,6 +279,11 @@ def _places(film: Film, studies: AnnotatedSet, discs: Mapping[str, tuple[float, 
     return found
 
 
+def completed(studies: AnnotatedSet, predicted: Numbers) -> Numbers:
+    """A submission with every row that is labeled: three thirds where nothing was predicted."""
+    return {**dict.fromkeys(truth_of(studies), _THIRDS), **predicted}
+
+
 def measure_grades(
     studies: AnnotatedSet, predicted: Numbers, places: Sequence[Place] = (), *, resamples: int = 1000
 ) -> Measures:
@@ -300,7 +305,7 @@ def measure_grades(
     missing = [key for key in truth if key not in predicted]
     if len(missing) == len(truth):
         raise DataError("no row of these studies was predicted", got=f"{len(predicted)} other rows")
-    whole = {**predicted, **dict.fromkeys(missing, _THIRDS)}
+    whole = completed(studies, predicted)
 
     far, marked = [one.disc_mm for one in places], [one.axial_slices for one in places]
     total, unmarked = score(truth, whole), "no level is marked"

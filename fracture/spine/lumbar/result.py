@@ -70,7 +70,7 @@ class LumbarSpine(SpineResult):
         """The same with the discs in pixels of the frame, which ``pixels`` shows, uint8 (rows, columns)."""
         places = [(*frame.point(disc.x, disc.y), frame.box(disc.box)) for disc in self.discs]
         discs = tuple(replace(disc, x=x, y=y, box=box) for disc, (x, y, box) in zip(self.discs, places, strict=True))
-        return self.moved(frame, pixels, discs=discs)
+        return self.moved(frame, pixels, discs=discs, sheet=None)
 
     def scene(self) -> Scene:
         """The slice with every disc and its name; where levels were graded, a page with each of them.
