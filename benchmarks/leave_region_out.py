@@ -81,6 +81,14 @@ def nested(annotated: AnnotatedSet, sizes: list[int], seed: int) -> tuple[Annota
     return halves.part(annotated, "test"), found
 
 
+def judged(detector: Detector, annotated: AnnotatedSet) -> list[Case]:
+    """All films of a set; pairs of scores belong together only where none is missing."""
+    cases, failures = examine_films(detector, annotated)
+    if failures:
+        raise SystemExit(f"{failures[0].source}: {failures[0].error}")
+    return cases
+
+
 def scores(cases: list[Case]) -> list[float]:
     return [case.score for case in cases]
 
@@ -96,7 +104,7 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
     old_before: list[float] | None = None
     for seed in args.seeds:
         test, parts = nested(shown, args.sizes, seed)
-        test_before = scores(examine_films(before, test))
+        test_before = scores(judged(before, test))
         for size, part in parts.items():
             for way in args.ways:
                 path = cells / f"seed{seed}_films{size}_{way}.json"
@@ -105,7 +113,7 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
                 row: dict[str, Any] = {"seed": seed, "size": size, "way": way, "films": len(part)}
                 row |= {"fractured": part.positives, "test": len(test), "test fractured": test.positives}
                 detector = _scratch(args, part, seed) if way == "scratch" else _tuned(args, part, test, seed, way, held)
-                after = examine_films(detector, test)
+                after = judged(detector, test)
                 labels, groups = [c.film.fractured for c in after], [c.film.group for c in after]
                 row["test scores"] = dict(zip((c.film.source for c in after), scores(after), strict=True))
                 row["labels"], row["groups"] = labels, groups
@@ -113,8 +121,8 @@ def tune(args: argparse.Namespace, annotated: AnnotatedSet) -> None:
                 row["after"] = auc(labels, scores(after), bootstrap=Bootstrap(groups=groups)).to_dict()
                 if way != "scratch":
                     if old_before is None:
-                        old_before = scores(examine_films(before, held))
-                    now = examine_films(detector, held)
+                        old_before = scores(judged(before, held))
+                    now = judged(detector, held)
                     # Films that were replayed do not measure what replaying kept: their half of the groups is left out.
                     unseen = {film.source for film in (_unseen(held, seed) if way == "replay" else held)}
                     pairs = [(c, old) for c, old in zip(now, old_before, strict=True) if c.film.source in unseen]
