@@ -209,6 +209,8 @@ def table(args: argparse.Namespace) -> None:
 
 def _text(estimate: dict[str, Any], signed: bool = False) -> str:
     form = "+.3f" if signed else ".3f"
+    if estimate["value"] is None or "low" not in estimate:  # too few films
+        return str(estimate["reason"])
     return f"{estimate['value']:{form}} ({estimate['low']:{form}} to {estimate['high']:{form}})"
 
 
