@@ -31,6 +31,7 @@ from fracture.hip.spec import Rules
 from fracture.hip.training_config import load_hip_recipe
 from fracture.models.devices import resolve_device, resolve_precision
 from fracture.preprocess.rgb import rgb_input
+from fracture.wing.runner import place
 
 
 def random_reader() -> HipReader:
@@ -75,10 +76,11 @@ def timed(call: Callable[[], object]) -> Seconds:
 def bare(reader: HipReader, film: fracture.Radiograph) -> Seconds:
     """Seconds of both forward passes."""
     prepared = reader.prepare(film)
-    first = reader._tensor([prepared.planes])
+    first = place(prepared.planes[None], reader.device, reader.dtype)
     found = reader.localize(film)
-    crops = [crop_hip(film.pixels, one.box, one.side, reader.crop) for one in found]
-    second = reader._tensor([rgb_input(crop.pixels, crop.mask) for crop in crops])
+    crops = [crop_hip(film.pixels, one.box, one.side, reader.crop, film.aspect) for one in found]
+    planes = np.stack([rgb_input(crop.pixels, crop.mask) for crop in crops])
+    second = place(planes, reader.device, reader.dtype)
 
     def passes() -> None:
         reader.localizer(first)
@@ -109,8 +111,8 @@ def main() -> None:
             forward.append(bare(reader, film))
             whole.append(timed(lambda: reader.predict(path)))
     print(f"{film.width} x {film.height}, {hips} hips, {torch.get_num_threads()} threads, {reader.dtype}")
-    for name, place in (("wall", 0), ("processor", 1)):
-        a, b = (statistics.median(one[place] for one in side) for side in (forward, whole))
+    for name, which in (("wall", 0), ("processor", 1)):
+        a, b = (statistics.median(one[which] for one in side) for side in (forward, whole))
         print(f"{name}: two forward passes {1e3 * a:.1f} ms, predict {1e3 * b:.1f} ms, ratio {b / a:.3f}")
 
 

@@ -13,7 +13,7 @@ import torch
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
 from fracture.limb.card import CARD_FILE, Card
 from fracture.limb.ensemble import Ensemble
-from fracture.limb.store import available, find, open_weights
+from fracture.limb.store import STORE, available, find, open_weights
 from fracture.wing.verification import self_test_film, verify_weights
 from tests.weights import write_weights
 
@@ -50,6 +50,15 @@ def test_shipped_weights_are_found_by_name(repository: Path) -> None:
     assert list(available()) == shipped
     for name in shipped:
         assert open_weights(name).card.name == name
+
+
+def test_the_default_ones_are_those_that_ship_whatever_lies_in_the_working_folder(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_weights, tmp_path / STORE.default)
+    monkeypatch.chdir(tmp_path)
+    assert STORE.open().folder != Path(STORE.default)
+    assert STORE.open(STORE.default).folder == Path(STORE.default), "a folder that is named goes first"
 
 
 def test_a_changed_byte_is_refused(weights: Path) -> None:

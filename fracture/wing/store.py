@@ -105,7 +105,8 @@ class Store(Generic[C]):
         wanted = self.default if name_or_path is None else name_or_path
         path, name = Path(wanted), str(wanted)
         roots = [root / name for root in self._roots] if name == path.name else []
-        return next((folder for folder in (path, *roots) if _is_file(folder / self.card.FILE)), None)
+        places = roots if name_or_path is None else [path, *roots]
+        return next((folder for folder in places if _is_file(folder / self.card.FILE)), None)
 
     @property
     def _roots(self) -> tuple[Path, ...]:
