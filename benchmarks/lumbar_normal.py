@@ -19,11 +19,11 @@ from fracture.evaluation.stats.scores import auc
 from fracture.spine.kinds import SAGITTAL_T2
 from fracture.spine.lumbar.card import STORE
 from fracture.spine.lumbar.finding import find_discs
-from fracture.spine.lumbar.grading import behind, scaled, stack
+from fracture.spine.lumbar.grading import behind, stack
 from fracture.spine.lumbar.metric import CONDITIONS
 from fracture.spine.lumbar.reader import LumbarReader
 from fracture.spine.lumbar.records import discs_of, read_discs
-from fracture.spine.picture import read_picture
+from fracture.spine.picture import read_picture, stretched
 from fracture.wing.volume import Volume
 
 GAP = 36.0  # mm between discs
@@ -49,7 +49,7 @@ def judged(reader, pixels, marks):
         places = np.stack([pixels.shape[1] - places[:, 0], places[:, 1]], 1)
     pixel = GAP / gap
     affine = np.array([[0, 0, 4.0, 0], [pixel, 0, 0, pixel / 2], [0, -pixel, 0, -pixel / 2], [0, 0, 0, 1.0]])
-    volume = scaled(Volume(seen[None].astype(np.float32), affine))
+    volume = Volume(stretched(seen[None].astype(np.float32)), affine)
     names = NAMES[::-1][: len(places)]
     spots = {name: (0.0, x * pixel, -y * pixel) for name, (x, y) in zip(names, places.tolist(), strict=True)}
     targets, rows = behind(spots), []
@@ -83,6 +83,8 @@ def main():
         table += [(film.group, film.extra["part"], *row) for row in rows]
     for part in ("all", "plain", "augmented"):
         rows = [row for row in table if part in ("all", row[1])]
+        if not rows:
+            continue
         groups, labels = np.array([row[0] for row in rows]), np.array([row[2] for row in rows], int)
         print(f"{part}: {len(rows)} discs of {len(set(groups))} pictures, {labels.sum()} abnormal")
         for name, column in ((f"grader, 1 - normal or mild of {CONDITIONS[0]}", 3), ("darkness against bodies", 4)):

@@ -184,7 +184,8 @@ def _on_one_scale(card: Card, judges: Sequence[FoldWeights], kinship: _Kinship, 
             raise DataError(
                 f"the members of {card.name} and those of the fold weights score on different scales",
                 got="some have calibrators and some have none",
-                hint="calibrate the members (--calibrate-members), or take the calibrators out of the cards",
+                hint="assemble those that have some again, a new card has none; or calibrate the members, whose names "
+                "must then be the same (--calibrate-members)",
             )
         return card
     found: dict[str, Calibration | None] = {}
