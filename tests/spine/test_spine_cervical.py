@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from fracture import simulate
@@ -20,7 +21,7 @@ from fracture.spine.cervical.networks import LevelEnsemble, build_levels
 from fracture.spine.cervical.records import read_necks
 from fracture.spine.cervical.result import CervicalSpine
 from fracture.spine.cervical.spec import LevelSpec
-from fracture.spine.cervical.training import FractureConfig, LevelConfig, challenge_loss, train
+from fracture.spine.cervical.training import FractureConfig, LevelConfig, bends, challenge_loss, train, unbent
 from fracture.spine.cervical.wing import WING
 from fracture.wing.volume import Volume
 from tests.spine.made import AXIAL, slices, write
@@ -60,6 +61,35 @@ def test_a_wrong_class_does_not_break_the_order() -> None:
         k = round(heights[number] / 4)
         levels[number - 1, k - 2 : k + 3, 6:11, 6:11], levels[number, k - 2 : k + 3, 6:11, 6:11] = 0.02, 0.86
     assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS)
+
+
+def test_a_faint_center_counts_where_the_chain_and_its_level_speak_for_it() -> None:
+    """The atlas above a sure axis, at 0.2 and named C1; not at 0.05, nor where its level is anyone's."""
+    heights = {k: 170.0 - 18 * k for k in range(1, 8)}
+    centers, levels, grid = _maps(heights)
+    k = round(heights[1] / 4)
+    centers[k, 8, 8] = 0.2
+    assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS)
+    levels[:, k - 2 : k + 3, 6:11, 6:11] = 0.125
+    assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS[1:])
+    centers, levels, grid = _maps(heights)
+    centers[k, 8, 8] = 0.05
+    assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS[1:])
+
+
+def test_points_are_bent_as_the_bone_is() -> None:
+    """A small ball's middle in the bent picture lies where the point says."""
+    draw = np.random.default_rng(3)
+    shape = (32, 32, 32)
+    bent = bends(shape, 1.5, draw)
+    assert 0.5 < bent.std() < 1.5
+    assert not bends(shape, 0.0, draw).any()
+    at = np.array([14.0, 17.0, 15.0])
+    ball = np.exp(-((np.indices(shape) - at[:, None, None, None]) ** 2).sum(0) / 4)
+    seen = ndimage.map_coordinates(ball, np.indices(shape) + bent, order=1)
+    moved = unbent(at, bent)
+    assert np.linalg.norm(moved - at) > 0.2
+    assert np.linalg.norm(np.argwhere(seen == seen.max())[0] - moved) < 1.0
 
 
 def test_a_lumbar_spine_is_not_named() -> None:

@@ -17,7 +17,8 @@ from fracture.spine.resample import body_mask, resampled
 from fracture.wing.runner import Runner
 from fracture.wing.volume import Volume
 
-_LEAST = 0.3  # of a center that counts (ours)
+_LEAST = 0.3  # of a center that counts by itself (ours)
+_FAINT = 0.1  # of a center that counts where the chain and its level speak for it (ours; set on a second simulator)
 _TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
 _STEPS = {1: (8.0, 30.0), 2: (26.0, 60.0)}  # mm to the next center, and over one that is passed (ours; 15 to 24 each)
 _REACH, _ASIDE, _LEAN = 7.0, 0.25, 0.35  # of a center's share in bone: see _shared (ours)
@@ -137,7 +138,7 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[Vertebra, ...]:
 def _peaks(centers: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cells (n, 3) of local maxima, refined by their neighbors, and their values."""
     top = ndimage.maximum_filter(centers, 3, mode="constant")
-    cells = np.argwhere((centers == top) & (centers >= _LEAST))
+    cells = np.argwhere((centers == top) & (centers >= _FAINT))
     return refined(centers, cells), centers[tuple(cells.T)].astype(np.float64)
 
 

@@ -49,6 +49,9 @@ class AugmentConfig(Section):
     scale: float = Field(default=0.12, ge=0, lt=1, description="logarithm of the size at most; levels")
     blur: float = Field(default=0.3, ge=0, le=1, description="share blurred along z; levels")
     cut: float = Field(default=0.3, ge=0, le=1, description="share whose upper or lower part is left out; levels")
+    bend: float = Field(
+        default=0.0, ge=0, le=6, description="mm by which bone is bent smoothly (standard dev.); levels"
+    )
 
 
 class LevelConfig(SpineConfig):
@@ -135,12 +138,14 @@ class _LevelPictures(_Pictures):
         matrix = matrix * float(np.exp(draw.uniform(-how.scale, how.scale)))
         offset = middle - matrix @ ((window - 1) / 2)
         shape = tuple(window.tolist())
-        x = ndimage.affine_transform(values, matrix, offset, shape, np.float32, order=1)
-        y = ndimage.affine_transform(classes, matrix, offset, shape, order=0)
+        bent = bends(shape, how.bend / GRID, draw)
+        cells = np.tensordot(matrix, np.indices(shape, np.float32) + bent, 1) + offset[:, None, None, None]
+        x = ndimage.map_coordinates(values, cells, np.float32, order=1)
+        y = ndimage.map_coordinates(classes, cells, order=0)
         if draw.random() < how.blur:  # as of thick slices
             x = ndimage.gaussian_filter1d(x, float(draw.uniform(0.3, 1.2)), axis=0)
-        cells = [np.subtract(point, place.affine[:3, 3])[::-1] / GRID for point in points_of(film).values()]
-        points = [np.linalg.solve(matrix, cell - offset) for cell in cells]
+        places = [np.subtract(point, place.affine[:3, 3])[::-1] / GRID for point in points_of(film).values()]
+        points = [unbent(np.linalg.solve(matrix, at - offset), bent) for at in places]
         if draw.random() < how.cut:
             first = int(draw.integers(0, shape[0] // 2)) if draw.random() < 0.5 else 0
             last = shape[0] if first else int(draw.integers(shape[0] // 2, shape[0]))
@@ -150,6 +155,27 @@ class _LevelPictures(_Pictures):
         if draw.random() < how.mirror:
             x, y, heat = x[..., ::-1], y[..., ::-1], heat[..., ::-1]
         return self.tone(x, draw)[None], np.ascontiguousarray(y), np.ascontiguousarray(heat)
+
+
+def bends(shape: Sequence[int], size: float, draw: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth random shifts (3, D, H, W) in voxels, drawn about every 8 voxels with a standard deviation of ``size``.
+
+    Bones of one simulator differ by size alone; bent ones differ in the shape of their arches and bodies too (ours)."""
+    coarse = torch.from_numpy(draw.normal(0, size, (1, 3, *(n // 8 + 2 for n in shape))).astype(np.float32))
+    fine: NDArray[np.float32] = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=True)[
+        0
+    ].numpy()
+    return fine
+
+
+def unbent(point: NDArray[np.float64], bent: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Where in the bent picture a point lies that the straight one has at ``point`` (cells)."""
+    found = point
+    for _ in range(6):
+        found = point - np.array(
+            [ndimage.map_coordinates(one, found[:, None], order=1, mode="nearest")[0] for one in bent]
+        )
+    return found
 
 
 class _FracturePictures(_Pictures):
