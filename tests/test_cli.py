@@ -235,6 +235,33 @@ def test_results_that_cannot_be_written_give_exit_code_2(
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_torch_and_torchvision_of_different_builds_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib import import_module
+    from importlib.metadata import version
+
+    command = import_module("fracture.cli.main")  # the package has a function of this name
+
+    def broken() -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(command, "app", broken)
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"fracture: torch {version('torch')}, torchvision {version('torchvision')} ")
+    assert "one command" in said
+
+    def other() -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(command, "app", other)
+    with pytest.raises(RuntimeError, match="something else"):
+        command.main()
+
+
 def test_an_overlay_that_cannot_be_written_loses_no_line(folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
     (tmp_path / "overlays" / "1.png.png").mkdir(parents=True)
     result = run("predict", str(folder), "--weights", str(tiny_weights), "--overlay", str(tmp_path / "overlays"))

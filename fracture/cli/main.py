@@ -6,7 +6,7 @@ import atexit
 import gc
 import sys
 from collections.abc import Iterator, MutableMapping
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Annotated, Any
 
 import typer
@@ -144,6 +144,14 @@ def main() -> None:
     except FractureError as error:
         # What reaches this place concerns the request as a whole, not one input: weights, regions, settings.
         typer.echo(f"fracture: {type(error).__name__}: {printable(in_options(error))}", err=True)
+        sys.exit(2)
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        builds = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torchvision"))
+        typer.echo(
+            f"fracture: {builds} come from different builds; install both by one command, from one index", err=True
+        )
         sys.exit(2)
     except BrokenPipeError:
         # The reader of our output left (`fracture predict ... | head`): leave quietly.
