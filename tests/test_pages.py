@@ -51,17 +51,17 @@ def scored(folder: Path) -> None:
 
     grades = ("Normal/Mild", "Moderate", "Severe")
     rows = [[str(study), *(grades[(study + k) % 3] for k in range(len(lumbar.ROWS)))] for study in range(6)]
-    table(folder / "train.csv", ["study_id", *lumbar.ROWS], rows)
+    for name in ("STUDIES", "LUMBAR", "CERVICAL"):
+        (folder / name).mkdir()
+    table(folder / "STUDIES" / "train.csv", ["study_id", *lumbar.ROWS], rows)
     even = {f"{study}_{row}": (0.5, 0.3, 0.2) for study in range(6) for row in lumbar.ROWS}
-    lumbar.write_submission(folder / "submission.csv", even)
-    (folder / "necks").mkdir()
+    lumbar.write_submission(folder / "LUMBAR" / "submission.csv", even)
     draw = np.random.default_rng(0)
     levels = draw.random((40, 7)) < 0.2
     truth = {f"exam{k}": np.append(row, row.any()) for k, row in enumerate(levels)}
-    cervical.write_labels(folder / "necks" / "train.csv", truth)
-    for name in ("a", "b"):
-        said = {f"{exam}_{label}": (float(draw.beta(2, 4)),) for exam in truth for label in cervical.LABELS}
-        cervical.write_submission(folder / f"{name}.csv", said)
+    cervical.write_labels(folder / "CERVICAL" / "train.csv", truth)
+    said = {f"{exam}_{label}": (float(draw.beta(2, 4)),) for exam in truth for label in cervical.LABELS}
+    cervical.write_submission(folder / "CERVICAL" / "submission.csv", said)
 
 
 def table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
