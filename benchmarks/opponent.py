@@ -187,13 +187,14 @@ def compare(options: argparse.Namespace) -> None:
     table = {
         "format": "fracture-table/1",
         "title": "Beside a general detector, taught on the same windows",
+        "text": options.text,
         "columns": ["", "ours", "torchvision's RetinaNet", "difference"],
         "rows": rows,
     }
     Path(options.out).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     print(f"{len(films)} films")
     for name, *values in rows:
-        print(name, *(f"{v['value']:.3f} ({v.get('low', 0):.3f} to {v.get('high', 0):.3f})" for v in values), sep="; ")
+        print(name, *(f"{v['value']:.3f} ({v['interval'][0]:.3f} to {v['interval'][1]:.3f})" for v in values), sep="; ")
 
 
 def _read(path: Path) -> dict[str, tuple[float, list[Box]]]:
@@ -239,6 +240,7 @@ def main() -> None:
     beside.add_argument("theirs", type=Path)
     beside.add_argument("--data", type=Path, required=True)
     beside.add_argument("--out", type=Path, default=Path("opponent.json"))
+    beside.add_argument("--text", default="", help="which networks these are, for the card")
     beside.set_defaults(run=compare)
     options = parser.parse_args()
     options.run(options)
