@@ -137,7 +137,7 @@ class _LevelPictures(_Pictures):
         matrix = Rotation.from_euler("xyz", draw.normal(0, how.turn, 3), degrees=True).as_matrix()
         matrix = matrix * float(np.exp(draw.uniform(-how.scale, how.scale)))
         offset = middle - matrix @ ((window - 1) / 2)
-        shape = tuple(window.tolist())
+        shape = self.config.window
         bent = bends(shape, how.bend / GRID, draw)
         cells = np.tensordot(matrix, np.indices(shape, np.float32) + bent, 1) + offset[:, None, None, None]
         x = ndimage.map_coordinates(values, cells, np.float32, order=1)
@@ -157,14 +157,14 @@ class _LevelPictures(_Pictures):
         return self.tone(x, draw)[None], np.ascontiguousarray(y), np.ascontiguousarray(heat)
 
 
-def bends(shape: Sequence[int], size: float, draw: np.random.Generator) -> NDArray[np.float32]:
+def bends(shape: tuple[int, int, int], size: float, draw: np.random.Generator) -> NDArray[np.float32]:
     """Smooth random shifts (3, D, H, W) in voxels, drawn about every 8 voxels with a standard deviation of ``size``.
 
     Bones of one simulator differ by size alone; bent ones differ in the shape of their arches and bodies too (ours)."""
+    if not size:  # nothing is drawn, so that a recipe without it sees the pictures that it saw before
+        return np.zeros((3, *shape), np.float32)
     coarse = torch.from_numpy(draw.normal(0, size, (1, 3, *(n // 8 + 2 for n in shape))).astype(np.float32))
-    fine: NDArray[np.float32] = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=True)[
-        0
-    ].numpy()
+    fine: NDArray[np.float32] = F.interpolate(coarse, shape, mode="trilinear", align_corners=True)[0].numpy()
     return fine
 
 
