@@ -308,6 +308,9 @@ def test_assemble_brings_the_split_that_all_members_share(tmp_path: Path, annota
     regions_by = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "by"), "--regions-by", "member_1"])
     assert regions_by.exit_code == 0, regions_by.output
     assert [member.regions_left_out for member in Card.read(tmp_path / "by").members] == [True, False]
+    none = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "none"), "--boxes-left-out", "member_0"])
+    assert isinstance(none.exception, ValueError), none.output  # it has no pyramid
+    assert "boxes_left_out: the network must have a pyramid" in str(none.exception)
     only = CliRunner().invoke(app, ["assemble", str(run), str(tmp_path / "only"), "--regions-only", "member_0"])
     assert only.exit_code == 0, only.output
     assert [member.has_opinion for member in Card.read(tmp_path / "only").members] == [False, True]

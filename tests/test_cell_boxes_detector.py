@@ -130,6 +130,28 @@ def test_a_member_for_regions_only_tells_nothing_else(tmp_path: Path) -> None:
     np.testing.assert_array_equal(told["both"].probability_map, told["alone"].probability_map)
 
 
+def test_a_member_whose_boxes_are_left_out_has_a_part_in_all_else(tmp_path: Path) -> None:
+    both, without, alone = (tmp_path / name for name in ("both", "without", "alone"))
+    card = write_weights(both, sizes=(128, 160), pyramid=True, thresholds={"any": (0.0, 0.9)})
+    told = Calibration(slope=0.5, intercept=-0.25, peak=0.75)
+    first, second = (member.model_copy(update={"calibration": told}) for member in card.members)
+    card.model_copy(update={"members": (first, second)}).write(both)
+    shutil.copytree(both, without)
+    card.model_copy(update={"members": (first, second.model_copy(update={"boxes_left_out": True}))}).write(without)
+    shutil.copytree(both, alone)
+    card.model_copy(update={"members": (first,)}).write(alone)
+    found = {
+        folder.name: fracture.load(folder, device="cpu", precision="float32").examine_many([FILM])
+        for folder in (both, without, alone)
+    }
+    outputs = {name: one.output for name, (one,) in found.items() if not isinstance(one, Failure)}
+    assert outputs["without"].member_scores == outputs["both"].member_scores  # its best box has its say in its score
+    assert outputs["without"].regions == outputs["both"].regions
+    np.testing.assert_array_equal(outputs["without"].map, outputs["both"].map)
+    assert [len(outputs[name].told) for name in ("both", "without", "alone")] == [2, 1, 1]
+    np.testing.assert_array_equal(outputs["without"].told[0].boxes, outputs["alone"].told[0].boxes)
+
+
 def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Path) -> None:
     card = write_weights(tmp_path, sizes=(128, 160), pyramid=True)
     plain = fracture.load(tmp_path, device="cpu", precision="float32").predict(FILM)
@@ -173,6 +195,8 @@ def test_who_can_be_for_boxes_only(tmp_path: Path) -> None:
         ([{**values["members"][0], "boxes_only": True, "calibration": None}, values["members"][1]], "no pyramid"),
         (asked, "at least one must be neither"),
         ([{**asked[0], "regions_only": True}, values["members"][1]], "no other part"),
+        ([{**asked[0], "boxes_left_out": True}, values["members"][1]], "boxes_left_out: the network must have"),
+        ([{**values["members"][0], "boxes_left_out": True}, values["members"][1]], "boxes_left_out: the network must"),
         ([{**pyramids[0].model_dump(), "regions_only": True}], "at least one must be neither"),
         ([{**asked[0], "calibration": {"slope": 1.0, "intercept": 0.0}}, values["members"][1]], "has no calibration"),
         (

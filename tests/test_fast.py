@@ -205,3 +205,13 @@ def test_a_region_head_that_was_left_out_tells_regions_again_where_the_better_on
     assert [member.regions_left_out for member in alone.members] == [False]
     assert fast_view(with_fast(whole, alone)).members[0].regions_left_out is False
     assert whole.members[0].regions_left_out is True
+
+
+def test_boxes_that_were_left_out_count_again_where_the_better_ones_are_not(tmp_path: Path) -> None:
+    card = write_weights(tmp_path, sizes=(128, 160), pyramid=True)
+    first, second = card.members
+    silent = first.model_copy(update={"boxes_left_out": True})
+    third = second.model_copy(update={"file": "member_2.safetensors"})
+    whole = card.model_copy(update={"members": (silent, second, third)})
+    assert [member.boxes_left_out for member in fast_card(whole, ["member_0"]).members] == [False]
+    assert [member.boxes_left_out for member in fast_card(whole, ["member_0", "member_1"]).members] == [True, False]

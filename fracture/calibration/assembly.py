@@ -33,6 +33,7 @@ def assemble(
     description: str,
     members: Sequence[str] = (),
     boxes_only: Collection[str] = (),
+    boxes_left_out: Collection[str] = (),
     regions_only: Collection[str] = (),
     regions_by: Collection[str] = (),
     mirrored: Collection[str] = (),
@@ -52,13 +53,14 @@ def assemble(
             set asks to be quoted is added to ``attribution``.
         members: Names of the members to take, in order; all that are finished where left out.
         boxes_only: Those of them that tell boxes and have no part in the film's score (``MemberCard.boxes_only``).
+        boxes_left_out: Those of them that tell no boxes (``MemberCard.boxes_left_out``).
         regions_only: Those of them that tell a film's regions and nothing else (``MemberCard.regions_only``).
         regions_by: Those of them that tell a film's regions; all where left out (``MemberCard.regions_left_out``).
         mirrored: Those of them that see each film's mirror image too (``MemberCard.views``).
 
     Raises:
-        CardError: One of ``boxes_only`` has no pyramid, one of ``regions_only`` no region head, or none is left for the
-            score.
+        CardError: One of ``boxes_only`` or ``boxes_left_out`` has no pyramid, one of ``regions_only`` no region head,
+            or none is left for the score.
         DataError: A member is missing or unfinished, or its file is not the one that its description names.
         ConfigurationError: ``out`` holds other weights, or is the folder of something else.
     """
@@ -70,6 +72,7 @@ def assemble(
         raise DataError(f"{source} holds no finished member", hint="train first, or give another run folder")
     options = {
         "boxes_only": boxes_only,
+        "boxes_left_out": boxes_left_out,
         "regions_only": regions_only,
         "regions_by": regions_by,
         "mirrored": mirrored,
@@ -87,6 +90,7 @@ def assemble(
             model=facts["model"],
             preprocess=facts["preprocess"],
             boxes_only=member in boxes_only,
+            boxes_left_out=member in boxes_left_out,
             regions_only=member in regions_only,
             regions_left_out=bool(regions_by) and member not in regions_by,
             views=(View(mirrored=True),) if member in mirrored else (),

@@ -27,6 +27,10 @@ def assemble(
         list[str] | None,
         typer.Option(help="A member that tells boxes and has no part in the film's score; may be repeated."),
     ] = None,
+    boxes_left_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A member that has its part in the film's score and tells no boxes; may be repeated."),
+    ] = None,
     regions_only: Annotated[
         list[str] | None, typer.Option(help="A member that tells a film's regions and nothing else; may be repeated.")
     ] = None,
@@ -48,6 +52,7 @@ def assemble(
         description=description or f"trained in {run.name}",
         members=tuple(member or ()),
         boxes_only=tuple(boxes_only or ()),
+        boxes_left_out=tuple(boxes_left_out or ()),
         regions_only=tuple(regions_only or ()),
         regions_by=tuple(regions_by or ()),
         mirrored=tuple(mirrored or ()),

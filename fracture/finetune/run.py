@@ -295,8 +295,10 @@ def _member_card(
         preprocess=old.preprocess,
         calibration=old.calibration,
         boxes_only=old.boxes_only,
+        boxes_left_out=old.boxes_left_out,
         regions_only=old.regions_only,
         regions_left_out=old.regions_left_out,
+        views=old.views,
         training=training,
     )
 

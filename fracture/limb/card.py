@@ -69,13 +69,15 @@ class MemberCard(WeightFile):
     ``boxes_only`` is for a network whose boxes are better than its opinion: it tells boxes, and has no part in the
     means of scores, maps and regions. ``regions_only`` is for a network that was taught what part of the body a film
     shows: it tells regions, and nothing else. ``regions_left_out`` is for one whose region head is worse than another
-    member's: it has no part in the mean of regions.
+    member's: it has no part in the mean of regions. ``boxes_left_out`` is for one whose opinion is better than its
+    boxes: it tells none, and has its part in the means.
     """
 
     model: Annotated[JsonObject, spec_of(ModelSpec)]
     preprocess: Annotated[JsonObject, spec_of(PreprocessSpec)]
     calibration: Calibration | None = None
     boxes_only: bool = False
+    boxes_left_out: bool = False
     regions_only: bool = False
     regions_left_out: bool = False
     views: tuple[View, ...] = Field(default=(), max_length=8, strict=False)
@@ -105,6 +107,8 @@ class MemberCard(WeightFile):
             )
         if self.boxes_only and not self.model_spec.pyramid:
             raise ValueError("boxes_only: the network has no pyramid, which tells boxes")
+        if self.boxes_left_out and not (self.model_spec.pyramid and self.has_opinion):
+            raise ValueError("boxes_left_out: the network must have a pyramid, and a part in the film's score")
         if self.regions_only and (self.boxes_only or self.regions_left_out or not self.model_spec.regions):
             raise ValueError("regions_only: the network must have a region head, and no other part in the ensemble")
         if not self.has_opinion and self.calibration is not None:

@@ -49,7 +49,8 @@ class Member:
         views: Further ways in which a film is shown to it.
         calibration: Applied to its score before averaging, or ``None``.
         has_opinion: It has a part in the means of scores and maps.
-        tells_boxes: Its pyramid's cells, where it has one, give boxes.
+        tells_boxes: Its pyramid's cells, where it has one, give boxes. The best of them may have its part in the score
+            either way.
         tells_regions: It has a part in the mean of regions.
     """
 
@@ -113,8 +114,8 @@ class EnsembleOutput:
         member_logits: Each member's logit by name, the mean over its views, before calibration and before the sigmoid.
         member_peaks: Logit of the highest quality among the boxes that a member tells, the mean over its views, by
             name; for members with a pyramid only. Part of a member's score where its calibrator says so.
-        told: Boxes that the cells of each view of each member with a pyramid tell, with their quality; ``()`` where
-            there is none.
+        told: Boxes that the cells of each view of each member with a pyramid tell, with their quality, without members
+            whose boxes are left out; ``()`` where there is none.
         input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
             where the weights have no input check.
     """
@@ -235,7 +236,7 @@ class Ensemble:
             ]
             told = [
                 best_cells(output.cells, [film.inputs[look.spec].geometry for film in films])
-                if output.cells is not None and m.tells_boxes
+                if output.cells is not None and (m.tells_boxes or m.has_opinion)
                 else None
                 for look, m, output in zip(self._looks, by, outputs, strict=True)
             ]
@@ -331,7 +332,11 @@ class Ensemble:
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
             member_logits=by_name,
             extents=sized,
-            told=tuple(one for one in told if one is not None),
+            told=tuple(
+                one
+                for look, one in zip(self._looks, told, strict=True)
+                if one is not None and self.members[look.member].tells_boxes
+            ),
             member_peaks=peaks,
         )
 
@@ -381,7 +386,7 @@ def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype
         card.preprocess_spec,
         card.calibration,
         has_opinion=card.has_opinion,
-        tells_boxes=not card.regions_only,
+        tells_boxes=not (card.regions_only or card.boxes_left_out),
         tells_regions=not (card.boxes_only or card.regions_left_out),
         views=card.views,
     )

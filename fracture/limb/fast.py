@@ -110,8 +110,11 @@ def fast_view(card: Card) -> Card:
 
 
 def _alone(members: Sequence[MemberCard]) -> tuple[MemberCard, ...]:
-    """Members as a subset runs them: of each film one look, since it is to be fast; and region heads that were left out
-    for a better one's sake tell regions again where that one is not there."""
-    silent = all(member.boxes_only or member.regions_left_out for member in members)
-    change: dict[str, Any] = {"views": (), **({"regions_left_out": False} if silent else {})}
+    """Members as a subset runs them: of each film one look, since it is to be fast; and region heads or boxes that were
+    left out for a better member's sake count again where that one is not there."""
+    change: dict[str, Any] = {"views": ()}
+    if all(member.boxes_only or member.regions_left_out for member in members):
+        change["regions_left_out"] = False
+    if all(member.regions_only or member.boxes_left_out for member in members):
+        change["boxes_left_out"] = False
     return tuple(member.model_copy(update=change) for member in members)

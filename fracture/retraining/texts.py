@@ -14,9 +14,9 @@ class CardTexts(BaseModel):
     """Fields of :class:`fracture.limb.card.Card` that people write.
 
     ``name`` is the recipe's where left out; the training set's own attribution is added to ``attribution``;
-    ``boxes_only`` names members that tell boxes and have no part in the film's score, ``regions_only`` those
-    that tell a film's regions and nothing else, ``regions_by`` those that alone tell regions,
-    ``mirrored`` those that see each film's mirror image too.
+    ``boxes_only`` names members that tell boxes and have no part in the film's score, ``boxes_left_out`` those that
+    have and tell none, ``regions_only`` those that tell a film's regions and nothing else, ``regions_by`` those that
+    alone tell regions, ``mirrored`` those that see each film's mirror image too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +29,7 @@ class CardTexts(BaseModel):
     intended_use: str = "Research. This is not a medical device."
     limitations: tuple[str, ...] = ()
     boxes_only: tuple[str, ...] = ()
+    boxes_left_out: tuple[str, ...] = ()
     regions_only: tuple[str, ...] = ()
     regions_by: tuple[str, ...] = ()
     mirrored: tuple[str, ...] = ()

@@ -87,7 +87,7 @@ def make_weights(job: Job) -> list[Path]:
 
 def _assemble(job: Job, folder: Path, name: str, members: Sequence[str]) -> Card:
     values = {key: value for key, value in job.texts.model_dump().items() if key != "name"}
-    roles = ("boxes_only", "regions_only", "regions_by", "mirrored")
+    roles = ("boxes_only", "boxes_left_out", "regions_only", "regions_by", "mirrored")
     values |= {key: [one for one in values[key] if one in members] for key in roles}
     values["description"] = values["description"] or f"trained with the recipe {job.recipe.name}"
     return assemble(job.run, folder, name=name, members=members, **values)
