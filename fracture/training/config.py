@@ -219,6 +219,16 @@ class LossConfig(Section):
     )
 
 
+class TeacherConfig(Section):
+    """Networks whose answers are learned beside the labels; see :mod:`fracture.training.teacher`. All ours."""
+
+    networks: tuple[str, ...] = Field(
+        default=(),
+        description="safetensors files, each with its run's JSON or a card.json beside it; none: labels alone",
+    )
+    weight: float = Field(default=1.0, ge=0, description="of what they say, where the labels' loss has 1")
+
+
 class OptimizerConfig(Section):
     """Adam and what surrounds it."""
 
@@ -385,6 +395,7 @@ class MemberConfig(StageConfig):
     windows: WindowsConfig = WindowsConfig()
     extents: ExtentsConfig = ExtentsConfig()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     loop: LoopConfig = LoopConfig()
 
     @model_validator(mode="before")
@@ -433,6 +444,7 @@ class MemberConfig(StageConfig):
             {
                 "sampling": {"balanced": "natural", "later": "natural"},  # of films with boxes; no others say anything
                 "crops": {"epochs": self.extents.epochs, "elsewhere": 0.0},
+                "teacher": {"networks": []},
                 "loss": {"localization": 0.0, "classification": 0.0, "region": 0.0, "extent": 1.0},
                 "optimizer": {"lr": self.extents.lr, "head_lr": None},
                 "loop": {"epochs": self.extents.epochs, "patience": None, "overlays": 0},

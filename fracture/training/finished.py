@@ -59,6 +59,8 @@ def for_card(training: Mapping[str, Any], without: Collection[str] = ()) -> dict
         config = dict(config)
         if isinstance(config.get("data"), dict):
             config["data"] = {**config["data"], "path": None, "cache": None}
+        if isinstance(teacher := config.get("teacher"), dict):
+            config["teacher"] = {**teacher, "networks": [Path(name).name for name in teacher.get("networks", ())]}
         if isinstance(config.get("init"), str):
             config["init"] = Path(config["init"]).name
         if isinstance(config.get("split"), dict) and isinstance(config["split"].get("file"), str):

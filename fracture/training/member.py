@@ -26,6 +26,7 @@ from fracture.training.loss import Counts, JointLoss
 from fracture.training.optim import freeze, learn_extents
 from fracture.training.region_head import fit_region_head
 from fracture.training.stage import Stage, Step, Tuned
+from fracture.training.teacher import Teachers, teacher_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ class MemberStage(Stage):
     """
 
     format = "fracture-member/1"
-    terms = ("loss", "localization", "classification", "region", "extent", "box", "quality")
+    terms: tuple[str, ...] = ("loss", "localization", "classification", "region", "extent", "box", "quality")
     score = "tuning_auc"
 
     def __init__(
@@ -83,6 +84,10 @@ class MemberStage(Stage):
         super().__init__(model, config, films["train"], parts, device, **options)
         self.films = dict(films)
         self.loss = JointLoss.for_model(model.spec, config.loss)
+        names = config.teacher.networks
+        self.teachers = Teachers.read(names, model.spec, device) if names else None
+        if self.teachers is not None:
+            self.terms = (*self.terms, "teacher")
         self.batch_statistics = config.model.norm == "batch"
         # The compiled call shares the model's parameters; checkpoints never see the wrapper.
         self.call = torch.compile(model, dynamic=True) if config.loop.compile else model
@@ -92,11 +97,17 @@ class MemberStage(Stage):
         return Counts.of([batch.targets for batch in step.batches])
 
     def losses(self, batch: Batch, totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """The joint loss and its terms."""
+        """The joint loss and its terms, and what the network's teachers add."""
         planes = batch.planes.to(self.device, memory_format=self.layout, non_blocking=True)
-        output = self.call(planes, batch.mask.to(self.device, non_blocking=True))
+        mask = batch.mask.to(self.device, non_blocking=True)
+        output = self.call(planes, mask)
+        told = None if self.teachers is None else self.teachers(planes, mask)
         with torch.autocast(self.device.type, enabled=False):
-            found = self.loss(output, batch.targets.to(self.device), Counts(*totals))
+            targets, counts = batch.targets.to(self.device), Counts(*totals)
+            found = list(self.loss(output, targets, counts))
+            if told is not None:
+                taught = teacher_loss(self.loss, output, told, targets, counts)
+                found = [found[0] + self.config.teacher.weight * taught, *found[1:], taught.detach()]
         return dict(zip(self.terms, found, strict=True))
 
     def settle(self) -> dict[str, Any]:
@@ -129,7 +140,8 @@ class MemberStage(Stage):
                 write_predictions(folder / f"predictions_{part}.jsonl", found, model=self.config.name, part=part)
                 if self.config.loop.maps and self.model.spec.map:
                     write_maps(folder / f"maps_{part}.safetensors", found)
-        return {"auc": aucs}
+        taught = {"teachers": dict(self.teachers.files)} if self.teachers is not None else {}
+        return {"auc": aucs, **taught}
 
     def _judged(self, part: str, **options: Any) -> list[FilmOutput]:
         loop = self.config.loop

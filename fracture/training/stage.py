@@ -143,7 +143,7 @@ class Stage(ABC):
     """
 
     format: ClassVar[str] = "fracture-stage/1"
-    terms: ClassVar[tuple[str, ...]] = ("loss",)
+    terms: tuple[str, ...] = ("loss",)
     """Names of what :meth:`losses` gives, ``"loss"`` first: a process without a picture in a step must know them."""
     score: ClassVar[str] = "tuning"
     """The tuning score's column in the log."""
