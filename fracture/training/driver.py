@@ -118,12 +118,13 @@ def run_stage(
         base.signed(annotated).write(folder / "split.json")
         if split is not base:
             split.write(folder / "turn.json")
-        write_json(folder / "config.json", config.to_dict())
     sources = {part: sorted(split.parts[part]) for part in ("train", "tune", "validation") if part in split.parts}
     sources["train"] += [film.source for film in annotated if film.source not in divided]
     parts = {part: annotated.subset(films, name=f"{annotated.name}/{part}") for part, films in sources.items()}
     with _threads(config.loop.threads if run.device.type == "cpu" else None):
         stage = build(parts, run)
+        if world.leads:  # only now: a starting point that is not to be had may be changed in the same folder
+            write_json(folder / "config.json", config.to_dict())
         manifest = before(config, annotated, stage.parts, base, split, stage.start, run.device, world.size)
         manifest |= {**stage.manifest(), "identity": identity}
         if world.leads:

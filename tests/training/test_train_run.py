@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from fracture import read
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, split_parts
-from fracture.errors import ConfigurationError, DataError, MissingDependencyError
+from fracture.errors import ConfigurationError, DataError, FractureError, MissingDependencyError
 from fracture.evaluation.files.predictions import read_predictions
 from fracture.models import ModelSpec, build_model
 from fracture.models.persistence import load_state
@@ -146,6 +146,16 @@ def test_another_configuration_needs_another_folder(run: TrainingRun, drawn: Ann
         train(changed, drawn, out=run.folder, progress=False)
     with pytest.raises(ConfigurationError, match="the split of the films"):
         train(config, drawn.select(lambda film: film.group != "g3"), out=run.folder, progress=False)
+
+
+def test_a_starting_point_that_does_not_fit_does_not_bind_the_folder(
+    drawn: AnnotatedSet, tmp_path: Path, cache_folder: Path
+) -> None:
+    base = MemberConfig.from_dict(SMALL).replace({"data": {"cache": str(cache_folder)}})
+    for name in ("one.safetensors", "two.safetensors"):
+        save_file({"foreign": torch.zeros(1)}, tmp_path / name)
+        with pytest.raises(FractureError, match=name):
+            train(base.replace({"init": str(tmp_path / name)}), drawn, out=tmp_path / "run", progress=False)
 
 
 def test_unreadable_films_are_told_at_once(small: Build, drawn: AnnotatedSet, tmp_path: Path) -> None:
