@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codeop
 import json
 import re
 import shutil
@@ -111,6 +112,18 @@ def test_every_page_with_python_is_run_somewhere() -> None:
         *RUN,
         *ELSEWHERE,
     }
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_the_page_s_python_can_be_pasted_at_the_prompt(page: str) -> None:
+    """Up to Python 3.12 the prompt ends a loop's body at an empty line alone, and the next statement is an error."""
+    for block in blocks(page):
+        statement: list[str] = []
+        for line in [*block.splitlines(), ""]:
+            statement.append(line)
+            if codeop.compile_command("\n".join(statement), page, "single") is not None:
+                statement = []
+        assert statement == []
 
 
 @pytest.mark.docs
