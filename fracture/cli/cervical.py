@@ -11,7 +11,7 @@ import typer
 from fracture.cli import options as opt
 from fracture.cli.reading import Reading, predict_series, reads_films
 from fracture.cli.verify import verify
-from fracture.errors import ConfigurationError
+from fracture.errors import ConfigurationError, needing
 
 cervical = typer.Typer(
     name="cervical",
@@ -39,6 +39,9 @@ def predict(
 
     if masks and reading.outputs.overlay is None:
         raise ConfigurationError("--masks are written beside overlays", hint="add --overlay DIR")
+    if masks:
+        with needing("spine"):  # said before a series is read, not after each of them
+            import nibabel  # noqa: F401
 
     def draw(result: Any, path: str) -> None:
         result.save_overlay(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from typer.testing import CliRunner
 
 from fracture import simulate
 from fracture.cli.main import app
-from fracture.errors import ConfigurationError, DataError, NotARadiographError, SeriesError
+from fracture.errors import (
+    ConfigurationError,
+    DataError,
+    MissingDependencyError,
+    NotARadiographError,
+    SeriesError,
+)
 from fracture.spine.cervical.evaluation import Judged, scaling
 from fracture.spine.cervical.levels import chain
 from fracture.spine.cervical.metric import LABELS, LEVELS, score
@@ -210,6 +217,18 @@ def test_from_a_neck_to_a_result(weights: Path, tmp_path: Path, monkeypatch: pyt
     assert set(np.unique(labels.voxels)) == {0.0, 4.0}
     assert labels.spacing == pytest.approx((2, 2, 2))
     assert len(list(drawn.rglob("*.png"))) == 1
+
+
+def test_masks_without_nibabel_are_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn"
+    arguments = ["spine", "cervical", "predict", str(tmp_path), "--json", str(out), "--overlay", str(drawn), "--masks"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, MissingDependencyError)
+    assert "fracture-radiographs[spine]" in str(done.exception)
+    assert not out.exists()
 
 
 def test_a_result_of_dicom_slices_refers_to_its_slice(
