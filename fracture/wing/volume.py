@@ -48,6 +48,10 @@ class Volume:
                 allowed="finite (4, 4), three independent directions, last row 0 0 0 1",
             )
 
+    def __repr__(self) -> str:
+        shape, spacing = tuple(self.voxels.shape), tuple(round(step, 3) for step in self.spacing)
+        return f"Volume(source={self.source!r}, shape={shape}, spacing={spacing}, warnings={len(self.warnings)})"
+
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimeters from slice to slice, from row to row, from column to column."""

@@ -89,3 +89,8 @@ def test_refused():
             resampled(volume, spacing)
     with pytest.raises(ImageSizeError, match="too large"):
         resampled(volume, 1e-3)
+
+
+def test_a_volume_is_shown_without_its_voxels() -> None:
+    volume = Volume(np.zeros((40, 64, 64), np.float32), np.diag([0.5, 0.5, 3.0, 1.0]), source="neck")
+    assert repr(volume) == "Volume(source='neck', shape=(40, 64, 64), spacing=(3.0, 0.5, 0.5), warnings=0)"
