@@ -154,6 +154,12 @@ class WindowsConfig(Section):
     turned: float = Field(default=0.0, ge=0, le=1, description="probability of a quarter turn, to either side")
     near: float = Field(default=0.9, ge=0, le=1, description="share of a fractured film's windows laid on a fracture")
     visible: float = Field(default=0.5, gt=0, le=1, description="share of a fracture's box that must be seen to count")
+    pasted: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of normal films' windows that get another film's fracture pasted in",
+    )
     looks: dict[str, float] | bool = Field(
         default={}, description="changes of :class:`AppearanceSpec`; false: films keep their look"
     )

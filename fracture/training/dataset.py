@@ -25,7 +25,8 @@ from fracture.training.cell_loss import BoxTargets
 from fracture.training.config import MemberConfig
 from fracture.training.crops import choose_window
 from fracture.training.loss import Targets
-from fracture.training.windows import cut_window
+from fracture.training.pasting import paste_fracture
+from fracture.training.windows import FilmWindow, cut_window
 
 _NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 
@@ -104,6 +105,7 @@ class Films:
         self.shape = config.loss.target_shape
         self.mode = config.loss.target_mode
         self.regions = tuple(regions)
+        self.donors = [film for film in part if film.boxes and film.localized] if self.windows.pasted else []
 
     def __len__(self) -> int:
         return len(self.part)
@@ -172,10 +174,9 @@ class Films:
 
     def _window(self, film: Film, boxed: Letterboxed, rng: np.random.Generator) -> Example:
         window = cut_window(boxed, film, self.windows, rng)
-        rings = [
-            ring @ window.matrix[:, :2].T + window.matrix[:, 2]
-            for ring in fracture_rings(film, boxed.geometry, shape=self.shape)
-        ]
+        rings = self._rings(film, boxed, window)
+        if self.donors and not film.fractured and rng.random() < self.windows.pasted:
+            film, window, rings = self._pasted(film, window, rng)
         size = (self.windows.size, self.windows.size)
         target = draw_target(rings, size, stride=MAP_STRIDE, mode=self.mode)
         ignored = window.ignored
@@ -186,6 +187,32 @@ class Films:
         planes = normalize(window.pixels, window.mask, self.preprocess)
         none = np.zeros((4, *target.shape), np.float32), np.zeros_like(target)
         return Example(film, planes, window.mask, target, none, boxed.geometry, (window.boxes, ignored))
+
+    def _rings(self, film: Film, boxed: Letterboxed, window: FilmWindow) -> list[NDArray[np.float64]]:
+        rings = fracture_rings(film, boxed.geometry, shape=self.shape)
+        return [ring @ window.matrix[:, :2].T + window.matrix[:, 2] for ring in rings]
+
+    def _pasted(
+        self, film: Film, window: FilmWindow, rng: np.random.Generator
+    ) -> tuple[Film, FilmWindow, list[NDArray[np.float64]]]:
+        """A normal film's window with a fracture of another film of its region, where one has a place in it."""
+        donors = [one for one in self.donors if set(one.regions) & set(film.regions)] or self.donors
+        donor = donors[int(rng.integers(len(donors)))]
+        boxed = self.cache.load(self.part.image_path(donor))
+        other = cut_window(boxed, donor, self.windows.model_copy(update={"near": 1.0}), rng)
+        pasted = None
+        if len(other.boxes):
+            number = int(rng.integers(len(other.boxes)))
+            pasted = paste_fracture(window, other, number, rng)
+        if pasted is None:
+            return film, window, []
+        x0, y0, x1, y1 = other.boxes[number].tolist()
+        inside = [
+            ring
+            for ring in self._rings(donor, boxed, other)
+            if x0 - 1 <= ring[:, 0].mean() <= x1 + 1 and y0 - 1 <= ring[:, 1].mean() <= y1 + 1
+        ]
+        return replace(donor, regions=film.regions), pasted.window, [ring + pasted.shift for ring in inside]
 
     def _finish(
         self,
