@@ -84,6 +84,21 @@ def test_a_faint_center_counts_where_the_chain_and_its_level_speak_for_it() -> N
     assert [one.level for one in chain(centers, levels, grid)] == list(LEVELS[1:])
 
 
+def test_a_center_beside_the_spine_is_not_on_the_chain() -> None:
+    """A sure one that is called C2 lies 12 mm to the side of a faint C2; the chain goes on along the spine."""
+    heights = {k: 170.0 - 18 * k for k in range(1, 8)}
+    centers, levels, grid = _maps(heights)
+    k = round(heights[2] / 4)
+    centers[k, 8, 8] = 0.3
+    beside = 11
+    centers[k, 8, beside] = 0.95
+    levels[:, k - 1 : k + 2, 7:10, beside - 1 : beside + 2] = 0.02
+    levels[1, k - 1 : k + 2, 7:10, beside - 1 : beside + 2] = 0.86
+    found = chain(centers, levels, grid)
+    assert [one.level for one in found] == list(LEVELS)
+    assert max(one.place[0] for one in found) - min(one.place[0] for one in found) < 4
+
+
 def test_points_are_bent_as_the_bone_is() -> None:
     """A small ball's middle in the bent picture lies where the point says."""
     draw = np.random.default_rng(3)

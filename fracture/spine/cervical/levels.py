@@ -21,6 +21,7 @@ _LEAST = 0.3  # of a center that counts by itself (ours)
 _FAINT = 0.1  # of a center that counts where the chain and its level speak for it (ours; set on a second simulator)
 _TOLD = 0.3  # of the chain's levels on average, below which its vertebrae are not named (ours)
 _STEPS = {1: (8.0, 30.0), 2: (26.0, 60.0)}  # mm to the next center, and over one that is passed (ours; 15 to 24 each)
+_OBLIQUE = 0.5  # of a step: it may go to a side by that share, 30 degrees (ours; in simulated necks at most 0.27)
 _REACH, _ASIDE, _LEAN = 7.0, 0.25, 0.35  # of a center's share in bone: see _shared (ours)
 _MULTIPLE = 16
 _OTHER = len(LEVELS)
@@ -92,7 +93,7 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[Vertebra, ...]:
     """The best chain of centers from the head to the feet whose levels rise one by one; all of it is named together.
 
     A center may be passed over: then the level rises by two over about twice the way. Nothing is put where no center
-    was found.
+    was found. A step that goes to a side by more than 30 degrees is none: it leads to a center beside the spine.
 
     Args:
         centers: (D/2, H/2, W/2) in [0, 1].
@@ -111,11 +112,12 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[Vertebra, ...]:
     value = scores[:, None] * (votes + _LEAST) - _LEAST**2
     best, before = value.copy(), np.full((*value.shape, 2), -1)
     for n in range(len(places)):
-        far = np.linalg.norm(places[:n] - places[n], axis=1)
+        steps = places[:n] - places[n]
+        far = np.linalg.norm(steps, axis=1)
         for level, step in ((level, step) for level in range(_OTHER + 1) for step in (1, 2)):
             # Below C7 all are others.
             sources = {level - step} if level < _OTHER else {_OTHER - step, _OTHER}
-            fits = (far > _STEPS[step][0]) & (far < _STEPS[step][1])
+            fits = (far > _STEPS[step][0]) & (far < _STEPS[step][1]) & (np.abs(steps[:, 0]) < _OBLIQUE * far)
             for m, source in ((m, s) for m in np.flatnonzero(fits).tolist() for s in sources if s >= 0):
                 total = best[m, source] + value[n, level] - 0.1 * (step - 1)
                 if total > best[n, level]:
