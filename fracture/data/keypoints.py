@@ -84,12 +84,13 @@ def read_keypoints(
             name: (float(flat[3 * i]), float(flat[3 * i + 1])) for i, name in enumerate(order) if flat[3 * i + 2] > 0
         }
         marks.setdefault(one.get("image_id"), []).append(Marked(kinds[one["category_id"]], points))
-    films = []
+    films, absent = [], False
     for image in content["images"]:
         name = str(image.get("file_name", ""))
         place = next((folder / name for folder in (root, file.parent) if (folder / name).is_file()), None)
         if place is None:
             problems.add("a film that is missing", name)
+            absent = True
             continue
         found = marks.get(image.get("id"), [])
         width, height = int(image.get("width", 0)), int(image.get("height", 0))
@@ -104,5 +105,6 @@ def read_keypoints(
             group=str(image.get("group") or image.get("fracatlas_group") or name),
         )
         films.append(with_marks(film, found))
-    problems.raise_if_any()
+    where = f"films are looked for in {root} and beside the file; --images gives another folder"
+    problems.raise_if_any(where if absent else None)
     return AnnotatedSet(tuple(films), file.stem, root, format="keypoints")

@@ -174,7 +174,7 @@ def test_landmark_files_are_read_and_their_faults_told(tmp_path):
     document["annotations"] = [{**one, "keypoints": [50, 5, 2] * 6}]
     document["images"].append({"id": 2, "file_name": "b.png"})
     (tmp_path / "l.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"outside its film.*missing"):
+    with pytest.raises(DataError, match=r"outside its film.*missing.*--images"):
         read_landmarks(tmp_path / "l.json")
 
 
