@@ -73,7 +73,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     init: Annotated[
         list[str] | None,
-        typer.Option(help="Starting point: random or a safetensors file; STAGE=FILE for one stage."),
+        typer.Option(help="Starting point: pretrained, random or a safetensors file; STAGE=FILE for one stage."),
     ] = None,
     cache: Annotated[str | None, typer.Option(help="Folder for prepared films.")] = None,
     set_: Annotated[
