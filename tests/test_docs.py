@@ -23,13 +23,19 @@ def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
 
     text = (repository / "README.md").read_text(encoding="utf-8")
     assert "--index-url https://download.pytorch.org/whl/cpu" in text
-    specs = [m.model_spec for m in open_weights(None).card.members]
-    assert not [spec for spec in specs if spec.output_stride < 2 ** (spec.stages + 1)]
-    assert "without a dilated" in text
+    members = open_weights(None).card.members
+    specs = [m.model_spec for m in members]
+    dilated = [spec for spec in specs if spec.output_stride < 2 ** (spec.stages + 1)]
+    assert len(dilated) == 1
+    assert dilated[0].pyramid
+    assert "one of these dilated" in text
     assert {(spec.backbone[:6], spec.stages) for spec in specs} == {("resnet", 3)}
     assert "ResNets cut after their third stage" in text
-    assert sum(spec.pyramid for spec in specs) == 1
-    assert "one of them, with a feature pyramid" in text
+    assert sum(spec.pyramid for spec in specs) == 3
+    assert re.search(r"three with a feature\s+pyramid", text)
+    telling = [m for m in members if m.model_spec.pyramid and not (m.boxes_left_out or m.regions_only)]
+    assert len(telling) == 2
+    assert "two of them tell the boxes" in text
 
 
 def test_pages_that_warn_of_other_hospitals_tell_the_card_s_number(repository: Path) -> None:
