@@ -40,7 +40,7 @@ def test_bfloat16_agrees_with_float32_and_the_score_means_something(held_out: An
     rounded = fracture.load(device="cpu", precision="bfloat16").predict_many(paths[::EMULATED])
     half = [p.probability for p in rounded if p.ok]  # type: ignore[union-attr]
     assert len(exact) == 2 * FILMS
-    # One network judges, so that no mean evens out what rounding does to its calibrated score (0.013 on these films).
+    # Two networks judge, so that a mean hardly evens out what rounding does to a calibrated score (0.013 with one).
     assert max(abs(a - b) for a, b in zip(exact[::EMULATED], half, strict=True)) < 0.02
     area = auc([film.fractured for film in held_out], exact, bootstrap=Bootstrap(resamples=10))
     assert area.value is not None
