@@ -23,7 +23,10 @@ from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
 _AT_ONCE = 50  # jobs of one association (ours)
 _LONGEST_PAUSE = 60.0  # seconds between two calls at a target that cannot be reached
-_WORD = 3600.0  # seconds until an archive that has not committed itself is asked again
+_FIRST_WORD, _LONGEST_WORD = (
+    60.0,
+    3600.0,
+)  # seconds until an archive that has not committed itself is asked again (ours)
 
 
 class _Target(Protocol):
@@ -83,7 +86,9 @@ class Sender:
 
     def _conclude(self, job: Job, outcome: Outcome) -> None:
         if outcome.asked:
-            self.jobs.release(job, _WORD, "the archive was asked to commit itself")
+            # Its answer may have come while this node was down: asked again soon, and ever later.
+            pause = min(_LONGEST_WORD, _FIRST_WORD * 2.0 ** min(job.claims - 1, 10))
+            self.jobs.release(job, pause, "the archive was asked to commit itself")
         elif outcome is DELIVERED:
             follows = []
             if job.kind == send_kind(self.name) and self._commits:

@@ -82,7 +82,7 @@ def kill_run(
         node.kill()  # and the rest of it, without a word
     node.start()
     jobs = node.jobs()
-    until(lambda: node.drained(jobs), 300, "the node comes to rest")
+    until(lambda: node.drained(jobs), 600, "the node comes to rest")
     node.stop()
     reads = jobs.listing(kinds=["read"], limit=10**6)
     tally.acknowledged = len(acknowledged)

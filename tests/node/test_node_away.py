@@ -6,7 +6,9 @@ import shutil
 import ssl
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,10 +22,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from fracture.errors import OutputError
-from fracture.jobs import DONE, WAITING, NewJob
+from fracture.jobs import DONE, WAITING, Job, Jobs, NewJob
 from fracture.node.commitment import commitment_told
 from fracture.node.config import Config
 from fracture.node.node import Rooms, open_rooms
+from fracture.node.outcome import ASKED, Outcome
 from fracture.node.receiver import Receiver
 from fracture.node.sender import Sender
 from tests.node.harness import ROOT, Archive, file_of, film, send
@@ -63,6 +66,27 @@ def test_what_an_archive_says_it_lost_is_sent_again_and_what_it_keeps_is_not(tmp
         commitment_told(rooms.jobs, rooms.audit, report)
         assert states(rooms) == {"1.2": (DONE, DONE), "1.3": (DONE, DONE)}
         assert [(line["kept"], line["lost"]) for line in rooms.audit.lines()] == [(["1.2"], ["1.3"]), (["1.3"], [])]
+
+
+def test_an_archive_that_does_not_commit_itself_is_asked_again_ever_later_until_every_hour(tmp_path: Path) -> None:
+    class Silent:
+        def deliver(self, jobs: Sequence[Job]) -> Mapping[int, Outcome]:
+            return dict.fromkeys((job.id for job in jobs), ASKED)
+
+    pacs = {"name": "PACS", "ae": "ARCHIVE", "host": "127.0.0.1", "port": free_port(), "commitment": True}
+    now, asked = [0.0], []
+    with open_rooms(told(tmp_path, send=[pacs])) as rooms:
+        jobs = Jobs(rooms.config.table, clock=lambda: now[0])
+        sender = Sender(rooms.config, jobs, rooms.results, rooms.audit, "s", "PACS")
+        sender._target = Silent()
+        jobs.add(NewJob("commit:PACS", "1.2", SENT))
+        while now[0] < 5 * 3600:
+            if sender.step():
+                asked.append(now[0])
+            now[0] += 10.0
+        jobs.close()
+    minutes = [round((after - before) / 60) for before, after in pairwise(asked)]
+    assert minutes == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
