@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,19 @@ def test_the_localizer_learns_hips_and_their_sides(toy_set: Path, tmp_path: Path
     # Forty steps lead elsewhere by another processor's rounding: 0.22 and more than 0.4 were seen.
     assert min(overlaps) > 0.15
     assert run.weights is None
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+def test_films_without_hips_may_lie_beside_their_annotations(
+    place: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``fracture simulate`` writes them, or as FracAtlas has them."""
+    films = tmp_path / "set" / place
+    films.mkdir(parents=True)
+    (films / "a.png").write_bytes(b"a film")
+    image = {"file_name": "a.png", "width": 9, "height": 9, "group": 0, "regions": ["hand"]}
+    (tmp_path / "set" / "annotations.json").write_text(json.dumps({"images": [image], "licenses": []}))
+    script = repository / "weights" / "hip-small" / "make_negatives.py"
+    monkeypatch.setattr("sys.argv", [script.name, str(tmp_path / "set"), str(tmp_path / "neg")])
+    runpy.run_path(str(script), run_name="__main__")
+    assert (tmp_path / "neg" / "images" / "a.png").read_bytes() == b"a film"

@@ -3,8 +3,8 @@
     python weights/hip-small/make_negatives.py FRACATLAS OUT
 
 30 hands, 30 legs and 20 shoulders of FracAtlas, one film of each group, as a set without any box that
-`fracture.hip.read_hips` reads. FRACATLAS holds `annotations.json` (COCO, with `regions` and `group` per image) and
-`images/`. The same films are chosen every time.
+`fracture.hip.read_hips` reads. FRACATLAS holds `annotations.json` (COCO, with `regions` and `group` per image) and its
+films, in `images/` or beside it. The same films are chosen every time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def main() -> None:
     source, out = (Path(argument) for argument in sys.argv[1:3])
     content = json.loads((source / "annotations.json").read_text(encoding="utf-8"))
     chosen = choose(content["images"])
+    films = source / "images" if (source / "images").is_dir() else source
     (out / "images").mkdir(parents=True, exist_ok=True)
     for film in chosen:
-        shutil.copyfile(source / "images" / film["file_name"], out / "images" / film["file_name"])
+        shutil.copyfile(films / film["file_name"], out / "images" / film["file_name"])
     document = {
         "info": {"description": "FracAtlas films without hips"},
         "licenses": content["licenses"],
