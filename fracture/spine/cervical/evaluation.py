@@ -119,13 +119,18 @@ def measure(necks: AnnotatedSet, judged: Judged, *, resamples: int = 1000) -> Me
         "labels": found.labels,
         "comparisons": found.comparisons,
     }
+    counts = f"missed {judged.missed}, invented {judged.invented}"
     more = (
-        f"level points: median error {error} mm; mean Dice {dice}; missed {judged.missed}, invented {judged.invented}",
+        f"level points: median error {_told(error, ' mm')}; mean Dice {_told(dice)}; {counts}",
         f"weighted log loss {loss} (of the best constant {best})",
         *(f"AUC {one.label.removesuffix('_overall')}: {one.auc.text()}" for one in found.labels),
     )
     title = f"{necks.name}: {len(judged.truth)} necks, {broken} fractured ({necks.attribution})"
     return Measures(title, facts, rows, more)
+
+
+def _told(value: float | None, unit: str = "") -> str:
+    return "not defined" if value is None else f"{value}{unit}"
 
 
 def scaling(judged: Judged) -> dict[str, list[float]]:
