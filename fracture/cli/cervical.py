@@ -72,6 +72,10 @@ def train(
         list[Path], typer.Option(help="Necks of `fracture spine cervical simulate`, or such a folder; may be repeated.")
     ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    init: Annotated[
+        list[str] | None,
+        typer.Option(help="Starting point, STAGE=FILE: a safetensors file for levels or fractures; may be repeated."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="As levels:loop.epochs=3, fractures:seed=1; may be repeated.")
     ] = None,
@@ -85,7 +89,7 @@ def train(
     from fracture.training.cli import changes_of, stopped
     from fracture.training.driver import Interrupted
 
-    changes = changes_of((LevelConfig.STAGE, FractureConfig.STAGE), [], set_ or [], None)
+    changes = changes_of((LevelConfig.STAGE, FractureConfig.STAGE), init or [], set_ or [], None)
     levels = LevelConfig.load(recipe).replace(changes[LevelConfig.STAGE])
     both = levels, FractureConfig.load(recipe).replace(changes[FractureConfig.STAGE])
     try:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fracture.data.records import AnnotatedSet
+from fracture.errors import ModelError
+from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.training.config import StageConfig
 from fracture.training.driver import Build, run_stage, running
 from fracture.training.stage import Stage
@@ -53,6 +55,28 @@ class SpineStage(Stage):
     def facts(self) -> dict[str, Any]:
         """The network's specification."""
         return {"model": self.config.model.model_dump(mode="json")}
+
+
+def begin(model: nn.Module, config: SpineConfig) -> dict[str, Any]:
+    """Set the start of a network without a trunk of its own: ``random`` leaves it as built, a file fills it whole.
+
+    Args:
+        model: Changed in place.
+        config: Its settings; ``init`` is ``random`` or a safetensors file of such a network.
+
+    Returns:
+        The start, for the run's manifest.
+
+    Raises:
+        ModelError: ``pretrained``.
+        WeightsNotFoundError, WeightsIntegrityError: No such file, or one of another network.
+    """
+    if config.init == "random":
+        return InitReport("random").to_dict()
+    if config.init == "pretrained":
+        raise ModelError(f"no ImageNet weights fit the {config.WING} network {config.STAGE}", hint="give --init a file")
+    name, kind = Path(config.init).name, f"network {config.STAGE} of the wing {config.WING}"
+    return fill(model, read_tensors(config.init), name, network=kind, trunk="", homes=("",)).to_dict()
 
 
 def train_stages(

@@ -179,6 +179,25 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_both_networks_start_from_files_by_command(weights: Path, tmp_path: Path) -> None:
+    files = {stage: weights / "run" / f"{stage}.safetensors" for stage in ("levels", "fractures")}
+    sizes = ["levels:model.widths=[4,4,4,4]", "levels:window=[48,32,32]"]
+    sizes += ["fractures:model.widths=[4,4,4]", "fractures:model.hidden=4", "loop.epochs=1"]
+    arguments = ["spine", "cervical", "train", "small", "--data", str(weights / "necks"), "--quiet"]
+    arguments += [word for size in sizes for word in ("--set", size)]
+    starts = [word for stage, file in files.items() for word in ("--init", f"{stage}={file}")]
+    done = CliRunner().invoke(app, [*arguments, *starts, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    for stage, file in files.items():
+        start = json.loads((tmp_path / "run" / stage / "manifest.json").read_text())["start"]
+        assert (start["source"], start["fraction"]) == (file.name, 1.0)
+    wrong = ["--init", f"levels={files['fractures']}", "--out", str(tmp_path / "other")]
+    done = CliRunner().invoke(app, [*arguments, *wrong])
+    assert "does not hold a network levels of the wing cervical" in str(done.exception)
+    done = CliRunner().invoke(app, [*arguments, "--init", "levels=pretrained", "--out", str(tmp_path / "other")])
+    assert "no ImageNet weights fit" in str(done.exception)
+
+
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that know nothing find nothing: these centers and classes are those of seven vertebrae."""
     heights = {k: 150.0 - 17 * k for k in range(1, 8)}

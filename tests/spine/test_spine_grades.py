@@ -258,6 +258,12 @@ def test_training_assembling_and_measuring_by_command(studies: Path, weights: Pa
         app, ["spine", "lumbar", "train", "grades", "--data", str(studies), "--out", str(tmp_path / "run"), *small]
     )
     assert told.exit_code == 0, told.output
+    again = ["spine", "lumbar", "train", "grades", "--data", str(studies), "--out", str(tmp_path / "again"), *small]
+    refused = run.invoke(app, [*again, "--init", str(weights.parent / "run" / "discs.safetensors")])
+    assert "does not hold a network grades of the wing lumbar" in str(refused.exception)
+    started = run.invoke(app, [*again, "--init", str(tmp_path / "run" / "grades.safetensors")])
+    assert started.exit_code == 0, started.output
+    assert json.loads((tmp_path / "again" / "grades" / "manifest.json").read_text())["start"]["fraction"] == 1.0
     record = json.loads((tmp_path / "run" / "grades.json").read_text())
     assert record["model"]["widths"] == [4, 4]
     for name in ("discs.json", "discs.safetensors"):

@@ -27,7 +27,7 @@ from fracture.spine.cervical.networks import CLASSES, LevelEnsemble, build_fract
 from fracture.spine.cervical.records import labels_of, points_of, read_neck, truth_of
 from fracture.spine.cervical.spec import CROP, GRID, SLICES, FractureSpec, LevelSpec
 from fracture.spine.resample import sampled
-from fracture.spine.training import SpineConfig, SpineStage, train_stages
+from fracture.spine.training import SpineConfig, SpineStage, begin, train_stages
 from fracture.spine.variation import SeededPictures
 from fracture.training.config import Section
 from fracture.training.driver import Running
@@ -302,7 +302,8 @@ def train(recipe: tuple[LevelConfig, FractureConfig], annotated: AnnotatedSet, *
 
     def levels(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model, pictures = build_levels(first.model, seed=first.seed), _LevelPictures(parts["train"], first, necks)
-        stage = LevelStage(model.to(run.device), first, pictures, parts, run.device, world=run.world)
+        start = begin(model, first)
+        stage = LevelStage(model.to(run.device), first, pictures, parts, run.device, world=run.world, start=start)
         stage.layout = torch.channels_last_3d  # a fifth quicker on a CPU
         return stage
 
@@ -312,7 +313,8 @@ def train(recipe: tuple[LevelConfig, FractureConfig], annotated: AnnotatedSet, *
         named = parts["train"].subset([film.source for film in parts["train"] if points_of(film)])
         pictures = _FracturePictures(named, second, necks)
         pictures.finder = TorchRunner(finder.eval().to(run.device), device=run.device, dtype=torch.float32)
-        model = build_fractures(second.model, seed=second.seed).to(run.device)
-        return FractureStage(model, second, pictures, parts, run.device, world=run.world)
+        model = build_fractures(second.model, seed=second.seed)
+        start = begin(model, second)
+        return FractureStage(model.to(run.device), second, pictures, parts, run.device, world=run.world, start=start)
 
     return train_stages([(first, levels), (second, fractures)], annotated, **options)

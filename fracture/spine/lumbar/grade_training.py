@@ -22,7 +22,7 @@ from fracture.spine.lumbar.studies import truth_of
 from fracture.spine.series import find_series
 from fracture.spine.slices import SliceNetwork, build_slices
 from fracture.spine.specs import SliceSpec
-from fracture.spine.training import SpineConfig, SpineStage, train_stages
+from fracture.spine.training import SpineConfig, SpineStage, begin, train_stages
 from fracture.spine.variation import SeededPictures, StackVariation, varied_stacks
 from fracture.training.driver import Running
 from fracture.training.stage import Stage, Tuned
@@ -153,6 +153,7 @@ def train_grades(config: GradeConfig, studies: AnnotatedSet, **options: Any) -> 
 
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model: SliceNetwork = build_slices(config.model, seed=config.seed)
-        return GradeStage(model, config, _Studies(parts["train"], config), parts, run.device, world=run.world)
+        start, pictures = begin(model, config), _Studies(parts["train"], config)
+        return GradeStage(model, config, pictures, parts, run.device, world=run.world, start=start)
 
     return train_stages([(config, build)], studies, **options)
