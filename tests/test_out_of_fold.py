@@ -307,6 +307,17 @@ def test_weights_made_of_fold_members(
         assert line["probability"] != scores[line["source"]]  # cross-fitted, not what ships
 
 
+def test_a_network_for_regions_alone_may_be_of_no_fold(root: Path, films: AnnotatedSet, examined: Counter[str]) -> None:
+    other = Card.read(root / "other").members[0].model_copy(update={"regions_only": True})
+    shutil.copyfile(root / "other" / other.file, root / "all" / other.file)
+    edit(root / "all", lambda card: {"members": (*card.members, other)})
+    card = calibrate_out_of_fold(root / "all", films, judges(root), folds=3, **CHEAP).card
+    assert [member.calibration is not None for member in card.members] == [True, True, True, False]
+    assert "all averages 3 members" in card.metrics["out_of_fold"]["carried_over"]
+    again = calibrate_out_of_fold(root / "all", films, judges(root), folds=3, calibrate_members=False, **CHEAP).card
+    assert [member.calibration for member in again.members] == [None] * 4  # copied from the folds, which have none
+
+
 def test_cross_fitting_takes_its_share_of_every_fold(
     root: Path, films: AnnotatedSet, base: Split, examined: Counter[str]
 ) -> None:

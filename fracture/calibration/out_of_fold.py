@@ -75,6 +75,7 @@ def calibrate_out_of_fold(
       pooled and averaged. With ``calibrate_members=False`` the calibrators in the fold weights' cards are copied.
       A film here is judged by the members of one folder, by all members later. The mean of more members spreads less;
       the points are expected to hold, which is not measured.
+      A network that tells regions alone has no part in scores and boxes and may be of no fold at all.
     - Sisters: no member is calibrated unless asked for. If it is, members are matched by name, and each gets one
       calibrator, fitted on the pooled held-out films of all its namesakes: the weights' own member, too, is one whose
       scale nobody could measure. That the weights score as their sisters do is an assumption.
@@ -128,7 +129,7 @@ def calibrate_out_of_fold(
 
 def _kinship(card: Card, judges: Sequence[FoldWeights], *, by_name: bool) -> _Kinship:
     """Raises: DataError: Some but not all of the members are the fold weights', or sisters' names do not fit."""
-    own = {_identity(member): member_name(member) for member in card.members}
+    own = {_identity(member): member_name(member) for member in card.members if not member.regions_only}
     theirs = {_identity(member) for judge in judges for member in judge.weights.card.members}
     shared = own.keys() & theirs
     if shared and len(shared) < len(own):
@@ -194,7 +195,7 @@ def _on_one_scale(card: Card, judges: Sequence[FoldWeights], kinship: _Kinship, 
             name = names[member_name(member)]
             if found.setdefault(name, member.calibration) != member.calibration:
                 raise DataError(f"member {name} has different calibrators in two folders", got=judge.name)
-    members = tuple(m.model_copy(update={"calibration": found[member_name(m)]}) for m in card.members)
+    members = tuple(m.model_copy(update={"calibration": found.get(member_name(m))}) for m in card.members)
     return card.model_copy(update={"members": members})
 
 
@@ -245,8 +246,9 @@ def _account(
     each = sorted({len(judge.weights.card.members) for judge in judges})
     count = "one member" if each == [1] else f"{'-'.join(map(str, dict.fromkeys((each[0], each[-1]))))} members"
     if kinship.same:
+        averaged = sum(not member.regions_only for member in card.members)
         carried = (
-            f"{card.name} averages {len(card.members)} members; each film here was judged by the {count} of the folder "
+            f"{card.name} averages {averaged} members; each film here was judged by the {count} of the folder "
             f"that held it out. The mean of more members spreads less, so the points are expected to hold for "
             f"{card.name}; it has not been measured."
         )
