@@ -5,9 +5,9 @@
 Weights whose members are turns of a split in folds have no film that none of them saw: a film has the score of the one
 member that held it out, and thresholds found on these scores are used for the mean of all (``fracture calibrate
 --out-of-fold``). WEIGHTS here are networks that all held out the same films, so that both scores exist. Many times,
-groups are dealt out: one half of them finds calibrators and thresholds as out of fold does, each film judged by one
-member drawn for its group; on the other half, sensitivity and specificity are read of one member's score, and of the
-mean of all.
+groups are dealt out, stratified as splits are: one half of them finds calibrators and thresholds as out of fold does,
+each film judged by one member drawn for its group; on the other half, sensitivity and specificity are read of one
+member's score, and of the mean of all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,18 @@ from numpy.typing import NDArray
 from fracture.calibration.cases import Case, examine_films
 from fracture.calibration.platt import fit_platt
 from fracture.data.readers import read_annotations
-from fracture.data.splits import Split
+from fracture.data.records import AnnotatedSet
+from fracture.data.splits import Split, split_folds, split_parts
 from fracture.limb.detector import Detector
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import find_threshold
 from fracture.limb.store import open_weights
 
-TARGETS = {"high sensitivity": ("sensitivity", 0.925), "high specificity": ("specificity", 0.95)}
+TARGETS: dict[str, tuple[Literal["sensitivity", "specificity"], float]] = {
+    "high sensitivity": ("sensitivity", 0.925),
+    "high specificity": ("specificity", 0.95),
+}
+Found: TypeAlias = dict[str, dict[str, list[tuple[float, float]]]]
 ROWS = ("one member's score", "the mean of all")
 
 
@@ -63,17 +69,21 @@ def calibrated(
     return scores
 
 
-def dealt(
-    cases: Sequence[Case], members: int, draws: int, seed: int
-) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def dealt(films: AnnotatedSet, cases: Sequence[Case], draws: int, seed: int) -> Found:
     """Sensitivity and specificity of both rows at both points, for each draw that leaves thresholds."""
-    _, logits, peaks = opinions(cases)
+    names, logits, peaks = opinions(cases)
     labels = np.array([case.film.fractured for case in cases])
-    groups, of = np.unique([case.film.group for case in cases], return_inverse=True)
-    rng, found = np.random.default_rng(seed), {point: {row: [] for row in ROWS} for point in TARGETS}
-    for _ in range(draws):
-        judge = rng.permutation(np.arange(len(groups)) % members)[of]
-        learned = rng.permutation(np.arange(len(groups)) % 2 == 0)[of]
+    place = {case.film.source: number for number, case in enumerate(cases)}
+    judged = films.subset(place)
+    found: Found = {point: {row: [] for row in ROWS} for point in TARGETS}
+    for draw in range(seed, seed + draws):
+        halves = split_parts(judged, {"learned": 0.5, "told": 0.5}, seed=draw)
+        judge = np.zeros(len(cases), np.int64)
+        for part in halves.parts.values():
+            for member, own in enumerate(split_folds(judged.subset(part), len(names), seed=draw).parts.values()):
+                judge[[place[source] for source in own]] = member
+        learned = np.zeros(len(cases), np.bool_)
+        learned[[place[source] for source in halves.parts["learned"]]] = True
         scores = calibrated(logits, peaks, labels, judge, learned)
         rows = dict(zip(ROWS, (scores[np.arange(len(labels)), judge], scores.mean(axis=1)), strict=True))
         for point, (kind, target) in TARGETS.items():
@@ -107,7 +117,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--part", default="validation")
-    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -115,7 +125,7 @@ def main() -> None:
     films = Split.read(asked.split).part(read_annotations(asked.data), asked.part)
     cases, _ = examine_films(Detector(Ensemble.load(opened), opened.card), films)
     names, *_ = opinions(cases)
-    rows = told(dealt(cases, len(names), asked.draws, asked.seed))
+    rows = told(dealt(films, cases, asked.draws, asked.seed))
     result = {"members": names, "films": len(cases), "rows": rows}
     print(json.dumps(result, indent=1))
     if asked.out is not None:
