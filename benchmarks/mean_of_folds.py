@@ -72,7 +72,7 @@ def calibrated(
 def dealt(films: AnnotatedSet, cases: Sequence[Case], draws: int, seed: int) -> Found:
     """Sensitivity and specificity of both rows at both points, for each draw that leaves thresholds."""
     names, logits, peaks = opinions(cases)
-    labels = np.array([case.film.fractured for case in cases])
+    labels = np.array([bool(case.film.fractured) for case in cases])
     place = {case.film.source: number for number, case in enumerate(cases)}
     judged = films.subset(place)
     found: Found = {point: {row: [] for row in ROWS} for point in TARGETS}
