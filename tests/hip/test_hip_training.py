@@ -257,7 +257,7 @@ def test_nothing_to_train_on(toy_set: Path, tmp_path: Path) -> None:
 def test_the_localizer_learns_hips_and_their_sides(toy_set: Path, tmp_path: Path) -> None:
     config = recipe(
         tmp_path / "cache",
-        loop={"batch": 4, "steps_per_epoch": 20, "patience": None},
+        loop={"batch": 4, "steps_per_epoch": 40, "patience": None},
         optimizer={"lr": 2e-3, "clip_norm": 5.0},
         localizer={
             "model": {"levels": [3], "channels": 32, "anchors": [40, 64, 128], "ratios": [1.0, 1.6]},
@@ -272,7 +272,7 @@ def test_the_localizer_learns_hips_and_their_sides(toy_set: Path, tmp_path: Path
     rows = (run.folder / "localizer" / "predictions_validation.jsonl").read_text().splitlines()
     overlaps = [json.loads(row)["iou"] for row in rows]  # 0 where the side is wrong
     assert len(overlaps) >= 4
-    # Forty steps lead elsewhere by another processor's rounding: 0.22 and more than 0.4 were seen.
+    # By another processor's rounding 0.72 and 0.76 were seen; after forty steps one side was wrong.
     assert min(overlaps) > 0.15
     assert run.weights is None
 
