@@ -23,10 +23,8 @@ from fracture.node.outcome import DELIVERED, Outcome, Unreachable
 
 _AT_ONCE = 50  # jobs of one association (ours)
 _LONGEST_PAUSE = 60.0  # seconds between two calls at a target that cannot be reached
-_FIRST_WORD, _LONGEST_WORD = (
-    60.0,
-    3600.0,
-)  # seconds until an archive that has not committed itself is asked again (ours)
+_FIRST_WORD = 60.0  # seconds until an archive that has not committed itself is asked again, then twice as long (ours)
+_LONGEST_WORD = 3600.0  # and at most so many
 
 
 class _Target(Protocol):
