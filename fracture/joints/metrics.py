@@ -109,12 +109,7 @@ def evaluate_scores(gold: ScoreTable, predicted: ScoreTable, *, draws: Bootstrap
         "narrowing": RankCorrelation(gold.joints("narrowing"), other.joints("narrowing")),
         "erosion": RankCorrelation(gold.joints("erosion"), other.joints("erosion")),
     }
-    found = bootstrap({**errors(gold, other), **{f"rho {name}": rank for name, rank in ranks.items()}}, resampler)
-    return Scores(
-        {name: value for name, value in found.items() if not name.startswith("rho ")},
-        {name: found[f"rho {name}"] for name in ranks},
-        per_joint(gold, other),
-    )
+    return Scores(bootstrap(errors(gold, other), resampler), bootstrap(ranks, resampler), per_joint(gold, other))
 
 
 RANKING = Ranking(errors, ScoreTable.mean, "sc1_wrmse")
