@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fracture.errors import ConfigurationError
 from fracture.joints.layout import AXES, MIDDLE, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, POINT_COUNT
-from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_similarity
+from fracture.preprocess.similarity import Crop, Similarity, crop_at, fit_place
 from fracture.simulate.joints import Joint
 
 CROP_SIZE: Final = 224
@@ -96,18 +96,7 @@ def fit_frame(
     order = POINTS[kind]
     names = [name for name in order if name in points]
     model = template[CHANNELS[kind]][[order.index(name) for name in names]]
-    seen = np.array([points[name] for name in names], np.float64)
-    fits = []
-    for flip in (False, True) if mirrored is None else (mirrored,):
-        known = model * (-1, 1) + (PLACE_SIZE, 0) if flip else model
-        a, b, left = fit_similarity(known, seen)
-        center = a * complex(PLACE_SIZE / 2, PLACE_SIZE / 2) + b
-        a = a if abs(a) > 1e-3 else complex(1e-3)  # points that lie on one another give neither turn nor scale
-        up, scale = -1j * a / abs(a), 1 / abs(a)
-        place = Similarity((center.real, center.imag), (up.real, up.imag), scale, PLACE_SIZE, flip)
-        fits.append((left, place))
-    left, place = min(fits, key=lambda fit: fit[0])
-    return place, left
+    return fit_place(model, np.array([points[name] for name in names]), PLACE_SIZE, mirrored=mirrored)
 
 
 def template_of(known: Sequence[tuple[Kind, Mapping[str, Point]]]) -> NDArray[np.float64]:

@@ -140,17 +140,32 @@ def letterbox_matrix(width: int, height: int, size: int, zoom: float = 1.0) -> N
     return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
 
 
-def fit_similarity(model: NDArray[np.float64], seen: NDArray[np.float64]) -> tuple[complex, complex, float]:
-    """The turn, scale and shift (without mirroring) that bring model points nearest to seen ones.
+def fit_place(
+    model: NDArray[np.float64], seen: NDArray[np.float64], size: int, *, mirrored: bool | None = None
+) -> tuple[Similarity, float]:
+    """The crop that puts seen points nearest to where a model has them.
 
     Args:
-        model: (n, 2), n at least 2.
-        seen: (n, 2).
+        model: (n, 2), in pixels of the crop, n at least 2.
+        seen: (n, 2), in source pixels.
+        size: Side of the crop in pixels.
+        mirrored: Whether it is mirrored; None: as it fits better.
 
     Returns:
-        a and b of ``seen = a * model + b`` in complex numbers, and the root mean square of what is left over the
-        spread of ``seen``.
+        The crop's place, and the root mean square of what is left over the spread of ``seen``.
     """
+    fits = []
+    for flip in (False, True) if mirrored is None else (mirrored,):
+        a, b, left = _fit(model * (-1, 1) + (size, 0) if flip else model, seen)
+        center = a * complex(size / 2, size / 2) + b
+        a = a if abs(a) > 1e-3 else complex(1e-3)  # points that lie on one another give neither turn nor scale
+        up = -1j * a / abs(a)
+        fits.append((Similarity((center.real, center.imag), (up.real, up.imag), 1 / abs(a), size, flip), left))
+    return min(fits, key=lambda fit: fit[1])
+
+
+def _fit(model: NDArray[np.float64], seen: NDArray[np.float64]) -> tuple[complex, complex, float]:
+    """a and b of ``seen = a * model + b`` in complex numbers, without mirroring, by least squares; and what is left."""
     z, w = model[:, 0] + 1j * model[:, 1], seen[:, 0] + 1j * seen[:, 1]
     share = 1 / len(z)
     mean_z, mean_w = (share * z).sum(), (share * w).sum()
