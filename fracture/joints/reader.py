@@ -30,7 +30,7 @@ from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision
 from fracture.models.heatmaps import decode_heat
 from fracture.preprocess.pipeline import SquareFilm, square_pixels
-from fracture.preprocess.side_letter import side_of_letter
+from fracture.preprocess.side_letter import Side, sides_of
 from fracture.wing.assembly import Stages
 from fracture.wing.card import WeightFile
 from fracture.wing.engine_choice import Engine
@@ -135,11 +135,8 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
                 hint="if there is one, give its joints (in Python, points=)",
             )
         spacing = size or film.spacing
-        letter = side_of_letter(square.pixels, [one.points for one in found]) if sides is None else None
-        limbs = tuple(
-            self._limb(film, square, one, spacing, *_side_of(index, len(found), sides, film, letter))
-            for index, one in enumerate(found)
-        )
+        told = sides_of(film, square.pixels, [one.points for one in found], sides)
+        limbs = tuple(self._limb(film, square, *each, spacing) for each in zip(found, told, strict=True))
         return JointsFilm(
             **self.stated(film),
             limbs=limbs,
@@ -149,21 +146,15 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
         )
 
     def _limb(
-        self,
-        film: Radiograph,
-        square: SquareFilm,
-        one: Found,
-        spacing: tuple[float, float] | None,
-        side: str | None,
-        side_source: str | None,
+        self, film: Radiograph, square: SquareFilm, one: Found, side: Side, spacing: tuple[float, float] | None
     ) -> JointsLimb:
         measurable = all(name in one.points for name in ENDS[one.kind])
         half, (across, down) = _BOX / 2 * unit_length(one.points) if measurable else 0.0, square.scale
         size = None if spacing is None else spacing[1] / across
         return JointsLimb(
             kind=one.kind,
-            side=side,
-            side_source=side_source,
+            side=side.side,
+            side_source=side.source,
             points=square.to_source(one.points),
             certainty=one.certainty,
             boxes={
@@ -261,20 +252,6 @@ def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
             )
         )
     return limbs or list(found)
-
-
-def _side_of(
-    index: int, count: int, sides: Sides, film: Radiograph, letter: str | None
-) -> tuple[str | None, str | None]:
-    """The side of a limb and where it is from."""
-    if sides is not None:
-        side = sides if isinstance(sides, str) else (tuple(sides) + (None,) * count)[index]
-        return side, None if side is None else "caller"
-    if film.laterality in SIDES:
-        return film.laterality, "dicom"
-    if letter is not None and count == 1:
-        return letter, "letter"
-    return None, None
 
 
 def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: SquareFilm) -> tuple[str, ...]:

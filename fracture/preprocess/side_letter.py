@@ -1,4 +1,4 @@
-"""The side letter in a film: a bright R or L beside the limb, compared with drawn ones. The method is ours.
+"""The side of a limb by caller, header or the film's letter: a bright R or L, compared with drawn ones (ours).
 
 Letters are read upright or in the mirror; a letter that lies on its side is not read, and the side then stays open.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from fracture.io.radiograph import Radiograph
 
 _SIZE: Final = (16, 24)  # (width, height) of a glyph
 _HEIGHTS: Final = (0.012, 0.07)  # of a letter by the film's longer side
@@ -22,6 +25,40 @@ _ALIKE: Final = {"R": 0.62, "L": 0.78}  # least correlation with a drawn letter;
 _CLEARER: Final = 0.25  # least lead over the other letter
 _SHAPES: Final = {"R": (0.5, 1.05), "L": (0.4, 0.95)}  # width by height
 _SIDES: Final = {"R": "right", "L": "left"}
+
+
+class Side(NamedTuple):
+    """A limb's side.
+
+    Attributes:
+        side: The patient's, ``"left"`` or ``"right"``; None: open.
+        source: Who says so: ``"caller"``, ``"dicom"``, ``"letter"``, or None where it is open.
+    """
+
+    side: str | None = None
+    source: str | None = None
+
+
+def sides_of(
+    film: Radiograph,
+    pixels: NDArray[np.float32],
+    limbs: Sequence[Mapping[str, tuple[float, float]]],
+    given: str | Sequence[str | None] | None = None,
+) -> list[Side]:
+    """The side of each limb on a film: the caller's, or what the header says, or the letter beside a single limb.
+
+    Args:
+        film: With what its header says.
+        pixels, limbs: As for :func:`side_of_letter`.
+        given: Of all limbs, or one for each of the first; None: the caller says nothing.
+    """
+    if given is not None:
+        named = [given] * len(limbs) if isinstance(given, str) else [*given, *[None] * len(limbs)]
+        return [Side(side, side and "caller") for side in named[: len(limbs)]]
+    if film.laterality in _SIDES.values():
+        return [Side(film.laterality, "dicom")] * len(limbs)
+    letter = side_of_letter(pixels, limbs) if len(limbs) == 1 else None  # of several limbs, which one it means is open
+    return [Side(letter, letter and "letter")] * len(limbs)
 
 
 def side_of_letter(pixels: NDArray[np.float32], limbs: Sequence[Mapping[str, tuple[float, float]]] = ()) -> str | None:
