@@ -1,5 +1,5 @@
-"""Crops toned or partly hidden: three contrast changes, cutout, a mask of Gaussians (Krogue et al. 2020 name them); and
-films that end within what they show.
+"""Crops toned or partly hidden: three contrast changes, cutout, a mask of Gaussians (Krogue et al. 2020 name them);
+films that end within what they show; and films taken otherwise: coarser, of another exposure, less sharp, noisier.
 
 Only cutout has a published recipe; the others are our interpretations. All draws come from the generator given.
 """
@@ -83,3 +83,44 @@ def share_seen(mask: NDArray[np.bool_], points: NDArray[Any]) -> float:
     known = points[~np.isnan(points).any(-1)]
     x, y = (np.clip(known[:, k].astype(int), 0, mask.shape[1 - k] - 1) for k in (0, 1))
     return float(mask[y, x].mean())
+
+
+def coarser(plane: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Four pictures of ten as a detector with 1.25 to 3 times larger pixels gives them, at their old size (ours)."""
+    if rng.random() >= 0.4:
+        return plane
+    share = rng.uniform(0.35, 0.8)
+    small = cv2.resize(plane, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def exposed(plane: NDArray[np.float32], mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Another exposure, sharpness and noise, and now and then a patch without information; all magnitudes are ours.
+
+    Args:
+        plane: float32 (h, w) in [0, 1].
+        mask: bool, the same shape; where it is False, the picture becomes 0.
+        rng: Draws everything.
+    """
+    plane = plane ** np.float32(2 ** rng.uniform(-0.7, 0.7))
+    plane = plane * np.float32(rng.uniform(0.7, 1.15)) + np.float32(rng.uniform(-0.05, 0.1))
+    if rng.random() < 0.3:
+        plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.4, 1.2)), np.float32)
+    plane = plane + rng.normal(0, rng.uniform(0, 0.03), plane.shape).astype(np.float32)
+    if rng.random() < 0.25:  # a patch without information: a ring, a letter, a collimator's edge
+        height, width = plane.shape
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        side = rng.integers(6, 28, 2)
+        plane[y : y + side[0], x : x + side[1]] = rng.random()
+    return np.clip(np.where(mask, plane, 0), 0, 1).astype(np.float32)
+
+
+def other_look(plane: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A picture (h, w) of mean 0 and spread 1: mirrored or not, of another contrast, blur and noise (ours)."""
+    x = plane[:, :: 1 if rng.random() < 0.5 else -1]
+    x = x * np.float32(np.exp(rng.normal(0, 0.15)))
+    if rng.random() < 0.4:
+        x = np.asarray(cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
+    noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.06))
+    bent = x + np.float32(rng.normal(0, 0.06)) * np.clip(x, -3, 3) ** 2
+    return np.asarray(bent + noise, np.float32)

@@ -7,13 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from fracture.data.masking import other_look
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
@@ -112,7 +112,7 @@ class JointPictures(PlainPictures):
             lesion = draw_lesion(rng, item.limb.kind)
             planes = self.shown(item, lesion, int(rng.integers(2**31)), rng)
             kept = self._kept[picture.seed] = (planes.astype(np.float16), (lesion.narrowing, lesion.erosion))
-        return _look(kept[0].astype(np.float32), generator(picture.look)), kept[1]
+        return other_look(kept[0][0].astype(np.float32), generator(picture.look))[None], kept[1]
 
     def shown(
         self, item: _Item, lesion: Lesion, seed: int, rng: np.random.Generator | None = None
@@ -148,17 +148,6 @@ class JointPictures(PlainPictures):
     def collate(self, made: Sequence[tuple[NDArray[np.float32], tuple[int, int]]]) -> Any:
         """(B, 1, 224, 224) and grades (B, 2)."""
         return torch.from_numpy(np.stack([one for one, _ in made])), torch.tensor([grades for _, grades in made])
-
-
-def _look(planes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Mirrored or not; another contrast, blur and noise."""
-    x = planes[0, :, :: 1 if rng.random() < 0.5 else -1]
-    x = x * np.float32(np.exp(rng.normal(0, 0.15)))
-    if rng.random() < 0.4:
-        x = np.asarray(cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
-    noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.06))
-    bent = x + np.float32(rng.normal(0, 0.06)) * np.clip(x, -3, 3) ** 2
-    return np.asarray(bent + noise, np.float32)[None]
 
 
 class ScoreStage(Stage):

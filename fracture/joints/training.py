@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracture.data.masking import cut_film, share_seen
+from fracture.data.masking import coarser, cut_film, exposed, share_seen
 from fracture.data.merged import is_further, with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
@@ -88,22 +87,8 @@ class _Films(TrunkPictures):
 
 
 def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generator) -> Plane:
-    """Other exposure, sharpness and noise; a coarser film now and then."""
-    if rng.random() < 0.4:
-        share = rng.uniform(0.35, 0.8)
-        small = cv2.resize(plane, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        plane = np.asarray(cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-    plane = tone(plane, mask) ** np.float32(2 ** rng.uniform(-0.7, 0.7))
-    plane = plane * np.float32(rng.uniform(0.7, 1.15)) + np.float32(rng.uniform(-0.05, 0.1))
-    if rng.random() < 0.3:
-        plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.4, 1.2)), np.float32)
-    plane = plane + rng.normal(0, rng.uniform(0, 0.03), plane.shape).astype(np.float32)
-    if rng.random() < 0.25:  # a patch without information: a ring, a letter, a collimator's edge
-        height, width = plane.shape
-        y, x = rng.integers(0, height), rng.integers(0, width)
-        side = rng.integers(6, 28, 2)
-        plane[y : y + side[0], x : x + side[1]] = rng.random()
-    return np.clip(np.where(mask, plane, 0), 0, 1).astype(np.float32)
+    """A film taken otherwise, in the grays that networks see."""
+    return exposed(tone(coarser(plane, rng), mask), mask, rng)
 
 
 class PlacerPictures(_Films):
