@@ -14,7 +14,7 @@ from fracture.hip.crops import CropSpec
 from fracture.hip.spec import ClassifierSpec, LocalizerSpec, Rules
 from fracture.preprocess.spec import PreprocessSpec
 from fracture.schema import JsonObject, Line, Share, spec_of
-from fracture.wing.card import BaseCard, Section, Tolerance, WeightFile
+from fracture.wing.card import BaseCard, PartCard, Section, Tolerance, WeightFile
 
 CARD_FILE = "hip_card.json"
 FIXED = "fixed"
@@ -89,13 +89,6 @@ class Threshold(Section):
         return self.method.startswith(FIXED)
 
 
-class ClassCard(Section):
-    """On what one class was trained and measured, for people."""
-
-    trained_on: Line
-    measured_on: Line = ""
-
-
 class HipTest(Section):
     """What the networks say in float32 about the self-test film's whole area taken as a right hip's box."""
 
@@ -114,7 +107,7 @@ class HipCard(BaseCard):
     classifier: ClassifierCard
     fracture: Threshold
     advise_imaging: Threshold | None = None
-    classes: dict[str, ClassCard] = Field(default_factory=dict)
+    classes: dict[str, PartCard] = Field(default_factory=dict)
     data: JsonObject = Field(default_factory=dict)
     metrics: JsonObject = Field(default_factory=dict)
     self_test: HipTest | None = None

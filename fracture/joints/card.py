@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from fracture.joints.layout import COLUMNS, HAND, Damage, Family
-from fracture.schema import JsonObject, Line, Name, Share
-from fracture.wing.card import BaseCard, NetworkFile, Section, Tolerance, WeightFile
+from fracture.schema import JsonObject, Name, Share
+from fracture.wing.card import BaseCard, NetworkFile, PartCard, Section, Tolerance, WeightFile
 from fracture.wing.store import Store
 
 
@@ -32,13 +32,6 @@ class ScoreSpec(Section):
     def levels(self, damage: Damage) -> int:
         """The highest score."""
         return max(c.maximum for c in COLUMNS if (c.family, c.damage) == (self.family, damage))
-
-
-class PartCard(Section):
-    """On what a part of the answer was trained and measured, for people."""
-
-    trained_on: Line
-    measured_on: Line = ""
 
 
 class JointsTest(Section):

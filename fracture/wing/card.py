@@ -59,6 +59,13 @@ class NetworkFile(WeightFile, Generic[M]):
     training: JsonObject = Field(default_factory=dict)
 
 
+class PartCard(Section):
+    """On what a part of the answer, such as a class, was trained and measured, for people."""
+
+    trained_on: Line
+    measured_on: Line = ""
+
+
 class SelfTest(Section):
     """The probability that the networks give in float32 for the wing's fixed input; see ``fracture verify``."""
 
