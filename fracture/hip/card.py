@@ -114,13 +114,6 @@ class HipCard(BaseCard):
 
     @model_validator(mode="after")
     def _consistent(self) -> HipCard:
-        if self.localizer.file == self.classifier.file:
-            raise ValueError("both stages name the same file")
         if unknown := sorted(set(self.classes) - set(CLASSES)):
             raise ValueError(f"no such classes: {', '.join(unknown)}")
         return self
-
-    @property
-    def files(self) -> tuple[WeightFile, ...]:
-        """Of both stages."""
-        return self.localizer, self.classifier
