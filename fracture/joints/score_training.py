@@ -30,7 +30,7 @@ from fracture.preprocess.similarity import Similarity, crop_at
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
 from fracture.training.config import StageConfig
 from fracture.training.driver import Running
-from fracture.training.stage import PlainPictures, Stage
+from fracture.training.stage import ArrayStage, PlainPictures
 
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
 
@@ -145,21 +145,17 @@ class JointPictures(PlainPictures):
         """The film's name."""
         return str(picture.item.film.source)
 
-    def collate(self, made: Sequence[tuple[NDArray[np.float32], tuple[int, int]]]) -> Any:
-        """(B, 1, 224, 224) and grades (B, 2)."""
-        return torch.from_numpy(np.stack([one for one, _ in made])), torch.tensor([grades for _, grades in made])
 
-
-class ScoreStage(Stage):
+class ScoreStage(ArrayStage):
     """A family's networks in training."""
 
     format = "fracture-joints-score/1"
     terms = ("loss", *DAMAGES)
 
-    def losses(self, batch: tuple[Tensor, Tensor], totals: Sequence[float]) -> Mapping[str, Tensor]:
+    def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
         """See :func:`fracture.models.ordered_levels.level_loss`; both networks' added."""
-        planes, grades = batch
-        told = self.model(planes.to(self.device, memory_format=self.layout))
+        planes, grades = self.stacked(batch)
+        told = self.model(planes.to(memory_format=self.layout))
         found = {str(d): level_loss(told[d], grades[:, place]) / totals[0] for place, d in enumerate(DAMAGES)}
         return {"loss": torch.stack(list(found.values())).sum(), **found}
 
@@ -171,10 +167,6 @@ class ScoreStage(Stage):
         rows = list(score_rows(self.model, JointPictures(self.parts["validation"], self.config), self.device))
         error = {d: float(np.mean([abs(row[f"{d}_value"] - row[d]) for row in rows])) for d in DAMAGES}
         return {"results": {"validation": {"joints": len(rows), "mean_absolute_error": error}}}
-
-    def facts(self) -> dict[str, Any]:
-        """The networks' specification."""
-        return {"model": self.config.model.model_dump()}
 
 
 def score_rows(

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from fracture.data.records import AnnotatedSet
@@ -16,7 +14,7 @@ from fracture.errors import ModelError
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.training.config import StageConfig
 from fracture.training.driver import Build, run_stage, running
-from fracture.training.stage import Stage
+from fracture.training.stage import ArrayStage
 from fracture.training.tables import read_recipe
 
 
@@ -40,21 +38,16 @@ class SpineConfig(StageConfig):
         return cls.from_dict({**shared, **tables.get(cls.STAGE, {})})
 
 
-class SpineStage(Stage):
+class SpineStage(ArrayStage):
     """A network in training whose pictures are arrays; it gives :meth:`terms_of`."""
 
     def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
         """Means over the batch."""
-        parts = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True))
-        return {name: term * len(batch) / totals[0] for name, term in self.terms_of(*parts).items()}
+        return {name: term * len(batch) / totals[0] for name, term in self.terms_of(*self.stacked(batch)).items()}
 
     @abstractmethod
     def terms_of(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """The terms, as means, of what the pictures of a batch are, stacked."""
-
-    def facts(self) -> dict[str, Any]:
-        """The network's specification."""
-        return {"model": self.config.model.model_dump(mode="json")}
 
 
 def begin(model: nn.Module, config: SpineConfig) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -213,6 +214,18 @@ class Stage(ABC):
     def then(self) -> tuple[str, Stage] | None:
         """A second training of the same network afterwards, in a folder of that name below; None: there is none."""
         return None
+
+
+class ArrayStage(Stage):
+    """A stage whose pictures are tuples of arrays, in a list, and whose configuration has the network's ``model``."""
+
+    def stacked(self, batch: Sequence[Sequence[Any]]) -> list[Tensor]:
+        """The first arrays of all pictures on the device, then the second, and so on."""
+        return [torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*batch, strict=True)]
+
+    def facts(self) -> dict[str, Any]:
+        """The network's specification."""
+        return {"model": self.config.model.model_dump(mode="json")}
 
 
 def training_steps(
