@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from fracture.joints.frames import UNIT, fit_frame, tone
 from fracture.joints.layout import POINTS, Kind, Point
@@ -29,7 +28,7 @@ from fracture.joints.networks import (
     ROUGH,
     FinderOutput,
 )
-from fracture.models.heatmaps import decode_heat
+from fracture.models.heatmaps import decode_heat, peaks
 from fracture.preprocess.similarity import Similarity, crop_at, letterbox_matrix, warp
 
 if TYPE_CHECKING:
@@ -126,21 +125,19 @@ def rough_limbs(
     matrix = letterbox_matrix(width, height, FIND_SIZE, zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
     output = FinderOutput(**finder.run({"x": tone(plane, mask)[None, None]}))
-    chances = torch.sigmoid(output.centers.float())
-    peaks = torch.where(chances == F.max_pool2d(chances, 3, 1, 1), chances, torch.zeros_like(chances))[0]
-    size = peaks.shape[-1]
-    values, places = peaks.flatten().topk(_MOST)
+    chances = torch.sigmoid(output.centers[0].float())
+    shown = chances.cpu().numpy()
+    cells = sorted(peaks(shown, _LEAST, (1, 3, 3)).tolist(), key=lambda cell: -shown[tuple(cell)])[:_MOST]
     found: list[tuple[Kind, float, dict[str, Point], Point]] = []
-    for value, at in zip(values.tolist(), places.tolist(), strict=True):
-        if value < (_CENTER if found else _LEAST):
+    for number, row, column in cells:
+        kind, value = KINDS[number], float(shown[number, row, column])
+        if found and value < _CENTER:
             break
-        kind = KINDS[at // size**2]
-        row, column = at % size**2 // size, at % size
         # The mean of what the cells around the peak say of the same points.
         rows, columns = (slice(max(0, k - 1), k + 2) for k in (row, column))
         offsets = output.offsets[0, GUESSES[kind], :, rows, columns].float() * OFFSET_UNIT
-        ys, xs = (torch.arange(size, device=offsets.device)[s].float() * 8 + 4 for s in (rows, columns))
-        weights = chances[0, KINDS.index(kind), rows, columns]
+        ys, xs = (torch.arange(len(shown[0]), device=offsets.device)[s].float() * 8 + 4 for s in (rows, columns))
+        weights = chances[number, rows, columns]
         weights = weights / weights.sum()
         x = ((offsets[:, 0] + xs[None, None, :]) * weights).sum((1, 2)).cpu().numpy()
         y = ((offsets[:, 1] + ys[None, :, None]) * weights).sum((1, 2)).cpu().numpy()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -90,6 +91,18 @@ def center_map(shape: Sequence[int], centers: Iterable[Iterable[float]], spread:
         if all(0 <= n < size for n, size in zip(cell, shape, strict=True)):
             found[cell] = 1
     return found
+
+
+def peaks(values: NDArray[np.floating], least: float, size: int | Sequence[int] = 3) -> NDArray[np.int64]:
+    """Cells (n, d) of a map of d dimensions, not negative, that reach ``least`` and that none around them exceeds.
+
+    Args:
+        values: The map.
+        least: Of a peak.
+        size: Cells along each side of what is around a peak, its own among them; odd.
+    """
+    top = ndimage.maximum_filter(values, size, mode="constant")
+    return np.argwhere((values == top) & (values >= least))
 
 
 def refined(values: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fracture.errors import ConfigurationError
+from fracture.models import heatmaps
 from fracture.models.backbone import seeded
-from fracture.models.heatmaps import refined
 from fracture.models.spec import IMAGENET_MEAN, IMAGENET_STD
 from fracture.models.starting_points import InitReport
 from fracture.models.trunks import feature_trunk, parameter_groups, start
@@ -113,14 +114,11 @@ def peaks(maps: NDArray[np.float32]) -> tuple[Peak, ...]:
     The map of L5/S1 is taken as its largest value within two cells of a peak, since its own peak may lie beside.
     """
     scores = 1 / (1 + np.exp(-maps[:2].astype(np.float64)))
-    padded = np.pad(scores, ((0, 0), (2, 2), (2, 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
-    near = windows.max(axis=(3, 4))
-    cells = np.argwhere((scores[0] >= near[0]) & (scores[0] >= LEAST_SCORE))
+    cells, near = heatmaps.peaks(scores[0], LEAST_SCORE, 5), ndimage.maximum_filter(scores[1], 5, mode="constant")
     found = []
-    for (row, column), (y, x) in zip(cells.tolist(), refined(scores[0], cells).tolist(), strict=True):
+    for (row, column), (y, x) in zip(cells.tolist(), heatmaps.refined(scores[0], cells).tolist(), strict=True):
         width, height = np.exp(np.clip(maps[2:, row, column], 0, 6)).tolist()
-        score, last = float(scores[0, row, column]), float(near[1, row, column])
+        score, last = float(scores[0, row, column]), float(near[row, column])
         found.append(Peak((x + 0.5) * STRIDE, (y + 0.5) * STRIDE, width, height, score, last))
     kept: list[Peak] = []
     for one in sorted(found, key=lambda one: -one.score):  # cells of equal score beside each other are one peak

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from fracture.models.heatmaps import refined
+from fracture.models.heatmaps import peaks, refined
 from fracture.spine.cervical.metric import LEVELS
 from fracture.spine.cervical.result import Vertebra
 from fracture.spine.cervical.spec import GRID, HU
@@ -139,8 +138,7 @@ def chain(centers: Grid, levels: Grid, grid: Volume) -> tuple[Vertebra, ...]:
 
 def _peaks(centers: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cells (n, 3) of local maxima, refined by their neighbors, and their values."""
-    top = ndimage.maximum_filter(centers, 3, mode="constant")
-    cells = np.argwhere((centers == top) & (centers >= _FAINT))
+    cells = peaks(centers, _FAINT)
     return refined(centers, cells), centers[tuple(cells.T)].astype(np.float64)
 
 
