@@ -19,6 +19,7 @@ from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, crop_joint
 from fracture.joints.layout import COLUMNS, DAMAGES, Family, Kind, Point, columns_of, unit_length
+from fracture.models.backbone import Untrained
 from fracture.models.ordered_levels import OrderedLevels, expected
 from fracture.preprocess.similarity import Crop, Similarity
 from fracture.wing.runner import Runner
@@ -49,17 +50,13 @@ class Score(Record):
         return 0 if self.value <= near_zero else math.floor(self.value + 0.5)
 
 
-class ScoreNetworks(nn.Module):
+class ScoreNetworks(Untrained):
     """A family's network for narrowing and its network for erosion, side by side; they share nothing but the input."""
 
     def __init__(self, spec: ScoreSpec) -> None:
         super().__init__()
         self.spec = spec
         self.damages = nn.ModuleDict({damage: OrderedLevels(spec.width, spec.levels(damage)) for damage in DAMAGES})
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All of it is new."""
-        return {"heads": list(self.parameters())}
 
     def forward(self, planes: Tensor) -> dict[str, Tensor]:
         """(B, 1, 224, 224) of :func:`planes_of` to logits (B, levels) of a score of at least 1, 2, ..., by damage."""

@@ -190,3 +190,11 @@ def seeded(kind: Callable[[S], M], spec: S, seed: int | None) -> M:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind(spec)
+
+
+class Untrained(nn.Module):
+    """A network without a trunk that was trained before."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All are ``"heads"``."""
+        return {"heads": list(self.parameters()), "trunk": []}

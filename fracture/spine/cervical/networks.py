@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fracture.models.backbone import seeded
+from fracture.models.backbone import Untrained, seeded
 from fracture.spine.cervical.spec import CHANNELS, SLICES, FractureSpec, LevelSpec
 
 CLASSES = 8
@@ -24,13 +24,7 @@ def _conv(dims: int, inputs: int, outputs: int, stride: int = 1) -> nn.Sequentia
     )
 
 
-class _Untrained(nn.Module):
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All are ``"heads"``: nothing was trained before."""
-        return {"heads": list(self.parameters()), "trunk": []}
-
-
-class LevelNetwork(_Untrained):
+class LevelNetwork(Untrained):
     """Volumes (B, 1, D, H, W) in [0, 1] at 2 mm, sides divisible by 16, to
 
     - ``bone``: logits (B, 1, D, H, W) of a vertebra;
@@ -74,7 +68,7 @@ class LevelNetwork(_Untrained):
         return {"bone": bone, "levels": coarse[:, :CLASSES], "centers": coarse[:, CLASSES:]}
 
 
-class LevelEnsemble(_Untrained):
+class LevelEnsemble(Untrained):
     """Several :class:`LevelNetwork`, which differ in what they began with: the means of their logits, in its form.
 
     What one of them does not see in a picture that is unlike those it learned from, another one may.
@@ -91,7 +85,7 @@ class LevelEnsemble(_Untrained):
         return {key: torch.stack([one[key] for one in found]).mean(0) for key in found[0]}
 
 
-class FractureNetwork(_Untrained):
+class FractureNetwork(Untrained):
     """Crops of vertebrae to logits of fractures.
 
     ``x`` is (B, 7, planes, 64, 64) in [0, 1], ``mask`` the same of the probability that a voxel is of this vertebra,
