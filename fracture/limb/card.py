@@ -188,10 +188,7 @@ class Card(BaseCard):
     input_check: InputCheckCard | None = None
 
     @model_validator(mode="after")
-    def _one_file_each(self) -> Card:
-        files = [member.file for member in self.members]
-        if len(set(files)) != len(files):
-            raise ValueError("two members name the same file")
+    def _one_has_an_opinion(self) -> Card:
         if not any(member.has_opinion for member in self.members):
             raise ValueError("members: at least one must be neither boxes_only nor regions_only, for the film's score")
         return self
