@@ -20,16 +20,6 @@ from fracture.simulate.projection import Body
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
-HIP_CLASSES = (
-    "normal",
-    "displaced_neck",
-    "nondisplaced_neck",
-    "intertrochanteric",
-    "internal_fixation",
-    "arthroplasty",
-)
-"""The six classes of Krogue et al. 2020 (Radiology: AI 2:e190023), table 1."""
-
 VARIANTS = {
     "normal": ("normal",),
     "displaced_neck": ("garden_3", "garden_4"),
@@ -39,6 +29,9 @@ VARIANTS = {
     "arthroplasty": ("hemiarthroplasty", "total_arthroplasty"),
 }
 """The variants of each class; no two classes share a name."""
+
+HIP_CLASSES = tuple(VARIANTS)
+"""The six classes of Krogue et al. 2020 (Radiology: AI 2:e190023), table 1."""
 
 
 def hip_class(variant: str) -> str:
