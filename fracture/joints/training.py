@@ -283,7 +283,7 @@ def train(
                 config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": start}).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
                 shown = every if stage == "finder" else every.select(lambda film: bool(limbs_of(film)))
-                run_stage(stage, config, shown, build, run, divided=shown.select(lambda film: not is_further(film)))
+                run_stage(stage, config, shown, build, run)
             else:
                 scores = ScoreConfig.from_dict({**SCORE_DEFAULTS, "model": {"family": stage}}).replace(more)
                 run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)

@@ -79,7 +79,6 @@ def train_stages(
     out: str | Path,
     device: str = "auto",
     progress: bool = True,
-    divided: AnnotatedSet | None = None,
 ) -> dict[str, Any]:
     """Train one stage after the other to ``<name>.safetensors`` and ``<name>.json``; an unfinished run is resumed.
 
@@ -88,7 +87,6 @@ def train_stages(
         annotated: All films.
         out: Run folder.
         device, progress: As for :func:`fracture.training.driver.running`.
-        divided: As for :func:`fracture.training.driver.run_stage`.
 
     Returns:
         The content of each ``<name>.json``.
@@ -97,7 +95,4 @@ def train_stages(
         ConfigurationError, DataError, TrainingError: As :func:`fracture.training.driver.run_stage`.
     """
     with running(out, device=device, progress=progress) as run:
-        return {
-            config.STAGE: run_stage(config.STAGE, config, annotated, build, run, divided=divided)
-            for config, build in stages
-        }
+        return {config.STAGE: run_stage(config.STAGE, config, annotated, build, run) for config, build in stages}

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from fracture.atomic import hold, write_atomic, write_json
+from fracture.data.merged import is_further
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split, rotate_folds, split_folds, split_parts
 from fracture.errors import ConfigurationError, DataError
@@ -95,7 +96,8 @@ def run_stage(
         annotated: All films.
         build: See :data:`Build`.
         run: Of :func:`running`.
-        divided: Those of them that are divided into parts, the others are trained on whole; None: all.
+        divided: Those of them that are divided into parts, the others are trained on whole; None: all but the further
+            ones of :func:`fracture.data.merged.with_further`.
 
     Returns:
         The content of ``<name>.json``.
@@ -108,7 +110,7 @@ def run_stage(
     """
     folder, world = run.folder / name, run.world
     weights, described = run.folder / f"{name}.safetensors", run.folder / f"{name}.json"
-    divided = annotated if divided is None else divided
+    divided = annotated.select(lambda film: not is_further(film)) if divided is None else divided
     base, split = make_split(divided, config)
     identity = {"split": base.checksum, "set": annotated.fingerprint()}
     _same_run(folder, config, base)

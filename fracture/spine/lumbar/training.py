@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fracture.atomic import write_text
-from fracture.data.merged import is_further, with_further
+from fracture.data.merged import with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import generator
 from fracture.models.heatmaps import center_loss, center_map
@@ -179,7 +179,6 @@ def train(
         As there.
     """
     whole = with_further(annotated, [] if train_only is None else [train_only])
-    divided = whole.select(lambda film: not is_further(film))
 
     def build(parts: Mapping[str, AnnotatedSet], run: Running) -> Stage:
         model: CenterNetwork = build_network(config.model, seed=config.seed)
@@ -188,4 +187,4 @@ def train(
         pictures = _Pictures(parts["train"], config)
         return DiscStage(model, config, pictures, parts, run.device, world=run.world, start=start.to_dict())
 
-    return train_stages([(config, build)], whole, divided=divided, **options)
+    return train_stages([(config, build)], whole, **options)
