@@ -220,11 +220,6 @@ class Card(BaseCard):
                 raise ValueError(f"operating_points: no such regions: {', '.join(unknown)}")
         return self
 
-    @property
-    def files(self) -> tuple[WeightFile, ...]:
-        """The members' files and the input check's."""
-        return (*self.members, self.input_check) if self.input_check is not None else self.members
-
     def as_parent(self) -> JsonObject:
         """How a card names the weights that its own were made from."""
         members = {member.file: member.sha256 for member in self.members}

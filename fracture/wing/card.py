@@ -103,9 +103,10 @@ class BaseCard(Section):
 
     @property
     def files(self) -> Sequence[WeightFile]:
-        """Every file that the card describes: its fields that are one, or that hold some by name."""
+        """Every file that the card describes: its fields that are one, or that hold some in order or by name."""
         fields = [getattr(self, name) for name in type(self).model_fields]
-        parts = [part for one in fields for part in (one.values() if isinstance(one, dict) else (one,))]
+        held = [list(one.values()) if isinstance(one, dict) else one for one in fields]
+        parts = [part for one in held for part in (one if isinstance(one, list | tuple) else (one,))]
         return [part for part in parts if isinstance(part, WeightFile)]
 
     @property
