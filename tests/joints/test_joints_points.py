@@ -9,12 +9,14 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError, DataError
+from fracture.io.radiograph import Radiograph
 from fracture.joints.frames import crop_joint, fit_frame, template_of
 from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of, is_mirrored
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.records import limbs_of, read_landmarks
 from fracture.joints.spaces import Space, joint_spaces, space_width
-from fracture.preprocess.side_letter import side_of_letter
+from fracture.models.heatmaps import peaks
+from fracture.preprocess.side_letter import side_of_letter, sides_of
 from fracture.preprocess.similarity import Similarity, crop_at
 from tests.joints.drawn import joint
 
@@ -107,6 +109,28 @@ def test_a_letter_beside_the_hand_tells_the_side_and_two_tell_nothing(letter, si
     draw.text((300, 300), "L" if letter == "R" else "R", 1.0, ImageFont.load_default(30), stroke_width=2)
     assert side_of_letter(np.asarray(film)) is None
     assert side_of_letter(np.full((500, 600), 0.1, np.float32)) is None
+
+
+def test_a_side_is_the_callers_else_the_headers_else_a_single_limbs_letters():
+    film, points = Image.new("F", (500, 600), 0.1), {"a": (300.0, 300.0)}
+    ImageDraw.Draw(film).text((60, 60), "R", 1.0, ImageFont.load_default(30), stroke_width=2)
+    pixels = np.clip(np.asarray(film), 0, 1)
+    plain, said = Radiograph(pixels), Radiograph(pixels, laterality="left")
+    assert sides_of(said, pixels, [points, points], ["right"]) == [("right", "caller"), (None, None)]
+    assert sides_of(said, pixels, [points, points], "right") == [("right", "caller")] * 2
+    assert sides_of(said, pixels, [points]) == [("left", "dicom")]
+    assert sides_of(plain, pixels, [points]) == [("right", "letter")]
+    assert sides_of(plain, pixels, [points, points]) == [(None, None)] * 2
+    assert sides_of(plain, np.zeros_like(pixels), [points]) == [(None, None)]
+
+
+def test_peaks_are_of_their_own_map_and_touch_the_rim():
+    maps = np.zeros((2, 5, 5), np.float32)
+    maps[0, 0, 0], maps[0, 1, 1], maps[1, 2, 2], maps[1, 4, 4] = 0.9, 0.5, 0.6, 0.1
+    assert peaks(maps, 0.2, (1, 3, 3)).tolist() == [[0, 0, 0], [1, 2, 2]]
+    assert peaks(maps, 0.2).tolist() == [[0, 0, 0], [1, 2, 2]]
+    assert peaks(maps[1], 0.05, 5).tolist() == [[2, 2]]
+    assert peaks(maps[1], 0.05, 3).tolist() == [[2, 2], [4, 4]]
 
 
 def test_known_widths_are_measured_within_a_pixel():

@@ -59,11 +59,14 @@ def test_what_ships_comes_back_byte_for_byte(name: str, kind: type[BaseCard], re
     assert {part.file for part in card.files} == {path.name for path in home.glob("*.safetensors")}
 
 
-def test_two_networks_do_not_share_a_file(repository: Path) -> None:
-    document = json.loads((repository / "weights" / "joints-small" / JointsCard.FILE).read_text(encoding="utf-8"))
-    document["placer"]["file"] = document["finder"]["file"]
+@pytest.mark.parametrize(("name", "kind"), SHIPPED.items())
+def test_two_networks_do_not_share_a_file(name: str, kind: type[BaseCard], repository: Path) -> None:
+    document = json.loads((repository / "weights" / name / kind.FILE).read_text(encoding="utf-8"))
+    parts = [*document.values(), *document.get("members", ())]
+    one, other = [part for part in parts if isinstance(part, dict) and "file" in part][:2]
+    one["file"] = other["file"]
     with pytest.raises(CardError, match="name the same file"):
-        JointsCard.parse(document, "a card")
+        kind.parse(document, "a card")
 
 
 def point(document: Any) -> Any:
