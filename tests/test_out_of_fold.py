@@ -26,6 +26,7 @@ from fracture.data.splits import Split, rotate_folds, split_folds
 from fracture.errors import ConfigurationError, DataError, UnreadableFileError
 from fracture.limb.card import Calibration, Card
 from fracture.limb.detector import Detector
+from fracture.limb.fast import fast_view
 from fracture.limb.operating_points import OperatingPoints, find_threshold
 from fracture.limb.store import open_weights
 from fracture.wing.result import Failure
@@ -430,6 +431,28 @@ def test_the_command_takes_folds(
     for wrong in ([*folds, "--split", "split.json"], ["--part", "validation"]):
         refused = CliRunner().invoke(app, ["calibrate", str(root / "all"), *wrong, *cheap])
         assert isinstance(refused.exception, ConfigurationError)
+
+
+def test_one_network_of_the_folds_is_fast_with_the_points_of_single_networks(
+    root: Path, films: AnnotatedSet, examined: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fracture.data.readers.read_annotations", lambda data, *_, **__: films)
+    folds = [word for folder in judges(root) for word in ("--out-of-fold", str(folder))]
+    asked = ["calibrate", str(root / "all"), *folds, "--data", "fake", "--precision", "float32", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*asked, "--fast", "member_1"])
+    assert done.exit_code == 0, done.output
+    assert examined == Counter(film.source for film in films)  # each once
+    card = Card.read(root / "all")
+    assert card.fast is not None
+    assert [member.file for member in card.fast.members] == ["member_1.safetensors"]
+    assert card.fast.members[0].calibration == card.members[1].calibration
+    assert card.fast.operating_points == card.operating_points
+    assert "is not seen" in card.fast.loses["all numbers"]["reason"]
+    assert any("fast" in line for line in verify_weights(root / "all"))
+    assert fast_view(card).members[0].calibration == card.members[1].calibration
+    several = CliRunner().invoke(app, [*asked, "--fast", "member_0", "--fast", "member_1"])
+    assert isinstance(several.exception, ConfigurationError)
+    assert "2 in the subset" in str(several.exception)
 
 
 def test_films_that_fail_out_of_fold_are_left_out_and_told(

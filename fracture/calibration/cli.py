@@ -85,7 +85,10 @@ def calibrate(
     ] = None,
     fast: Annotated[
         list[str] | None,
-        typer.Option(help="A member that --fast runs, with operating points of its own; may be repeated."),
+        typer.Option(
+            help="A member that --fast runs, with operating points of its own; may be repeated. With --out-of-fold "
+            "one that decides, and where each of the folds has one alone."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,
     method: Annotated[str, typer.Option(help="empirical (the paper's) or conformal.")] = "empirical",
@@ -112,7 +115,7 @@ def calibrate(
 
     Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
     """
-    from fracture.calibration.fast import calibrate_fast
+    from fracture.calibration.fast import calibrate_fast, fast_of_folds
     from fracture.calibration.folds import HELD_OUT, read_fold, share_out
     from fracture.calibration.out_of_fold import calibrate_out_of_fold
     from fracture.calibration.run import calibrate as run
@@ -133,11 +136,6 @@ def calibrate(
     }
     count = len(annotated)
     if out_of_fold:
-        if fast:
-            raise ConfigurationError(
-                "--fast and --out-of-fold exclude each other",
-                hint="a fast subset is calibrated on films that no member of WEIGHTS was trained on",
-            )
         if split is not None:
             raise ConfigurationError(
                 "--split and --out-of-fold exclude each other",
@@ -155,7 +153,7 @@ def calibrate(
         if part:
             raise ConfigurationError("--part names a part of a split", hint="give --split or --out-of-fold too")
         words = annotated.name
-    with progress_bar(2 * count if fast else count) as bar:
+    with progress_bar(2 * count if fast and not out_of_fold else count) as bar:
         if out_of_fold:
             result = calibrate_out_of_fold(
                 weights,
@@ -166,6 +164,8 @@ def calibrate(
                 progress=bar.update,
                 **options,
             )
+            if fast:
+                fast_of_folds(weights, fast, out_of_fold)
         else:
             settings = {
                 **options,

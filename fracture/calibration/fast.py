@@ -13,15 +13,16 @@ import numpy as np
 from fracture.calibration.cases import box_tables
 from fracture.calibration.metrics import number_of
 from fracture.data.records import AnnotatedSet
-from fracture.errors import DataError
+from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.detection import FrocSensitivity
 from fracture.evaluation.matching import Criterion, match
 from fracture.evaluation.stats.comparison import PairedDifference, paired_bootstrap, paired_difference
 from fracture.evaluation.stats.resampling import Bootstrap
 from fracture.limb.card import Card
+from fracture.limb.detector import measured_self_test
 from fracture.limb.fast import fast_card, with_fast
 from fracture.limb.prediction import Prediction
-from fracture.limb.store import open_weights
+from fracture.limb.store import Weights, open_weights
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 _BESIDE = ("split.json",)  # what calibration looks for beside the weights
 _FALSE_POSITIVES = 0.5  # per film, where the FROC curve is read, as in the card's metrics
+_UNSEEN = (
+    "out of fold every film is judged by the one network that held it out, whether all networks ship or one; "
+    "what the mean of all gains is not seen there"
+)
 _FOUND = Criterion("iou_or_center", 0.3)
 
 
@@ -76,6 +81,46 @@ def calibrate_fast(
     card = with_fast(opened.card, found.card, loses=loses)
     card.write(opened.folder)
     return type(found)(card, found.predictions, found.metrics)
+
+
+def fast_of_folds(weights: str | Path, members: Sequence[str], fold_weights: Sequence[str | Path]) -> Card:
+    """Store a fast subset of one network, of weights that were just calibrated out of fold, in the card.
+
+    Each film was then judged by one network, the only one of its folder that decides; so what was found, points, box
+    rules and metrics, is that of a single network, and holds for the subset at least as well as for the mean. What a
+    mean of several gains over one cannot be told of films that all but one of them were trained on: ``loses`` says so.
+
+    Args:
+        weights: Folder or name of the weights, calibrated by
+            :func:`fracture.calibration.out_of_fold.calibrate_out_of_fold` with calibrated members.
+        members: File names or stems of the members that ``fast=True`` runs: one that decides, and networks for regions.
+        fold_weights: The folders that judged the films.
+
+    Returns:
+        The card as it was written.
+
+    Raises:
+        ConfigurationError: As for :func:`fracture.limb.fast.fast_card`; or more than one network decides, in the
+            subset or in a folder.
+        OutputError: The card cannot be written.
+        WeightsError: Weights cannot be loaded.
+    """
+    opened = open_weights(weights)
+    subset = fast_card(opened.card, members)
+    for card in (subset, *(open_weights(folder).card for folder in fold_weights)):
+        deciding = [member.file for member in card.members if not member.regions_only]
+        if len(deciding) != 1:
+            raise ConfigurationError(
+                "out of fold, a fast subset is one network that decides, as each fold's is",
+                got=f"{len(deciding)} in {'the subset' if card is subset else card.name}",
+                hint="name one member, or do without --fast",
+            )
+    found = {name: getattr(opened.card, name) for name in ("operating_points", "boxes", "region_cutoff", "metrics")}
+    subset = subset.model_copy(update=found)
+    subset = subset.model_copy(update={"self_test": measured_self_test(Weights(opened.folder, subset))})
+    card = with_fast(opened.card, subset, loses={"all numbers": {"value": None, "reason": _UNSEEN}})
+    card.write(opened.folder)
+    return card
 
 
 def write_subset(weights: str | Path, members: Sequence[str], folder: Path) -> Card:
