@@ -18,7 +18,7 @@ from fracture.errors import ConfigurationError, ModelError
 from fracture.wing import engines
 from fracture.wing.engine_choice import PACKAGES
 from fracture.wing.engine_formats import FORMATS, Call, Flat, Format
-from fracture.wing.engines import EngineRunner
+from fracture.wing.engines import EngineRunner, make_runner
 from fracture.wing.runner import TorchRunner
 from tests.test_detector import film
 from tests.weights import write_weights
@@ -48,11 +48,26 @@ def test_an_engine_says_what_torch_says_at_any_size(tmp_path: Path, engine: Any)
         np.testing.assert_allclose(found.probability_map, expected.probability_map, atol=1e-4)
 
 
+def test_openvino_in_bfloat16_says_nearly_what_torch_says(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    write_weights(tmp_path, sizes=(128,), channels=(("raw",),), maps=(True,))
+    ours, theirs = (
+        fracture.load(tmp_path, device="cpu", precision=precision, engine=engine)  # type: ignore[arg-type]
+        for precision, engine in (("float32", "torch"), ("bfloat16", "openvino"))
+    )
+    for pixels in (film(0), film(2)[:, :90]):
+        expected, found = ours.predict(pixels, candidates=True), theirs.predict(pixels, candidates=True)
+        assert found.probability == pytest.approx(expected.probability, abs=0.03)
+        assert found.probability_map is not None
+        assert expected.probability_map is not None
+        np.testing.assert_allclose(found.probability_map, expected.probability_map, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
         ({"engine": "tensorflow"}, "unknown engine"),
-        ({"engine": "openvino", "precision": "bfloat16"}, "float32"),
+        ({"engine": "onnx", "precision": "bfloat16"}, "float32"),
         ({"engine": "onnx", "device": "meta"}, "CPU"),
     ],
 )
@@ -89,13 +104,15 @@ class _Invented:
 
     def __init__(self, off: float = 0.0) -> None:
         self.off, self.written, self.opened, self.sizes = off, 0, 0, set[int]()
+        self.dtypes: list[torch.dtype] = []
         self.form = Format(("network.txt",), self.write, self.open)
 
     def write(self, network: Flat, arrays: Arrays, folder: Path) -> None:
         self.written += 1
         (folder / "network.txt").write_text(str(float(network.state_dict()["owner.factor"])))
 
-    def open(self, folder: Path) -> Call:
+    def open(self, folder: Path, dtype: torch.dtype) -> Call:
+        self.dtypes.append(dtype)
         self.opened += 1
         factor = np.float32((folder / "network.txt").read_text())
         return lambda given: [given[0] * factor + np.float32(self.off * (given[0].shape[-1] not in self.sizes))]
@@ -105,6 +122,31 @@ def _runner(monkeypatch: pytest.MonkeyPatch, invented: _Invented, network: nn.Mo
     monkeypatch.setitem(engines.FORMATS, "openvino", invented.form)
     reference = TorchRunner(network or _Twice(), device=torch.device("cpu"), dtype=torch.float32)
     return EngineRunner(reference, "openvino")
+
+
+def test_an_engine_in_bfloat16_is_held_to_what_eight_digits_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for off, same in ((0.02, True), (0.5, False)):  # of 2
+        invented = _Invented(off)
+        monkeypatch.setitem(engines.FORMATS, "openvino", invented.form)
+        network = _Twice().to(torch.bfloat16)
+        runner = make_runner(network, device=torch.device("cpu"), dtype=torch.bfloat16, engine="openvino")
+        given = {"x": torch.ones(1, 1, 4, 4, dtype=torch.bfloat16)}
+        if same:
+            assert runner.run(given)["y"].dtype == torch.float32
+        else:
+            with pytest.raises(ModelError, match=r"off by 0\.25; allowed: 0\.1"):
+                runner.run(given)
+        assert set(invented.dtypes) == {torch.bfloat16}
+        assert network.factor.dtype == torch.float32  # what the engine's answers are held against
+
+
+def test_what_was_made_for_one_precision_is_not_taken_for_another(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    invented = _Invented()
+    monkeypatch.setitem(engines.FORMATS, "openvino", invented.form)
+    for dtype in (torch.float32, torch.bfloat16):
+        make_runner(_Twice(), device=torch.device("cpu"), dtype=dtype, engine="openvino").run(_ones())
+    assert invented.written == 2
+    assert len(list(cache.glob("*/*"))) == 2
 
 
 def _ones(width: int = 4) -> dict[str, NDArray[np.float32]]:

@@ -74,7 +74,10 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Films per batch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="auto, torch, openvino or onnx (float32 on the CPU; extras of these names).")
+    str,
+    typer.Option(
+        "--engine", help="auto, torch, openvino or onnx (on the CPU; extras of these names; onnx in float32 alone)."
+    ),
 ]
 Window = Annotated[
     str, typer.Option(help="DICOM window: auto, raw, percentile, or the number of one of the file's windows.")

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import platform
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,6 +26,8 @@ Engine = Literal["auto", "torch", "openvino", "onnx"]
 PACKAGES: Final = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript")}
 """What each engine but torch needs, the package that answers first."""
 ENGINES: Final = ("auto", "torch", *PACKAGES)
+BFLOAT16: Final = ("openvino",)
+"""Engines that compute in bfloat16 too, where that is asked for or torch's default."""
 WORTH: Final = 0.95
 """Share of torch's time from which on an engine is taken; ours: a smaller gain is less than the noise of measuring."""
 
@@ -38,7 +41,7 @@ class Measured:
     Attributes:
         ratio: Its time of a film, as a share of torch's; the median.
         difference: Largest difference of a number in the results, relative to that number (at least 1).
-        same: Everything else in the results is equal, and no number is off by more than the tolerance.
+        same: Its results are torch's, as :func:`fracture.wing.engine_measure.compare_engines` has it.
         films: How many.
         versions: Of torch and the engine.
         date: When.
@@ -70,16 +73,18 @@ class Choice:
     why: str
 
 
-def choose(checksum: str) -> Choice:
+def choose(checksum: str, precision: str = "auto", among: Collection[str] = tuple(PACKAGES)) -> Choice:
     """The engine for the weights of a card, on this machine's CPU.
 
     Args:
         checksum: Of the card.
+        precision: ``"auto"``, or another one that was asked for and is not the default here.
+        among: The engines that have it.
     """
-    there = [name for name in PACKAGES if not lacking(name)]
+    there = [name for name in PACKAGES if name in among and not lacking(name)]
     if not there:
         return Choice("torch", "no other engine is installed")
-    known = {name: found for name, found in _measured(checksum).items() if name in there}
+    known = {name: found for name, found in _measured(checksum, precision).items() if name in there}
     good = {name: one for name, one in known.items() if one.same and one.ratio <= WORTH}
     if good:
         best = min(good, key=lambda name: good[name].ratio)
@@ -94,13 +99,13 @@ def choose(checksum: str) -> Choice:
     return Choice("torch", f"none is faster (shares of torch's time: {told})")
 
 
-def keep_measured(checksum: str, found: dict[str, Measured]) -> Path:
-    """Write what was measured with the weights of a card, for :func:`choose`.
+def keep_measured(checksum: str, found: dict[str, Measured], precision: str = "auto") -> Path:
+    """Write what was measured with the weights of a card in a precision, for :func:`choose`.
 
     Raises:
         OutputError: It cannot be written.
     """
-    path = _record(checksum)
+    path = _record(checksum, precision)
     engines = {name: asdict(one) for name, one in found.items()}
     write_json(path, {"checksum": checksum, "machine": machine(), "engines": engines})
     return path
@@ -140,14 +145,14 @@ def folder_here() -> Path:
     return cache_folder("engines") / hashlib.sha256(json.dumps(machine()).encode()).hexdigest()[:16]
 
 
-def _record(checksum: str) -> Path:
-    return folder_here() / f"measured-{checksum[:32]}.json"
+def _record(checksum: str, precision: str) -> Path:
+    return folder_here() / f"measured-{checksum[:32]}{'' if precision == 'auto' else '-' + precision}.json"
 
 
-def _measured(checksum: str) -> dict[str, Measured]:
+def _measured(checksum: str, precision: str) -> dict[str, Measured]:
     """What was measured with these weights and the versions that are installed; empty where nothing can be believed."""
     try:
-        record: dict[str, Any] = json.loads(_record(checksum).read_bytes())
+        record: dict[str, Any] = json.loads(_record(checksum, precision).read_bytes())
         if record["checksum"] != checksum or record["machine"] != machine():
             return {}
         found = {str(name): Measured(**one) for name, one in record["engines"].items()}

@@ -29,12 +29,13 @@ class Format:
     Attributes:
         files: Names of its files, the one that is opened first.
         write: Writes the files of a network into a folder; traced with free batch, height and width.
-        open: Makes the files ready to answer, in float32 on this process's number of threads.
+        open: Makes the files ready to answer, in a precision that the engine has, on this process's number of threads.
+            Inputs and outputs are float32 in any case.
     """
 
     files: tuple[str, ...]
     write: Callable[[Flat, Arrays, Path], None]
-    open: Callable[[Path], Call]
+    open: Callable[[Path, torch.dtype], Call]
 
 
 class Flat(nn.Module):
@@ -73,6 +74,8 @@ def leaves(found: Any) -> Iterator[torch.Tensor]:
 
 def plain(values: Any) -> NDArray[Any]:
     """Inputs as engines take them: floating point in float32, whole numbers as they are."""
+    if isinstance(values, torch.Tensor) and values.dtype == torch.bfloat16:  # which numpy does not know
+        values = values.float()
     array: NDArray[Any] = np.ascontiguousarray(values)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
@@ -94,11 +97,12 @@ def _write_openvino(network: Flat, arrays: Arrays, folder: Path) -> None:
     openvino.save_model(model, folder / "network.xml", compress_to_fp16=False)
 
 
-def _open_openvino(folder: Path) -> Call:
+def _open_openvino(folder: Path, dtype: torch.dtype) -> Call:
     import openvino
 
     # Stated, since its silent default is bfloat16 where the processor has it.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
+    hint = "bf16" if dtype == torch.bfloat16 else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
     compiled = openvino.Core().compile_model(folder / "network.xml", "CPU", settings)
 
     def call(given: Arrays) -> list[NDArray[Any]]:
@@ -133,8 +137,10 @@ def _quiet(logger: str) -> Iterator[None]:
         log.setLevel(level)
 
 
-def _open_onnx(folder: Path) -> Call:
+def _open_onnx(folder: Path, dtype: torch.dtype) -> Call:
     import onnxruntime
+
+    assert dtype == torch.float32  # it has no bfloat16 on the CPU
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -1,9 +1,9 @@
 """Networks run by another engine in torch's place: an optional :class:`fracture.wing.runner.Runner`.
 
-An engine computes in float32 on the CPU, and gets a network when the first batch arrives, from this user's cache
-(:mod:`fracture.wing.engine_cache`) or from torch. Its answers are compared with torch's at each process's first batch,
-and at each new shape of the inputs: an engine that says something else on this machine is refused, before any film is
-judged by it.
+An engine computes on the CPU, in float32 or, where it can and torch would too, in bfloat16. It gets a network when the
+first batch arrives, from this user's cache (:mod:`fracture.wing.engine_cache`) or from torch. Its answers are compared
+with torch's in float32 at each process's first batch, and at each new shape of the inputs: an engine that says
+something else on this machine is refused, before any film is judged by it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,30 @@ from numpy.typing import NDArray
 from fracture.errors import ConfigurationError, FractureError, ModelError
 from fracture.models.devices import Precision, resolve_precision
 from fracture.wing.engine_cache import Entry, kept, key_of, new_entry
-from fracture.wing.engine_choice import ENGINES, Engine, choose, lacking
+from fracture.wing.engine_choice import BFLOAT16, ENGINES, PACKAGES, Engine, choose, lacking
 from fracture.wing.engine_formats import FORMATS, Call, Flat, leaves, network_of, plain
 from fracture.wing.runner import Runner, TorchRunner, Values
 
 TOLERANCE: Final = 1e-3
-"""How far an engine's answers may be from torch's where they are compared, relative to the largest number of each (at
-least 1); ours."""
+"""How far an engine's answers may be from torch's where they are compared in float32, relative to the largest number of
+each (at least 1); ours."""
+TOLERANCE_BFLOAT16: Final = 0.1
+"""The same for an engine that computes in bfloat16, whose numbers have 8 binary digits; ours. What ships was off by at
+most 0.04, as torch's own bfloat16 was; a network that is not the same is off by about 1."""
 
 
 def resolve_engine(
-    engine: Engine, *, checksum: str, device: torch.device, precision: Precision
+    engine: Engine, *, checksum: str, device: torch.device, precision: Precision, float32: bool = False
 ) -> tuple[Engine, torch.dtype]:
     """What runs networks here, and in which precision; the one place where that is decided. No engine is imported.
 
     Args:
-        engine: ``"auto"`` is what :func:`fracture.wing.engine_choice.choose` says, on the CPU and unless bfloat16 is
-            asked for; else torch.
+        engine: ``"auto"`` is what :func:`fracture.wing.engine_choice.choose` says, on the CPU; else torch.
         checksum: Of the card.
         device: Where networks run.
-        precision: As for :func:`fracture.load`.
+        precision: As for :func:`fracture.load`: of torch, and of the engines that have it (``BFLOAT16``). Another
+            computes in float32 where ``"auto"`` stands.
+        float32: The networks run in float32 whatever precision is asked for.
 
     Raises:
         ConfigurationError: An unknown engine, one that is not installed, or one with a device or precision that it does
@@ -49,10 +53,12 @@ def resolve_engine(
     """
     if engine not in ENGINES:
         raise ConfigurationError("unknown engine", got=repr(engine), allowed=ENGINES)
+    dtype = torch.float32 if float32 else resolve_precision(precision, device)
     if engine == "auto":
-        engine = choose(checksum).engine if device.type == "cpu" and precision != "bfloat16" else "torch"
+        having = BFLOAT16 if precision == "bfloat16" and not float32 else tuple(PACKAGES)
+        engine = choose(checksum, stated(precision, device), having).engine if device.type == "cpu" else "torch"
     if engine == "torch":
-        return engine, resolve_precision(precision, device)
+        return engine, dtype
     if missing := lacking(engine):
         raise ConfigurationError(
             f"engine={engine!r} needs a package that is not installed",
@@ -63,19 +69,32 @@ def resolve_engine(
         raise ConfigurationError(
             f"engine={engine!r} runs on the CPU", got=f"device={str(device)!r}", allowed="device='cpu'"
         )
-    if precision == "bfloat16":
+    if engine in BFLOAT16:
+        return engine, dtype
+    if precision == "bfloat16" and not float32:
         raise ConfigurationError(
             f"engine={engine!r} computes in float32", got="precision='bfloat16'", allowed=("auto", "float32")
         )
-    return engine, resolve_precision("float32", device)
+    return engine, torch.float32
+
+
+def stated(precision: Precision, device: torch.device) -> Precision:
+    """The precision that was asked for, ``"auto"`` where it is what would be taken anyway."""
+    return "auto" if resolve_precision(precision, device) == resolve_precision("auto", device) else precision
 
 
 def make_runner(
     network: Callable[..., Any], *, device: torch.device, dtype: torch.dtype, engine: Engine, name: str = ""
 ) -> Runner:
-    """A network ready to answer, by the engine asked for; see :class:`TorchRunner` for the network and its name."""
-    torch_runner = TorchRunner(network, device=device, dtype=dtype, name=name)
-    return torch_runner if engine == "torch" else EngineRunner(torch_runner, engine)
+    """A network ready to answer, by the engine asked for; see :class:`TorchRunner` for the network and its name.
+
+    Another engine takes the network in float32, in place: rounded where ``dtype`` is bfloat16, as torch has it.
+    """
+    if engine == "torch":
+        return TorchRunner(network, device=device, dtype=dtype, name=name)
+    if (module := network_of(network)) is not None:
+        module.float()
+    return EngineRunner(TorchRunner(network, device=device, dtype=torch.float32, name=name), engine, dtype)
 
 
 class EngineRunner:
@@ -84,10 +103,12 @@ class EngineRunner:
     Args:
         reference: The network in torch, in float32 on the CPU.
         engine: ``"openvino"`` or ``"onnx"``.
+        dtype: What the engine computes in; float32, or bfloat16 for one of ``BFLOAT16``.
     """
 
-    def __init__(self, reference: TorchRunner, engine: Engine) -> None:
-        self.reference, self.engine = reference, engine
+    def __init__(self, reference: TorchRunner, engine: Engine, dtype: torch.dtype = torch.float32) -> None:
+        self.reference, self.engine, self.dtype = reference, engine, dtype
+        self._tolerance = TOLERANCE_BFLOAT16 if dtype == torch.bfloat16 else TOLERANCE
         self._form = FORMATS[engine]
         self._lock = threading.Lock()
         self._outputs: Mapping[str, Any] | None = None
@@ -99,7 +120,7 @@ class EngineRunner:
         """See :meth:`fracture.wing.runner.Runner.run`; float32 tensors on the CPU.
 
         Raises:
-            ModelError: The engine's answers differ from torch's by more than ``TOLERANCE``.
+            ModelError: The engine's answers differ from torch's by more than its precision explains.
         """
         names, arrays = tuple(inputs), [plain(one) for one in inputs.values()]
         with self._lock:
@@ -117,13 +138,13 @@ class EngineRunner:
         if self._call is None:
             self._open(names)
         off = float("inf") if self._call is None else difference(self._call, arrays, right)
-        if off > TOLERANCE and not self._made:  # what was kept is none or broken: once a process it is made anew
+        if off > self._tolerance and not self._made:  # what was kept is none or broken: once a process it is made anew
             off = self._make(names, arrays, right)
-        if off > TOLERANCE or self._entry is None:
+        if off > self._tolerance or self._entry is None:
             raise ModelError(
                 f"engine {self.engine!r} answers differently from torch on this machine",
                 got=f"off by {off:.2g}",
-                allowed=f"{TOLERANCE:g}",
+                allowed=f"{self._tolerance:g}",
                 hint="use engine='torch'",
             )
         self._outputs = expected
@@ -134,7 +155,7 @@ class EngineRunner:
         self._entry = kept(self._key(names), self._form)
         if self._entry is not None:
             try:
-                self._call = self._form.open(self._entry.folder)
+                self._call = self._form.open(self._entry.folder, self.dtype)
             except Exception:  # noqa: BLE001 - whatever the engine raises of a file that it cannot use
                 self._entry = None
 
@@ -146,12 +167,12 @@ class EngineRunner:
         ):
             self._form.write(Flat(self.reference.network, names), arrays, Path(made))
             self._entry = new_entry(self._key(names), Path(made))
-            self._call = self._form.open(self._entry.folder)
+            self._call = self._form.open(self._entry.folder, self.dtype)
             return difference(self._call, arrays, right)
 
     def _key(self, names: tuple[str, ...]) -> dict[str, str] | None:
         network = self.reference.network
-        what = f"{getattr(network, '__name__', '')}({', '.join(names)})"
+        what = f"{getattr(network, '__name__', '')}({', '.join(names)}) {self.dtype}"
         return key_of(network_of(network), what, self.engine)
 
 

@@ -104,7 +104,7 @@ def _write(name: str, run: Run, to: str, out: Path, part: Mapping[str, Any]) -> 
     with tempfile.TemporaryDirectory(prefix="fracture-export-", ignore_cleanup_errors=True) as made:
         with exporting(to):
             form.write(Flat(run.runner.network, tuple(inputs)), arrays, Path(made))
-            off = difference(form.open(Path(made)), arrays, outputs)
+            off = difference(form.open(Path(made), torch.float32), arrays, outputs)
         if not off <= TOLERANCE:
             raise ModelError(
                 f"{name}: the exported network answers differently", got=f"off by {off:.2g}", allowed=f"{TOLERANCE:g}"
@@ -156,7 +156,7 @@ def check_export(folder: Path) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="fracture-export-", ignore_cleanup_errors=True) as made:
             for file, own in zip(told["files"], form.files, strict=True):
                 (Path(made) / own).write_bytes((folder / file).read_bytes())
-            off = difference(form.open(Path(made)), given, right)
+            off = difference(form.open(Path(made), torch.float32), given, right)
         if not off <= TOLERANCE:
             raise ModelError(f"{name} answers differently here", got=f"off by {off:.2g}", allowed=f"{TOLERANCE:g}")
         yield f"{name}: at most {off:.1e} from torch's answers"

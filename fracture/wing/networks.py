@@ -123,8 +123,9 @@ class NetworkReader(ReaderBase[S, P, E]):
             ConfigurationError: No such device, precision or engine.
         """
         where, card = resolve_device(device), weights.card
-        precision = "float32" if cls.float32 else precision
-        engine, dtype = resolve_engine(engine, checksum=card.checksum, device=where, precision=precision)
+        engine, dtype = resolve_engine(
+            engine, checksum=card.checksum, device=where, precision=precision, float32=cls.float32
+        )
         made = [
             filled(build, weights.tensors(part), source=str(weights.folder / part.file))
             for part, build in cls.networks_of(card)
