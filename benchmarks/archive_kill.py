@@ -1,6 +1,6 @@
 """An archive read with the shipped weights while its processes are killed, against ``predict_many``, line for line.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.archive_kill FOLDER --films 2000 --kills 5 [--small]
+    OMP_NUM_THREADS=1 python -m benchmarks.archive_kill FOLDER --films 2000 --kills 5 [--small] [--precision bfloat16]
 
 ``fracture archive run`` with two workers is started again after each SIGKILL, of the driver or of a worker, drawn at
 random; one film of every shard cannot be read. The lines must be those of ``predict_many`` apart from ``seconds``, each
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=40, help="a multiple of 8, the batch size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="by a small random network")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     asked = parser.parse_args()
     draw = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as name:
@@ -51,7 +52,7 @@ def main() -> None:
             write_weights(Path(weights), sizes=(64,), channels=(("raw",),), maps=(True,))
         command = [sys.executable, "-m", "fracture", "archive", "run", str(folder / "films.jsonl"), "--out", str(run)]
         command += ["--workers", "2", "--shard-size", str(asked.shard_size), "--device", "cpu"]
-        command += ["--precision", "float32", "--engine", "torch", *(["--weights", weights] if weights else [])]
+        command += ["--precision", asked.precision, "--engine", "torch", *(["--weights", weights] if weights else [])]
         for kill in range(asked.kills):
             _kill_once(command, run, draw, kill, asked)
         there, begun = _done(run), time.perf_counter()
@@ -62,7 +63,7 @@ def main() -> None:
         merge(run, folder / "all.jsonl")
         found = [json.loads(line) for line in (folder / "all.jsonl").read_bytes().splitlines()]
         begun = time.perf_counter()
-        detector = fracture.load(weights, device="cpu", precision="float32", engine="torch")
+        detector = fracture.load(weights, device="cpu", precision=asked.precision, engine="torch")
         expected = json.loads(json.dumps([one.to_dict() for one in detector.predict_many(paths)]))
         print(f"predict_many: {asked.films / (time.perf_counter() - begun):.2f} films/s, its start included")
     other = sum({**a, "seconds": 0} != {**b, "seconds": 0} for a, b in zip(found, expected, strict=True))
