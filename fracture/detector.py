@@ -89,9 +89,9 @@ def load(
         precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
         fast: Run only the members that the card names for this, with operating points of their own; the card's
             ``fast.loses`` says what that costs.
-        engine: What runs the networks: ``"torch"``, ``"openvino"`` or ``"onnx"`` (the extras of these names; float32 on
-            the CPU); ``"auto"`` is the fastest of those that ``fracture engines`` measured on this machine with these
-            weights, else torch. See :mod:`fracture.wing.engine_choice`.
+        engine: What runs the networks: ``"torch"``, ``"openvino"`` or ``"onnx"`` (extras of these names, on the CPU;
+            ``"onnx"`` in float32 alone); ``"auto"`` is the fastest of those that ``fracture engines`` measured on this
+            machine with these weights, else torch. See :mod:`fracture.wing.engine_choice`.
 
     Raises:
         WeightsNotFoundError: No such weights.
