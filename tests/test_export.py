@@ -36,7 +36,7 @@ class _Saved:
         self.networks.append(network)
         (folder / "network.onnx").write_text(str(len(self.networks) - 1))
 
-    def open(self, folder: Path) -> Call:
+    def open(self, folder: Path, dtype: torch.dtype) -> Call:
         number, *off = (folder / "network.onnx").read_text().split()
         network = self.networks[int(number)]
 
