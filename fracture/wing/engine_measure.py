@@ -19,8 +19,6 @@ from fracture.wing.store import Weights
 
 FILMS = 6
 """Films that are enough for the median of their ratios (ours)."""
-
-
 ROUNDING = 3.0
 """How much further from torch's float32 an engine's numbers may be than those of torch in bfloat16, where that is what
 it replaces (ours: so much larger may the largest of a few rounding errors be than that of a few others)."""
@@ -38,8 +36,8 @@ def compare_engines(
 
     Results are held against torch's in float32. By default torch computes in bfloat16 where the processor multiplies in
     it, and so do the engines that have it; it is torch's time in that precision that an engine has to beat, and torch's
-    own differences from float32 that an engine's may not exceed: all else in the results is equal on as many films, and
-    no number is off by more than :data:`ROUNDING` times as much, or by more than ``TOLERANCE``.
+    own differences from float32 that say how large an engine's may be: what is no number differs on no more films, and
+    no number is off by more than ``TOLERANCE`` or, if that is larger, :data:`ROUNDING` times what torch's are off by.
 
     Args:
         wing: What reads them.
