@@ -160,7 +160,7 @@ class UnsupportedError(InputError):
 class NotARadiographError(InputError):
     """The file holds something other than a plain radiograph.
 
-    What to do: Leave it out; for a CT or MR slice or a scout view that you mean, ``--allow MODALITY``.
+    What to do: Leave it out; to read a CT or MR slice or a scout view anyway, pass ``--allow MODALITY``.
     """
 
 
@@ -174,7 +174,7 @@ class MultiFrameError(InputError):
 class SeriesError(InputError):
     """Slices that do not make one series: some are missing, two lie at one place, or there are several series.
 
-    What to do: Give the files of one whole series; the message names what is missing or double.
+    What to do: Give the files of one whole series; the message names what is missing or duplicated.
     """
 
 
@@ -258,10 +258,10 @@ class ConfigurationError(FractureError):
 class OperatingPointError(ConfigurationError, RegionError):
     """An operating point that does not exist, or that the weights do not have for a film's regions.
 
-    It was a ``RegionError`` once, and is caught as one still.
+    It used to be a ``RegionError``, and can still be caught as one.
 
-    What to do: ``fracture info`` lists the points of the weights; without one for your region, ``fracture
-    calibrate`` or ``adapt``.
+    What to do: ``fracture info`` lists the points of the weights; if there is none for your region,
+    run ``fracture calibrate`` or ``fracture adapt``.
     """
 
 
@@ -287,7 +287,7 @@ class EvaluationError(FractureError):
 
 
 class OutputError(FractureError):
-    """A file cannot be written: disk full, read-only, or in use by another process; what stood there still does.
+    """A file cannot be written: disk full, read-only, or in use by another process; what was there is unchanged.
 
     What to do: Make room, choose another place, or end the process that the message names; then the same command
     with ``--resume``.

@@ -28,14 +28,14 @@ def test_the_readme_names_the_cpu_line_and_what_ships(repository: Path) -> None:
     dilated = [spec for spec in specs if spec.output_stride < 2 ** (spec.stages + 1)]
     assert len(dilated) == 1
     assert dilated[0].pyramid
-    assert "one of these dilated" in text
+    assert "one of these is dilated" in text
     assert {(spec.backbone[:6], spec.stages) for spec in specs} == {("resnet", 3)}
     assert "ResNets cut after their third stage" in text
     assert sum(spec.pyramid for spec in specs) == 3
-    assert re.search(r"three with a feature\s+pyramid", text)
+    assert re.search(r"Three have a feature\s+pyramid", text)
     telling = [m for m in members if m.model_spec.pyramid and not (m.boxes_left_out or m.regions_only)]
     assert len(telling) == 2
-    assert "two of them tell the boxes" in text
+    assert "two of these predict the boxes" in text
 
 
 def test_pages_that_warn_of_other_hospitals_tell_the_card_s_number(repository: Path) -> None:

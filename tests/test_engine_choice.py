@@ -208,7 +208,7 @@ def test_every_wing_of_ours_has_engines_and_another_says_that_it_has_none(both: 
     theirs = Wing("knee", ours.store, reader, ours.self_tests)
     opened = ours.store.open()
     assert theirs.open(opened, device="cpu") == ("cpu", "auto")
-    with pytest.raises(ConfigurationError, match="torch alone"):
+    with pytest.raises(ConfigurationError, match="torch only"):
         theirs.open(opened, engine="onnx")
 
 

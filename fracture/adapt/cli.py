@@ -17,7 +17,7 @@ def adapt(
     data: Annotated[Path, typer.Option(help="Films of your site with their labels (folder or file).")],
     out: Annotated[Path, typer.Option(help="Folder of the new weights.")],
     weights: Annotated[
-        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones where left out.")
+        str | None, typer.Argument(metavar="[WEIGHTS]", help="The old weights; the default ones if left out.")
     ] = None,
     flag: Annotated[
         float | None,
@@ -25,17 +25,19 @@ def adapt(
     ] = None,
     prevalence: Annotated[
         float | None,
-        typer.Option(help="Share of fractured films among those that will be read, where DATA holds another share."),
+        typer.Option(
+            help="Share of fractured films among those you will read, if it differs from the share in --data."
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the new weights; the folder's name where left out.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the new weights; the folder's name if left out.")] = "",
     version: Annotated[str, typer.Option(help="Their version.")] = "1",
-    seed: Annotated[int, typer.Option(help="Of the parts and the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the parts and the intervals.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     file_format: FormatOption = "auto",
     option: ReaderOption = None,
 ) -> None:
-    """Fit thresholds and probabilities to your own hospital, from 50 films or so; says what that gains and promises.
+    """Fit thresholds and probabilities to your own hospital, from 50 films or so; reports the gain and the guarantee.
 
     Exit code 0: done; 1: done, but some films could not be read and have no part in it; 2: it cannot be done.
     """

@@ -251,7 +251,7 @@ def _just_above(scores: NDArray[np.float64], labels: NDArray[np.bool_], data: st
     threshold = float(np.nextafter(normal[math.floor((1 - Fraction(repr(target))) * normal.size)], 2.0))
     if threshold > 1.0:
         raise DataError(
-            "no threshold parts these films", got="normal films with a score of 1", hint="look at them; fine-tune"
+            "no threshold separates these films", got="normal films with a score of 1", hint="look at them; fine-tune"
         )
     return OperatingPoint(
         name=HIGH_SPECIFICITY,

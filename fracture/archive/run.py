@@ -191,7 +191,7 @@ def _check(folder: Path, request: dict[str, Any]) -> None:
         raise ConfigurationError(
             f"{folder} holds results of another request",
             got="; ".join(f"{key} {stated.get(key)} then, {request.get(key)} now" for key in changed),
-            hint="give manifest, weights and options of before, or another --out",
+            hint="give the same manifest, weights and options as before, or another --out",
         )
 
 

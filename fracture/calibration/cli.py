@@ -73,7 +73,7 @@ def calibrate(
         typer.Option(
             metavar="FOLD_WEIGHTS",
             help="Weights that held out some of the films, with their split.json; repeat for every fold. "
-            "Each judges what it held out, in the place of WEIGHTS.",
+            "Each judges what it held out, instead of WEIGHTS.",
         ),
     ] = None,
     calibrate_members: Annotated[
@@ -87,7 +87,7 @@ def calibrate(
         list[str] | None,
         typer.Option(
             help="A member that --fast runs, with operating points of its own; may be repeated. With --out-of-fold "
-            "one that decides, and where each of the folds has one alone."
+            "only one (networks for regions aside), and only if each fold has just one."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl, for `fracture evaluate`.")] = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 archive = typer.Typer(
     name="archive",
-    help="Read as many films as there are, each once, with as many processes as there are. Research use only.",
+    help="Read an archive of any size, each film once, with many processes or machines. Research use only.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,7 +36,7 @@ def manifest(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The manifest to write: a JSON line for each film.")],
 ) -> None:
-    """List the films of an archive. Exit code 0: written; 2: no films, or one stands twice."""
+    """List the films of an archive. Exit code 0: written; 2: no films, or one is listed twice."""
     from fracture.archive.manifest import films_at, write_manifest
 
     films, told = films_at(paths)
@@ -124,7 +124,7 @@ def status(out: Out) -> None:
 def merge(
     out: Out,
     target: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, or Parquet by the name's ending.")],
-    partial: Annotated[bool, typer.Option("--partial", help="Take what there is, though shards are left.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Write what there is, even if shards are left.")] = False,
 ) -> None:
     """Write all results in the manifest's order into one file. Exit code 0: written; 2: it cannot be."""
     from fracture.archive.run import merge as write

@@ -28,13 +28,13 @@ def deidentify(
     ],
     box: Annotated[
         list[str] | None,
-        typer.Option(metavar="X0,Y0,X1,Y1", help="Make this place black on every film; may be given more than once."),
+        typer.Option(metavar="X0,Y0,X1,Y1", help="Make this area black on every film; may be given more than once."),
     ] = None,
     boxes: Annotated[
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Black places of single films: columns film (path or name), x0, y0, x1, y1; a row a place.",
+            help="Areas to make black on single films: columns film (path or name), x0, y0, x1, y1; one row per area.",
         ),
     ] = None,
     outside_field: Annotated[
@@ -47,14 +47,14 @@ def deidentify(
         bool, typer.Option("--keep-institution", help="Keep the institution's name rather than a pseudonym.")
     ] = False,
     rename: Annotated[
-        bool, typer.Option("--rename", help="Give folders and files pseudonyms too; else they keep their names.")
+        bool, typer.Option("--rename", help="Give folders and files pseudonyms too; otherwise they keep their names.")
     ] = False,
     allow: opt.Allow = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep copies that this very request made before.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace copies that were made before.")] = False,
     dry_run: opt.DryRun = False,
 ) -> None:
-    """Write copies of DICOM films without what names the patient (docs/deidentify.md says what it does not do).
+    """Write copies of DICOM films without the patient's identity (docs/deidentify.md says what this does not cover).
 
     Exit code 0: all films were written; 1: some failed, the others are written; 2: wrong usage.
     """
@@ -69,7 +69,7 @@ def deidentify(
 
     start = time.perf_counter()
     if resume and overwrite:
-        raise ConfigurationError("--resume keeps the copies of before, --overwrite replaces them", hint="give one")
+        raise ConfigurationError("--resume keeps the earlier copies, --overwrite replaces them", hint="give one")
     everywhere = checked_boxes([_box(text) for text in box]) if box else ()
     inputs = collect(paths)
     single = _boxes_of(boxes, inputs) if boxes else {}

@@ -21,7 +21,7 @@ def engines(
     weights: opt.WeightsName = None,
     precision: opt.PrecisionName = "auto",
 ) -> None:
-    """Measure every installed engine beside torch, and keep what was found for --engine auto.
+    """Time every installed engine against torch, and keep the result for --engine auto.
 
     Exit code 0: it was measured; 2: it cannot be, since no other engine is installed or no film can be read.
     """

@@ -18,7 +18,7 @@ def export(
 ) -> None:
     """Write the networks of any weights as ONNX or OpenVINO files, with card, contract of the inputs and self-test.
 
-    Exit code 0: written, and each network says what torch says; 2: it cannot be done, or says something else.
+    Exit code 0: written, and each network answers as torch does; 2: it cannot be done, or an answer differs.
     """
     from fracture.errors import ConfigurationError
     from fracture.wing.contract import find_wing

@@ -30,7 +30,7 @@ def info(
         bool, typer.Option("--devices", help="Also import torch and show what auto means here; takes seconds.")
     ] = False,
 ) -> None:
-    """Show versions, weights and regions of this installation; with --devices what it computes on."""
+    """Show versions, weights and regions of this installation; with --devices also the devices."""
     facts = collect(devices=devices)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))

@@ -83,10 +83,10 @@ def change(
     after: Annotated[Path, typer.Argument(help="Second visit, in the same form.")],
     narrowing: Annotated[float, typer.Option(help="What an unchanged joint's narrowing differs by in 95 of 100.")],
     erosion: Annotated[float, typer.Option(help="What an unchanged joint's erosion differs by, on the 0 to 5 scale.")],
-    patient: Annotated[str | None, typer.Option(help="Of tables with several patients, whose row.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Whose row to take from tables with several patients.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file with every joint.")] = None,
 ) -> None:
-    """What progressed between two visits, and whether by more than repeatability; see the card for the latter.
+    """Say which joints progressed between two visits by more than repeated readings differ (limits: see the card).
 
     Exit code 0: compared; 2: unusable files.
     """
@@ -135,7 +135,9 @@ def simulate(
     data: Annotated[Path, typer.Argument(help="COCO keypoints of hands and forefeet, whose films are painted into.")],
     out: Annotated[Path, typer.Option(help="Folder to write; created if missing.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the films; by default that of the file.")] = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Films to write; they go around.")] = 10,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, help="Films to write; the films of DATA are used in turn.")
+    ] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds paint equally.")] = 0,
 ) -> None:
     """Paint damage of known grades into annotated films; without films see `fracture simulate --kind joints`.

@@ -125,7 +125,7 @@ def _version(value: bool) -> None:
 def _common(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback tells it
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Find fractures on radiographs. Research use only; this is not a medical device."""
@@ -150,7 +150,7 @@ def main() -> None:
             raise
         builds = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torchvision"))
         typer.echo(
-            f"fracture: {builds} come from different builds; install both by one command, from one index", err=True
+            f"fracture: {builds} come from different builds; install both with one command, from one index", err=True
         )
         sys.exit(2)
     except BrokenPipeError:

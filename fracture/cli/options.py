@@ -25,13 +25,13 @@ SeriesOverlay = Annotated[
     Path | None, typer.Option("--overlay", metavar="DIR", help="Write a PNG of what was found for each path here.")
 ]
 Number = Annotated[
-    int | None, typer.Option(min=0, help="Which series of each path, from 0; else the one that fits best is taken.")
+    int | None, typer.Option(min=0, help="Which series of each path, from 0; by default the one that fits best.")
 ]
 Report = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Write a gallery to leaf through (index.html), tables (CSV, Parquet) and a record of the run here; "
+        help="Write a page to browse the films (index.html), tables (CSV, Parquet) and a record of the run here; "
         "without --json, the JSON lines too.",
     ),
 ]
@@ -43,7 +43,8 @@ Objects = Annotated[
     str, typer.Option("--objects", metavar="KIND,...", help="Which DICOM objects: of sr, sc, gsps, seg, ko.")
 ]
 NewStudy = Annotated[
-    bool, typer.Option("--new-study", help="Give each film that is no DICOM a study of its own, named after nobody.")
+    bool,
+    typer.Option("--new-study", help="Give each film that is not DICOM a study of its own, without a patient's name."),
 ]
 Deidentify = Annotated[
     Path | None,
@@ -76,7 +77,7 @@ PrecisionName = Annotated[str, typer.Option("--precision", help="auto, float32 o
 EngineName = Annotated[
     str,
     typer.Option(
-        "--engine", help="auto, torch, openvino or onnx (on the CPU; extras of these names; onnx in float32 alone)."
+        "--engine", help="auto, torch, openvino or onnx (extras of these names, on the CPU only; onnx in float32 only)."
     ),
 ]
 Window = Annotated[

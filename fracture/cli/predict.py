@@ -51,7 +51,8 @@ def predict(
 ) -> None:
     """Find fractures on radiographs: one JSON line per input, or per study, in input order.
 
-    Weights of another wing read films in its own way, and take none of the options that are the detector's own.
+    Weights of another wing (hips, joints, ...) read films in their own way, and refuse options that only the fracture
+    detector has.
 
     Exit code 0: all inputs were read; 1: some failed, the others are written; 2: wrong usage, or results that cannot
     be written.

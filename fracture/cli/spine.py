@@ -72,7 +72,7 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train the finder of discs, or on studies the grader.
+    """Train the finder of discs or, if --data holds studies, the grader.
 
     Exit code 0: done; 143: stopped by a signal, saved; the same command resumes.
     """
@@ -118,7 +118,7 @@ def evaluate(
 ) -> None:
     """Measure how well discs are found and named on marked pictures, by source group, or how well studies are graded.
 
-    Of studies, submission.csv has every row; three thirds where nothing was said.
+    For studies, submission.csv has every row; a row without a prediction gets three thirds.
 
     Exit code 0: report written; 2: wrong usage or unusable files.
     """

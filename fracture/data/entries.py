@@ -354,7 +354,7 @@ def stated_size(row: Mapping[str, Any], source: str, problems: Problems) -> tupl
         value = row.get(name)
         number = 0.0 if is_unknown(value) else as_number(value)
         if number is None or not 0 <= number <= MAX_SIDE:
-            problems.add("films of a width or height that is none", f"{source} {str(value)[:40]!r}")
+            problems.add("films whose width or height is not a usable number", f"{source} {str(value)[:40]!r}")
             number = 0.0
         sides.append(int(number))
     return (sides[0], sides[1]) if all(sides) else (0, 0)

@@ -93,7 +93,7 @@ def _slices(box: PixelBox, form: Layout, name: str) -> tuple[slice, slice]:
     x0, y0, x1, y1 = box
     if x0 >= form.columns or y0 >= form.rows or x1 <= 0 or y1 <= 0:
         raise PixelValueError(
-            f"{name}: a black box lies beside the film",
+            f"{name}: a black box lies outside the film",
             got=box,
             allowed=f"within {form.columns} x {form.rows} pixels",
             hint="give the places of this film",

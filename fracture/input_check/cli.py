@@ -33,7 +33,7 @@ def input_check(
     file_format: FormatOption = "auto",
     option: ReaderOption = None,
 ) -> None:
-    """Measure the features of real films, so that predictions warn of other pictures than musculoskeletal radiographs.
+    """Measure features of real films, so that predictions warn of pictures that are not musculoskeletal radiographs.
 
     The distribution comes from the split's "train", the limit from "tune" and "validation" unless said otherwise.
     Prints the card's new section as JSON on stdout.

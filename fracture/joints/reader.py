@@ -268,7 +268,7 @@ def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: Squar
         if any(not (0 <= x <= width and 0 <= y <= height) for x, y in one.points.values()):
             said.append(f"{name}: reaches beyond the film; points outside are guessed")
         if limb.side is None:
-            said.append(f"{name}: the side is open, and with it the challenge's columns; give the side")
+            said.append(f"{name}: the side is not known, so the challenge's columns stay empty; give the side")
     return tuple(said)
 
 

@@ -52,7 +52,7 @@ def import_(
     films: Annotated[Path, typer.Option(help="films.json of the export.")],
     out: Annotated[Path, typer.Option(help="The annotated set to write, a COCO file.")],
 ) -> None:
-    """Read what people made of an export; for `fracture finetune`, `adapt`, `train` and `evaluate`."""
+    """Read the corrections that people made to an export; for `fracture finetune`, `adapt`, `train` and `evaluate`."""
     from fracture.data.coco_writer import write_coco
     from fracture.label.corrected import read_corrections
     from fracture.runs.outputs import Protected, check_output

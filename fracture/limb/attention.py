@@ -86,10 +86,10 @@ class Attention(Record):
         """
         if self.weights_checksum and any(one != self.weights_checksum for one in checksums):
             raise ConfigurationError(
-                "the learned rule for studies was fitted to what other weights say",
+                "the learned rule for studies was fitted to results of other weights",
                 got=", ".join(sorted({str(one)[:12] for one in checksums})),
                 allowed=self.weights_checksum[:12],
-                hint="fit it anew with `fracture adapt-studies`",
+                hint="fit it again with `fracture adapt-studies`",
             )
 
 

@@ -41,7 +41,7 @@ def run(
     ] = None,
     port: Annotated[int | None, typer.Option(help="DICOM port.")] = None,
     caller: Annotated[
-        list[str] | None, typer.Option(help="AE title that may come in; all where none is named.")
+        list[str] | None, typer.Option(help="AE title that may send films; all if none is named.")
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="Weights that read films; may be given more than once.")
@@ -84,7 +84,7 @@ def run(
 
 @node.command("status")
 def status(config: ConfigFile = None, data: Data = None, as_json: Json = False) -> None:
-    """How many jobs of each kind wait, run, are done or dead. Exit code 1 where some are dead."""
+    """Count the jobs of each kind that wait, run, are done or are dead. Exit code 1 if any are dead."""
     from fracture.jobs import DEAD
     from fracture.node.node import open_rooms
 
@@ -107,9 +107,9 @@ def dead(
     config: ConfigFile = None,
     data: Data = None,
     as_json: Json = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 100,
 ) -> None:
-    """What was given up, and why."""
+    """List the jobs that were given up, and why."""
     from fracture.jobs import DEAD
     from fracture.node.node import open_rooms
 
@@ -129,7 +129,7 @@ def retry(
     kind: Annotated[list[str] | None, typer.Option(help="All of this kind: read, send:NAME, ...")] = None,
     every: Annotated[bool, typer.Option("--all", help="Everything that is dead.")] = False,
 ) -> None:
-    """Wake what was given up."""
+    """Try again what was given up."""
     from fracture.node.node import open_rooms
 
     if not (ids or kind or every):
@@ -142,10 +142,10 @@ def retry(
 def prune(
     config: ConfigFile = None,
     data: Data = None,
-    days: Annotated[float | None, typer.Option(help="Instead of keep.days of the settings.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days to keep, instead of the settings' keep.days.")] = None,
     with_dead: Annotated[bool, typer.Option("--dead", help="Also what was given up, with its films.")] = False,
 ) -> None:
-    """Remove films and results that nothing is left to be done for; a running node does so by itself every hour."""
+    """Remove films and results for which nothing is left to do; a running node does so by itself every hour."""
     from fracture.node.node import open_rooms
     from fracture.node.retention import prune as remove
 
@@ -161,7 +161,7 @@ def pull(
     query: Annotated[list[str], typer.Option(metavar="KEYWORD=VALUE,...", help="PatientID=123,StudyDate=20260101-")],
     config: ConfigFile = None,
 ) -> None:
-    """Get films that an archive has already; they are read like those that are sent."""
+    """Fetch films that an archive already has; they are read like films that are sent to the node."""
     from fracture.node.node import open_rooms
     from fracture.node.pull import pull as fetch, wanted_of
 

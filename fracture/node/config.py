@@ -116,7 +116,7 @@ class Target(_Section):
         if bool(self.url) == bool(self.ae and self.host):
             raise ValueError("needs either ae and host, or url")
         if self.url and self.commitment:
-            raise ValueError("storage commitment needs ae and host: DICOMweb's answer is the archive's word already")
+            raise ValueError("storage commitment needs ae and host: DICOMweb's answer already confirms storage")
         return self
 
 

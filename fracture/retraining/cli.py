@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def retrain(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")],
     data: Annotated[Path, typer.Option(help="The annotated set (folder or file).")],
-    out: Annotated[Path, typer.Option(help="Output folder; one with unfinished work is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Output folder; unfinished work in it is resumed.")],
     card: Annotated[
         Path | None, typer.Option(help="TOML with the card's name, version, license, attribution, limitations, ...")
     ] = None,
@@ -42,7 +42,7 @@ def retrain(
     seed: Annotated[int, typer.Option(help="Seed of cross-fitting and bootstrap; training uses its recipe's.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train, assemble, calibrate, evaluate and describe weights. What is done already is not done again.
+    """Train, assemble, calibrate, evaluate and describe weights. Stages that are done are not repeated.
 
     Exit code 0: all stages are done; 143: asked to stop, saved, the same command goes on; 2: cannot be done.
     """

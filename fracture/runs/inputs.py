@@ -108,7 +108,7 @@ def collect(paths: Sequence[str]) -> Inputs:
         if not here:
             told = Inputs((), tuple(others), "").told()
             raise ConfigurationError(
-                "no radiographs at a path",
+                "no radiographs found at a path",
                 got=f"{path} ({told})" if told else path,
                 hint="pass files, folders that hold films, or a pattern in quotes",
             )

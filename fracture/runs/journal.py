@@ -185,7 +185,7 @@ def _read(record: Path, path: Path, request: Mapping[str, Any], there: bytes) ->
         raise ConfigurationError(
             f"{path} was written by another request",
             got="; ".join(f"{key} {stated.get(key)} then, {request.get(key)} now" for key in changed),
-            hint="give the weights and options of before, or --overwrite to start over",
+            hint="give the same weights and options as before, or --overwrite to start over",
         )
     before: dict[str, Entry] = {}
     keep, lines = len(head), set()

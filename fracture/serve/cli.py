@@ -33,13 +33,13 @@ def serve(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, torch, openvino or onnx.")] = "auto",
-    keep_hours: Annotated[float, typer.Option(help="Films and results are removed after so long.")] = 24.0,
-    queue: Annotated[int, typer.Option(help="Most films that wait.")] = 200,
+    keep_hours: Annotated[float, typer.Option(help="Hours after which films and results are removed.")] = 24.0,
+    queue: Annotated[int, typer.Option(help="Most films that may wait.")] = 200,
     rate: Annotated[int, typer.Option(help="Most films a minute for one client.")] = 600,
     max_megabytes: Annotated[int, typer.Option(help="Largest film, MiB.")] = 128,
     max_megapixels: Annotated[int, typer.Option(help="Largest film, million pixels.")] = 50,
 ) -> None:
-    """Serve a page where one drops films, and an API; see docs/server.md. Research use only."""
+    """Serve a web page to drop films on, and an HTTP API; see docs/server.md. Research use only."""
     from fracture.serve.run import run
     from fracture.serve.settings import DEFAULT_WEIGHTS, Settings
 

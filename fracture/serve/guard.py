@@ -105,11 +105,15 @@ class Guard:
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, dict[str, Any], dict[str, str]] | None:
         host = headers.get("host", "")
         if self._settings.token is None and re.sub(r":\d+$", "", host) not in {*_LOCAL, self._settings.host}:
-            return 421, problem("Misdirected", "this server is this machine's alone", got=host[:80]), {}
+            return 421, problem("Misdirected", "this server answers this machine only", got=host[:80]), {}
         unsafe = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if unsafe and (origin := headers.get("origin")) is not None and origin.partition("://")[2] != host:
             hint = "a proxy before this server must pass the Host header on"
-            return 403, problem("Forbidden", "a page of another site may not ask", got=origin[:80], hint=hint), {}
+            return (
+                403,
+                problem("Forbidden", "a page of another site may not send requests", got=origin[:80], hint=hint),
+                {},
+            )
         path = scope["path"]
         if (path.startswith("/v1/") or path == "/metrics") and not self._allowed(headers):
             hint = "send the header 'Authorization: Bearer TOKEN'"

@@ -157,7 +157,7 @@ class Wing(Generic[C]):
             options["engine"] = engine
         elif engine not in ("auto", "torch"):
             raise ConfigurationError(
-                f"the wing {self.name!r} runs by torch alone", got=f"engine={engine!r}", allowed=("auto", "torch")
+                f"the wing {self.name!r} runs on torch only", got=f"engine={engine!r}", allowed=("auto", "torch")
             )
         return self.reader(weights, **options)
 

@@ -207,7 +207,7 @@ def test_a_malformed_box_is_told(boxes: Any) -> None:
 
 
 def test_a_box_beside_the_film_is_told() -> None:
-    with pytest.raises(InputError, match="beside the film"):
+    with pytest.raises(InputError, match="outside the film"):
         deidentified(film(), boxes=[(100, 0, 120, 5)])
 
 

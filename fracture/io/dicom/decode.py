@@ -120,7 +120,9 @@ def recognized(dataset: Attributes, form: Layout, name: str, notes: list[str]) -
     head = split_frames(pixel_data, form.frames, name)[0][:12]
     jpeg = _JPEG[-1] if head[:2] == b"\xff\xd8" else _RLE[0]
     found = _JPEG_2000[1] if jpeg2000_start(head) else jpeg
-    notes.append("the pixels are compressed, though the file does not say so; how was recognized from the data")
+    notes.append(
+        "the pixels are compressed, though the file does not say so; the compression was recognized from the data"
+    )
     return replace(form, transfer_syntax=found)
 
 

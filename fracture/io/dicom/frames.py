@@ -126,7 +126,7 @@ def frame_values(data: bytes, name: str, frames: Sequence[Frame], *, max_bytes: 
             f"{name}: slices of this kind are not read", got=form.photometric, allowed="MONOCHROME2", hint=_HINT
         )
     if wrong := [frame.index for frame in frames if frame.index >= form.frames]:
-        raise UnreadableFileError(f"{name}: the file holds fewer frames than it tells of", got=wrong[0] + 1, hint=_HINT)
+        raise UnreadableFileError(f"{name}: the file holds fewer frames than it declares", got=wrong[0] + 1, hint=_HINT)
     form = recognized(attributes, form, name, [])
     stored = decode_frames(attributes, form, name, (frame.index for frame in frames))
     for frame, (pixels, _) in zip(frames, stored, strict=True):
