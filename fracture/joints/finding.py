@@ -17,17 +17,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
-from fracture.joints.frames import UNIT, fit_frame, tone
-from fracture.joints.layout import POINTS, Kind, Point
-from fracture.joints.networks import (
-    CHANNELS,
-    FIND_SIZE,
-    GUESSES,
-    KINDS,
-    OFFSET_UNIT,
-    ROUGH,
-    FinderOutput,
-)
+from fracture.joints.frames import UNIT, fit_frame
+from fracture.joints.layout import DIGITS, POINTS, Kind, Point
+from fracture.joints.networks import CHANNELS, FIND_SIZE, GUESSES, KINDS, OFFSET_UNIT, FinderOutput
+from fracture.models.hand_trunk import tone
 from fracture.models.heatmaps import decode_heat, peaks
 from fracture.preprocess.similarity import Similarity, crop_at, letterbox_matrix, warp
 
@@ -143,7 +136,7 @@ def rough_limbs(
         y = ((offsets[:, 1] + ys[None, :, None]) * weights).sum((1, 2)).cpu().numpy()
         points = (np.stack([x, y], -1) - matrix[:, 2]) / matrix[0, 0]
         middle = (np.array([column * 8 + 4, row * 8 + 4]) - matrix[:, 2]) / matrix[0, 0]
-        named = {n: (float(p[0]), float(p[1])) for n, p in zip(ROUGH[kind], points, strict=True)}
+        named = {n: (float(p[0]), float(p[1])) for n, p in zip(DIGITS[kind], points, strict=True)}
         found.append((kind, value, named, (float(middle[0]), float(middle[1]))))
     return found
 

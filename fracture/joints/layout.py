@@ -31,6 +31,9 @@ FOREFOOT: Final[tuple[str, ...]] = _NAMES["points"]["forefoot"]
 
 POINTS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND, "forefoot": FOREFOOT}
 
+DIGITS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[:14], "forefoot": FOREFOOT}
+"""The joints between two long bones. Every annotated film has their points; those of wrists it may lack."""
+
 MIDDLE: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[1:5], "forefoot": FOREFOOT[:5]}
 """The row of joints whose mean is the center: a hand's MCP 2 to 5, a forefoot's MTP."""
 
@@ -74,29 +77,20 @@ def _column(kind: Kind, damage: Damage, maximum: int, point: str) -> Column:
     return Column(f"{group}_{'E' if damage == 'erosion' else 'J'}__{ending}", kind, damage, point, maximum)
 
 
-def _part(kind: Kind, damage: Damage, maximum: int) -> tuple[Column, ...]:
-    scored = _NAMES["scored"]["forefoot" if kind == "forefoot" else damage]
-    return tuple(_column(kind, damage, maximum, point) for point in scored)
-
-
-_ORDER = (
-    _part("hand", "erosion", 5),
-    _part("forefoot", "erosion", 10),
-    _part("hand", "narrowing", 4),
-    _part("forefoot", "narrowing", 4),
-)
+_PARTS: Final[tuple[tuple[Kind, Damage, int], ...]] = (
+    ("hand", "erosion", 5), ("forefoot", "erosion", 10), ("hand", "narrowing", 4), ("forefoot", "narrowing", 4),
+)  # fmt: skip
+_ORDER = [
+    [_column(*part, point) for point in _NAMES["scored"][part[1] if part[0] == "hand" else "forefoot"]]
+    for part in _PARTS
+]
 COLUMNS: Final = tuple(column for part in _ORDER for column in part)
 """The 43 columns of a side in the challenge's order: 16 + 6 of erosion, 15 + 6 of narrowing."""
 
 SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
 
-ROW: Final = (
-    "Patient_ID",
-    *SUMS,
-    *(column.full(side) for part in _ORDER for side in SIDES for column in part),
-)
+ROW: Final = ("Patient_ID", *SUMS, *(column.full(side) for part in _ORDER for side in SIDES for column in part))
 """The 90 columns of the challenge's table, in its order."""
-
 
 BY_NAME: Final = {column.full(side): column for column in COLUMNS for side in SIDES}
 """The columns of both sides by their full names."""

@@ -6,13 +6,13 @@ al. 2019). Both are small, and learn heads alone: the trunk stays as MediaPipe t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from fracture.joints.layout import FOREFOOT, HAND, Kind
+from fracture.joints.layout import DIGITS, FOREFOOT, HAND, Kind
 from fracture.models.hand_trunk import TAPS, WIDTH, OnTrunk, lateral, mix, up
 
 FIND_SIZE: Final = 256
@@ -20,14 +20,12 @@ FIND_SIZE: Final = 256
 PLACE_SIZE: Final = 224
 """Side of the crop that the placer sees: the trunk's own."""
 KINDS: Final[tuple[Kind, ...]] = ("hand", "forefoot")
-ROUGH: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[:14], "forefoot": FOREFOOT}
-"""The points that the finder guesses: those that every annotated film has."""
 POINT_COUNT: Final = len(HAND) + len(FOREFOOT)
 CHANNELS: Final = {"hand": slice(0, len(HAND)), "forefoot": slice(len(HAND), POINT_COUNT)}
 """The placer's maps of each kind."""
-ROUGH_COUNT: Final = len(ROUGH["hand"]) + len(ROUGH["forefoot"])
-GUESSES: Final = {"hand": slice(0, len(ROUGH["hand"])), "forefoot": slice(len(ROUGH["hand"]), ROUGH_COUNT)}
-"""The finder's points of each kind."""
+ROUGH_COUNT: Final = len(DIGITS["hand"]) + len(DIGITS["forefoot"])
+GUESSES: Final = {"hand": slice(0, len(DIGITS["hand"])), "forefoot": slice(len(DIGITS["hand"]), ROUGH_COUNT)}
+"""The finder's points of each kind, those of the digits."""
 OFFSET_UNIT: Final = 32.0
 """Network pixels that an offset of 1 stands for."""
 _FINE = 32
@@ -57,8 +55,7 @@ class Finder(OnTrunk):
     def heads(self, maps: Sequence[Tensor]) -> FinderOutput:
         """Centers and offsets."""
         found = self.last(self.mixed(maps[1:]))
-        offsets = self.offsets(found)
-        return FinderOutput(self.centers(found), offsets.unflatten(1, (ROUGH_COUNT, 2)))
+        return FinderOutput(self.centers(found), self.offsets(found).unflatten(1, (ROUGH_COUNT, 2)))
 
 
 class Placer(OnTrunk):

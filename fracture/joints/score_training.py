@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,19 +20,20 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
-from fracture.joints.frames import CROP_SIZE, direction, joint_at
-from fracture.joints.layout import DAMAGES, Point, is_mirrored, unit_length
+from fracture.joints.frames import joint_at
+from fracture.joints.layout import DAMAGES, unit_length
 from fracture.joints.records import Limb, limbs_of
-from fracture.joints.scoring import SPANS, ScoreNetworks, crop_of, planes_of, points_of
+from fracture.joints.scoring import ScoreNetworks, place_of, points_of
 from fracture.models.backbone import seeded
 from fracture.models.ordered_levels import expected, level_loss
 from fracture.models.starting_points import InitReport, fill, read_tensors
-from fracture.preprocess.similarity import Similarity, crop_at
+from fracture.preprocess.similarity import crop_at
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
-from fracture.training.config import StageConfig
+from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running
 from fracture.training.stage import ArrayStage, PlainPictures
 
+OPTIMIZER = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=10)
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
 
 
@@ -43,6 +45,9 @@ class ScoreConfig(StageConfig):
     repeats: int = Field(
         default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
     )
+    split: SplitConfig = SplitConfig(shares={"train": 0.7, "validation": 0.3})
+    optimizer: OptimizerConfig = OPTIMIZER
+    loop: StageLoop = StageLoop(epochs=14, patience=None)
 
 
 @lru_cache(maxsize=96)
@@ -110,36 +115,29 @@ class JointPictures(PlainPictures):
         if kept is None:
             rng, item = generator(picture.seed), picture.item
             lesion = draw_lesion(rng, item.limb.kind)
-            planes = self.shown(item, lesion, int(rng.integers(2**31)), rng)
-            kept = self._kept[picture.seed] = (planes.astype(np.float16), (lesion.narrowing, lesion.erosion))
-        return other_look(kept[0][0].astype(np.float32), generator(picture.look))[None], kept[1]
+            plane = self.shown(item, lesion, int(rng.integers(2**31)), rng)
+            kept = self._kept[picture.seed] = (plane.astype(np.float16), (lesion.narrowing, lesion.erosion))
+        return other_look(kept[0].astype(np.float32), generator(picture.look))[None], kept[1]
 
     def shown(
         self, item: _Item, lesion: Lesion, seed: int, rng: np.random.Generator | None = None
     ) -> NDArray[np.float32]:
-        """(1, 224, 224), a joint with a lesion that ``seed`` paints, cut as in use; ``rng`` draws errors of the cut."""
+        """(224, 224), a joint with a lesion that ``seed`` paints, cut as in use; ``rng`` draws errors of the cut."""
         joint = joint_at(item.limb.points, item.name)
         part, local = spaced(_film(self.part.image_path(item.film)), joint)
         x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
         points = {key: (px - x, py - y) for key, (px, py) in item.limb.points.items()}
-        part = self.paint(part, local, lesion, seed)
-        if rng is None:
-            return planes_of(crop_of(part, points, item.name, self.config.model.family))
-        return planes_of(crop_at(part, self._place(points, item.name, rng)))
+        place = place_of(points, item.name, self.config.model.family)
+        if rng is not None:
+            dx, dy = rng.normal(0, _JITTER * unit_length(points), 2).tolist()
+            turned = place.turned(rng.normal(0, 6), float(np.exp(rng.normal(0, 0.06))))
+            center, flip = (place.center[0] + dx, place.center[1] + dy), rng.random() < 0.5
+            place = replace(turned, center=center, mirrored=place.mirrored != flip)
+        return crop_at(self.paint(part, local, lesion, seed), place).standardized()
 
     def paint(self, part: NDArray[np.float32], joint: Joint, lesion: Lesion, seed: int) -> NDArray[np.float32]:
         """A copy of a film's part with a lesion; another painter overrides it."""
         return paint_joints(part, [joint], {joint.name: lesion}, seed)
-
-    def _place(self, points: Mapping[str, Point], name: str, rng: np.random.Generator) -> Similarity:
-        """The crop's place with the errors of a found point, turned, scaled and mirrored a little."""
-        unit, (x, y), (ux, uy) = unit_length(points), points[name], direction(points, name)
-        dx, dy = rng.normal(0, _JITTER * unit, 2).tolist()
-        angle, size = np.deg2rad(rng.normal(0, 6)), float(np.exp(rng.normal(0, 0.06)))
-        up = (float(ux * np.cos(angle) - uy * np.sin(angle)), float(ux * np.sin(angle) + uy * np.cos(angle)))
-        scale = size * CROP_SIZE / (SPANS[self.config.model.family] * unit)
-        flip = is_mirrored(points) != (rng.random() < 0.5)
-        return Similarity((x + dx, y + dy), up, scale, CROP_SIZE, flip)
 
     def source(self, picture: Any) -> str:
         """The film's name."""
@@ -195,7 +193,7 @@ def score_rows(
         lesion = draw_lesion(rng, item.limb.kind)
         painting = int(rng.integers(2**31))
         errors = None if jitter is None else np.random.default_rng([painting, jitter])
-        planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors))[None]
+        planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors))[None, None]
         with torch.inference_mode():
             found = {damage: expected(logits) for damage, logits in model(planes.to(device)).items()}
         told: dict[str, Any] = {"source": item.film.source, "group": item.film.group, "point": item.name}
@@ -221,10 +219,3 @@ def build_score_stage(config: ScoreConfig, parts: Mapping[str, AnnotatedSet], ru
     return ScoreStage(
         model, config, JointPictures(parts["train"], config), parts, run.device, world=run.world, start=start
     )
-
-
-DEFAULTS: Mapping[str, Any] = {
-    "split": {"shares": {"train": 0.7, "validation": 0.3}},
-    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10},
-    "loop": {"epochs": 14, "patience": None},
-}

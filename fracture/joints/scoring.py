@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
-from fracture.joints.frames import CROP_SIZE, crop_joint
+from fracture.joints.frames import CROP_SIZE, joint_place
 from fracture.joints.layout import COLUMNS, DAMAGES, Family, Kind, Point, columns_of, unit_length
 from fracture.models.backbone import Untrained
 from fracture.models.ordered_levels import OrderedLevels, expected
-from fracture.preprocess.similarity import Crop, Similarity
+from fracture.preprocess.similarity import Similarity, crop_at
 from fracture.wing.runner import Runner
 
 SPANS: Final[Mapping[Family, float]] = {"finger": 0.42, "wrist": 0.42, "forefoot": 0.55}
@@ -59,26 +59,14 @@ class ScoreNetworks(Untrained):
         self.damages = nn.ModuleDict({damage: OrderedLevels(spec.width, spec.levels(damage)) for damage in DAMAGES})
 
     def forward(self, planes: Tensor) -> dict[str, Tensor]:
-        """(B, 1, 224, 224) of :func:`planes_of` to logits (B, levels) of a score of at least 1, 2, ..., by damage."""
+        """Logits (B, levels) of a score of at least 1, 2, ..., by damage; of crops of :func:`place_of`, standardized,
+        (B, 1, 224, 224)."""
         return {damage: network(planes) for damage, network in self.damages.items()}
 
 
-def planes_of(crop: Crop[Similarity]) -> NDArray[np.float32]:
-    """(1, 224, 224): the film's part with mean 0 and spread 1; 0 beyond the film."""
-    seen = crop.pixels[crop.mask]
-    if not seen.size:
-        return np.zeros((1, *crop.pixels.shape), np.float32)
-    level = (crop.pixels - seen.mean()) / max(float(seen.std()), 1e-3)
-    return np.where(crop.mask, level, 0)[None].astype(np.float32)
-
-
-def crop_of(pixels: NDArray[np.float32], points: Mapping[str, Point], name: str, family: Family) -> Crop[Similarity]:
-    """A joint as the networks see it, at one size whatever the film's resolution.
-
-    Raises:
-        ConfigurationError: The point is not among ``points``.
-    """
-    return crop_joint(pixels, points, name, scale=CROP_SIZE / (SPANS[family] * unit_length(points)))
+def place_of(points: Mapping[str, Point], name: str, family: Family) -> Similarity:
+    """The crop of a joint that the networks see, of one size whatever the film's resolution; raises as joint_place."""
+    return joint_place(points, name, CROP_SIZE / (SPANS[family] * unit_length(points)))
 
 
 def score_joints(
@@ -101,7 +89,8 @@ def score_joints(
         names = sorted({column.point for column in columns})
         if not names:
             continue
-        planes = np.stack([planes_of(crop_of(pixels, points, name, columns[0].family)) for name in names])
+        crops = [crop_at(pixels, place_of(points, name, columns[0].family)) for name in names]
+        planes = np.stack([crop.standardized()[None] for crop in crops])
         given = {damage: expected(logits) for damage, logits in runner.run({"planes": planes}).items()}
         for column in columns:
             means, spreads = given[column.damage]

@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from fracture.data.merged import is_further, with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
 from fracture.joints.card import STORE
-from fracture.joints.frames import fit_frame, template_of, tone
-from fracture.joints.layout import FAMILIES, MIDDLE, POINTS, Kind
+from fracture.joints.frames import fit_frame, rows_of, template_of
+from fracture.joints.layout import DIGITS, FAMILIES, MIDDLE, POINTS, Kind
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
@@ -32,25 +32,24 @@ from fracture.joints.networks import (
     OFFSET_UNIT,
     PLACE_SIZE,
     POINT_COUNT,
-    ROUGH,
     ROUGH_COUNT,
     Finder,
     Placer,
 )
 from fracture.joints.reader import JointsReader
 from fracture.joints.records import limbs_of
-from fracture.joints.score_training import DEFAULTS as SCORE_DEFAULTS, ScoreConfig, build_score_stage
+from fracture.joints.score_training import OPTIMIZER, ScoreConfig, build_score_stage
 from fracture.joints.scoring import points_of
+from fracture.models.hand_trunk import tone
 from fracture.models.heatmaps import center_loss, center_map, point_losses
 from fracture.preprocess.similarity import letterbox_matrix, through, varied_affine, warp
-from fracture.training.config import StageConfig
+from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running, run_stage, running
 from fracture.training.heads import HeadStage, Kept, Made, TrunkPictures, on_trunk
 from fracture.training.stage import Stage
 
 POINT_STAGES: Final = ("finder", "placer")
 STAGES: Final = (*POINT_STAGES, *FAMILIES)
-StageName = Literal["finder", "placer"]
 Plane = NDArray[np.float32]
 _SPREAD = 1.2  # cells, standard deviation of a center's peak (ours)
 
@@ -58,23 +57,16 @@ _SPREAD = 1.2  # cells, standard deviation of a center's peak (ours)
 class JointsConfig(StageConfig):
     """Settings of one stage; ``split.folds`` without a tuning fold for cross-validation, ``shares`` else."""
 
-    BATCH: ClassVar[int] = 8
-
-    stage: StageName = "placer"
+    stage: Literal["finder", "placer"] = "placer"
     copies: int = 20
     """Variants of each annotated hand or forefoot; of a film without any two."""
     further_copies: int = 3
     """Variants of each hand or forefoot of further films; of a film without any two."""
     cut: float = 0.3
     """Share of pictures in which the film ends within the hand or forefoot."""
-
-
-DEFAULTS: Final[Mapping[str, Any]] = {
-    "split": {"shares": {"train": 1.0}, "tune_fold": False},
-    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine", "warmup_steps": 10,
-                  "ema": 0.98, "clip_norm": 5.0},
-    "loop": {"epochs": 6, "workers": 0, "patience": None, "batch": 8},
-}  # fmt: skip
+    split: SplitConfig = SplitConfig(shares={"train": 1.0}, tune_fold=False)
+    optimizer: OptimizerConfig = OPTIMIZER.model_copy(update={"ema": 0.98, "clip_norm": 5.0})
+    loop: StageLoop = StageLoop(epochs=6, workers=0, patience=None, batch=8)
 
 
 class _Films(TrunkPictures):
@@ -106,9 +98,7 @@ class PlacerPictures(_Films):
                          zoom=(0.78, 1.25), shift=20.0)  # fmt: skip
         plane, mask = warp(pixels, matrix / (scale, scale, 1), (PLACE_SIZE, PLACE_SIZE))
         truth = np.full((POINT_COUNT, 2), np.nan, np.float32)
-        for row, name in enumerate(POINTS[limb.kind], CHANNELS[limb.kind].start):
-            if name in limb.points:
-                truth[row] = through(matrix, limb.points[name])
+        truth[CHANNELS[limb.kind]] = through(matrix, rows_of(limb.points, POINTS[limb.kind]))
         truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
         if rng.random() < self.config.cut and not np.isnan(truth).all():
             mask = cut_film(mask, truth, rng)
@@ -122,8 +112,7 @@ class FinderPictures(_Films):
         """One picture of 256 x 256, and its limbs: kind and rough points."""
         del index
         if rng.random() >= 0.3:
-            plane, limbs = self._view(film, rng, FIND_SIZE, FIND_SIZE)
-            return plane, limbs
+            return self._view(film, rng, FIND_SIZE, FIND_SIZE)
         beside = self.part[int(rng.integers(len(self.part)))]
         half = FIND_SIZE // 2
         shape = (FIND_SIZE, half) if rng.random() < 0.5 else (half, FIND_SIZE)
@@ -131,12 +120,11 @@ class FinderPictures(_Films):
         step = np.array([half, 0] if shape[1] == half else [0, half], np.float32)
         return np.concatenate([one, two], 1 if shape[1] == half else 0), first + [(k, p + step) for k, p in second]
 
-    def _view(self, film: Film, rng: np.random.Generator, height: int, width: int) -> Any:
+    def _view(self, film: Film, rng: np.random.Generator, height: int, width: int) -> tuple[Plane, list[Any]]:
         pixels, scale = self.pixels(film)
         side = max(height, width)
-        angle = (
-            rng.normal(0, 0.5) + math.pi * (rng.random() < 0.5) if rng.random() < 0.7 else rng.uniform(0, 2 * math.pi)
-        )
+        upright = rng.random() < 0.7  # or upside down
+        angle = rng.normal(0, 0.5) + math.pi * (rng.random() < 0.5) if upright else rng.uniform(0, 2 * math.pi)
         first = letterbox_matrix(pixels.shape[1], pixels.shape[0], side)
         matrix = varied_affine(first, side / 2, rng, angle=angle, flip=rng.random() < 0.5, zoom=(0.7, 1.45),
                          shift=0.12 * side)  # fmt: skip
@@ -149,9 +137,7 @@ class FinderPictures(_Films):
         found = []
         for limb in limbs_of(film):
             rough = np.full((ROUGH_COUNT, 2), np.nan, np.float32)
-            for row, name in enumerate(ROUGH[limb.kind], GUESSES[limb.kind].start):
-                if name in limb.points:
-                    rough[row] = through(matrix, np.array(limb.points[name]) * scale)
+            rough[GUESSES[limb.kind]] = through(matrix, rows_of(limb.points, DIGITS[limb.kind]) * scale)
             x, y = center_of(limb.kind, rough)
             if 0 <= x < width and 0 <= y < height:
                 found.append((KINDS.index(limb.kind), rough))
@@ -163,7 +149,7 @@ class FinderPictures(_Films):
 
 def center_of(kind: Kind, rough: NDArray[Any]) -> NDArray[np.float64]:
     """The mean of a hand's MCP joints 2 to 5, or of a forefoot's MTP joints, in rough points (20, 2)."""
-    rows = [row for row, name in enumerate(ROUGH[kind], GUESSES[kind].start) if name in MIDDLE[kind]]
+    rows = [row for row, name in enumerate(DIGITS[kind], GUESSES[kind].start) if name in MIDDLE[kind]]
     return np.asarray(np.nanmean(rough[rows], 0), np.float64)
 
 
@@ -280,12 +266,12 @@ def train(
         for stage in possible if stages is None else stages:
             more = (changes or {}).get(stage, {})
             if stage in POINT_STAGES:
-                config = JointsConfig.from_dict({**DEFAULTS, "stage": stage, "init": start}).replace(more)
+                config = JointsConfig.from_dict({"stage": stage, "init": start}).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
                 shown = every if stage == "finder" else every.select(lambda film: bool(limbs_of(film)))
                 run_stage(stage, config, shown, build, run)
             else:
-                scores = ScoreConfig.from_dict({**SCORE_DEFAULTS, "model": {"family": stage}}).replace(more)
+                scores = ScoreConfig.from_dict({"model": {"family": stage}}).replace(more)
                 run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)
     weights = Path(out) / "weights"
     if not all((Path(out) / f"{stage}.json").exists() for stage in POINT_STAGES):

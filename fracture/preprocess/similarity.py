@@ -74,6 +74,13 @@ class Crop(Generic[Place]):
     mask: NDArray[np.bool_]
     place: Place
 
+    def standardized(self) -> NDArray[np.float32]:
+        """float32 (size, size): the film's part with mean 0 and spread 1; 0 beyond the film."""
+        seen = self.pixels[self.mask]
+        if not seen.size:
+            return np.zeros_like(self.pixels)
+        return np.where(self.mask, (self.pixels - seen.mean()) / max(float(seen.std()), 1e-3), 0).astype(np.float32)
+
 
 def through(matrix: NDArray[np.float64], points: Any) -> NDArray[np.float64]:
     """Points (..., 2), order (x, y), through an affine map (2, 3)."""

@@ -10,12 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fracture.errors import ConfigurationError, DataError
 from fracture.io.radiograph import Radiograph
-from fracture.joints.frames import crop_joint, fit_frame, template_of
+from fracture.joints.frames import fit_frame, joint_place, template_of
 from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of, is_mirrored
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.records import limbs_of, read_landmarks
-from fracture.joints.spaces import Space, joint_spaces, space_width
+from fracture.joints.spaces import Space, joint_spaces
 from fracture.models.heatmaps import peaks
+from fracture.preprocess.gap import gap_width
 from fracture.preprocess.side_letter import side_of_letter, sides_of
 from fracture.preprocess.similarity import Similarity, crop_at
 from tests.joints.drawn import joint
@@ -80,13 +81,13 @@ def test_a_joints_crop_has_its_digit_up_and_the_thumb_to_the_right():
     for mirrored in (False, True):
         points = placed(2.0, 2.0, mirrored=mirrored)
         assert is_mirrored(points) is mirrored
-        crop = crop_joint(np.zeros((900, 900), np.float32), points, "pip3", scale=0.5)
-        tip, thumb = crop.place.to_crop([points["dip3"], points["ip1"]])
+        place = joint_place(points, "pip3", 0.5)
+        tip, thumb = place.to_crop([points["dip3"], points["ip1"]])
         assert abs(tip[0] - 112) < 2
         assert tip[1] < 112
         assert thumb[0] > 112
     with pytest.raises(ConfigurationError, match="point of a crop"):
-        crop_joint(np.zeros((9, 9), np.float32), {"pip3": (1.0, 1.0)}, "dip3")
+        joint_place({"pip3": (1.0, 1.0)}, "dip3", 1.0)
 
 
 def test_a_frame_finds_turn_size_and_the_way_round():
@@ -135,12 +136,12 @@ def test_peaks_are_of_their_own_map_and_touch_the_rim():
 
 def test_known_widths_are_measured_within_a_pixel():
     gaps = np.linspace(3.0, 11.0, 9)
-    found = [space_width(joint(gap, blur=0.8 + 0.08 * k, seed=k, shift=(k % 5) - 2.0))[0] for k, gap in enumerate(gaps)]
+    found = [gap_width(joint(gap, blur=0.8 + 0.08 * k, seed=k, shift=(k % 5) - 2.0))[0] for k, gap in enumerate(gaps)]
     away = np.array(found, float) - gaps
     assert abs(away.mean()) < 0.4
     assert away.std() < 0.5
     assert np.abs(away).max() < 1.2
-    assert space_width(np.full((96, 96), 0.5, np.float32))[0] is None
+    assert gap_width(np.full((96, 96), 0.5, np.float32))[0] is None
 
 
 def test_widths_come_in_pixels_shares_and_millimeters():
