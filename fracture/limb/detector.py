@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fracture.errors import ConfigurationError
 from fracture.limb.attention import Attention
 from fracture.limb.boxes import BoxParameters, find_boxes, find_candidates
 from fracture.limb.card import Card
+from fracture.limb.decision import Decider, Decision
 from fracture.limb.ensemble import Ensemble, EnsembleOutput, PreparedFilm
 from fracture.limb.fast import FAST_SUFFIX, fast_view
 from fracture.limb.operating_points import OperatingPoints
@@ -33,12 +34,6 @@ from fracture.wing.verification import self_test_film
 if TYPE_CHECKING:
     from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
-
-UNCALIBRATED: Final = (
-    "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
-    "run fracture calibrate"
-)
-"""The warning on every film that weights judge at a threshold found on no film."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,6 +233,42 @@ class Detector(FilmReader[PreparedFilm, Examined]):
 
         return _by_study(self.predict_many(films(), keep=keep, **options), begun, rule)
 
+    def decide_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        region: str | Sequence[str] | None = None,
+        operating_point: str = HIGH_SENSITIVITY,
+        batch_size: int = 8,
+        workers: int = 2,
+        **reading: Any,
+    ) -> Iterator[Decision | Failure]:
+        """Whether each of many radiographs is called fractured, and nothing else, as :meth:`predict_many` would say.
+
+        Members of the ensemble run one after the other, and a film is left as soon as those that have not run cannot
+        change its decision at either operating point; see :mod:`fracture.limb.decision`. What is saved grows with the
+        number of members; with a single one in the mean of scores nothing is.
+
+        Args:
+            sources, region, operating_point, batch_size, workers, **reading: As for :meth:`predict_many`.
+
+        Yields:
+            One result per source: a :class:`fracture.limb.decision.Decision`, or a :class:`Failure`.
+
+        Raises:
+            RegionError, OperatingPointError, ConfigurationError: As for :meth:`predict_many`.
+        """
+        self._check(self.decide_many, region, operating_point, reading)
+        decider = Decider(
+            self.ensemble,
+            self.card,
+            self.operating_points,
+            name=self.name,
+            regions_of=self.regions_of,
+            operating_point=operating_point,
+        )
+        return decider.decide_many(sources, batch_size=batch_size, workers=workers, region=region, **reading)
+
     def examine_many(
         self,
         sources: Iterable[Source],
@@ -334,7 +365,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
             spacing=radiograph.spacing,
             seconds=examined.seconds,
             warnings=(
-                *((UNCALIBRATED,) if applied.point.provisional else ()),
+                *applied.warnings,
                 *radiograph.warnings,
                 *examined.warnings,
                 *self._distance_warning(output),

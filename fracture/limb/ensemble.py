@@ -209,23 +209,34 @@ class Ensemble:
         """
         return PreparedFilm(prepare_all(radiograph, self.specs))
 
-    def run(self, films: Sequence[PreparedFilm]) -> list[EnsembleOutput]:
-        """Judge films whose ``shape_key`` is the same, as one batch."""
+    def run(self, films: Sequence[PreparedFilm], *, members: Sequence[str] | None = None) -> list[EnsembleOutput]:
+        """Judge films whose ``shape_key`` is the same, as one batch.
+
+        Args:
+            films: Prepared for all members.
+            members: Names of those that are asked, at least one with an opinion among them; means are then of these.
+                All where left out.
+
+        Raises:
+            ConfigurationError: Films of several shapes, or no such member.
+        """
         if len({film.shape_key for film in films}) > 1:
             raise ConfigurationError(
                 "films of one batch must have equal shapes",
                 got=sorted({film.shape_key for film in films}),
                 hint="group films by PreparedFilm.shape_key",
             )
+        looks = self._looks if members is None else self._looks_of(members)
         with torch.inference_mode():
-            inputs = [self.tensors([film.inputs[index] for film in films]) for index in range(len(self.specs))]
-            found = [self._seen(look, *inputs[look.spec]) for look in self._looks]
+            asked = sorted({look.spec for look in looks})
+            inputs = {index: self.tensors([film.inputs[index] for film in films]) for index in asked}
+            found = [self._seen(look, *inputs[look.spec]) for look in looks]
             features = next((one.pop("pooled") for one in found if "pooled" in one), None)
             for one in found:  # of further views
                 one.pop("pooled", None)
             outputs = [ModelOutput(**one) for one in found]
             scores = torch.stack([output.score_logit.float() for output in outputs]).cpu().double().numpy()
-            by = [self.members[look.member] for look in self._looks]
+            by = [self.members[look.member] for look in looks]
             maps = [
                 _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and m.has_opinion else None
                 for o, m in zip(outputs, by, strict=True)
@@ -238,12 +249,13 @@ class Ensemble:
                 best_cells(output.cells, [film.inputs[look.spec].geometry for film in films])
                 if output.cells is not None and (m.tells_boxes or m.has_opinion)
                 else None
-                for look, m, output in zip(self._looks, by, outputs, strict=True)
+                for look, m, output in zip(looks, by, outputs, strict=True)
             ]
             regions = [self._regions(m, output) for m, output in zip(by, outputs, strict=True)]
         averaged = [
             self._average(
                 films[i],
+                looks,
                 scores[:, i],
                 [m if m is None else m[i, 0] for m in maps],
                 [e if e is None else e[i] for e in extents],
@@ -256,6 +268,13 @@ class Ensemble:
             return averaged
         distances = self.real_films[1].distance(_doubles(features))
         return [replace(one, input_distance=float(d)) for one, d in zip(averaged, distances, strict=True)]
+
+    def _looks_of(self, names: Sequence[str]) -> tuple[_Look, ...]:
+        """Raises: ConfigurationError: No such member, or none."""
+        known = [member.name for member in self.members]
+        if not names or not set(names) <= set(known):
+            raise ConfigurationError("no such member", got=", ".join(names) or "none", allowed=known)
+        return tuple(look for look in self._looks if known[look.member] in names)
 
     def features(self, films: Sequence[PreparedFilm], member: str) -> NDArray[np.float64]:
         """What the input check looks at, of films whose ``shape_key`` is the same: (n, C) of one member's backbone.
@@ -309,19 +328,20 @@ class Ensemble:
     def _average(
         self,
         film: PreparedFilm,
+        looks: Sequence[_Look],
         logits: NDArray[np.float64],
         maps: Sequence[NDArray[np.float32] | None],
         extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
         told: Sequence[CellBoxes | None],
     ) -> EnsembleOutput:
-        of_member = [[k for k, look in enumerate(self._looks) if look.member == n] for n in range(len(self.members))]
-        heard = [(m.name, own) for m, own in zip(self.members, of_member, strict=True) if m.has_opinion]
+        of_member = [[k for k, look in enumerate(looks) if look.member == n] for n in range(len(self.members))]
+        heard = [(m.name, own) for m, own in zip(self.members, of_member, strict=True) if m.has_opinion and own]
         by_name = {name: float(np.mean([logits[k] for k in own])) for name, own in heard}
         best = {name: [b.best_logit for k in own if (b := told[k]) is not None] for name, own in heard}
         peaks = {name: float(np.mean(each)) for name, each in best.items() if each}
         score, raw, scores = _combined(by_name, peaks, {member.name: member.calibration for member in self.members})
-        merged, sized, grid = self._merge_maps(film, maps, extents)
+        merged, sized, grid = self._merge_maps(film, looks, maps, extents)
         names = dict.fromkeys(name for region in regions for name in region)
         return EnsembleOutput(
             score=score,
@@ -334,7 +354,7 @@ class Ensemble:
             extents=sized,
             told=tuple(
                 one
-                for look, one in zip(self._looks, told, strict=True)
+                for look, one in zip(looks, told, strict=True)
                 if one is not None and self.members[look.member].tells_boxes
             ),
             member_peaks=peaks,
@@ -343,14 +363,13 @@ class Ensemble:
     def _merge_maps(
         self,
         film: PreparedFilm,
+        looks: Sequence[_Look],
         maps: Sequence[NDArray[np.float32] | None],
         extents: Sequence[NDArray[np.float32] | None],
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
         """Average maps and extents on one grid in source coordinates: that of the member with the finest map."""
         given = [
-            (m, e, film.inputs[look.spec])
-            for m, e, look in zip(maps, extents, self._looks, strict=True)
-            if m is not None
+            (m, e, film.inputs[look.spec]) for m, e, look in zip(maps, extents, looks, strict=True) if m is not None
         ]
         if not given:
             return None, None, None

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +47,12 @@ Method: TypeAlias = Literal["empirical", "conformal"]
 POINTS = (HIGH_SENSITIVITY, HIGH_SPECIFICITY)
 DEFAULT_TARGETS: dict[str, float] = {HIGH_SENSITIVITY: 0.925, HIGH_SPECIFICITY: 0.95}
 """92.5 % sensitivity is the paper's; 95 % specificity is ours, after the two points of Guermazi et al. 2022."""
+
+UNCALIBRATED: Final = (
+    "these weights were never calibrated: their threshold is a placeholder, so 'fractured' means nothing; "
+    "run fracture calibrate"
+)
+"""The warning on every film that weights judge at a threshold found on no film."""
 
 _KINDS = ("sensitivity", "specificity")
 _METHODS = ("empirical", "conformal")
@@ -178,6 +184,11 @@ class AppliedPoint:
     def node(self) -> str:
         """The region node that the operating point belongs to."""
         return self.point.node
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against the operating point itself."""
+        return (UNCALIBRATED,) if self.point.provisional else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,13 @@ class Teachers:
     """Networks that teach another one.
 
     Attributes:
-        models: In evaluation mode, on the device of the one that learns; their planes are its planes.
+        models: In evaluation mode, on the device of the one that learns.
+        planes: For each of them, which of the learner's planes it sees.
         files: Name and SHA-256 of the file of each.
     """
 
     models: tuple[FractureModel, ...]
+    planes: tuple[tuple[int, ...], ...]
     files: tuple[tuple[str, str], ...]
 
     @classmethod
@@ -67,11 +69,11 @@ class Teachers:
             device: Where they run.
 
         Raises:
-            ConfigurationError: A file without a description, or a network with other planes than the learner's.
+            ConfigurationError: A file without a description, or a network that sees planes that the learner does not.
             WeightsError: A file that is missing, damaged, or not the one that its description names.
             ModelError: A description that no network has.
         """
-        models, read = [], []
+        models, planes, read = [], [], []
         for file in map(Path, files):
             facts = _description(file)
             tensors = read_tensors(file)
@@ -79,22 +81,27 @@ class Teachers:
             if read[-1][1] != facts.get("sha256"):
                 raise WeightsIntegrityError(f"{file} is not the file that its description names")
             spec = ModelSpec.from_dict(facts["model"])
-            if spec.inputs != learner.inputs:
+            if not set(spec.inputs) <= set(learner.inputs):
                 raise ConfigurationError(
-                    f"{file} cannot teach: it sees other planes", got=spec.inputs, allowed=learner.inputs
+                    f"{file} cannot teach: it sees planes that the learner does not",
+                    got=spec.inputs,
+                    allowed=learner.inputs,
                 )
+            planes.append(tuple(learner.inputs.index(name) for name in spec.inputs))
             model = filled(lambda spec=spec: build_model(spec), tensors, source=str(file))  # type: ignore[misc]
             models.append(model.to(device).eval().requires_grad_(False))
-        return cls(tuple(models), tuple(read))
+        return cls(tuple(models), tuple(planes), tuple(read))
 
     @torch.no_grad()
     def __call__(self, planes: Tensor, mask: Tensor) -> Told:
         """What they say of a micro-batch.
 
         Args:
-            planes, mask: As :class:`fracture.models.FractureModel` takes them.
+            planes, mask: As the :class:`fracture.models.FractureModel` that learns takes them.
         """
-        outputs: list[ModelOutput] = [model(planes, mask) for model in self.models]
+        outputs: list[ModelOutput] = [
+            model(planes[:, list(own)], mask) for model, own in zip(self.models, self.planes, strict=True)
+        ]
         maps = [o.map_logits.float().sigmoid() for o in outputs if o.map_logits is not None]
         cells = [(o.cells.quality.float().sigmoid(), o.cells.boxes.float()) for o in outputs if o.cells is not None]
         quality = torch.stack([q for q, _ in cells]) if cells else None

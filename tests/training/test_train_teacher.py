@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,21 @@ def test_a_small_network_follows_its_teacher(drawn: AnnotatedSet, small: Build, 
     assert "teachers" not in json.loads((run / "alone.json").read_text())["training"]
 
 
+def test_a_teacher_sees_its_own_planes(tmp_path: Path, drawn: AnnotatedSet, small: Build) -> None:
+    """A learner of both planes is told by a network of one of them what that says of this plane alone."""
+    base = small(**PYRAMID).replace({"loop": {"epochs": 1, "workers": 0}})
+    train(base, drawn, out=tmp_path / "run", progress=False)
+    file, cpu = str(tmp_path / "run" / "small.safetensors"), torch.device("cpu")
+    assert base.model.inputs == ("raw",)
+    planes = torch.rand(1, 2, 64, 64, generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(1, 1, 64, 64)
+    both = Teachers.read([file], base.model.replace(inputs=("raw", "lcn")), cpu)
+    assert both.planes == ((0,),)
+    assert torch.equal(both(planes, mask).score, Teachers.read([file], base.model, cpu)(planes[:, :1], mask).score)
+    other = replace(both, planes=((1,),))
+    assert not torch.equal(other(planes, mask).score, both(planes, mask).score)
+
+
 def test_who_cannot_teach_is_told(tmp_path: Path, drawn: AnnotatedSet, small: Build) -> None:
     base = small(**PYRAMID).replace({"loop": {"epochs": 1, "workers": 0}})
     train(base, drawn, out=tmp_path / "run", progress=False)
@@ -110,7 +126,7 @@ def test_who_cannot_teach_is_told(tmp_path: Path, drawn: AnnotatedSet, small: Bu
     (teacher,) = Teachers.read([str(file)], spec, cpu).models
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    with pytest.raises(ConfigurationError, match="sees other planes"):
+    with pytest.raises(ConfigurationError, match="sees planes that the learner does not"):
         Teachers.read([str(file)], spec.replace(inputs=("lcn",)), cpu)
     lonely = tmp_path / "elsewhere" / "small.safetensors"
     lonely.parent.mkdir()
