@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.errors import InputError, PixelValueError
+from fracture.errors import ConfigurationError, InputError, PixelValueError
 
 SPACING_LIMITS = (0.01, 10.0)
 """Plausible millimeters per pixel (our choice: from a tenth of the finest detectors to a thumbnail's)."""
@@ -18,6 +18,9 @@ SPACING_LIMITS = (0.01, 10.0)
 ASPECT_LIMITS = (0.1, 10.0)
 """Plausible height of a pixel by its width (our choice)."""
 
+
+Spacing: TypeAlias = float | tuple[float, float] | None
+"""What a caller says of a film's pixels in millimeters: one number, (row, column), or nothing."""
 
 _VIEWS = (None, "frontal", "lateral", "oblique")
 _SIDES = (None, "left", "right", "bilateral")
@@ -28,6 +31,21 @@ def plausible_spacing(spacing: Sequence[Any]) -> bool:
     low, high = SPACING_LIMITS
     numbers = len(spacing) == 2 and all(_number(one) and low <= one <= high for one in spacing)
     return numbers and plausible_aspect(spacing[0] / spacing[1])
+
+
+def given_spacing(spacing: Spacing) -> tuple[float, float] | None:
+    """(row, column) of what a caller says.
+
+    Raises:
+        ConfigurationError: No plausible spacing.
+    """
+    if spacing is None:
+        return None
+    pair = tuple(spacing) if isinstance(spacing, Sequence) else (spacing, spacing)
+    if not plausible_spacing(pair):
+        low, high = SPACING_LIMITS
+        raise ConfigurationError("spacing", got=spacing, allowed=f"millimeters per pixel, {low:g} to {high:g}")
+    return float(pair[0]), float(pair[1])
 
 
 def plausible_aspect(aspect: object) -> bool:

@@ -120,24 +120,23 @@ def rough_limbs(
     output = FinderOutput(**finder.run({"x": tone(plane, mask)[None, None]}))
     chances = torch.sigmoid(output.centers[0].float())
     shown = chances.cpu().numpy()
-    cells = sorted(peaks(shown, _LEAST, (1, 3, 3)).tolist(), key=lambda cell: -shown[tuple(cell)])[:_MOST]
+    middles = torch.arange(len(shown[0]), device=chances.device).float() * 8 + 4
+    cells = torch.stack(torch.meshgrid(middles, middles, indexing="xy"))
+    likely = sorted(peaks(shown, _LEAST, (1, 3, 3)).tolist(), key=lambda cell: -shown[tuple(cell)])[:_MOST]
     found: list[tuple[Kind, float, dict[str, Point], Point]] = []
-    for number, row, column in cells:
+    for number, row, column in likely:
         kind, value = KINDS[number], float(shown[number, row, column])
         if found and value < _CENTER:
             break
         # The mean of what the cells around the peak say of the same points.
         rows, columns = (slice(max(0, k - 1), k + 2) for k in (row, column))
         offsets = output.offsets[0, GUESSES[kind], :, rows, columns].float() * OFFSET_UNIT
-        ys, xs = (torch.arange(len(shown[0]), device=offsets.device)[s].float() * 8 + 4 for s in (rows, columns))
         weights = chances[number, rows, columns]
         weights = weights / weights.sum()
-        x = ((offsets[:, 0] + xs[None, None, :]) * weights).sum((1, 2)).cpu().numpy()
-        y = ((offsets[:, 1] + ys[None, :, None]) * weights).sum((1, 2)).cpu().numpy()
-        points = (np.stack([x, y], -1) - matrix[:, 2]) / matrix[0, 0]
-        middle = (np.array([column * 8 + 4, row * 8 + 4]) - matrix[:, 2]) / matrix[0, 0]
-        named = {n: (float(p[0]), float(p[1])) for n, p in zip(DIGITS[kind], points, strict=True)}
-        found.append((kind, value, named, (float(middle[0]), float(middle[1]))))
+        means = [((offsets[:, k] + cells[k, rows, columns]) * weights).sum((1, 2)).cpu().numpy() for k in (0, 1)]
+        places = np.concatenate([np.stack(means, -1), [[column * 8 + 4, row * 8 + 4]]])
+        *points, (x, y) = ((places - matrix[:, 2]) / matrix[0, 0]).tolist()
+        found.append((kind, value, {n: (p[0], p[1]) for n, p in zip(DIGITS[kind], points, strict=True)}, (x, y)))
     return found
 
 
@@ -180,8 +179,8 @@ class _Placing:
         names = POINTS[kind]
         return Found(
             kind=kind,
-            points={name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)},
-            certainty={name: float(value) for name, value in zip(names, best.sure, strict=True)},
+            points={name: (x, y) for name, (x, y) in zip(names, points.tolist(), strict=True)},
+            certainty=dict(zip(names, best.sure.tolist(), strict=True)),
             center=1.0,
             mirrored=best.frame.mirrored,
             shape=left,

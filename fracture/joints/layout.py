@@ -15,6 +15,7 @@ from fracture.tables import table
 
 Kind = Literal["hand", "forefoot"]
 Damage = Literal["narrowing", "erosion"]
+Whole = Literal["total", "erosion", "narrowing"]
 Family = Literal["finger", "wrist", "forefoot"]
 SIDES: Final = ("left", "right")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
@@ -87,6 +88,7 @@ _ORDER = [
 COLUMNS: Final = tuple(column for part in _ORDER for column in part)
 """The 43 columns of a side in the challenge's order: 16 + 6 of erosion, 15 + 6 of narrowing."""
 
+WHOLES: Final[tuple[Whole, ...]] = ("total", "erosion", "narrowing")
 SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
 
 ROW: Final = ("Patient_ID", *SUMS, *(column.full(side) for part in _ORDER for side in SIDES for column in part))

@@ -106,8 +106,7 @@ def evaluate_scores(gold: ScoreTable, predicted: ScoreTable, *, draws: Bootstrap
     other, resampler = predicted.of(gold.patients), draws.over(len(gold))
     ranks: dict[str, Statistic] = {
         "total": RankCorrelation(gold.overall("total")[:, None], other.overall("total")[:, None]),
-        "narrowing": RankCorrelation(gold.joints("narrowing"), other.joints("narrowing")),
-        "erosion": RankCorrelation(gold.joints("erosion"), other.joints("erosion")),
+        **{damage: RankCorrelation(gold.joints(damage), other.joints(damage)) for damage in DAMAGES},
     }
     return Scores(bootstrap(errors(gold, other), resampler), bootstrap(ranks, resampler), per_joint(gold, other))
 

@@ -50,9 +50,7 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
         raise ConfigurationError("films of a patient", got=f"{len(films)} films", allowed=f"four, or by {FILMS}")
     read: dict[str, JointsFilm] = {}
     row: dict[str, str | float | None] = {**dict.fromkeys(ROW), "Patient_ID": patient}
-    for place in FILMS:
-        if place not in given:
-            continue
+    for place in (name for name in FILMS if name in given):
         found = predict(given[place], side="left" if place[0] == "L" else "right", **options)
         wanted = "hand" if place[1] == "H" else "forefoot"
         limbs = [limb for limb in found.limbs if limb.kind == wanted]
@@ -63,7 +61,7 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
         read[place] = found
         row.update(limbs[0].columns)
     for name in SUMS:
-        kept = [row[c] for c, of in BY_NAME.items() if name in ("Overall_Tol", f"Overall_{of.damage}")]
-        known = [value for value in kept if isinstance(value, float)]
+        names = [column for column, of in BY_NAME.items() if name in ("Overall_Tol", f"Overall_{of.damage}")]
+        known = [value for value in map(row.get, names) if isinstance(value, float)]
         row[name] = sum(known) if known else None
     return PatientJoints(row, read, tuple(name for name in ROW[4:] if row[name] is None))

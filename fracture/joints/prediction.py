@@ -11,14 +11,13 @@ from statistics import median_high
 from typing import Any, Literal
 
 from fracture.evaluation.stats.record import plain
-from fracture.joints.layout import SIDES, Kind, Point, columns_of
+from fracture.joints.layout import SIDES, WHOLES, Kind, Point, columns_of
 from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
 from fracture.wing.result import ResultBase, known_fields
 from fracture.wing.scene import Page, Scene, SceneBox, ScenePoint
 
-WHOLES = ("total", "erosion", "narrowing")
 Edges = tuple[float, float, float, float]
 _SAID = ("kind", "side", "side_source", "box", "center", "mirrored", "columns", "missing")
 _UNSURE = 0.2  # of a point's certainty: below it is drawn as a doubt
@@ -157,16 +156,14 @@ class JointsFilm(FilmResult):
         Returns:
             ``total``, ``erosion``, ``narrowing`` over all limbs; None without score networks.
         """
-        if not any(limb.scores for limb in self.limbs):
-            return None
-        sums = dict.fromkeys(WHOLES, 0.0)
+        sums: dict[str, float] = dict.fromkeys(WHOLES, 0.0)
         for limb in self.limbs:
-            damage = {c.name: c.damage for c in columns_of(limb.kind)}
-            for name, score in limb.scores.items():
+            for column in (one for one in columns_of(limb.kind) if one.name in limb.scores):
+                score = limb.scores[column.name]
                 value = float(score.rounded(near_zero)) if rounded else score.value
-                sums[damage[name]] += value
+                sums[column.damage] += value
                 sums["total"] += value
-        return sums
+        return sums if any(limb.scores for limb in self.limbs) else None
 
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture joints predict``. Nothing in it stems from the patient's data but the path."""
@@ -203,11 +200,9 @@ class JointsFilm(FilmResult):
                 points.append(ScenePoint(x, y, look, joint))
             lines.append(_line(name, limb))
         if (sums := self.overall) is not None:
-            scored, missing = (
-                sum(map(len, of)) for of in zip(*((x.scores, x.missing) for x in self.limbs), strict=True)
-            )
+            scored, every = sum(map(len, self.scores)), sum(len(columns_of(limb.kind)) for limb in self.limbs)
             lines.append(
-                f"Damage of this film, {scored} of {scored + missing} columns: {sums['total']:.1f} (erosion "
+                f"Damage of this film, {scored} of {every} columns: {sums['total']:.1f} (erosion "
                 f"{sums['erosion']:.1f}, narrowing {sums['narrowing']:.1f}); proven on painted lesions only."
             )
         found = " and ".join(str(box.label) for box in boxes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from fracture.errors import ConfigurationError, InputError, WeightsIntegrityError
-from fracture.io.radiograph import SPACING_LIMITS, Radiograph, plausible_spacing
+from fracture.io.radiograph import Radiograph, Spacing, given_spacing
 from fracture.joints.card import STORE, JointsTest
 from fracture.joints.finding import Found, find
-from fracture.joints.layout import ENDS, FAMILIES, POINTS, SIDES, Kind, Point, is_mirrored, unit_length
+from fracture.joints.layout import ENDS, FAMILIES, POINTS, Kind, Point, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.scoring import ScoreNetworks, score_joints
@@ -30,7 +30,7 @@ from fracture.joints.spaces import joint_spaces
 from fracture.models.devices import Precision
 from fracture.models.heatmaps import decode_heat
 from fracture.preprocess.pipeline import SquareFilm, square_pixels
-from fracture.preprocess.side_letter import Side, sides_of
+from fracture.preprocess.side_letter import Side, Sides, checked_sides, sides_of
 from fracture.wing.assembly import Stages
 from fracture.wing.card import WeightFile
 from fracture.wing.engine_choice import Engine
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from fracture.io.reading import Source
 
 Points: TypeAlias = Mapping[str, Point]
-Sides: TypeAlias = "str | Sequence[str | None] | None"
-Spacing: TypeAlias = "float | tuple[float, float] | None"
 
 _BOX: Final = 0.3  # a joint's box as a share of the unit length
 _UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
@@ -110,7 +108,7 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
     ) -> Callable[[_Seen], JointsFilm]:
         """The last step: sides, widths and scores; options as for :func:`fracture.joints.predict`."""
         given = [_checked(one) for one in ((points,) if isinstance(points, Mapping) else points or ())]
-        return functools.partial(self._conclude, sides=_sides(side), size=_spacing(spacing), given=given)
+        return functools.partial(self._conclude, sides=checked_sides(side), size=given_spacing(spacing), given=given)
 
     def prepare(self, radiograph: Radiograph) -> SquareFilm:
         """The film with square pixels."""
@@ -118,10 +116,8 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
 
     def examine(self, films: Sequence[Taken[Radiograph, SquareFilm]]) -> list[_Seen]:
         """The hands and forefeet of each film."""
-        return [
-            _Seen(*one, find(one[1].pixels, self._finder, self._placer, self.template))
-            for one in ((film.record, film.inputs, film.warnings, film.seconds) for film in films)
-        ]
+        seen = [find(film.inputs.pixels, self._finder, self._placer, self.template) for film in films]
+        return [_Seen(f.record, f.inputs, f.warnings, f.seconds, limbs) for f, limbs in zip(films, seen, strict=True)]
 
     def _conclude(
         self, seen: _Seen, *, sides: Sides, size: tuple[float, float] | None, given: Sequence[Points]
@@ -189,23 +185,6 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
         return JointsTest(points=tuple(points.flatten().clamp(0, 1).tolist()), center=float(center))
 
 
-def _sides(side: Sides) -> Sides:
-    given = (side,) if side is None or isinstance(side, str) else tuple(side)
-    if any(one is not None and one not in SIDES for one in given):
-        raise ConfigurationError("the side of a hand or foot", got=side, allowed="left, right, or one for each limb")
-    return side
-
-
-def _spacing(spacing: Spacing) -> tuple[float, float] | None:
-    if spacing is None:
-        return None
-    pair = tuple(spacing) if isinstance(spacing, Sequence) else (spacing, spacing)
-    if not plausible_spacing(pair):
-        low, high = SPACING_LIMITS
-        raise ConfigurationError("spacing", got=spacing, allowed=f"millimeters per pixel, {low:g} to {high:g}")
-    return float(pair[0]), float(pair[1])
-
-
 def _checked(points: Points) -> Points:
     """Points of one limb that the caller gives."""
     kind = _kind_of(points)
@@ -236,21 +215,14 @@ def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
 
     limbs = []
     for points in given:
-        kind, reach = _kind_of(points), unit_length(points)
-        away = {id(one): float(np.hypot(*(middle(one.points) - middle(points)))) for one in found if one.kind == kind}
-        same = [one for one in found if away.get(id(one), reach) < reach]
-        near = min(same, key=lambda one: away[id(one)], default=None)
-        merged = {**(near.points if near else {}), **points}
-        limbs.append(
-            Found(
-                kind=kind,
-                points={name: merged[name] for name in POINTS[kind] if name in merged},
-                certainty={**(near.certainty if near else {}), **dict.fromkeys(points, 1.0)},
-                center=near.center if near else 1.0,
-                mirrored=is_mirrored(merged),
-                shape=0.0,
-            )
-        )
+        kind, here = _kind_of(points), middle(points)
+        away = [(float(np.hypot(*(middle(one.points) - here))), one) for one in found if one.kind == kind]
+        nobody = (unit_length(points), Found(kind, {}, {}, 1.0, False, 0.0))  # one farther away is another one
+        near = min([nobody, *away], key=lambda pair: pair[0])[1]
+        merged = {**near.points, **points}
+        ordered = {name: merged[name] for name in POINTS[kind] if name in merged}
+        sure = {**near.certainty, **dict.fromkeys(points, 1.0)}
+        limbs.append(replace(near, points=ordered, certainty=sure, mirrored=is_mirrored(merged), shape=0.0))
     return limbs or list(found)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from fracture.evaluation.files import score_tables
 from fracture.evaluation.stats.checks import FloatArray
-from fracture.joints.layout import BY_NAME, ROW, SUMS, Damage, Kind
-
-Whole = Literal["total", "erosion", "narrowing"]
+from fracture.joints.layout import BY_NAME, ROW, SUMS, WHOLES, Damage, Kind, Whole
 
 JOINTS: Final = ROW[1 + len(SUMS) :]
 """The 86 joints in the challenge's order."""
@@ -38,7 +36,7 @@ class ScoreTable(score_tables.ScoreTable):
 
     def overall(self, what: Whole) -> FloatArray:
         """float64 (patients,): the sum as the table states it."""
-        found: FloatArray = self.sums[:, ("total", "erosion", "narrowing").index(what)]
+        found: FloatArray = self.sums[:, WHOLES.index(what)]
         return found
 
 

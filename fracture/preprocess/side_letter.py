@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from fracture.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from fracture.io.radiograph import Radiograph
+
+Sides: TypeAlias = str | Sequence[str | None] | None
+"""What a caller says of the limbs on a film: one side of all, one for each from left to right, or nothing."""
 
 _SIZE: Final = (16, 24)  # (width, height) of a glyph
 _HEIGHTS: Final = (0.012, 0.07)  # of a letter by the film's longer side
@@ -39,11 +44,25 @@ class Side(NamedTuple):
     source: str | None = None
 
 
+def checked_sides(given: Sides) -> Sides:
+    """The same.
+
+    Raises:
+        ConfigurationError: A side that there is not.
+    """
+    for one in (given,) if given is None or isinstance(given, str) else given:
+        if one not in (None, *_SIDES.values()):
+            raise ConfigurationError(
+                "the side of a hand or foot", got=given, allowed="left, right, or one for each limb"
+            )
+    return given
+
+
 def sides_of(
     film: Radiograph,
     pixels: NDArray[np.float32],
     limbs: Sequence[Mapping[str, tuple[float, float]]],
-    given: str | Sequence[str | None] | None = None,
+    given: Sides = None,
 ) -> list[Side]:
     """The side of each limb on a film: the caller's, or what the header says, or the letter beside a single limb.
 
