@@ -10,12 +10,11 @@ import numpy as np
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.io.reading import read
-from fracture.joints.frames import joint_at
 from fracture.joints.layout import columns_of
 from fracture.joints.records import limbs_of
 from fracture.simulate.dataset import Summary, check_folder
 from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
-from fracture.simulate.joints import paint_joints
+from fracture.simulate.joints import joint_at, paint_joints
 
 
 def write_painted(
@@ -50,12 +49,10 @@ def write_painted(
             film = films[index % len(films)]
             pixels, limbs = read(annotated.image_path(film)).pixels, []
             for number, limb in enumerate(limbs_of(film)):
-                most: dict[str, list[int]] = {}
-                for column in columns_of(limb.kind):
-                    if column.point in limb.points:
-                        most.setdefault(column.point, [0, 0])[column.damage == "erosion"] = column.maximum
+                most = {(c.point, c.damage): c.maximum for c in columns_of(limb.kind) if c.point in limb.points}
+                scored = {name: (most.get((name, "narrowing"), 0), most.get((name, "erosion"), 0)) for name, _ in most}
                 rng = np.random.default_rng([seed, index, number])
-                lesions = draw_lesions(rng, {name: (both[0], both[1]) for name, both in most.items()})
+                lesions = draw_lesions(rng, scored)
                 joints = {name: joint_at(limb.points, name) for name in lesions}
                 pixels = paint_joints(pixels, joints, lesions, int(rng.integers(2**31)))
                 limbs.append((limb.kind, limb.points, lesions))

@@ -6,15 +6,15 @@ Scores are of networks that learned painted lesions; both reports say so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.stats.change import Progress, progress_of
 from fracture.joints.layout import AXES, BY_NAME, DAMAGES, WHOLES, Damage, columns_of
+from fracture.wing.axes import Mark, plot_marks
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 CLAIM = "Damage scores are proven on painted lesions only."
 
 _BONES = (*(("radcar", f"mcp{k}") for k in range(2, 6)), ("mc1", "mcp1"), ("radcar", "mc1"), ("radcar", "radius"))
-_SHAPES: Mapping[Damage, str] = {"narrowing": "o", "erosion": "s"}
 
 
 def draw_damage(pixels: NDArray[np.float32], limb: JointsLimb) -> Figure:
@@ -41,44 +40,18 @@ def draw_damage(pixels: NDArray[np.float32], limb: JointsLimb) -> Figure:
     Raises:
         ConfigurationError: A limb without points.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
-
-    if not limb.points:
+    points, marks = limb.points, []
+    if not points:
         raise ConfigurationError("a limb without points cannot be drawn")
-    places = np.array(list(limb.points.values()))
-    margin = 0.12 * float(np.ptp(places, axis=0).max())
-    (left, top), (right, bottom) = places.min(axis=0) - margin, places.max(axis=0) + margin
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    film, drawing = figure.subplots(1, 2, sharex=True, sharey=True)
-    film.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=(0, pixels.shape[1], pixels.shape[0], 0))
-    film.set(xlim=(left, right), ylim=(bottom, top), title="film", xticks=[], yticks=[])
-    drawing.set(title="narrowing (circles) and erosion (squares)", aspect="equal", facecolor="0.97")
-    for a, b in dict.fromkeys((*AXES.values(), *_BONES)):
-        if a in limb.points and b in limb.points:
-            drawing.plot(*zip(limb.points[a], limb.points[b], strict=True), color="0.8", lw=6, solid_capstyle="round")
-    drawing.scatter(*places.T, s=12, color="0.6", zorder=2)
-    shift = 0.016 * float(right - left)
+    lines = [(points[a], points[b]) for a, b in dict.fromkeys((*AXES.values(), *_BONES)) if {a, b} <= set(points)]
     for column in columns_of(limb.kind):
         score = limb.scores.get(column.name)
-        if score is None or column.point not in limb.points:
-            continue
-        x, y = limb.points[column.point]
-        x += -shift if column.damage == "narrowing" else shift
-        share = min(score.value / column.maximum, 1.0)
-        drawing.scatter(
-            *([x], [y]), c=[share], vmin=0, vmax=1, cmap="YlOrRd", marker=_SHAPES[column.damage], s=85,
-            edgecolors="0.3", linewidths=0.6, zorder=3,
-        )  # fmt: skip
-        if score.value >= 0.5:
-            side = -1 if column.damage == "narrowing" else 1
-            text: dict[str, Any] = {"ha": "right" if side < 0 else "left", "va": "center", "fontsize": 7}
-            drawing.annotate(f"{score.value:.1f}", (x, y), (7 * side, 0), textcoords="offset points", **text)
-    bar = ScalarMappable(cmap="YlOrRd")
-    bar.set_clim(0, 1)
-    figure.colorbar(bar, ax=drawing, label="share of the highest score", shrink=0.7)
-    figure.suptitle(CLAIM, fontsize=9)
-    return figure
+        if score is not None and column.point in points:
+            text = f"{score.value:.1f}" if score.value >= 0.5 else ""
+            share = min(score.value / column.maximum, 1.0)
+            marks.append(Mark(points[column.point], share, text, column.damage == "narrowing"))
+    title, label = "narrowing (circles) and erosion (squares)", "share of the highest score"
+    return plot_marks(pixels, list(points.values()), lines, marks, title=title, label=label, note=CLAIM)
 
 
 def change(before: Mapping[str, float], after: Mapping[str, float], limits: Mapping[Damage, float]) -> Progress:

@@ -20,7 +20,6 @@ from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
-from fracture.joints.frames import joint_at
 from fracture.joints.layout import DAMAGES, unit_length
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import ScoreNetworks, place_of, points_of
@@ -28,7 +27,7 @@ from fracture.models.backbone import seeded
 from fracture.models.ordered_levels import expected, level_loss
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.preprocess.similarity import crop_at
-from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
+from fracture.simulate.joints import Joint, Lesion, draw_grade, joint_at, paint_joints, spaced
 from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running
 from fracture.training.stage import ArrayStage, PlainPictures
@@ -62,12 +61,6 @@ class _Item(NamedTuple):
     name: str
 
 
-class _Shown(NamedTuple):
-    item: _Item
-    seed: int
-    look: int
-
-
 def draw_lesion(rng: np.random.Generator, kind: str) -> Lesion:
     """A lesion for a joint of a hand or forefoot: no damage of a kind in two of five."""
     return Lesion(draw_grade(rng, 4), draw_grade(rng, 10 if kind == "forefoot" else 5))
@@ -94,30 +87,28 @@ class JointPictures(PlainPictures):
             raise DataError(f"{part.name}: no joint of the family {spec.family}", hint="annotate films with points")
 
     def order(self, epoch: int, turn: int = 0) -> list[Any]:
-        """As many as configured, around all joints, shuffled; the same lesions for ``repeats`` epochs."""
-        config, count = self.config, self.config.pictures
-        painting, rng = epoch // config.repeats, generator(derive_seed(config.seed, epoch, turn, stream="joints"))
+        """(joint, seed of its lesion, seed of its look): as many as configured, around all joints, shuffled; the same
+        lesions for ``repeats`` epochs."""
+        seed, count, painting = self.seed, self.config.pictures, epoch // self.config.repeats
+        rng = generator(derive_seed(seed, epoch, turn, stream="joints"))
         if painting != self._painting:
             self._painting = painting
             self._kept.clear()
         return [
-            _Shown(
-                self.items[k % len(self.items)],
-                derive_seed(config.seed, painting, k),
-                derive_seed(config.seed, epoch, k + count),
-            )
+            (self.items[k % len(self.items)], derive_seed(seed, painting, k), derive_seed(seed, epoch, k + count))
             for k in rng.permutation(count).tolist()
         ]
 
-    def make(self, picture: Any) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    def make(self, picture: tuple[_Item, int, int]) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """(1, 224, 224), and the grades of narrowing and erosion."""
-        kept = self._kept.get(picture.seed)
+        item, seed, look = picture
+        kept = self._kept.get(seed)
         if kept is None:
-            rng, item = generator(picture.seed), picture.item
+            rng = generator(seed)
             lesion = draw_lesion(rng, item.limb.kind)
             plane = self.shown(item, lesion, int(rng.integers(2**31)), rng)
-            kept = self._kept[picture.seed] = (plane.astype(np.float16), (lesion.narrowing, lesion.erosion))
-        return other_look(kept[0].astype(np.float32), generator(picture.look))[None], kept[1]
+            kept = self._kept[seed] = (plane.astype(np.float16), (lesion.narrowing, lesion.erosion))
+        return other_look(kept[0].astype(np.float32), generator(look))[None], kept[1]
 
     def shown(
         self, item: _Item, lesion: Lesion, seed: int, rng: np.random.Generator | None = None
@@ -141,7 +132,7 @@ class JointPictures(PlainPictures):
 
     def source(self, picture: Any) -> str:
         """The film's name."""
-        return str(picture.item.film.source)
+        return str(picture[0].film.source)
 
 
 class ScoreStage(ArrayStage):
@@ -194,12 +185,12 @@ def score_rows(
         painting = int(rng.integers(2**31))
         errors = None if jitter is None else np.random.default_rng([painting, jitter])
         planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors))[None, None]
-        with torch.inference_mode():
-            found = {damage: expected(logits) for damage, logits in model(planes.to(device)).items()}
         told: dict[str, Any] = {"source": item.film.source, "group": item.film.group, "point": item.name}
         told |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
-        for damage, (value, spread) in found.items():
-            told |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
+        with torch.inference_mode():
+            for damage, logits in model(planes.to(device)).items():
+                value, spread = expected(logits)
+                told |= {f"{damage}_value": float(value[0]), f"{damage}_spread": float(spread[0])}
         yield told
     model.train(was)
 

@@ -185,12 +185,10 @@ class FinderStage(HeadStage):
                 bell = center_map(shape, [center_of(KINDS[kind], rough)[::-1] / 8 - 0.5], _SPREAD)
                 heat[index, kind] = np.maximum(heat[index, kind], bell)
                 rows, columns = np.nonzero(bell > 0.4)
-                at = np.stack([columns + 0.5, rows + 0.5], -1) * 8
-                wanted = (rough[:, :, None] - at.T[None]) / OFFSET_UNIT
-                seen = ~np.isnan(wanted)
-                got = found.offsets[index][:, :, rows, columns]
-                gap = (got - torch.from_numpy(np.nan_to_num(wanted).astype(np.float32)).to(self.device)).abs()
-                offset = offset + gap[torch.from_numpy(seen).to(self.device)].mean()
+                away = (rough[:, :, None] - 8 * np.stack([columns + 0.5, rows + 0.5])) / OFFSET_UNIT
+                wanted = torch.from_numpy(away.astype(np.float32)).to(self.device)
+                gap = found.offsets[index][:, :, rows, columns] - wanted
+                offset = offset + gap[~wanted.isnan()].abs().mean()
         target = torch.from_numpy(heat).to(self.device)
         count = max(1, sum(len(limbs) for _, limbs in batch))
         share = len(batch) / totals[0] / count
@@ -201,13 +199,12 @@ class FinderStage(HeadStage):
 def build_stage(
     config: JointsConfig, parts: Mapping[str, AnnotatedSet], run: Running, kept: Kept | None = None
 ) -> Stage:
-    """A stage with a new network on the trunk that ``config.init`` names."""
+    """A stage with a new network on the trunk that ``config.init`` names; a placer's films all show a limb."""
     train_part = parts["train"]
     model: Any = on_trunk(Finder if config.stage == "finder" else Placer, config.init, config.seed)
     if isinstance(model, Finder):
         return FinderStage(model, config, FinderPictures(train_part, config, model.trunk, kept), parts, run.device)
-    shown = train_part.select(lambda film: bool(limbs_of(film)))
-    pictures = PlacerPictures(shown, config, model.trunk, kept)
+    pictures = PlacerPictures(train_part, config, model.trunk, kept)
     every = [film for part in parts.values() for film in part if not is_further(film)]
     pictures.template = template_of([(limb.kind, limb.points) for film in every for limb in limbs_of(film)])
     model.template.copy_(torch.from_numpy(pictures.template))

@@ -9,6 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+def smooth(share: Array) -> Array:
+    """0 below 0, 1 above 1, smooth between (Hermite's cubic)."""
+    t = np.clip(share, 0, 1)
+    return t * t * (3 - 2 * t)
+
 
 def unit(vector: ArrayLike) -> NDArray[np.float64]:
     """The vector scaled to length 1; shape is kept, a zero vector stays zero."""

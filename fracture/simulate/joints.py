@@ -1,4 +1,5 @@
-"""Damage of rheumatoid arthritis painted into a film at known joints: the space narrowed, the margins eroded.
+"""Damage of rheumatoid arthritis painted into a film at known joints: the space narrowed, the margins eroded; and which
+way the joints of a hand or forefoot point.
 
 Grades are known by construction. They follow what the grades of Sharp/van der Heijde say (narrowing 1 focal or
 doubtful, 2 more than half of the space left, 3 less, 4 ankylosis; erosion by its extent); the shares below are ours.
@@ -7,17 +8,27 @@ Everything around a lesion is the film's own. A painted lesion is no patient's: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
+from fracture.simulate.geometry import smooth
 from fracture.tables import table
 
 Array = NDArray[np.float32]
+Point: TypeAlias = tuple[float, float]
+
+AXES: Final[Mapping[str, tuple[str, str]]] = table("joints")["axes"]
+"""Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
+
+ENDS: Final[Mapping[str, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
+"""Errors and widths are told by the length between these."""
 
 NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 """By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""
@@ -41,8 +52,8 @@ class Joint:
     """
 
     name: str
-    center: tuple[float, float]
-    direction: tuple[float, float]
+    center: Point
+    direction: Point
     unit: float
     space: float | None = None
 
@@ -76,6 +87,50 @@ class Lesion:
 
     narrowing: int = 0
     erosion: int = 0
+
+
+def axis_of(points: Mapping[str, Point]) -> Point:
+    """The direction of a whole hand or forefoot, from the body to the tips, of length 1; x right, y down.
+
+    Of a hand the mean of its fingers' MCP to DIP (or PIP) joints; of a forefoot across the row of MTP joints, to the
+    side where the big toe's own joint lies.
+    """
+    if "mtp1" in points:
+        (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
+        xi, yi = points.get("ip", (x1 + y5 - y1, y1 + x1 - x5))
+        dx, dy = y5 - y1, x1 - x5
+        if dx * (xi - x1) + dy * (yi - y1) < 0:
+            dx, dy = -dx, -dy
+    else:
+        dx = dy = 0.0
+        for k in range(2, 6):
+            near, far = points.get(f"mcp{k}"), points.get(f"dip{k}", points.get(f"pip{k}"))
+            if near is not None and far is not None:
+                dx, dy = dx + far[0] - near[0], dy + far[1] - near[1]
+    length = (dx * dx + dy * dy) ** 0.5 or 1.0
+    return dx / length, dy / length
+
+
+def unit_length(points: Mapping[str, Point]) -> float:
+    """The length that errors and widths are told by, in pixels, of a hand or forefoot with both :data:`ENDS`."""
+    (x0, y0), (x1, y1) = (points[name] for name in ENDS["forefoot" if "mtp1" in points else "hand"])
+    return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
+
+
+def direction(points: Mapping[str, Point], name: str) -> Point:
+    """The direction of a point's digit, outwards, of length 1; of the whole where the digit's points are unknown."""
+    ends = AXES.get(name)
+    if ends is not None and all(end in points for end in ends):
+        (x0, y0), (x1, y1) = (points[end] for end in ends)
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length > 0:
+            return (x1 - x0) / length, (y1 - y0) / length
+    return axis_of(points)
+
+
+def joint_at(points: Mapping[str, Point], name: str) -> Joint:
+    """A film's joint, one of ``points``, as the painter takes it."""
+    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int:
@@ -124,13 +179,7 @@ def spaced(film: Array, joint: Joint) -> tuple[Array, Joint]:
     x0, y0 = (max(0, int(value - reach)) for value in joint.center)
     x1, y1 = (int(value + reach) + 1 for value in joint.center)
     center = (joint.center[0] - x0, joint.center[1] - y0)
-    return film[y0:y1, x0:x1], Joint(joint.name, center, joint.direction, joint.unit, joint.space)
-
-
-def _smooth(value: Array) -> Array:
-    """0 below 0, 1 above 1, smooth between."""
-    t = np.clip(value, 0, 1)
-    return t * t * (3 - 2 * t)
+    return film[y0:y1, x0:x1], replace(joint, center=center)
 
 
 class _Part:
@@ -161,8 +210,8 @@ class _Part:
             pull = np.minimum(pull, np.float32(space))
         start, end = np.float32(-space / 2), np.float32(space / 2) - pull
         inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
-        behind = 1 - _smooth((along - np.float32(half)) / np.float32(2.4 * half))
-        beside = 1 - _smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
+        behind = 1 - smooth((along - np.float32(half)) / np.float32(2.4 * half))
+        beside = 1 - smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
         shift = pull * inside * behind * beside
         ux, uy = (np.float32(value) for value in self.joint.direction)
         x, y = self.x + shift * ux, self.y + shift * uy
@@ -209,7 +258,7 @@ class _Part:
             b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
             rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
             depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
-            bitten = _smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
+            bitten = smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
             floor = np.minimum(window, self._beside(margin) + texture)
             np.copyto(window, window * (1 - bitten) + floor * bitten)
             if rng.random() < 0.35:  # a healed rim

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.simulate.anatomy import SoftPart
-from fracture.simulate.geometry import inverse, transform, unit
+from fracture.simulate.geometry import inverse, smooth, transform, unit
 from fracture.simulate.projection import Camera
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -99,8 +99,7 @@ def _straighten(points: list[Array], bend: Bend) -> list[Array]:
     """Points on the film -> points at rest, blended from no motion to the fragment's motion along the axis."""
     axis, center = unit(bend.axis).astype(np.float32), bend.point.astype(np.float32)
     along = sum((points[k] - center[k]) * axis[k] for k in range(3))
-    share = np.clip(along * np.float32(0.5 / bend.width) + np.float32(0.5), 0.0, 1.0)
-    share = share * share * (3.0 - 2.0 * share)
+    share = smooth(along * np.float32(0.5 / bend.width) + np.float32(0.5))
     m = inverse(bend.motion).astype(np.float32)
     moved = [m[k, 0] * points[0] + m[k, 1] * points[1] + (m[k, 2] * points[2] + m[k, 3]) for k in range(3)]
     return [points[k] + share * (moved[k] - points[k]) for k in range(3)]

@@ -1,8 +1,9 @@
-"""A page of a scene on matplotlib axes, in the page's own pixels."""
+"""With matplotlib: a page of a scene on axes, in its own pixels, and marks on a film's points beside the film."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from fracture.wing.scene import Page, grid_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+Point = tuple[float, float]
 
 
 def plot_page(page: Page, ax: Axes | None = None) -> Axes:
@@ -58,6 +63,55 @@ def plot_page(page: Page, ax: Axes | None = None) -> Axes:
     ax.set_title(page.verdict, fontsize=10)
     ax.set_axis_off()
     return ax
+
+
+class Mark(NamedTuple):
+    """At a point, (x, y) in pixels of the film: a color by a share of 1, and a text beside it or none; the first mark
+    is a circle to the left, a second one a square to the right."""
+
+    point: Point
+    share: float
+    text: str
+    first: bool
+
+
+def plot_marks(
+    pixels: NDArray[np.float32], points: Sequence[Point], lines: Sequence[tuple[Point, Point]], marks: Sequence[Mark],
+    *, title: str, label: str, note: str,
+) -> Figure:  # fmt: skip
+    """A film, and beside it the same part as lines and points with marks.
+
+    Args:
+        pixels: float32 (height, width) in [0, 1].
+        points, lines, marks: What is drawn, (x, y) in pixels of the film; one point at least.
+        title, label, note: Of the drawing, of the colors, and of both panels.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+    places = np.array(points)
+    margin = 0.12 * float(np.ptp(places, axis=0).max())
+    (left, top), (right, bottom) = places.min(axis=0) - margin, places.max(axis=0) + margin
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    film, drawing = figure.subplots(1, 2, sharex=True, sharey=True)
+    film.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=(0, pixels.shape[1], pixels.shape[0], 0))
+    film.set(xlim=(left, right), ylim=(bottom, top), title="film", xticks=[], yticks=[])
+    drawing.set(title=title, aspect="equal", facecolor="0.97")
+    for ends in lines:
+        drawing.plot(*zip(*ends, strict=True), color="0.8", lw=6, solid_capstyle="round")
+    drawing.scatter(*places.T, s=12, color="0.6", zorder=2)
+    shades: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "YlOrRd", "edgecolors": "0.3", "linewidths": 0.6}
+    for (x, y), share, text, first in marks:
+        way, shape, ha = (-1, "o", "right") if first else (1, "s", "left")
+        x += way * 0.016 * float(right - left)
+        drawing.scatter([x], [y], c=[share], marker=shape, s=85, zorder=3, **shades)
+        if text:
+            drawing.annotate(text, (x, y), (7 * way, 0), textcoords="offset points", ha=ha, va="center", fontsize=7)
+    bar = ScalarMappable(cmap="YlOrRd")
+    bar.set_clim(0, 1)
+    figure.colorbar(bar, ax=drawing, label=label, shrink=0.7)
+    figure.suptitle(note, fontsize=9)
+    return figure
 
 
 def _share(look: str) -> tuple[float, ...]:
