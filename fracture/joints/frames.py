@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
-from fracture.joints.layout import MIDDLE, POINTS, Kind, Point, is_mirrored, unit_length
+from fracture.joints.layout import AXES, MIDDLE, POINTS, Kind, Point, axis_of, is_mirrored, unit_length
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, POINT_COUNT
 from fracture.preprocess.similarity import Similarity, fit_place
-from fracture.simulate.joints import axis_of, direction
 
 CROP_SIZE: Final = 224
 """Side of a joint's crop in pixels, as team Alpine Lads cut them."""
@@ -40,6 +40,17 @@ def joint_place(points: Mapping[str, Point], name: str, scale: float, size: int 
     if name not in points:
         raise ConfigurationError("the point of a crop", got=name, allowed=", ".join(points) or "no points")
     return Similarity(points[name], direction(points, name), scale, size, is_mirrored(points))
+
+
+def direction(points: Mapping[str, Point], name: str) -> Point:
+    """The direction of a point's digit, outwards, of length 1; of the whole where the digit's points are unknown."""
+    ends = AXES.get(name)
+    if ends is not None and all(end in points for end in ends):
+        (x0, y0), (x1, y1) = (points[end] for end in ends)
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length > 0:
+            return (x1 - x0) / length, (y1 - y0) / length
+    return axis_of(points)
 
 
 def fit_frame(

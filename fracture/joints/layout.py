@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
-from fracture.simulate.joints import AXES as AXES, ENDS as ENDS, Point as Point, axis_of, unit_length as unit_length
 from fracture.tables import table
 
 Kind = Literal["hand", "forefoot"]
@@ -20,6 +19,7 @@ Whole = Literal["total", "erosion", "narrowing"]
 Family = Literal["finger", "wrist", "forefoot"]
 SIDES: Final = ("left", "right")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
+Point: TypeAlias = tuple[float, float]
 FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 
 _NAMES: Final = table("joints")
@@ -37,6 +37,9 @@ DIGITS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[:14], "forefoot": 
 
 MIDDLE: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[1:5], "forefoot": FOREFOOT[:5]}
 """The row of joints whose mean is the center: a hand's MCP 2 to 5, a forefoot's MTP."""
+
+ENDS: Final[Mapping[Kind, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
+"""Errors and widths are told by the length between these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,38 @@ BY_NAME: Final = {column.full(side): column for column in COLUMNS for side in SI
 def columns_of(kind: Kind) -> tuple[Column, ...]:
     """The columns that one film has: 31 of a hand, 12 of a forefoot."""
     return tuple(column for column in COLUMNS if column.kind == kind)
+
+
+AXES: Final[Mapping[str, tuple[str, str]]] = _NAMES["axes"]
+"""Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
+
+
+def axis_of(points: Mapping[str, Point]) -> Point:
+    """The direction of a whole hand or forefoot, from the body to the tips, of length 1; x right, y down.
+
+    Of a hand the mean of its fingers' MCP to DIP (or PIP) joints; of a forefoot across the row of MTP joints, to the
+    side where the big toe's own joint lies.
+    """
+    if "mtp1" in points:
+        (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
+        xi, yi = points.get("ip", (x1 + y5 - y1, y1 + x1 - x5))
+        dx, dy = y5 - y1, x1 - x5
+        if dx * (xi - x1) + dy * (yi - y1) < 0:
+            dx, dy = -dx, -dy
+    else:
+        dx = dy = 0.0
+        for k in range(2, 6):
+            near, far = points.get(f"mcp{k}"), points.get(f"dip{k}", points.get(f"pip{k}"))
+            if near is not None and far is not None:
+                dx, dy = dx + far[0] - near[0], dy + far[1] - near[1]
+    length = (dx * dx + dy * dy) ** 0.5 or 1.0
+    return dx / length, dy / length
+
+
+def unit_length(points: Mapping[str, Point]) -> float:
+    """The length that errors and widths are told by, in pixels, of a hand or forefoot with both :data:`ENDS`."""
+    (x0, y0), (x1, y1) = (points[name] for name in ENDS["forefoot" if "mtp1" in points else "hand"])
+    return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
 
 
 def is_mirrored(points: Mapping[str, Point]) -> bool:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.io.reading import read
-from fracture.joints.layout import columns_of
+from fracture.joints.frames import direction
+from fracture.joints.layout import Point, columns_of, unit_length
 from fracture.joints.records import limbs_of
 from fracture.simulate.dataset import Summary, check_folder
 from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
-from fracture.simulate.joints import joint_at, paint_joints
+from fracture.simulate.joints import Joint, paint_joints
+
+
+def joint_at(points: Mapping[str, Point], name: str) -> Joint:
+    """A film's joint, one of ``points``, as the painter takes it."""
+    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 def write_painted(

@@ -21,13 +21,14 @@ from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
 from fracture.joints.layout import DAMAGES, unit_length
+from fracture.joints.painted import joint_at
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import ScoreNetworks, place_of, points_of
 from fracture.models.backbone import seeded
 from fracture.models.ordered_levels import expected, level_loss
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.preprocess.similarity import crop_at
-from fracture.simulate.joints import Joint, Lesion, draw_grade, joint_at, paint_joints, spaced
+from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
 from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running
 from fracture.training.stage import ArrayStage, PlainPictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from fracture._version import __version__
 from fracture.errors import ConfigurationError
 from fracture.simulate.dataset import Entry, Summary, check_folder, film_seed, write_films
-from fracture.simulate.joints import Lesion, Point, axis_of, draw_grade, joint_at, paint_joints
+from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints
 from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
 from fracture.tables import table
 
+Point = tuple[float, float]
+
+_FINGERS = "2345"
 _OUT = 0.8  # mm or so from a bone's end to the middle of the joint space, where only one end is known
 
 
@@ -68,8 +71,7 @@ def hand(
     points = _points(bone_ends(seed, region="hand", view="frontal", size=size))
     if lesions is None:
         lesions = draw_lesions(np.random.default_rng([seed, 300]), _scored()) if damaged else {}
-    joints = {name: joint_at(points, name) for name in points}
-    joints["mc1"] = replace(joints["mc1"], direction=axis_of(points))  # so that a seed keeps its pixels
+    joints = _joints(points)
     gray = paint_joints(film.pixels.astype(np.float32) / np.float32(4095), joints, lesions, seed)
     pixels = np.round(gray * 4095).astype(np.uint16)
     pixels.flags.writeable = False
@@ -117,6 +119,22 @@ def _points(ends: Mapping[str, NDArray[np.float64]]) -> dict[str, Point]:
     found["radius"], found["ulna"] = end["radius"] - 4 * gap * out, end["ulna"] - 3 * gap * out
     found["radcar"] = end["radius"] + 0.35 * (start["lunate"] - end["radius"])
     return {name: (float(x), float(y)) for name, (x, y) in found.items()}
+
+
+def _joints(points: Mapping[str, Point]) -> dict[str, Joint]:
+    place = {name: np.asarray(point) for name, point in points.items()}
+    unit = float(np.linalg.norm(place["dip3"] - place["mcp3"]))
+    whole = sum((place[f"dip{k}"] - place[f"mcp{k}"] for k in _FINGERS), np.zeros(2))
+    found = {}
+    for name, at in place.items():
+        digit = name[-1]
+        ends = {"mcp": (f"mcp{digit}", f"pip{digit}"), "pip": (f"mcp{digit}", f"dip{digit}")}.get(name[:-1])
+        if name in ("mcp1", "ip1"):
+            ends = ("mcp1", "ip1")
+        way = whole if ends is None or name == "mc1" else place[ends[1]] - place[ends[0]]
+        way = way / np.linalg.norm(way)
+        found[name] = Joint(name, (float(at[0]), float(at[1])), (float(way[0]), float(way[1])), unit)
+    return found
 
 
 def write_joints(

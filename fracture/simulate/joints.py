@@ -1,5 +1,4 @@
-"""Damage of rheumatoid arthritis painted into a film at known joints: the space narrowed, the margins eroded; and which
-way the joints of a hand or forefoot point.
+"""Damage of rheumatoid arthritis painted into a film at known joints: the space narrowed, the margins eroded.
 
 Grades are known by construction. They follow what the grades of Sharp/van der Heijde say (narrowing 1 focal or
 doubtful, 2 more than half of the space left, 3 less, 4 ankylosis; erosion by its extent); the shares below are ours.
@@ -8,10 +7,8 @@ Everything around a lesion is the film's own. A painted lesion is no patient's: 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,13 +19,6 @@ from fracture.simulate.geometry import smooth
 from fracture.tables import table
 
 Array = NDArray[np.float32]
-Point: TypeAlias = tuple[float, float]
-
-AXES: Final[Mapping[str, tuple[str, str]]] = table("joints")["axes"]
-"""Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
-
-ENDS: Final[Mapping[str, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
-"""Errors and widths are told by the length between these."""
 
 NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 """By grade 0 to 4, the share of the joint space that is lost; grade 4 is fused besides."""
@@ -52,8 +42,8 @@ class Joint:
     """
 
     name: str
-    center: Point
-    direction: Point
+    center: tuple[float, float]
+    direction: tuple[float, float]
     unit: float
     space: float | None = None
 
@@ -87,50 +77,6 @@ class Lesion:
 
     narrowing: int = 0
     erosion: int = 0
-
-
-def axis_of(points: Mapping[str, Point]) -> Point:
-    """The direction of a whole hand or forefoot, from the body to the tips, of length 1; x right, y down.
-
-    Of a hand the mean of its fingers' MCP to DIP (or PIP) joints; of a forefoot across the row of MTP joints, to the
-    side where the big toe's own joint lies.
-    """
-    if "mtp1" in points:
-        (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
-        xi, yi = points.get("ip", (x1 + y5 - y1, y1 + x1 - x5))
-        dx, dy = y5 - y1, x1 - x5
-        if dx * (xi - x1) + dy * (yi - y1) < 0:
-            dx, dy = -dx, -dy
-    else:
-        dx = dy = 0.0
-        for k in range(2, 6):
-            near, far = points.get(f"mcp{k}"), points.get(f"dip{k}", points.get(f"pip{k}"))
-            if near is not None and far is not None:
-                dx, dy = dx + far[0] - near[0], dy + far[1] - near[1]
-    length = (dx * dx + dy * dy) ** 0.5 or 1.0
-    return dx / length, dy / length
-
-
-def unit_length(points: Mapping[str, Point]) -> float:
-    """The length that errors and widths are told by, in pixels, of a hand or forefoot with both :data:`ENDS`."""
-    (x0, y0), (x1, y1) = (points[name] for name in ENDS["forefoot" if "mtp1" in points else "hand"])
-    return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
-
-
-def direction(points: Mapping[str, Point], name: str) -> Point:
-    """The direction of a point's digit, outwards, of length 1; of the whole where the digit's points are unknown."""
-    ends = AXES.get(name)
-    if ends is not None and all(end in points for end in ends):
-        (x0, y0), (x1, y1) = (points[end] for end in ends)
-        length = math.hypot(x1 - x0, y1 - y0)
-        if length > 0:
-            return (x1 - x0) / length, (y1 - y0) / length
-    return axis_of(points)
-
-
-def joint_at(points: Mapping[str, Point], name: str) -> Joint:
-    """A film's joint, one of ``points``, as the painter takes it."""
-    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int:
