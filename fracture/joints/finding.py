@@ -87,8 +87,7 @@ def find(
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
         for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
-            placed = _Placing(pixels, kind, placer, template).place(rough, center, search=chance >= _WORTH)
-            one = replace(placed, center=chance)
+            one = _Placing(pixels, kind, placer, template).place(rough, center, chance)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
                 found = [other for other in found if other not in same] + [one]
@@ -104,16 +103,16 @@ def _level(sure: NDArray[np.float64]) -> float:
 
 
 def _apart(one: Found, other: Found) -> bool:
-    """Whether two finds are two limbs: their middles lie farther apart than half of what they span."""
+    """Whether two finds are two limbs: their middles lie farther apart than 0.4 of what the smaller spans."""
     boxes = [np.array(list(each.points.values())) for each in (one, other)]
     span = min(float(np.hypot(*(box.max(0) - box.min(0)))) for box in boxes)
     return float(np.hypot(*(boxes[0].mean(0) - boxes[1].mean(0)))) > 0.4 * span
 
 
 def rough_limbs(
-    pixels: NDArray[np.float32], finder: Runner, zoom: float = 1.0
+    pixels: NDArray[np.float32], finder: Runner, zoom: float
 ) -> list[tuple[Kind, float, dict[str, Point], Point]]:
-    """(kind, chance, rough points, center) in pixels of the film, the likeliest first; [] where there is none."""
+    """(kind, chance, rough points, center) in pixels of the film, the likeliest first; ``zoom`` as of a letterbox."""
     height, width = pixels.shape
     matrix = letterbox_matrix(width, height, FIND_SIZE, zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
@@ -149,13 +148,15 @@ class _Placing:
     placer: Runner
     template: NDArray[np.float64]
 
-    def place(self, rough: Mapping[str, Point], center: Point, *, search: bool) -> Found:
-        """All points of a limb from rough ones, at least two, and from the middle of its MCP or MTP joints."""
+    def place(self, rough: Mapping[str, Point], center: Point, chance: float) -> Found:
+        """All points of a limb from rough ones, at least two, and from its center, which is one with that chance."""
         longest, kind = max(self.pixels.shape), self.kind
         frame = fit_frame(rough, kind, self.template)[0]
         frames = [replace(frame, mirrored=flip) for flip in (False, True)]
         best = self.surest(frames)
-        if search and _level(best.sure) < _SURE:  # lying another way, or of another size, than the finder guessed
+        if (
+            chance >= _WORTH and _level(best.sure) < _SURE
+        ):  # lying another way, or of another size, than the finder guessed
             for shares in _SHARES:
                 upright = [replace(each, center=center, up=(0.0, -1.0)) for each in frames]
                 others = [
@@ -181,7 +182,7 @@ class _Placing:
             kind=kind,
             points={name: (x, y) for name, (x, y) in zip(names, points.tolist(), strict=True)},
             certainty=dict(zip(names, best.sure.tolist(), strict=True)),
-            center=1.0,
+            center=chance,
             mirrored=best.frame.mirrored,
             shape=left,
         )
