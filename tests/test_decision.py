@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 import fracture
 from fracture.errors import ConfigurationError, OperatingPointError, RegionError
 from fracture.limb.card import Calibration
-from fracture.limb.decision import Decision, _Open
+from fracture.limb.decision import Decision, bounds, is_open
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.operating_points import OperatingPoints
 from tests.test_detector import film
@@ -101,16 +101,19 @@ def test_none_is_left_out_as_long_as_one_could_decide(tmp_path: Path) -> None:
 def test_whatever_the_others_say_the_decision_stands(
     scores: list[float], thresholds: tuple[float, float], data: st.DataObject
 ) -> None:
+    """Also where the others say all or nothing, and with a mean that is summed in another order."""
     film = operating_points({"any": thresholds}).lookup()
     known = data.draw(st.integers(0, len(scores)))
-    open_film = _Open(None, (), None, film, {str(k): s for k, s in enumerate(scores[:known])})  # type: ignore[arg-type]
-    if open_film.decided(len(scores)):
-        low, _ = open_film.bounds(len(scores))
-        all_said = film.reached(float(np.mean(scores)))
-        assert all_said == (film.reached(low) if known < len(scores) else all_said)
-        for rest in (0.0, 1.0):
-            others = [*scores[:known], *[rest] * (len(scores) - known)]
-            assert film.reached(float(np.mean(others))) == all_said
+    if is_open(scores[:known], len(scores), list(thresholds)):
+        assert known < len(scores)
+        low, high = bounds(scores[:known], len(scores))
+        assert any(low - 1e-8 <= t <= high + 1e-8 for t in thresholds)
+        return
+    said = film.reached(float(np.mean(scores)))
+    for rest in (0.0, 1.0):
+        others = [*[rest] * (len(scores) - known), *scores[:known][::-1]]
+        if known < len(scores):
+            assert film.reached(float(np.mean(others))) == said
 
 
 def test_regions_decide_the_thresholds(tmp_path: Path, asked: list[tuple[str, ...]]) -> None:

@@ -102,15 +102,26 @@ class _Open:
     film: FilmThresholds
     scores: dict[str, float]
 
-    def bounds(self, members: int) -> tuple[float, float]:
-        total, left = float(np.sum(list(self.scores.values()))), members - len(self.scores)
-        return (total / members, (total + left) / members)
+    def is_open(self, members: int) -> bool:
+        return is_open(list(self.scores.values()), members, list(self.film.thresholds.values()))
 
-    def decided(self, members: int) -> bool:
-        low, high = self.bounds(members)
-        return len(self.scores) == members or not any(
-            low - _ROUNDING < threshold <= high + _ROUNDING for threshold in self.film.thresholds.values()
-        )
+
+def bounds(scores: Sequence[float], members: int) -> tuple[float, float]:
+    """The least and the greatest mean that ``members`` scores in [0, 1] can have of which ``scores`` are known."""
+    total = float(np.sum(scores))
+    return (total / members, (total + members - len(scores)) / members)
+
+
+def is_open(scores: Sequence[float], members: int, thresholds: Sequence[float]) -> bool:
+    """Whether the scores that are not known could bring the mean to the other side of a threshold.
+
+    Args:
+        scores: Those that are known, in [0, 1].
+        members: How many there are in all.
+        thresholds: Reached at or above, each.
+    """
+    low, high = bounds(scores, members)
+    return len(scores) < members and any(low - _ROUNDING < t <= high + _ROUNDING for t in thresholds)
 
 
 class Decider(FilmReader[PreparedFilm, Decision]):
@@ -159,7 +170,7 @@ class Decider(FilmReader[PreparedFilm, Decision]):
         every = [self._begun(film, output) for film, output in zip(films, outputs, strict=True)]
         count = len(self._opinions)
         for name in self._opinions:
-            going = [film for film in every if name not in film.scores and not film.decided(count)]
+            going = [film for film in every if name not in film.scores and film.is_open(count)]
             if going:
                 said = self.ensemble.run([film.taken.inputs for film in going], members=[name])
                 for film, output in zip(going, said, strict=True):
@@ -178,7 +189,7 @@ class Decider(FilmReader[PreparedFilm, Decision]):
 
     def _concluded(self, film: _Open) -> Decision:
         count = len(self._opinions)
-        low, high = film.bounds(count)
+        low, high = bounds(list(film.scores.values()), count)
         if len(film.scores) == count:  # the very mean that a prediction has
             low = high = float(np.mean([film.scores[name] for name in self._opinions]))
         reached = film.film.reached(low)
