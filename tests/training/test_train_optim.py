@@ -41,6 +41,30 @@ def test_the_papers_optimizer_has_no_weight_decay() -> None:
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_steps_are_those_of_the_textbook(name: str) -> None:
+    """One kernel for all, also of convolutions that lie channels last, as in training."""
+    layout = torch.channels_last
+    config = OptimizerConfig(name=name, lr=1e-2, weight_decay=0.1 if name == "adamw" else 0.0)
+    ours, plain = (build_model(SPEC, seed=0).to(memory_format=layout) for _ in range(2))  # type: ignore[call-overload]
+    optimizer = build_optimizer(ours, config)
+    assert all(group["fused"] for group in optimizer.param_groups)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    kept = ("lr", "weight_decay")
+    named = dict(zip(ours.parameters(), plain.parameters(), strict=True))
+    sets = [{"params": [named[p] for p in g["params"]], **{k: g[k] for k in kept}} for g in optimizer.param_groups]
+    other = kind(sets, betas=config.betas, foreach=False, fused=False)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for one, two in named.items():
+            one.grad = torch.empty_like(one).copy_(torch.randn(one.shape, generator=generator))
+            two.grad = one.grad.clone()
+        optimizer.step()
+        other.step()
+    for one, two in named.items():
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+
+
 def test_frozen_stages_stay() -> None:
     model = build_model(SPEC, seed=0)
     freeze(model, 2)
