@@ -71,7 +71,7 @@ def learn(model: FractureModel, teacher: FractureModel, pools: Sequence[Sequence
     slow = [p for level in taken for p in level.parameters()]
     known = set(map(id, slow))
     fast = [p for p in model.parameters() if id(p) not in known]
-    optimizer = torch.optim.AdamW([{"params": fast, "lr": 1.5e-3}, {"params": slow, "lr": 1e-4}], fused=True)
+    optimizer = torch.optim.AdamW([{"params": fast, "lr": 1.5e-3}, {"params": slow, "lr": 1e-4}])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [1.5e-3, 1e-4], total_steps=steps, pct_start=0.1)
     seen: dict[str, torch.Tensor] = {}
     for name, network, stage in (("told", teacher, "layer1"), ("said", model, "layer3")):
