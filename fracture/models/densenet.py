@@ -1,4 +1,4 @@
-"""Dilated DenseNet-121 and -169 (Huang et al. 2017), with the parameter names of timm and torchvision.
+"""Dilated DenseNet-121 and -169 (Huang et al. 2017), with the parameter names of timm and torchvision, and a small one.
 
 timm's DenseNet has no output stride, so this is our own. Where a transition's pooling is removed, what
 followed it is spread "à trous": the 3 x 3 kernels of the later blocks by the removed factor, and the pooling
@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 from fracture.models.backbone import Backbone
 
-_BLOCKS: Final = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32)}
+_BLOCKS: Final = {
+    "densenet63": (3, 6, 12, 8),  # half the layers of 121; the size is ours, nobody's ImageNet weights have it
+    "densenet121": (6, 12, 24, 16),
+    "densenet169": (6, 12, 32, 32),
+}
 _GROWTH: Final = 32
 _BOTTLENECK: Final = 4
 _STEM: Final = 64
@@ -86,10 +90,10 @@ class _Transition(nn.Module):
 
 
 class DenseNetBackbone(Backbone):
-    """DenseNet-121 or -169 without its classifier. Every stage ends in its normalization and a ReLU.
+    """DenseNet-63, -121 or -169 without its classifier. Every stage ends in its normalization and a ReLU.
 
     Args:
-        name: ``"densenet121"`` or ``"densenet169"``.
+        name: ``"densenet63"``, ``"densenet121"`` or ``"densenet169"``.
         planes: Input planes of the first convolution.
         stages: Dense blocks kept (2 to 4).
         output_stride: 8, 16 or 32.

@@ -32,7 +32,7 @@ _DRN: Final = tuple(
     )
 )  # fmt: skip
 _RESNET: Final = ("resnet18", "resnet34", "resnet50", "resnet101")
-_DENSENET: Final = ("densenet121", "densenet169")
+_DENSENET: Final = ("densenet63", "densenet121", "densenet169")
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 """Normalization of RGB in [0, 1] that torchvision's and most of timm's ImageNet weights expect."""
