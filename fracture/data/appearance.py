@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import string
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fracture.data.augment import albumentations_layer
 from fracture.schema import Record, Share
 
 _LARGEST_GAMMA, _LARGEST_CONTRAST = 3.0, 2.0
+_Deviation = Annotated[float, Field(gt=0, le=0.5)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class AppearanceSpec(Record):
         curve: Of an S-shaped gray curve, as a sigmoid look-up table makes it.
         inverted: Of exchanged black and white, which a file does not always declare.
         blurred, sharpened, noisy, compressed, coarse: Of each.
+        noise: Least and largest standard deviation of the noise, as a share of the full range; evenly by logarithm.
         collimated: Of dark shutters along some sides.
         lettered: Of a bright letter.
     """
@@ -45,6 +49,7 @@ class AppearanceSpec(Record):
     blurred: Share = 0.15
     sharpened: Share = 0.1
     noisy: Share = 0.25
+    noise: tuple[_Deviation, _Deviation] = (0.005, 0.061)
     compressed: Share = 0.15
     coarse: Share = 0.1
     collimated: Share = 0.1
@@ -93,7 +98,9 @@ def change_appearance(
     if rng.random() < spec.collimated:
         out = _shutters(out, rng)
     if rng.random() < spec.noisy:
-        noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(math.exp(rng.uniform(-5.3, -2.8)))
+        noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(
+            math.exp(rng.uniform(*map(math.log, spec.noise)))
+        )
         if rng.random() < 0.5:  # quantum noise has a grain of more than a pixel after scaling
             noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.7), np.float32) * np.float32(2.0)
         out = layer.add_noise(out, noise)

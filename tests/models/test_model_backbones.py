@@ -211,9 +211,13 @@ def test_cut_resnets_end_where_they_say() -> None:
     assert cut.skip_channels == 128
 
 
-@pytest.mark.parametrize("name", ["densenet121", "densenet169"])
-def test_densenet_features_are_those_of_timm_dilated_or_not(name: str) -> None:
-    reference = randomized(timm.create_model(name, num_classes=0))
+@pytest.mark.parametrize(
+    ("name", "timms"),
+    [("densenet63", {"block_config": (3, 6, 12, 8)}), ("densenet121", {}), ("densenet169", {})],
+)
+def test_densenet_features_are_those_of_timm_dilated_or_not(name: str, timms: dict[str, Any]) -> None:
+    known = "densenet121" if timms else name  # timm has no name for ours
+    reference = randomized(timm.create_model(known, num_classes=0, **timms))
     state = {k.removeprefix("features."): v for k, v in reference.state_dict().items()}
     with torch.no_grad():
         coarse = reference.forward_features(image())

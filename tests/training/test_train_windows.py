@@ -102,15 +102,25 @@ def test_looks_stay_in_range_and_repeat(seed: int) -> None:
 
 def test_no_look_is_the_film_itself() -> None:
     pixels = np.random.default_rng(1).random((64, 48), dtype=np.float32)
-    none = AppearanceSpec(**dict.fromkeys(AppearanceSpec.__dataclass_fields__, 0.0))
+    shares = [name for name in AppearanceSpec.__dataclass_fields__ if name != "noise"]
+    none = AppearanceSpec(**dict.fromkeys(shares, 0.0))
     np.testing.assert_array_equal(change_appearance(pixels, none, np.random.default_rng(0)), pixels)
-    inverted = AppearanceSpec(**{name: float(name == "inverted") for name in AppearanceSpec.__dataclass_fields__})
+    inverted = AppearanceSpec(**{name: float(name == "inverted") for name in shares})
     np.testing.assert_allclose(change_appearance(pixels, inverted, np.random.default_rng(0)), 1 - pixels)
+
+
+def test_noise_lies_between_the_deviations_that_are_asked_for() -> None:
+    shares = {name: float(name == "noisy") for name in AppearanceSpec.__dataclass_fields__ if name != "noise"}
+    spec, flat = AppearanceSpec(**shares, noise=(0.04, 0.08)), np.full((200, 200), 0.5, np.float32)
+    spread = [float(change_appearance(flat, spec, np.random.default_rng(seed)).std()) for seed in range(20)]
+    assert 0.03 < min(spread) < max(spread) < 0.085  # a coarser grain is a fifth weaker
 
 
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="noisy"):
         AppearanceSpec(noisy=2.0)
+    with pytest.raises(ConfigurationError, match="noise"):
+        AppearanceSpec(noise=(0.0, 0.1))
     with pytest.raises(ConfigurationError, match="unknown"):
         WindowsConfig(size=96, looks={"glitter": 1.0})
     with pytest.raises(ConfigurationError, match="long_side"):
