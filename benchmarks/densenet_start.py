@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/densenet_start.py --data FRACATLAS --split SPLIT --hold fold0 --steps 3000 \\
         --teacher weights/fracatlas-small/resnet18_dilated.safetensors --out densenet_start.safetensors
 
-There are no ImageNet weights of this size. For ``--steps`` steps of windows, none of them from a film of ``--hold``, the
-trunk learns to say, through a linear map of its features, what the teacher's trunk says (hints: Romero et al. 2015; mean
-squared error by the variance), and what the teacher's heads make of it: score, map, and quality of cells. Then the linear
-map becomes part of the heads, which are the teacher's. No label is used.
+There are no ImageNet weights of this size. For ``--steps`` steps of windows, none of them from a film of ``--hold``,
+the trunk learns to say, through a linear map of its features, what the teacher's trunk says (hints: Romero et al. 2015;
+mean squared error by the variance), and what the teacher's heads make of it: score, map, and quality of cells. Then the
+linear map becomes part of the heads, which are the teacher's. No label is used.
 """
 
 from __future__ import annotations
