@@ -160,7 +160,7 @@ class WindowsConfig(Section):
         le=1,
         description="share of normal films' windows that get another film's fracture pasted in",
     )
-    looks: dict[str, float] | bool = Field(
+    looks: dict[str, float | tuple[float, float]] | bool = Field(
         default={}, description="changes of :class:`AppearanceSpec`; false: films keep their look"
     )
 

@@ -121,6 +121,9 @@ def test_settings_out_of_range_are_refused() -> None:
         AppearanceSpec(noisy=2.0)
     with pytest.raises(ConfigurationError, match="noise"):
         AppearanceSpec(noise=(0.0, 0.1))
+    assert WindowsConfig(looks={"noisy": 0.5, "noise": [0.01, 0.1]}).appearance == AppearanceSpec(
+        noisy=0.5, noise=(0.01, 0.1)
+    )
     with pytest.raises(ConfigurationError, match="unknown"):
         WindowsConfig(size=96, looks={"glitter": 1.0})
     with pytest.raises(ConfigurationError, match="long_side"):
