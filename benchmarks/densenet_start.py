@@ -12,6 +12,7 @@ linear map becomes part of the heads, which are the teacher's. No label is used.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from drn_start import window
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fracture.data.readers import read_annotations
@@ -47,15 +48,19 @@ def folded(heads: PyramidHeads, hints: Tensor) -> dict[str, Tensor]:
 
 def learn(
     model: FractureModel, hints: nn.Conv2d, teacher: FractureModel, pools: Sequence[Sequence[Path]], steps: int,
-    seed: int, rate: float, saved: Path,
+    seed: int, rate: float, out: Path,
 ) -> None:  # fmt: skip
-    """Steps of windows drawn in turn from each pool of films; what was learned is written every 250 steps."""
+    """Steps of windows drawn in turn from each pool of films; every 100 steps it writes
+    what a next call goes on from."""
     model.train()
     parameters = [*model.backbone.parameters(), *hints.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.05)
-    rng, begun = random.Random(seed), time.process_time()
-    for step in range(steps):
+    first, begun = resumed(model, hints, optimizer, out), time.process_time()
+    for step in range(first, steps):
+        rng = random.Random(f"{seed} {step}")
+        optimizer.param_groups[0]["lr"] = rate * min(
+            step / (0.05 * steps), 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        )
         drawn = [window(rng.choice(pools[n % len(pools)]), rng) for n in range(FILMS)]
         planes, mask = (torch.from_numpy(np.stack(part)[:, None]) for part in zip(*drawn, strict=True))
         with torch.autocast("cpu", torch.bfloat16):
@@ -74,20 +79,46 @@ def learn(
         (features + 5 * where + score + 20 * quality).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
-        schedule.step()
         if step % 25 == 0 or step == steps - 1:
             values = f"features {features:.3f}, map {where:.4f}, score {score:.3f}, quality {quality:.4f}"
             print(f"{step}: {values}, {time.process_time() - begun:.0f} s", flush=True)
-        if step % 250 == 249 or step == steps - 1:
-            write(model, hints, teacher, saved)
+        if step % 100 == 99 or step == steps - 1:
+            write(model, hints, teacher, optimizer, step + 1, out)
 
 
-def write(model: FractureModel, hints: nn.Conv2d, teacher: FractureModel, out: Path) -> None:
-    """The network with its own heads."""
+def write(
+    model: FractureModel, hints: nn.Conv2d, teacher: FractureModel, optimizer: torch.optim.Optimizer, done: int,
+    out: Path,
+) -> None:  # fmt: skip
+    """The network with its own heads, and beside it what the training goes on from."""
     tensors = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
     heads = folded(teacher.heads, hints.weight.detach().float()[:, :, 0, 0])
     tensors |= {f"heads.{name}": value for name, value in heads.items()}
     save_file({name: value.contiguous() for name, value in tensors.items() if "num_batches" not in name}, out)
+    state = {f"model.{name}": value for name, value in model.backbone.state_dict().items()}
+    state |= {"hints": hints.weight.detach(), "done": torch.tensor(done)}
+    for number, moments in optimizer.state_dict()["state"].items():
+        state |= {f"moments.{number}.{name}": value for name, value in moments.items()}
+    part = out.with_suffix(".part")
+    save_file({name: value.contiguous() for name, value in state.items()}, part)
+    part.replace(out.with_suffix(".state"))
+
+
+def resumed(model: FractureModel, hints: nn.Conv2d, optimizer: torch.optim.Optimizer, out: Path) -> int:
+    """Steps that an earlier call has done; the networks and the optimizer are then as it left them."""
+    if not (path := out.with_suffix(".state")).exists():
+        return 0
+    state = load_file(path)
+    model.backbone.load_state_dict({n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")})
+    hints.weight.data.copy_(state["hints"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith("moments."):
+            _, number, own = name.split(".")
+            moments.setdefault(int(number), {})[own] = value
+    known = optimizer.state_dict()
+    optimizer.load_state_dict({"state": moments, "param_groups": known["param_groups"]})
+    return int(state["done"])
 
 
 def main() -> None:
@@ -107,6 +138,7 @@ def main() -> None:
     teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     spec = teacher.spec.replace(backbone="densenet63", norm="batch")
     model = build_model(spec, seed=asked.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.manual_seed(asked.seed)
     hints = nn.Conv2d(model.backbone.channels, teacher.backbone.channels, 1, bias=False)
     learn(model, hints, teacher, pools, asked.steps, asked.seed, asked.rate, Path(asked.out))
 
