@@ -98,9 +98,8 @@ def change_appearance(
     if rng.random() < spec.collimated:
         out = _shutters(out, rng)
     if rng.random() < spec.noisy:
-        noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(
-            math.exp(rng.uniform(*map(math.log, spec.noise)))
-        )
+        strength = math.exp(rng.uniform(math.log(spec.noise[0]), math.log(spec.noise[1])))
+        noise = rng.standard_normal(out.shape, dtype=np.float32) * np.float32(strength)
         if rng.random() < 0.5:  # quantum noise has a grain of more than a pixel after scaling
             noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.7), np.float32) * np.float32(2.0)
         out = layer.add_noise(out, noise)
