@@ -41,6 +41,16 @@ def test_cells_come_back_in_source_pixels_on_the_film() -> None:
     np.testing.assert_allclose(found.quality, 1 / (1 + np.exp([-3.0, 0.0, 2.0])))  # what lies off the film is left out
 
 
+def test_of_many_cells_the_surest_come_in_the_order_of_a_whole_sort() -> None:
+    geometry = Geometry((640, 640), (0, 0, 640, 640), (640, 640), (640, 640))
+    logits = torch.from_numpy(np.random.default_rng(3).integers(-6, 3, 2000).astype(np.float32) / 2)  # many are equal
+    corner = torch.arange(2000) % 600
+    boxes = torch.stack([corner, corner, corner + 20, corner + 30], 1).float()
+    (found,) = best_cells(Cells(logits[None], boxes[None], torch.zeros(2000, 3)), [geometry])
+    best = np.argsort(-logits.numpy(), kind="stable")[:300]
+    np.testing.assert_array_equal(found.boxes, boxes.numpy()[best])
+
+
 def test_reported_boxes_reach_the_quality_and_the_best_one_always_is() -> None:
     boxes = told((0, 0, 20, 20, 0.8), (50, 50, 70, 70, 0.31), (20, 60, 40, 80, 0.2), (80, 0, 95, 10, 0.01))
     reported = find_boxes(MAP, RULES, score=0.25, operating_point="high_specificity", told=[boxes], **WHOLE)

@@ -60,12 +60,21 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
     boxes = cells.boxes.float().cpu().double().numpy()
     found = []
     for film_quality, film_boxes, geometry in zip(quality, boxes, geometries, strict=True):
-        best = np.argsort(-film_quality, kind="stable")[:_MOST]
+        best = _surest(film_quality)
         limit = np.tile(np.asarray(geometry.scaled_size, np.float64), 2)
         clipped = np.clip(film_boxes[best], 0.0, limit)
         seen = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
         found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen]))
     return found
+
+
+def _surest(quality: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where the highest ``_MOST`` lie, best first, equal ones in their order; sorting all cells would take a
+    millisecond a network."""
+    known = np.arange(len(quality))
+    if len(quality) > _MOST:
+        known = np.flatnonzero(quality >= np.partition(quality, -_MOST)[-_MOST])
+    return known[np.argsort(-quality[known], kind="stable")][:_MOST]
 
 
 def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: float, *, most: int) -> CellBoxes:
