@@ -64,7 +64,7 @@ def quantized(network: Any, films: Sequence[Mapping[str, Any]], folder: Path) ->
     small = nncf.quantize(model, nncf.Dataset(arrays), subset_size=len(arrays), preset=nncf.QuantizationPreset.MIXED)
     (folder / "int8").mkdir()
     openvino.save_model(small, folder / "int8" / FORM.files[0], compress_to_fp16=False)
-    return FORM.open(folder / "int8")
+    return FORM.open(folder / "int8", torch.float32)
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    detector = fracture.load(asked.weights, device="cpu", engine="openvino")
+    detector = fracture.load(asked.weights, device="cpu", precision="float32", engine="openvino")
     annotated, split = read_annotations(asked.data), Split.read(detector.folder / "split.json")
     draw = random.Random(0)
     training = draw.sample(list(split.part(annotated, "train")), asked.calibrate)
@@ -88,8 +88,9 @@ def main() -> None:
     prepared = [ensemble.prepare(fracture.read(annotated.root / film.source)) for film in training]
     with tempfile.TemporaryDirectory() as folder:
         for k, exact in enumerate(ensemble._runners):
+            spec = ensemble.members[k].preprocess
             inputs = [
-                dict(zip(("planes", "mask"), ensemble.tensors([one.inputs[ensemble._spec_of[k]]]), strict=True))
+                dict(zip(("planes", "mask"), ensemble.tensors([one.inputs[ensemble.specs.index(spec)]]), strict=True))
                 for one in prepared
             ]
             place = Path(folder) / str(k)

@@ -1,6 +1,7 @@
 """``predict_many`` over thousands of files: memory per file, and throughput against the bare ensemble.
 
-    OMP_NUM_THREADS=1 python benchmarks/predict_many.py [--n 2000] [--weights NAME] [--folder FILMS] [--precision P]
+    OMP_NUM_THREADS=1 python benchmarks/predict_many.py [--n 2000] [--weights NAME] [--folder FILMS] [--precision P] \\
+        [--fast]
 
 Without a folder it makes 40 simulated JPEG films of 454 x 373 pixels and goes through them again and again. Aims: a
 flat memory (the slope per file is printed), and at least 0.95 of the throughput of bare forward passes, which are
@@ -71,10 +72,12 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--fast", action="store_true")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--round", type=int, default=200, help="films between two timings of the bare ensemble")
     options = parser.parse_args()
-    detector = fracture.load(options.weights, device="cpu", engine="torch", precision=options.precision)
+    asked = {"precision": options.precision, "fast": options.fast}
+    detector = fracture.load(options.weights, device="cpu", engine="torch", **asked)
     with tempfile.TemporaryDirectory() as folder:
         paths = sorted(options.folder.iterdir()) if options.folder else simulated(Path(folder))
         endless = itertools.cycle(paths)
