@@ -30,7 +30,7 @@ from fracture.joints.layout import DAMAGES, FAMILIES
 from fracture.joints.metrics import BINS
 from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
-from fracture.joints.scoring import ScoreNetworks
+from fracture.joints.scoring import ScoreNetworks, points_of
 from fracture.models.persistence import load_state
 from fracture.training.driver import read_record
 
@@ -38,7 +38,8 @@ from fracture.training.driver import read_record
 class SecondPainter(JointPictures):
     """The same joints, painted by the second painter."""
 
-    def paint(self, part, joint, lesion, seed):
+    def paint(self, part, joint, lesion, seed, traces):
+        del traces  # what a network learns is not told here
         (space, half), grades = joint.sizes, {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
         return second_joint_painter.paint(part, joint.center, joint.direction, space, half, **grades, seed=seed)
 
@@ -48,8 +49,10 @@ def weighted_rmse(truth, predicted):
     return WeightedError((np.log1p(predicted) - np.log1p(truth)) ** 2, BINS.weights(truth.sum(axis=1)), "pooled")
 
 
-def judged(rows, damage, resamples):
-    """One painter's rows as the numbers of one damage; a film's lesions of one round are a row of the table."""
+def judged(rows, damage, resamples, family):
+    """One painter's rows as the numbers of one damage, of joints where the challenge scores it; a film's lesions of one
+    round are a row of the table."""
+    rows = [row for row in rows if row["point"] in points_of(family, damage)]
     rounds = defaultdict(list)
     seen = defaultdict(int)
     for row in rows:
@@ -99,10 +102,11 @@ def main() -> None:
         pictures, device, result[family] = JointPictures(part, config), torch.device("cpu"), {}
         for name, painted in (("own_painter", pictures), ("second_painter", SecondPainter(part, config))):
             rows = list(score_rows(model, painted, device, times=options.times, seed=1))
-            result[family][name] = {damage: judged(rows, damage, options.resamples) for damage in DAMAGES}
+            result[family][name] = {d: judged(rows, d, options.resamples, family) for d in DAMAGES}
         again = [list(score_rows(model, pictures, device, seed=2, jitter=seed)) for seed in (1, 2)]
         result[family]["repeatability"] = {
-            damage: repeatability(*([row[f"{damage}_value"] for row in rows] for rows in again)) for damage in DAMAGES
+            d: repeatability(*([r[f"{d}_value"] for r in rows if r["point"] in points_of(family, d)] for rows in again))
+            for d in DAMAGES
         }
         options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
         for name in ("own_painter", "second_painter"):

@@ -116,9 +116,8 @@ def exposed(plane: NDArray[np.float32], mask: NDArray[np.bool_], rng: np.random.
 
 
 def other_look(plane: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A picture (h, w) of mean 0 and spread 1: mirrored or not, of another contrast, blur and noise (ours)."""
-    x = plane[:, :: 1 if rng.random() < 0.5 else -1]
-    x = x * np.float32(np.exp(rng.normal(0, 0.15)))
+    """A picture (h, w) of mean 0 and spread 1, of another contrast, blur and noise (ours)."""
+    x = plane * np.float32(np.exp(rng.normal(0, 0.15)))
     if rng.random() < 0.4:
         x = np.asarray(cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
     noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.06))

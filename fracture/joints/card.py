@@ -24,10 +24,12 @@ class ScoreSpec(Section):
     Attributes:
         family: Whose joints.
         width: Channels of the first map; the others have two and four times as many.
+        located: Whether they have learned where lesions are, too.
     """
 
     family: Family
     width: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 16
+    located: bool = False
 
     def levels(self, damage: Damage) -> int:
         """The highest score."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from fracture.data.masking import other_look
+from fracture.data.masking import coarser, other_look
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.errors import DataError
@@ -25,7 +24,7 @@ from fracture.joints.painted import joint_at
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import ScoreNetworks, place_of, points_of
 from fracture.models.backbone import seeded
-from fracture.models.ordered_levels import expected, level_loss
+from fracture.models.ordered_levels import expected
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.preprocess.similarity import crop_at
 from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
@@ -34,6 +33,7 @@ from fracture.training.driver import Running
 from fracture.training.stage import ArrayStage, PlainPictures
 
 OPTIMIZER = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=10)
+Plane = NDArray[np.float32]
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
 
 
@@ -51,8 +51,8 @@ class ScoreConfig(StageConfig):
 
 
 @lru_cache(maxsize=96)
-def _film(path: Path) -> NDArray[np.float32]:
-    pixels: NDArray[np.float32] = read(path).pixels
+def _film(path: Path) -> Plane:
+    pixels: Plane = read(path).pixels
     return pixels
 
 
@@ -100,36 +100,41 @@ class JointPictures(PlainPictures):
             for k in rng.permutation(count).tolist()
         ]
 
-    def make(self, picture: tuple[_Item, int, int]) -> tuple[NDArray[np.float32], tuple[int, int]]:
-        """(1, 224, 224), and the grades of narrowing and erosion."""
-        item, seed, look = picture
+    def make(self, picture: tuple[_Item, int, int]) -> tuple[Any, ...]:
+        """(1, 224, 224); grades of narrowing and erosion, -1 where none is scored; and where they are, (2, 28, 28)."""
+        (item, seed, look), spec = picture, self.config.model
         kept = self._kept.get(seed)
         if kept is None:
             rng = generator(seed)
             lesion = draw_lesion(rng, item.limb.kind)
-            plane = self.shown(item, lesion, int(rng.integers(2**31)), rng)
-            kept = self._kept[seed] = (plane.astype(np.float16), (lesion.narrowing, lesion.erosion))
-        return other_look(kept[0].astype(np.float32), generator(look))[None], kept[1]
+            plane, traces = self.shown(item, lesion, int(rng.integers(2**31)), rng)
+            grades = [getattr(lesion, d) if item.name in points_of(spec.family, d) else -1 for d in DAMAGES]
+            kept = self._kept[seed] = (plane.astype(np.float16), grades, traces)
+        rng, plane = generator(look), kept[0].astype(np.float32)
+        turn = int(rng.choice([-1, 1]))
+        plane = other_look(coarser(plane, rng) if spec.located else plane, rng)
+        return plane[None, :, ::turn], kept[1], kept[2][..., ::turn]
 
     def shown(
         self, item: _Item, lesion: Lesion, seed: int, rng: np.random.Generator | None = None
-    ) -> NDArray[np.float32]:
-        """(224, 224), a joint with a lesion that ``seed`` paints, cut as in use; ``rng`` draws errors of the cut."""
+    ) -> tuple[Plane, Plane]:
+        """(224, 224), a joint with a lesion that ``seed`` paints, cut as in use, and where it is, see
+        :func:`paint_joints`, (2, 28, 28); ``rng`` draws errors of the cut."""
         joint = joint_at(item.limb.points, item.name)
         part, local = spaced(_film(self.part.image_path(item.film)), joint)
         x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
         points = {key: (px - x, py - y) for key, (px, py) in item.limb.points.items()}
         place = place_of(points, item.name, self.config.model.family)
         if rng is not None:
-            dx, dy = rng.normal(0, _JITTER * unit_length(points), 2).tolist()
-            turned = place.turned(rng.normal(0, 6), float(np.exp(rng.normal(0, 0.06))))
-            center, flip = (place.center[0] + dx, place.center[1] + dy), rng.random() < 0.5
-            place = replace(turned, center=center, mirrored=place.mirrored != flip)
-        return crop_at(self.paint(part, local, lesion, seed), place).standardized()
+            place = place.disturbed(rng, _JITTER * unit_length(points), 6, 0.06)
+        traces = np.zeros((2, *part.shape), np.float32)
+        plane = crop_at(self.paint(part, local, lesion, seed, traces), place).standardized()
+        cuts = [crop_at(trace, place).pixels.reshape(28, 8, 28, 8).mean((1, 3)).clip(0, 1) for trace in traces]
+        return plane, np.stack(cuts)
 
-    def paint(self, part: NDArray[np.float32], joint: Joint, lesion: Lesion, seed: int) -> NDArray[np.float32]:
-        """A copy of a film's part with a lesion; another painter overrides it."""
-        return paint_joints(part, [joint], {joint.name: lesion}, seed)
+    def paint(self, part: Plane, joint: Joint, lesion: Lesion, seed: int, traces: Plane) -> Plane:
+        """A copy of a film's part with a lesion, noted in ``traces``; another painter overrides it."""
+        return paint_joints(part, [joint], {joint.name: lesion}, seed, traces)
 
     def source(self, picture: Any) -> str:
         """The film's name."""
@@ -143,11 +148,17 @@ class ScoreStage(ArrayStage):
     terms = ("loss", *DAMAGES)
 
     def losses(self, batch: Any, totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """See :func:`fracture.models.ordered_levels.level_loss`; both networks' added."""
-        planes, grades = self.stacked(batch)
-        told = self.model(planes.to(memory_format=self.layout))
-        found = {str(d): level_loss(told[d], grades[:, place]) / totals[0] for place, d in enumerate(DAMAGES)}
-        return {"loss": torch.stack(list(found.values())).sum(), **found}
+        """See :meth:`fracture.models.ordered_levels.OrderedLevels.losses`; both networks' added."""
+        planes, grades, traces = self.stacked(batch)
+        where = planes.new_zeros(())
+        found = dict.fromkeys(self.model.damages, where)
+        for place, (damage, network) in enumerate(self.model.damages.items()):
+            if not (scored := grades[:, place] >= 0).any():
+                continue
+            chosen = planes[scored].contiguous(memory_format=self.layout), grades[scored, place], traces[scored, place]
+            found[damage], drawn = (loss / totals[0] for loss in network.losses(*chosen))
+            where = where + drawn
+        return {"loss": torch.stack([*found.values(), where]).sum(), **found}
 
     def judge(self, folder: Path) -> dict[str, Any]:
         """Mean absolute error on painted lesions of films that were not trained on."""
@@ -155,7 +166,8 @@ class ScoreStage(ArrayStage):
         if "validation" not in self.parts:
             return {}
         rows = list(score_rows(self.model, JointPictures(self.parts["validation"], self.config), self.device))
-        error = {d: float(np.mean([abs(row[f"{d}_value"] - row[d]) for row in rows])) for d in DAMAGES}
+        scored = {d: [row for row in rows if row["point"] in points_of(self.config.model.family, d)] for d in DAMAGES}
+        error = {d: float(np.mean([abs(r[f"{d}_value"] - r[d]) for r in scored[d]] or [0])) for d in DAMAGES}
         return {"results": {"validation": {"joints": len(rows), "mean_absolute_error": error}}}
 
 
@@ -185,7 +197,7 @@ def score_rows(
         lesion = draw_lesion(rng, item.limb.kind)
         painting = int(rng.integers(2**31))
         errors = None if jitter is None else np.random.default_rng([painting, jitter])
-        planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors))[None, None]
+        planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors)[0])[None, None]
         told: dict[str, Any] = {"source": item.film.source, "group": item.film.group, "point": item.name}
         told |= {"narrowing": lesion.narrowing, "erosion": lesion.erosion}
         with torch.inference_mode():

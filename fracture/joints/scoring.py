@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, joint_place
-from fracture.joints.layout import COLUMNS, DAMAGES, Family, Kind, Point, columns_of, unit_length
+from fracture.joints.layout import COLUMNS, DAMAGES, Damage, Family, Kind, Point, columns_of, unit_length
 from fracture.models.backbone import Untrained
-from fracture.models.ordered_levels import OrderedLevels, expected
+from fracture.models.ordered_levels import LocatedLevels, OrderedLevels, expected
 from fracture.preprocess.similarity import Similarity, crop_at
 from fracture.wing.runner import Runner
 
-SPANS: Final[Mapping[Family, float]] = {"finger": 0.42, "wrist": 0.42, "forefoot": 0.55}
+SPANS: Final[Mapping[Family, float]] = {"finger": 0.42, "wrist": 0.36, "forefoot": 0.55}
 """Side of a crop as a share of the limb's unit length: about 3 cm, which at 224 pixels is a film's own resolution."""
 
 
-def points_of(family: str) -> set[str]:
-    """The points at which a family's networks read a column."""
-    return {column.point for column in COLUMNS if column.family == family}
+def points_of(family: str, *damages: Damage) -> set[str]:
+    """The points at which a family's networks read a column, of these damages alone where any is named."""
+    return {c.point for c in COLUMNS if c.family == family and c.damage in (damages or DAMAGES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class ScoreNetworks(Untrained):
     def __init__(self, spec: ScoreSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.damages = nn.ModuleDict({damage: OrderedLevels(spec.width, spec.levels(damage)) for damage in DAMAGES})
+        kind = LocatedLevels if spec.located else OrderedLevels
+        self.damages = nn.ModuleDict({damage: kind(spec.width, spec.levels(damage)) for damage in DAMAGES})
 
     def forward(self, planes: Tensor) -> dict[str, Tensor]:
         """Logits (B, levels) of a score of at least 1, 2, ..., by damage; of crops of :func:`place_of`, standardized,

@@ -234,8 +234,8 @@ def train(
         out: The run folder: ``<stage>.safetensors``, ``<stage>.json`` and a folder for each stage, and ``weights``.
         init: A safetensors file with the trunk, as any point stage's of earlier weights; that of ``joints-small`` where
             not given.
-        train_only: Further sets for finder and placer, trained on whole and with fewer variants: pseudo-labels,
-            simulated hands, films that show neither hand nor foot.
+        train_only: Further sets, trained on whole (by finder and placer with fewer variants): pseudo-labels, simulated
+            hands, films that show neither hand nor foot.
         stages: Which of ``STAGES``; all that the films have joints for where not given.
         changes: Settings of a stage that differ from the defaults, by stage.
         facts: Fields of the card, see :meth:`JointsReader.assemble`.
@@ -254,10 +254,10 @@ def train(
     """
     if unknown := sorted({*(stages or ()), *(changes or {})} - set(STAGES)):
         raise ConfigurationError("stages of the joints' training", got=", ".join(unknown), allowed=STAGES)
-    films = annotated.select(lambda film: bool(limbs_of(film)))
-    named = {name for film in films for limb in limbs_of(film) for name in limb.points}
+    named = {name for film in annotated for limb in limbs_of(film) for name in limb.points}
     possible = [name for name in STAGES if name in POINT_STAGES or any(p in named for p in points_of(name))]
     every = with_further(annotated, train_only)
+    limbs = every.select(lambda film: bool(limbs_of(film)))
     start = str(STORE.find() / STORE.open().card.finder.file if init is None else init)
     with running(out, device=device, progress=progress) as run:
         for stage in possible if stages is None else stages:
@@ -265,11 +265,10 @@ def train(
             if stage in POINT_STAGES:
                 config = JointsConfig.from_dict({"stage": stage, "init": start}).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
-                shown = every if stage == "finder" else every.select(lambda film: bool(limbs_of(film)))
-                run_stage(stage, config, shown, build, run)
+                run_stage(stage, config, every if stage == "finder" else limbs, build, run)
             else:
-                scores = ScoreConfig.from_dict({"model": {"family": stage}}).replace(more)
-                run_stage(f"scores_{stage}", scores, films, functools.partial(build_score_stage, scores), run)
+                scores = ScoreConfig.from_dict({"model": {"family": stage, "located": stage == "wrist"}}).replace(more)
+                run_stage(f"scores_{stage}", scores, limbs, functools.partial(build_score_stage, scores), run)
     weights = Path(out) / "weights"
     if not all((Path(out) / f"{stage}.json").exists() for stage in POINT_STAGES):
         return Path(out)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, apart: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, apart * (kernel // 2), apart, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
@@ -40,10 +42,53 @@ class OrderedLevels(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """(B, 1, H, W) to logits (B, levels) of at least level 1, 2, ..."""
         maps = self.body(planes).float()
-        found = self.last(torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1))
+        return self.graded([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))])
+
+    def graded(self, parts: Sequence[Tensor]) -> Tensor:
+        """Logits (B, levels) from what is told of a picture, (B, ...) each."""
+        found = self.last(torch.cat([*parts], dim=1))
         rising = torch.cumsum(nn.functional.softplus(self.steps), dim=0)
         logits: Tensor = (found[:, :1] + rising.mean() - rising) / torch.exp(found[:, 1:].clamp(-3, 3))
         return logits
+
+    def losses(self, planes: Tensor, grades: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a batch, summed: :func:`level_loss`, and that of where changes lie, which is 0 here."""
+        del traces
+        return level_loss(self(planes), grades), planes.new_zeros(())
+
+
+class LocatedLevels(OrderedLevels):
+    """The same, and a map at stride 8 of where the picture is changed, which a loss of its own teaches
+    (:meth:`located`); grades are read there and from the whole. The two last convolutions are dilated in place of a
+    stride."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__(width, levels)
+        w = width
+        self.body[3], self.body[4] = _conv(2 * w, 4 * w, 3, 1, 2), _conv(4 * w, 4 * w, 3, 1, 3)
+        self.where = nn.Conv2d(4 * w, 1, 1)
+        nn.init.constant_(self.where.bias, -3.0)  # type: ignore[arg-type]  # little of a picture is changed
+        self.last[0] = nn.Linear(12 * w + 2, 48)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(B, 1, H, W) to logits (B, levels) of at least level 1, 2, ..."""
+        return self.located(planes)[0]
+
+    def losses(self, planes: Tensor, grades: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
+        """The same; ``traces``, (B, H / 8, W / 8) from 0 to 1, say where changes lie, and weigh five times (ours)."""
+        logits, where = self.located(planes)
+        missed = nn.functional.binary_cross_entropy_with_logits(where, traces, reduction="none")
+        return level_loss(logits, grades), 5 * missed.mean(dim=(1, 2)).sum()
+
+    def located(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and those of the map, (B, H / 8, W / 8)."""
+        maps = self.body(planes).float()
+        where = self.where(maps)
+        share = where.sigmoid()
+        size = share.sum(dim=(2, 3))
+        there = (maps * share).sum(dim=(2, 3)) / (size + 1)
+        means = [maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))]
+        return self.graded([*means, there, size / 20, share.amax(dim=(2, 3))]), where[:, 0]
 
 
 def level_loss(logits: Tensor, grades: Tensor) -> Tensor:

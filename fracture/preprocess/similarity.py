@@ -49,6 +49,13 @@ class Similarity:
         turn = complex(*self.up) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
         return replace(self, up=(turn.real, turn.imag), scale=self.scale * scale)
 
+    def disturbed(self, rng: np.random.Generator, shift: float, degrees: float, zoom: float) -> Similarity:
+        """The same with errors: shifted in source pixels, turned and scaled by about so much, mirrored or not."""
+        dx, dy = rng.normal(0, shift, 2).tolist()
+        turned = self.turned(rng.normal(0, degrees), float(np.exp(rng.normal(0, zoom))))
+        center, flip = (self.center[0] + dx, self.center[1] + dy), rng.random() < 0.5
+        return replace(turned, center=center, mirrored=self.mirrored != flip)
+
     def to_crop(self, points: Any) -> NDArray[np.float64]:
         """Source coordinates (..., 2), order (x, y), to crop coordinates."""
         return through(self.matrix, points)

@@ -7,6 +7,7 @@ Everything around a lesion is the film's own. A painted lesion is no patient's: 
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import ConfigurationError
+from fracture.simulate import flaws
+from fracture.simulate.flaws import places, turned
 from fracture.simulate.geometry import smooth
 from fracture.tables import table
 
@@ -26,6 +29,7 @@ NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 ERODED = ((0.0, 0.0), (0.025, 0.05), (0.065, 0.10), (0.12, 0.17), (0.20, 0.27), (0.31, 0.40))
 """By grade 0 to 5 of one joint area, the eroded area as a share of a square as wide as the bone."""
 
+_MIDDLES = ("mul", "nav", "lunate", "radius", "ulna")  # points that lie in a bone, not in a joint space
 _REACH = 4.2  # of the bone's half width: how far from the joint a film is changed at most
 
 
@@ -85,8 +89,9 @@ def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int
 
 
 def paint_joints(
-    pixels: Array, joints: Mapping[str, Joint] | Sequence[Joint], lesions: Mapping[str, Lesion], seed: int = 0
-) -> Array:
+    pixels: Array, joints: Mapping[str, Joint] | Sequence[Joint], lesions: Mapping[str, Lesion], seed: int = 0,
+    traces: Array | None = None,
+) -> Array:  # fmt: skip
     """A copy of a film with lesions.
 
     Grade 0 is painted too: the joint's space changes by at most 5 %, and it gets a faint shade that touches no margin,
@@ -97,6 +102,7 @@ def paint_joints(
         joints: Those of the film.
         lesions: By the joint's name; joints without an entry stay as they are.
         seed: Equal seeds paint equally.
+        traces: float32 (2, height, width), filled with where a wrist lost space (its share) and bone.
 
     Returns:
         float32, the same shape.
@@ -113,7 +119,10 @@ def paint_joints(
         if not (0 <= lesion.narrowing <= 4 and 0 <= lesion.erosion <= (10 if joint.foot else 5)):
             raise ConfigurationError(f"no such grade at {name}", got=lesion, allowed="narrowing 0 to 4, erosion 0 to 5")
         part = _Part(*spaced(film, joint), np.random.default_rng([seed, number]))
-        if part.window.size:
+        if part.window.size and joint.among_bones:
+            for one, place in zip(part.among(lesion), () if traces is None else traces, strict=False):
+                np.copyto(spaced(place, joint)[0], one)
+        elif part.window.size:
             part.narrow(lesion.narrowing)
             part.erode(lesion.erosion)
     return np.clip(film, 0, 1)  # interpolation overshoots at sharp edges
@@ -138,37 +147,57 @@ class _Part:
     def __init__(self, window: Array, joint: Joint, rng: np.random.Generator) -> None:
         self.window, self.joint, self.rng = window, joint, rng
         self.space, self.half = joint.sizes
-        self.y, self.x = np.mgrid[: window.shape[0], : window.shape[1]].astype(np.float32)
-        dx, dy = self.x + 0.5 - np.float32(joint.center[0]), self.y + 0.5 - np.float32(joint.center[1])
-        ux, uy = (np.float32(value) for value in joint.direction)
-        self.along, self.across = dx * ux + dy * uy, dy * ux - dx * uy
+        self.along, self.across = turned(places(window.shape, *joint.center), joint.direction)
 
     def narrow(self, grade: int) -> None:
         """Pull the outer bone end in: the space shrinks, the end stays whole, the shaft behind it is drawn out."""
         window, along, across, rng = self.window, self.along, self.across, self.rng
         space, half = self.space, self.half
-        lost = float(rng.uniform(*NARROWED[grade])) * space
-        # Grade 1 may be focal: all of it on one side. Otherwise the space is lost a little unevenly.
-        lean = float(rng.uniform(0.6, 1.0) if grade == 1 and rng.random() < 0.4 else rng.uniform(0, 0.25))
-        lean *= float(rng.choice([-1, 1]))
-        pull = np.float32(lost) * (1 + np.float32(lean) * np.clip(across / np.float32(half), -1, 1))
-        if grade > 1:
-            pull = np.minimum(pull, np.float32(space))
+        pull = self._pull(grade, space, across)[1]
         start, end = np.float32(-space / 2), np.float32(space / 2) - pull
         inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
         behind = 1 - smooth((along - np.float32(half)) / np.float32(2.4 * half))
         beside = 1 - smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
-        shift = pull * inside * behind * beside
-        ux, uy = (np.float32(value) for value in self.joint.direction)
-        x, y = self.x + shift * ux, self.y + shift * uy
-        moved = cv2.remap(window, x, y, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        moved = flaws.shifted(window, pull * inside * behind * beside, self.joint.direction)
         if grade == 4:  # bone grows across: trabecular gray where the space was, without its dark line
             bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
             beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * space + 0.08 * half) ** 2))
             share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
-            grain = _grain(window.shape, half / 6, rng) * np.float32(0.025)
-            moved = moved * (1 - share) + np.maximum(moved, bone * np.float32(1.04) + grain) * share
+            bone = bone * np.float32(1.04) + flaws.grain(window.shape, half / 6, rng) * np.float32(0.025)
+            moved = moved * (1 - share) + np.maximum(moved, bone) * share
         np.copyto(window, np.clip(moved, 0, 1))
+
+    def _pull(self, grade: int, space: float, across: Array) -> tuple[float, Array]:
+        """The share of a space that is lost, and how many pixels of it are, here and there."""
+        rng, share = self.rng, float(self.rng.uniform(*NARROWED[grade]))
+        # Grade 1 may be focal: all of it on one side. Otherwise the space is lost a little unevenly.
+        lean = float(rng.uniform(0.6, 1.0) if grade == 1 and rng.random() < 0.4 else rng.uniform(0, 0.25))
+        lean *= float(rng.choice([-1, 1]))
+        pull = np.float32(share * space) * (1 + np.float32(lean) * np.clip(across / np.float32(self.half), -1, 1))
+        return share, np.minimum(pull, np.float32(space)) if grade > 1 else pull
+
+    def among(self, lesion: Lesion) -> Array:
+        """Both damages where other bones lie beside it, and (2, h, w) where. A space closes across its own line or the
+        hand's axis; bites lie all around the margin, which is looked for on the film."""
+        window, joint, half, rng = self.window, self.joint, self.half, self.rng
+        around, traces = places(window.shape, *joint.center), np.zeros((2, *window.shape), np.float32)
+        space = self.space * float(rng.uniform(0.85, 1.15))
+        axis = joint.direction if rng.random() < 0.5 else flaws.line_normal(window, *around, 0.35 * half)
+        turn = complex(*axis) * cmath.rect(1, rng.normal(0, 0.2))
+        along, across = turned(around, toward := (turn.real, turn.imag))
+        share, pull = self._pull(lesion.narrowing, space, across)
+        overlap = float(rng.uniform(0.2, 0.6)) if lesion.narrowing == 3 and rng.random() < 0.6 else 0.0
+        veil = 1.0 if lesion.narrowing == 4 else overlap
+        film, line = flaws.closed(window, along, across, toward, space, pull, veil, half, rng)
+        film, traces[0] = flaws.distracted(film, *joint.center, half, rng), line * np.float32(share)
+        middle = complex(*joint.center)
+        if joint.name not in _MIDDLES:
+            middle += complex(*joint.direction) * rng.choice([-1, 1]) * (space / 2 + rng.uniform(0.6, 0.9) * half)
+        if lesion.erosion:  # a third of it lies beyond the margin
+            area = 6 * half * half * float(rng.uniform(*ERODED[lesion.erosion]))
+            film, traces[1] = flaws.eaten(film, middle, half, area, int(rng.integers(1, 3 + (lesion.erosion > 1))), rng)
+        np.copyto(window, np.clip(film, 0, 1))
+        return traces
 
     def erode(self, grade: int) -> None:
         """Bites at the margins; of a forefoot's joint, grades above 5 lie on both sides of it."""
@@ -198,49 +227,11 @@ class _Part:
         for k, share in enumerate(shares.tolist()):
             flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
             radius = float(np.sqrt(1.6 * area * share / np.pi))
-            edge = self._margin(side * (space / 2 + 0.35 * half), margin)
+            off, away = along - np.float32(side * (space / 2 + 0.35 * half)), across * np.float32(margin)
+            edge, gray = flaws.strip_edge(window, off, away, half), flaws.gray_beside(window, away, half)
             at = side * (space / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half))
-            a = (along - np.float32(at)) / np.float32(radius * flat)
-            b = (across - np.float32(margin * (edge - 0.3 * radius))) / np.float32(radius / flat)
-            rough = 1 + _grain(window.shape, max(3.0, radius / 2.0), rng) * np.float32(rng.uniform(0.08, 0.2))
-            depth = (1 - np.sqrt(a * a + b * b) * rough) * np.float32(radius)  # pixels inside the bite's edge
-            bitten = smooth(depth / np.float32(rng.uniform(1.5, 3.0)) + 0.5) * np.float32(rng.uniform(0.5, 0.9))
-            floor = np.minimum(window, self._beside(margin) + texture)
-            np.copyto(window, window * (1 - bitten) + floor * bitten)
-            if rng.random() < 0.35:  # a healed rim
-                rim = np.exp(-((depth + 1.2) ** 2) / 2.0) * (np.abs(across) < edge)
-                np.copyto(window, np.clip(window + rim * np.float32(rng.uniform(0.02, 0.07)), 0, 1))
+            a, b = along - np.float32(at), across - np.float32(margin * (edge - 0.3 * radius))
+            radii = (radius * flat, radius / flat)
+            np.copyto(window, flaws.bite(window, a, b, radii, gray + texture, np.abs(across) < edge, rng))
             if k % 2 == 0:
                 margin = -margin
-
-    def _margin(self, at: float, margin: float) -> float:
-        """How far from the axis the bone's edge lies: the steepest fall of the mean gray, or the usual place."""
-        half = self.half
-        band = (np.abs(self.along - np.float32(at)) < 0.25 * half) & (self.across * np.float32(margin) > 0)
-        steps = np.arange(0.5, 1.5, max(0.06, 1.0 / half)) * half
-        gray = self.window[band]
-        if gray.size < 8:
-            return half
-        place_of = np.digitize(np.abs(self.across[band]), steps)
-        counts = np.bincount(place_of, minlength=steps.size + 1)[1:-1]
-        sums = np.bincount(place_of, gray, steps.size + 1)[1:-1]
-        if counts.size < 4 or (counts == 0).any():
-            return half
-        falls = -np.diff(sums / counts)
-        best = int(falls.argmax())
-        return float(steps[best + 1]) if falls[best] > 0.02 else half
-
-    def _beside(self, margin: float) -> np.float32:
-        """The gray beside the bone on the side of ``margin``: a percentile, lower where other bones lie there."""
-        across, half = self.across * np.float32(margin), self.half
-        ring = self.window[(across > 1.2 * half) & (across < 1.8 * half)]
-        return np.float32(np.percentile(ring if ring.size else self.window, 10 if self.joint.among_bones else 40))
-
-
-def _grain(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Array:
-    """Smooth noise of unit spread whose patches are about ``size`` pixels wide."""
-    step = max(1, int(size))
-    rows, columns = -(-shape[0] // step) + 2, -(-shape[1] // step) + 2
-    coarse = rng.standard_normal((rows, columns)).astype(np.float32)
-    fine = cv2.resize(coarse, (columns * step, rows * step), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(fine[: shape[0], : shape[1]], np.float32)
