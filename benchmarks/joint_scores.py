@@ -20,6 +20,7 @@ import second_joint_painter
 import torch
 from safetensors.torch import load_file
 
+from fracture.data.merged import part_of_split
 from fracture.data.splits import Split
 from fracture.evaluation import Bootstrap
 from fracture.evaluation.stats.change import repeatability
@@ -97,8 +98,8 @@ def main() -> None:
         spec = ScoreSpec(**read_record(record)["model"])
         model = ScoreNetworks(spec)
         load_state(model, load_file(str(record.with_suffix(".safetensors"))))
-        held = set(Split.read(options.run / f"scores_{family}" / "split.json").parts["validation"])
-        part, config = films.select(lambda film, held=held: film.source in held), ScoreConfig(model=spec)
+        split = Split.read(options.run / f"scores_{family}" / "split.json")
+        part, config = part_of_split(films, split, "validation"), ScoreConfig(model=spec)
         pictures, device, result[family] = JointPictures(part, config), torch.device("cpu"), {}
         for name, painted in (("own_painter", pictures), ("second_painter", SecondPainter(part, config))):
             rows = list(score_rows(model, painted, device, times=options.times, seed=1))

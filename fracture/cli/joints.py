@@ -55,7 +55,7 @@ def train(
     images: Annotated[Path | None, typer.Option(help="Folder of the films; by default that of the file.")] = None,
     train_only: Annotated[
         list[Path] | None,
-        typer.Option(help="Further films for finder and placer, as pseudo-labels or simulated hands; may be repeated."),
+        typer.Option(help="Further films, trained on whole, as pseudo-labels or simulated hands; may be repeated."),
     ] = None,
     stage: Annotated[
         list[str] | None,

@@ -110,8 +110,9 @@ def shifted(
     plane: Array, shift: Array, toward: tuple[float, float], how: int = cv2.INTER_CUBIC, drift: tuple[Any, Any] = (0, 0)
 ) -> Array:
     """A film whose every pixel comes from ``shift`` pixels farther ``toward`` a direction, and ``drift`` away."""
-    to = (at + shift * np.float32(d) + m for at, d, m in zip(places(plane.shape, 0.5, 0.5), toward, drift, strict=True))
-    return np.asarray(cv2.remap(plane, *to, interpolation=how, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    at, parts = places(plane.shape, 0.5, 0.5), zip(toward, drift, strict=True)
+    x, y = (here + shift * np.float32(d) + more for here, (d, more) in zip(at, parts, strict=True))
+    return np.asarray(cv2.remap(plane, x, y, interpolation=how, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def bite(
@@ -149,7 +150,7 @@ def hollowed(plane: Array, depth: Array, dark: float, contrast: float, size: flo
     if kind == 1:
         angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.9) * size
         move = np.array([[1, 0, far * np.cos(angle)], [0, 1, far * np.sin(angle)]], np.float32)
-        other = cv2.warpAffine(plane, move, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+        other = np.asarray(cv2.warpAffine(plane, move, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT), np.float32)
         if (plane - other)[depth > 0].sum() > 0.35 * contrast * (depth > 0).sum():  # else nothing would be seen
             floor = other
     elif kind == 2:

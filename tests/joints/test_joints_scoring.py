@@ -15,7 +15,8 @@ from fracture.evaluation.stats.change import repeatability
 from fracture.joints.card import ScoreSpec
 from fracture.joints.layout import FAMILIES, columns_of
 from fracture.joints.reports import CLAIM, change, draw_damage
-from fracture.joints.scoring import Score, ScoreNetworks, expected, score_joints
+from fracture.joints.scoring import Score, ScoreNetworks, expected, points_of, score_joints
+from fracture.models.ordered_levels import LocatedLevels, OrderedLevels, level_loss
 from fracture.wing.runner import TorchRunner
 
 
@@ -34,10 +35,11 @@ def test_rounding_rule_is_off_by_default() -> None:
     assert Score(0.6, 0).rounded(0.6) == 0
 
 
+@pytest.mark.parametrize("located", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_levels_never_cross(family: Any) -> None:
+def test_levels_never_cross(family: Any, located: bool) -> None:
     torch.manual_seed(0)
-    model = ScoreNetworks(ScoreSpec(family=family)).eval()
+    model = ScoreNetworks(ScoreSpec(family=family, located=located)).eval()
     with torch.inference_mode():
         found = model(torch.randn(3, 1, 224, 224))
     assert {name: logits.shape[1] for name, logits in found.items()} == {
@@ -45,6 +47,30 @@ def test_levels_never_cross(family: Any) -> None:
     }  # fmt: skip
     for logits in found.values():
         assert (logits.diff(dim=1) < 0).all()
+
+
+def test_networks_learn_where_a_picture_is_changed() -> None:
+    torch.manual_seed(0)
+    network = LocatedLevels(8, 4)
+    planes, traces = torch.randn(6, 1, 64, 64) * 0.1, torch.zeros(6, 8, 8)
+    for number in range(6):  # a bright square at another place each time
+        row, column = 1 + number % 3 * 2, 1 + number // 3 * 4
+        traces[number, row : row + 2, column : column + 2] = 1
+        planes[number, 0, 8 * row : 8 * row + 16, 8 * column : 8 * column + 16] += 2
+    grades = torch.arange(6) % 5
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.stack(network.losses(planes, grades, traces)).sum().backward()
+        optimizer.step()
+    network.requires_grad_(False)
+    logits, where = network.located(planes)
+    assert torch.equal(logits, network(planes))
+    assert where[traces > 0].mean() > 0 > where[traces == 0].mean()
+    graded, placed = network.losses(planes, grades, traces)
+    assert float(graded) == pytest.approx(float(level_loss(logits, grades)), rel=1e-5)
+    assert float(placed) < 6 * 5 * 0.15
+    assert not OrderedLevels(8, 4).losses(planes, grades, traces)[1].any()
 
 
 def test_every_column_of_a_hand_is_scored_once() -> None:
@@ -58,6 +84,9 @@ def test_every_column_of_a_hand_is_scored_once() -> None:
     pixels = hand.film.to_radiograph().pixels
     found = score_joints(runners, pixels, hand.points, "hand")
     assert list(found) == [column.name for column in columns_of("hand")]
+    assert points_of("wrist", "erosion") == {"mc1", "mul", "nav", "lunate", "radius", "ulna"}
+    assert points_of("wrist", "narrowing") == {"cmc3", "cmc4", "cmc5", "mna", "capnlun", "radcar"}
+    assert points_of("wrist") == points_of("wrist", "erosion", "narrowing")
     maximum = {column.name: column.maximum for column in columns_of("hand")}
     assert all(0 <= score.value <= maximum[name] and score.spread >= 0 for name, score in found.items())
     only = score_joints({"finger": runners["finger"]}, pixels, hand.points, "hand")
