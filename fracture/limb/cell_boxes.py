@@ -57,12 +57,12 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
         geometries: The B films' letterboxes.
     """
     quality = cells.quality.float().sigmoid().cpu().double().numpy()
-    boxes = cells.boxes.float().cpu().double().numpy()
     found = []
-    for film_quality, film_boxes, geometry in zip(quality, boxes, geometries, strict=True):
+    for film_quality, film_boxes, geometry in zip(quality, cells.boxes, geometries, strict=True):
         best = _surest(film_quality)
+        boxes = film_boxes[best.tolist()].float().cpu().double().numpy()
         limit = np.tile(np.asarray(geometry.scaled_size, np.float64), 2)
-        clipped = np.clip(film_boxes[best], 0.0, limit)
+        clipped = np.clip(boxes, 0.0, limit)
         seen = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
         found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen]))
     return found
