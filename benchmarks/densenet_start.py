@@ -11,7 +11,6 @@ linear map becomes part of the heads, which are the teacher's. No label is used.
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import time
@@ -21,12 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from drn_start import window
+from drn_start import options, pools_of, window
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fracture.data.readers import read_annotations
-from fracture.data.splits import Split
 from fracture.models import FractureModel, ModelSpec, build_model
 from fracture.models.pyramid import PyramidHeads
 from fracture.training.teacher import Teachers
@@ -122,17 +119,11 @@ def resumed(model: FractureModel, hints: nn.Conv2d, optimizer: torch.optim.Optim
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "split", "hold", "teacher", "out"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser = options(__doc__, steps=3000)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    annotated, held = read_annotations(asked.data), set(Split.read(asked.split).parts[asked.hold])
-    films = [film for film in annotated if film.source not in held]
-    pools = [[annotated.image_path(f) for f in films if bool(f.fractured) is kind] for kind in (False, True)]
+    pools = pools_of(asked.data, asked.split, asked.hold)
     plain = ModelSpec(backbone="densenet63", stages=3, map=True)
     (teacher,) = Teachers.read([asked.teacher], plain, torch.device("cpu")).models
     teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -96,17 +96,28 @@ def learn(model: FractureModel, teacher: FractureModel, pools: Sequence[Sequence
             print(f"{step}: stage 1 {features:.3f}, map {where:.4f}, score {score:.3f}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(words: str | None, *, steps: int) -> argparse.ArgumentParser:
+    """What such a script is told."""
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "split", "hold", "teacher", "out"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def pools_of(data: str, split: str, hold: str) -> list[list[Path]]:
+    """Normal and fractured films that are not in a part of the split."""
+    annotated, held = read_annotations(data), set(Split.read(split).parts[hold])
+    films = [film for film in annotated if film.source not in held]
+    return [[annotated.image_path(f) for f in films if bool(f.fractured) is kind] for kind in (False, True)]
+
+
+def main() -> None:
+    parser = options(__doc__, steps=600)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    annotated, held = read_annotations(asked.data), set(Split.read(asked.split).parts[asked.hold])
-    films = [film for film in annotated if film.source not in held]
-    pools = [[annotated.image_path(f) for f in films if bool(f.fractured) is kind] for kind in (False, True)]
+    pools = pools_of(asked.data, asked.split, asked.hold)
     (member,) = (one for one in load_recipe("jones2020").members if one.name.endswith("08_raw_attention_map"))
     (teacher,) = Teachers.read([asked.teacher], member.model, torch.device("cpu")).models
     model = grafted(teacher, asked.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
