@@ -24,14 +24,21 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         float64 (...), in [0, 1]; 0 where both boxes are empty.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    shared = _area(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]))
-    union = _area(a[..., 2:] - a[..., :2]) + _area(b[..., 2:] - b[..., :2]) - shared
+    # Side by side, not as pairs of sides: numpy's loops are then as long as the list of boxes.
+    (a_x0, a_y0, a_x1, a_y1), (b_x0, b_y0, b_x1, b_y1) = _sides(a), _sides(b)
+    across = np.minimum(a_x1, b_x1) - np.maximum(a_x0, b_x0)
+    down = np.minimum(a_y1, b_y1) - np.maximum(a_y0, b_y0)
+    shared = _area(across, down)
+    union = _area(a_x1 - a_x0, a_y1 - a_y0) + _area(b_x1 - b_x0, b_y1 - b_y0) - shared
     return np.asarray(shared / np.where(union > 0, union, 1.0))
 
 
-def _area(sides: NDArray[np.float64]) -> NDArray[np.float64]:
-    sides = np.maximum(sides, 0.0)
-    return sides[..., 0] * sides[..., 1]
+def _sides(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+
+
+def _area(across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(across, 0.0) * np.maximum(down, 0.0)
 
 
 def clip_box(box: Sequence[float], size: tuple[int, int]) -> Box | None:

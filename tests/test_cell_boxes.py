@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, nms
 
 from fracture.iou import iou
 from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
@@ -61,6 +61,32 @@ def test_no_two_kept_boxes_overlap_too_much_and_each_dropped_one_has_a_better(
             better = CellBoxes(kept.boxes[index], kept.quality[index])
             assert (iou(box, better.boxes) > limit).any()
     assert len(suppress(found, quality, limit, most=2)) <= 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 150), st.floats(0.1, 0.9))
+def test_many_boxes_are_suppressed_as_torchvision_does(seed: int, count: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 100, (count, 2))
+    found = np.concatenate([corners, corners + rng.uniform(5, 60, (count, 2))], axis=1)
+    quality = rng.permutation(count) / max(count, 1)  # no two alike
+    expected = found[nms(torch.from_numpy(found), torch.from_numpy(quality), limit).numpy()]
+    for most in (3, 1000):
+        kept = suppress(found, quality, limit, most=most)
+        np.testing.assert_array_equal(kept.boxes, expected[:most])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SOME, min_size=2, max_size=3), st.floats(0, 1))
+def test_clusters_good_enough_to_be_shown_do_not_depend_on_those_that_are_not(
+    networks: list[list[tuple[float, float, float, float, float]]], least: float
+) -> None:
+    found = [suppress(*drawn(rows), 0.4, most=100) for rows in networks]
+    whole, short = fuse(found, 0.55), fuse(found, 0.55, least=least)
+    shown = max(1, int((whole.quality >= least).sum()))
+    assert len(short) <= len(whole)
+    np.testing.assert_array_equal(short.boxes[:shown], whole.boxes[:shown])
+    np.testing.assert_array_equal(short.quality[:shown], whole.quality[:shown])
 
 
 def test_one_network_s_boxes_stay_as_they_are() -> None:

@@ -271,7 +271,7 @@ def _told_boxes(
     """Boxes that cells tell, best quality first; the best one is reported whatever its quality, so that a film that is
     called fractured shows where. Candidates that would not be reported carry no operating point."""
     each = [suppress(t.boxes, t.quality, parameters.suppress, most=parameters.max_candidates) for t in told]
-    joined = fuse(each, parameters.fuse)
+    joined = fuse(each, parameters.fuse, least=0.0 if candidates else parameters.quality)
     limit = np.tile(np.asarray(size, np.float64), 2)
     boxes: list[Box] = []
     for corners, quality in zip(np.clip(joined.boxes, 0.0, limit).tolist(), joined.quality.tolist(), strict=True):

@@ -9,12 +9,14 @@ number of networks, so that a box that one network alone sees counts for less (w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fracture.iou import iou
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from fracture.preprocess import Geometry
 
 _LEAST: Final = 1e-6  # quality of a film whose cells see nothing: far below any that a trained network gives
+_BLOCK: Final = 32  # boxes that are compared with all others at once
 _MOST: Final = 300  # cells of a film that are looked at: ours, twenty times what is ever shown
 
 
@@ -56,19 +59,19 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
         cells: Of a network, for B films.
         geometries: The B films' letterboxes.
     """
-    quality = cells.quality.float().sigmoid().cpu().double().numpy()
+    quality = cells.quality.float().sigmoid().cpu().numpy()
     found = []
     for film_quality, film_boxes, geometry in zip(quality, cells.boxes, geometries, strict=True):
         best = _surest(film_quality)
-        boxes = film_boxes[best.tolist()].float().cpu().double().numpy()
+        boxes = film_boxes[torch.from_numpy(best)].float().cpu().double().numpy()
         limit = np.tile(np.asarray(geometry.scaled_size, np.float64), 2)
         clipped = np.clip(boxes, 0.0, limit)
         seen = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
-        found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen]))
+        found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen].astype(np.float64)))
     return found
 
 
-def _surest(quality: NDArray[np.float64]) -> NDArray[np.int64]:
+def _surest(quality: NDArray[np.float32]) -> NDArray[np.int64]:
     """Where the highest ``_MOST`` lie, best first, equal ones in their order; sorting all cells would take a
     millisecond a network."""
     known = np.arange(len(quality))
@@ -91,14 +94,19 @@ def suppress(boxes: NDArray[np.float64], quality: NDArray[np.float64], limit: fl
     left = np.argsort(-quality, kind="stable")
     kept: list[int] = []
     while left.size and len(kept) < most:
-        best, left = int(left[0]), left[1:]
-        kept.append(best)
-        left = left[iou(boxes[best], boxes[left]) <= limit]
-    index = np.array(kept, np.int64)
+        apart = iou(boxes[left[:_BLOCK], None], boxes[None, left]) <= limit
+        free = np.ones(left.size, np.bool_)
+        for place, others in enumerate(apart):
+            if free[place]:
+                kept.append(int(left[place]))
+                free &= others
+        free[: len(apart)] = False
+        left = left[free]
+    index = np.array(kept[:most], np.int64)
     return CellBoxes(boxes[index], quality[index])
 
 
-def fuse(found: Sequence[CellBoxes], limit: float) -> CellBoxes:
+def fuse(found: Sequence[CellBoxes], limit: float, *, least: float = 0.0) -> CellBoxes:
     """One list of boxes of several networks.
 
     The best box that is left begins a cluster; each other network adds its box that overlaps it most, where that is at
@@ -108,6 +116,8 @@ def fuse(found: Sequence[CellBoxes], limit: float) -> CellBoxes:
     Args:
         found: Per network, of :func:`suppress`; boxes of one network are not joined with each other.
         limit: In (0, 1].
+        least: Clusters of less quality than this, except the best of all, may be left out: whoever shows none of them
+            need not wait for them.
 
     Returns:
         The clusters, best first. One network's boxes come back as they are.
@@ -116,20 +126,23 @@ def fuse(found: Sequence[CellBoxes], limit: float) -> CellBoxes:
         return found[0]
     boxes = np.concatenate([f.boxes for f in found])
     quality = np.concatenate([f.quality for f in found])
-    network = np.repeat(np.arange(len(found)), [len(f) for f in found])
+    ends = np.cumsum([0, *map(len, found)])
+    shared = iou(boxes[:, None], boxes[None])
     free = np.ones(len(quality), np.bool_)
-    joined_boxes, joined_quality = [], []
+    joined_boxes: list[NDArray[np.float64]] = []
+    joined_quality: list[float] = []
     for first in np.argsort(-quality, kind="stable"):
         if not free[first]:
             continue
-        shared = np.where(free, iou(boxes[first], boxes), -1.0)
+        if joined_quality and quality[first] < least and quality[first] <= max(joined_quality):
+            break  # a cluster is at most as good as the best of its boxes, which is the one it begins with
+        overlap = np.where(free, shared[first], -1.0)
         members = [int(first)]
-        for other in range(len(found)):
-            candidates = np.flatnonzero(network == other)
-            if other == network[first] or not candidates.size:
+        for start, end in itertools.pairwise(ends):
+            if start <= first < end or start == end:
                 continue
-            nearest = int(candidates[np.argmax(shared[candidates])])
-            if shared[nearest] >= limit:
+            nearest = int(start + np.argmax(overlap[start:end]))
+            if overlap[nearest] >= limit:
                 members.append(nearest)
         free[members] = False
         weights = quality[members]

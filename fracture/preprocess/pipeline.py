@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def prepare_all(radiograph: Radiograph, specs: Sequence[PreprocessSpec]) -> tupl
                 single = replace(spec, channels=(channel,))
                 planes[plane_key] = normalize(boxed.pixels, boxed.mask, single)[0]
             own.append(planes[plane_key])
-        prepared.append(Prepared(np.stack(own), boxed.mask, boxed.geometry))
+        prepared.append(Prepared(stacked(own), boxed.mask, boxed.geometry))
     return tuple(prepared)
 
 
@@ -126,7 +126,7 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     canvas = np.zeros((size[1], size[0]), np.float32)
     canvas[: scaled[1], : scaled[0]] = part
     mask = np.zeros(canvas.shape, np.bool_)
-    mask[: scaled[1], : scaled[0]] = ~_redacted(part)
+    mask[: scaled[1], : scaled[0]] = True if (redacted := _redacted(part)) is None else ~redacted
     return Letterboxed(canvas, mask, Geometry((width, height), crop, scaled, size))
 
 
@@ -238,12 +238,18 @@ def _scaled_size(
     )
 
 
-def _redacted(part: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """True on large filled rectangles of exact zeros: boxes drawn over burnt-in names, which are not image."""
+def stacked(planes: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """``np.stack`` along a new first axis; of one plane without a copy."""
+    return planes[0][None] if len(planes) == 1 else np.stack(planes)
+
+
+def _redacted(part: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """True on large filled rectangles of exact zeros: boxes drawn over burnt-in names, which are not image; None where
+    there are too few zeros for one."""
     zero = np.asarray(part == 0.0)
+    if np.count_nonzero(zero) < _REDACTION_AREA * zero.size:
+        return None
     redacted = np.zeros_like(zero)
-    if zero.mean() < _REDACTION_AREA:
-        return redacted
     count, labels, stats, _ = cv2.connectedComponentsWithStats(zero.astype(np.uint8), connectivity=4)
     for label in range(1, count):
         x, y, w, h, area = (int(v) for v in stats[label])
