@@ -5,7 +5,8 @@
 
 For each of three folds by group: a teacher learns the annotated films of the others; what it is sure of on unlabeled
 films (CSV: ``file_name``, ``group``; none of a held-out group) becomes pseudo-labels; a student learns both, simulated
-hands, and two thirds of the films that show neither hand nor foot; then whole films that were held out are read.
+hands, and two thirds of the films that show neither hand nor foot; then whole films that were held out are read, as
+they are and with every limb in a painted cast.
 ``RUN/points.json`` has every film and the sums; the card's ``metrics.points``. A call on an unfinished folder goes on;
 ``--fold all`` makes the networks that ship.
 """
@@ -19,6 +20,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -28,14 +30,19 @@ from fracture.data.keypoints import with_marks
 from fracture.data.records import AnnotatedSet
 from fracture.errors import InputError
 from fracture.intervals import wilson
-from fracture.joints.layout import HAND, POINTS, unit_length
+from fracture.joints.frames import rows_of as rows_of_points
+from fracture.joints.layout import BEYOND, HAND, MIDDLE, POINTS, unit_length
 from fracture.joints.records import limbs_of, read_landmarks
 from fracture.joints.training import JointsConfig, train
+from fracture.simulate.casts import some_in_casts
 from fracture.training.driver import make_split
 
 SURE, SHAPE, POINT = 0.85, 0.17, 0.4  # least mean certainty, most misfit, least certainty of a pseudo-labeled point
 COPIES = {"copies": 12, "further_copies": 2}
-CHANGES = {"placer": {**COPIES, "loop": {"epochs": 8}}, "finder": {**COPIES, "loop": {"epochs": 5}}}
+CHANGES = {
+    "placer": {**COPIES, "loop": {"epochs": 8}},
+    "finder": {"copies": 48, "further_copies": 8, "loop": {"epochs": 5}},
+}
 FOLDS = 3
 
 
@@ -57,11 +64,11 @@ def as_set(films: list[dict], limbs: list[tuple[int, str, dict]], out: Path) -> 
     return read_landmarks(out)
 
 
-def pseudo_labels(reader, films: dict[str, str], images: Path, out: Path) -> AnnotatedSet:
+def pseudo_labels(teacher: Path, films: dict[str, str], images: Path, out: Path) -> AnnotatedSet:
     """What a reader is sure of on films without labels."""
     if out.exists():
         return read_landmarks(out)
-    told, limbs = [], []
+    told, limbs, reader = [], [], fracture.joints.load(teacher)
     for name, group in films.items():
         path = images / name
         try:
@@ -113,6 +120,60 @@ def measured(reader, films: AnnotatedSet) -> list[dict]:
             values = np.array(list(best.values()))
             print(film.source, limb.kind, f"median {np.median(values):.4f} most {values.max():.3f}", flush=True)
     return rows
+
+
+def second_cast(pixels: np.ndarray, limb, rng: np.random.Generator) -> np.ndarray:
+    """A film with one limb in a cast by a painter of its own, which training never saw: a thick bar from the row of
+    joints toward the body, evenly gray, with a bright seam on either side."""
+    row, beyond = (rows_of_points(limb.points, names[limb.kind]) for names in (MIDDLE, BEYOND))
+    ways = (beyond - row)[~np.isnan(beyond - row).any(-1)]
+    start, ahead = np.nanmean(row, 0), ways.mean(0) / np.linalg.norm(ways.mean(0))
+    wide = float(np.linalg.norm(np.nanmax(row, 0) - np.nanmin(row, 0)))
+    ends = [tuple(np.rint(start - ahead * wide * far).astype(int).tolist()) for far in (0.75, rng.uniform(2.5, 4))]
+    masks = [np.zeros(pixels.shape, np.float32) for _ in range(2)]
+    for mask, thick in zip(masks, (1.5, 1.25), strict=True):
+        cv2.line(mask, *ends, 1.0, max(1, round(wide * thick)), cv2.LINE_AA)
+    whole, inner = (cv2.GaussianBlur(mask, (0, 0), max(1.0, wide / 60)) for mask in masks)
+    level, through = rng.uniform(0.4, 0.75), rng.uniform(0.2, 0.6)
+    covered = level + 0.08 * (whole - inner) + (pixels - pixels[whole > 0.5].mean()) * through
+    return np.clip(pixels + (covered - pixels) * whole, 0, 1).astype(np.float32)
+
+
+def in_casts(reader, films: AnnotatedSet) -> list[dict]:
+    """How films are read on which every limb is in a cast: by training's painter, and by another one."""
+    rows = []
+    for film in films:
+        pixels, limbs = fracture.read(str(films.image_path(film))).pixels, limbs_of(film)
+        rng = np.random.default_rng([7, len(rows)])
+        told = [[rows_of_points(b.points, n[b.kind]) for n in (MIDDLE, BEYOND)] for b in limbs]
+        painted = {"none": pixels, "own": some_in_casts(pixels, told, 1.0, rng)[0], "second": pixels}
+        for limb in limbs:
+            painted["second"] = second_cast(painted["second"], limb, rng)
+        for painter, plane in painted.items():
+            try:
+                answer = reader.predict(plane)
+                found, warned = answer.limbs, any("cast" in text for text in answer.warnings)
+            except InputError:
+                found, warned = (), False
+            for limb in limbs:
+                unit = unit_length(limb.points)
+                errors = [[float(np.hypot(*np.subtract(one.points[n], p)) / unit) for n, p in limb.points.items()]
+                          for one in found if one.kind == limb.kind]  # fmt: skip
+                best = min(errors, key=np.mean, default=None)
+                rows.append({"film": film.source, "kind": limb.kind, "painter": painter, "warned": warned,
+                             "median": best and float(np.median(best)), "most": best and max(best)})  # fmt: skip
+    return rows
+
+
+def cast_sums(rows: list[dict]) -> dict:
+    """By painter: how many limbs were read, with a warning, and how far points are off at the median."""
+    sums = {}
+    for painter in sorted({row["painter"] for row in rows}):
+        own = [row for row in rows if row["painter"] == painter]
+        read = [row for row in own if row["median"] is not None and row["median"] < 0.5]
+        sums[painter] = {"limbs": len(own), "read": len(read), "warned": sum(row["warned"] for row in read),
+                         "median_of_medians": float(np.median([row["median"] for row in read]))}  # fmt: skip
+    return sums
 
 
 def summary(rows: list[dict], resamples: int = 2000) -> dict:
@@ -168,7 +229,7 @@ def main() -> None:
     simulated = [
         fingers_of(replace(read_landmarks(path), name=f"simulated{n}")) for n, path in enumerate(options.simulated)
     ]
-    rows, refused, kept = [], [], {}
+    rows, refused, cast, kept = [], [], [], {}
     for fold in options.fold:
         folder = options.out / fold
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,9 +248,8 @@ def main() -> None:
         taught = options.teachers and options.teachers / fold
         if not taught:
             taught = train(seen, folder / "teacher", stages=stages, changes=changes, kept=kept, progress=False)
-        teacher = fracture.joints.load(taught)
         films = {name: group for name, group in loose.items() if group not in groups}
-        more = [pseudo_labels(teacher, films, options.images, folder / "pseudo.json"), *simulated]
+        more = [pseudo_labels(taught, films, options.images, folder / "pseudo.json"), *simulated]
         if neither:
             more.append(
                 without({n: g for n, g in neither.items() if g not in away}, options.images, folder / "without.json")
@@ -203,15 +263,17 @@ def main() -> None:
         if not done.exists():
             far = without({n: g for n, g in neither.items() if g in away}, options.images, folder / "far.json")
             last = annotated.select(lambda film, held=held: film.source in held)
-            write_json(done, {"rows": measured(student, last), "refused": refusals(student, far)})
+            read = {"rows": measured(student, last), "refused": refusals(student, far)}
+            write_json(done, {**read, "casts": in_casts(student, last)})
         told = json.loads(done.read_text(encoding="utf-8"))
-        rows, refused = [*rows, *told["rows"]], [*refused, *told["refused"]]
+        rows, refused, cast = [*rows, *told["rows"]], [*refused, *told["refused"]], [*cast, *told["casts"]]
         for key in [key for key in kept if key[0] == "placer"]:  # cut by the average shape of this fold's films
             del kept[key]
     if rows:
         result = {kind: summary([row for row in rows if row["kind"] == kind]) for kind in POINTS}
         result["without"] = {"films": len(refused), "refused": sum(not row["answered"] for row in refused)}
-        write_json(options.out / "points.json", {"sums": result, "rows": rows, "refused": refused})
+        result["casts"] = cast_sums(cast)
+        write_json(options.out / "points.json", {"sums": result, "rows": rows, "refused": refused, "casts": cast})
         print(json.dumps(result, indent=1))
 
 

@@ -1,4 +1,4 @@
-"""How a film of another hospital would look: gray curve, sharpness, noise, compression, resolution, collimation, marks.
+"""How a film of another hospital would look: gray curve, sharpness, noise, compression, resolution, marks, casts.
 
 Ours, for weights that are to be used elsewhere than where their films were taken. Shapes stay where they are, so that
 boxes and maps need not follow. Each change is drawn by itself; most films get one or two. JPEG, noise, sharpening and
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from fracture.data.augment import albumentations_layer
 from fracture.schema import Record, Share
+from fracture.simulate.casts import somewhere
 
 _LARGEST_GAMMA, _LARGEST_CONTRAST = 3.0, 2.0
 _Deviation = Annotated[float, Field(gt=0, le=0.5)]
@@ -38,6 +39,7 @@ class AppearanceSpec(Record):
         noise: Least and largest standard deviation of the noise, as a share of the full range; evenly by logarithm.
         collimated: Of dark shutters along some sides.
         lettered: Of a bright letter.
+        cast: Of a painted cast over a part of it; 0 unless asked for.
     """
 
     tone: Share = 0.8
@@ -54,6 +56,7 @@ class AppearanceSpec(Record):
     coarse: Share = 0.1
     collimated: Share = 0.1
     lettered: Share = 0.1
+    cast: Share = 0.0
 
 
 def change_appearance(
@@ -73,6 +76,8 @@ def change_appearance(
 
     layer = albumentations_layer()
     out = pixels
+    if spec.cast and rng.random() < spec.cast:  # no draw without it: seeds keep their pictures
+        out = somewhere(out, rng)
     if rng.random() < spec.coarse:
         factor = rng.uniform(0.45, 0.8)
         size = (max(8, round(out.shape[1] * factor)), max(8, round(out.shape[0] * factor)))

@@ -37,11 +37,7 @@ if TYPE_CHECKING:
     from fracture.joints.reports import change as change, draw_damage as draw_damage
     from fracture.joints.scoring import Score as Score, score_joints as score_joints
     from fracture.joints.spaces import Space as Space
-    from fracture.joints.table import (
-        ScoreTable as ScoreTable,
-        read_table as read_table,
-        write_table as write_table,
-    )
+    from fracture.joints.table import ScoreTable as ScoreTable, read_table as read_table, write_table as write_table
     from fracture.joints.training import train as train
 
 lazy_names(globals())

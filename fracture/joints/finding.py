@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
 from fracture.joints.frames import UNIT, fit_frame
-from fracture.joints.layout import DIGITS, POINTS, Kind, Point
+from fracture.joints.layout import DIGITS, MIDDLE, POINTS, Kind, Point
 from fracture.joints.networks import CHANNELS, FIND_SIZE, GUESSES, KINDS, OFFSET_UNIT, FinderOutput
 from fracture.models.hand_trunk import tone
 from fracture.models.heatmaps import decode_heat, peaks
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MOST: Final = 4  # hands and forefeet on one film
 _CENTER: Final = 0.15  # least chance of a center; the best one may have less
 _LEAST: Final = 0.02  # below it a film shows neither hand nor foot
-_LEAST_SCORE: Final = 0.57  # of a limb; see docs/joints.md for what films with and without a hand or foot have
+_LEAST_SCORE: Final = (0.5, 0.72)  # of a limb whose center is seen and whose points fit, and of another; docs/joints.md
 _SEEN: Final = 0.65  # chance of a center that is believed although the points are less sure, as in a cast
 _FITTING: Final = 0.25  # and whose points lie as those of a hand or foot do: most of Found.shape there
 _BESIDE: Final = 0.75  # likewise of a further limb, as a share of the surest one's
@@ -40,6 +40,7 @@ _SURE: Final = 0.82  # mean certainty below which other turns and sizes are trie
 _SHARES: Final = ((0.17, 0.25), (0.11, 0.38))  # unit length by the film's longer side: tried then, in this order
 _WORTH: Final = 0.3  # least chance of a center that is searched around
 _FLAT: Final = 0.08  # a map with less of its softmax around the peak says nothing
+_Rough: TypeAlias = tuple[Kind, float, dict[str, Point], Point, float]  # chance, rough points, center, chance of a cast
 _LOOKS: Final = ((0.0, 1.0), (-7.0, 1.04), (7.0, 0.96))  # turns in degrees and scales of the last crops
 
 
@@ -54,6 +55,7 @@ class Found:
         center: The finder's chance of it, in [0, 1].
         mirrored: Whether the thumb or big toe lies to the left when the tips point up.
         shape: What is left of the points' spread when the average hand or forefoot is laid on them.
+        cast: The finder's chance that it lies in a cast, in [0, 1].
     """
 
     kind: Kind
@@ -62,6 +64,7 @@ class Found:
     center: float
     mirrored: bool
     shape: float
+    cast: float
 
     @property
     def score(self) -> float:
@@ -70,8 +73,11 @@ class Found:
 
     @property
     def believed(self) -> bool:
-        """Whether it is taken for a hand or forefoot: its points are sure enough, or its center is and they fit."""
-        return self.score >= _LEAST_SCORE or (self.center >= _SEEN and self.shape <= _FITTING)
+        """Whether it is taken for a hand or forefoot: half of its middle row lies on the film, so that a wrist alone is
+        none, and its points are sure enough, which is less where its center is seen and they fit."""
+        row = [self.certainty[name] > 0 for name in MIDDLE[self.kind]]
+        fits = self.center >= _SEEN and self.shape <= _FITTING
+        return self.score >= _LEAST_SCORE[0 if fits else 1] and sum(row) >= len(row) / 2
 
 
 def find(
@@ -86,8 +92,8 @@ def find(
     """
     found: list[Found] = []
     for zoom in (1.0, 0.55):  # a hand that fills the film is seen better from farther away
-        for kind, chance, rough, center in rough_limbs(pixels, finder, zoom):
-            one = _Placing(pixels, kind, placer, template).place(rough, center, chance)
+        for kind, chance, rough, center, cast in rough_limbs(pixels, finder, zoom):
+            one = replace(_Placing(pixels, kind, placer, template).place(rough, center, chance), cast=cast)
             same = [other for other in found if not _apart(one, other)]
             if all(one.score > other.score for other in same):
                 found = [other for other in found if other not in same] + [one]
@@ -109,10 +115,8 @@ def _apart(one: Found, other: Found) -> bool:
     return float(np.hypot(*(boxes[0].mean(0) - boxes[1].mean(0)))) > 0.4 * span
 
 
-def rough_limbs(
-    pixels: NDArray[np.float32], finder: Runner, zoom: float
-) -> list[tuple[Kind, float, dict[str, Point], Point]]:
-    """(kind, chance, rough points, center) in pixels of the film, the likeliest first; ``zoom`` as of a letterbox."""
+def rough_limbs(pixels: NDArray[np.float32], finder: Runner, zoom: float) -> list[_Rough]:
+    """In pixels of the film, the likeliest first; ``zoom`` as of a letterbox."""
     height, width = pixels.shape
     matrix = letterbox_matrix(width, height, FIND_SIZE, zoom)
     plane, mask = warp(pixels, matrix, (FIND_SIZE, FIND_SIZE))
@@ -122,7 +126,7 @@ def rough_limbs(
     middles = torch.arange(len(shown[0]), device=chances.device).float() * 8 + 4
     cells = torch.stack(torch.meshgrid(middles, middles, indexing="xy"))
     likely = sorted(peaks(shown, _LEAST, (1, 3, 3)).tolist(), key=lambda cell: -shown[tuple(cell)])[:_MOST]
-    found: list[tuple[Kind, float, dict[str, Point], Point]] = []
+    found: list[_Rough] = []
     for number, row, column in likely:
         kind, value = KINDS[number], float(shown[number, row, column])
         if found and value < _CENTER:
@@ -135,7 +139,9 @@ def rough_limbs(
         means = [((offsets[:, k] + cells[k, rows, columns]) * weights).sum((1, 2)).cpu().numpy() for k in (0, 1)]
         places = np.concatenate([np.stack(means, -1), [[column * 8 + 4, row * 8 + 4]]])
         *points, (x, y) = ((places - matrix[:, 2]) / matrix[0, 0]).tolist()
-        found.append((kind, value, {n: (p[0], p[1]) for n, p in zip(DIGITS[kind], points, strict=True)}, (x, y)))
+        named = {n: (p[0], p[1]) for n, p in zip(DIGITS[kind], points, strict=True)}
+        cast = torch.sigmoid(output.casts[0, rows, columns].float())
+        found.append((kind, value, named, (x, y), float((cast * weights).sum())))
     return found
 
 
@@ -154,9 +160,8 @@ class _Placing:
         frame = fit_frame(rough, kind, self.template)[0]
         frames = [replace(frame, mirrored=flip) for flip in (False, True)]
         best = self.surest(frames)
-        if (
-            chance >= _WORTH and _level(best.sure) < _SURE
-        ):  # lying another way, or of another size, than the finder guessed
+        # Lying another way, or of another size, than the finder guessed?
+        if chance >= _WORTH and _level(best.sure) < _SURE:
             for shares in _SHARES:
                 upright = [replace(each, center=center, up=(0.0, -1.0)) for each in frames]
                 others = [
@@ -185,6 +190,7 @@ class _Placing:
             center=chance,
             mirrored=best.frame.mirrored,
             shape=left,
+            cast=0.0,
         )
 
     def surest(self, frames: Sequence[Similarity]) -> _Look:

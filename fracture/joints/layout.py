@@ -38,6 +38,9 @@ DIGITS: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[:14], "forefoot": 
 MIDDLE: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[1:5], "forefoot": FOREFOOT[:5]}
 """The row of joints whose mean is the center: a hand's MCP 2 to 5, a forefoot's MTP."""
 
+BEYOND: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[6:10], "forefoot": (FOREFOOT[5], "", "", "", "")}
+"""The next joint of each of these, toward the tip."""
+
 ENDS: Final[Mapping[Kind, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
 """Errors and widths are told by the length between these."""
 

@@ -37,10 +37,12 @@ class FinderOutput(NamedTuple):
     Attributes:
         centers: (B, 2, h, w), logits of a hand's and of a forefoot's center.
         offsets: (B, 20, 2, h, w), from the cell's middle to the rough points, in ``OFFSET_UNIT`` network pixels.
+        casts: (B, h, w), logits of a cast over the limb whose center lies there.
     """
 
     centers: Tensor
     offsets: Tensor
+    casts: Tensor
 
 
 class Finder(OnTrunk):
@@ -50,12 +52,14 @@ class Finder(OnTrunk):
         super().__init__()
         self.last = nn.Sequential(mix(WIDTH, WIDTH), mix(WIDTH, WIDTH))
         self.centers, self.offsets = nn.Conv2d(WIDTH, len(KINDS), 1), nn.Conv2d(WIDTH, 2 * ROUGH_COUNT, 1)
+        self.casts = nn.Conv2d(WIDTH, 1, 1)
         nn.init.constant_(self.centers.bias, -4.0)  # type: ignore[arg-type]  # centers are rare
 
     def heads(self, maps: Sequence[Tensor]) -> FinderOutput:
-        """Centers and offsets."""
+        """Centers, offsets and casts."""
         found = self.last(self.mixed(maps[1:]))
-        return FinderOutput(self.centers(found), self.offsets(found).unflatten(1, (ROUGH_COUNT, 2)))
+        offsets = self.offsets(found).unflatten(1, (ROUGH_COUNT, 2))
+        return FinderOutput(self.centers(found), offsets, self.casts(found)[:, 0])
 
 
 class Placer(OnTrunk):

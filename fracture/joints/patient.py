@@ -55,9 +55,8 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
         wanted = "hand" if place[1] == "H" else "forefoot"
         limbs = [limb for limb in found.limbs if limb.kind == wanted]
         if len(limbs) != 1:
-            raise ConfigurationError(
-                f"{found.source}: given as {place}", got=[limb.kind for limb in found.limbs], allowed=f"one {wanted}"
-            )
+            kinds = [limb.kind for limb in found.limbs]
+            raise ConfigurationError(f"{found.source}: given as {place}", got=kinds, allowed=f"one {wanted}")
         read[place] = found
         row.update(limbs[0].columns)
     for name in SUMS:

@@ -76,28 +76,19 @@ class JointsLimb(ResultBase):
     def to_dict(self) -> dict[str, Any]:
         """Of the limb as a whole; its joints are listed beside it."""
         said = {name: getattr(self, name) for name in _SAID}
-        whole: dict[str, Any] = plain(said | {"box": dict(zip(("x0", "y0", "x1", "y1"), self.box, strict=True))})
-        return whole
+        return {**plain(said | {"box": dict(zip(("x0", "y0", "x1", "y1"), self.box, strict=True))})}
 
     def joints(self, number: int) -> list[dict[str, Any]]:
         """One record for each point, with the limb's number."""
         scored = [column for column in columns_of(self.kind) if column.name in self.scores]
-        rows: list[dict[str, Any]] = plain(
-            [
-                {
-                    "limb": number,
-                    "name": name,
-                    "side": self.side,
-                    "x": x,
-                    "y": y,
-                    "certainty": self.certainty.get(name),
-                    "joint_box": self.boxes.get(name),
-                    "space": self.spaces.get(name),
-                    "scores": {c.name: self.scores[c.name] for c in scored if c.point == name},
-                }
-                for name, (x, y) in self.points.items()
-            ]
-        )
+        rows = []
+        for name, (x, y) in self.points.items():
+            seen = {"x": x, "y": y, "certainty": self.certainty.get(name), "joint_box": self.boxes.get(name)}
+            own = {
+                "space": self.spaces.get(name),
+                "scores": {c.name: self.scores[c.name] for c in scored if c.point == name},
+            }
+            rows.append(plain({"limb": number, "name": name, "side": self.side, **seen, **own}))
         return rows
 
 

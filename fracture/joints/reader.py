@@ -49,6 +49,7 @@ _BOX: Final = 0.3  # a joint's box as a share of the unit length
 _UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
 _TRUNK: Final = "Trunk of the point networks: hand landmark model (full) of MediaPipe Hands, Google, Apache-2.0"
 _PAINTED: Final = "lesions painted into films with marked points; no film with rheumatoid damage"
+_CAST: Final = 0.3  # chance of a cast from which a user is warned; see docs/joints.md
 _ODD: Final = 0.17  # of Found.shape: nine in ten of the annotated hands and forefeet lie below
 
 
@@ -217,7 +218,7 @@ def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
     for points in given:
         kind, here = _kind_of(points), middle(points)
         away = [(float(np.hypot(*(middle(one.points) - here))), one) for one in found if one.kind == kind]
-        nobody = (unit_length(points), Found(kind, {}, {}, 1.0, False, 0.0))  # one farther away is another one
+        nobody = (unit_length(points), Found(kind, {}, {}, 1.0, False, 0.0, 0.0))  # one farther away is another one
         near = min([nobody, *away], key=lambda pair: pair[0])[1]
         merged = {**near.points, **points}
         ordered = {name: merged[name] for name in POINTS[kind] if name in merged}
@@ -232,7 +233,7 @@ def _findings(found: Sequence[Found], limbs: Sequence[JointsLimb], square: Squar
     height, width = square.pixels.shape
     for number, (one, limb) in enumerate(zip(found, limbs, strict=True), 1):
         name = limb.kind if len(limbs) == 1 else f"{limb.kind} {number}"
-        if one.score < _UNSURE or one.shape > _ODD:
+        if one.score < _UNSURE or one.shape > _ODD or one.cast >= _CAST:
             said.append(
                 f"{name}: the points are less certain than usual (bent or hidden digits, a child's hand, a cast, "
                 "another view?); look at the overlay"

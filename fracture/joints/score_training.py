@@ -42,9 +42,7 @@ class ScoreConfig(StageConfig):
 
     model: ScoreSpec
     pictures: int = Field(default=2000, ge=1, description="of an epoch; each is painted otherwise")
-    repeats: int = Field(
-        default=3, ge=1, description="epochs that see the same lesions, in other looks: painting is slow"
-    )
+    repeats: int = Field(default=3, ge=1, description="epochs that see the same lesions in other looks")
     split: SplitConfig = SplitConfig(shares={"train": 0.7, "validation": 0.3})
     optimizer: OptimizerConfig = OPTIMIZER
     loop: StageLoop = StageLoop(epochs=14, patience=None)
@@ -52,8 +50,7 @@ class ScoreConfig(StageConfig):
 
 @lru_cache(maxsize=96)
 def _film(path: Path) -> Plane:
-    pixels: Plane = read(path).pixels
-    return pixels
+    return read(path).pixels
 
 
 class _Item(NamedTuple):

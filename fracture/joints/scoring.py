@@ -94,7 +94,6 @@ def score_joints(
         planes = np.stack([crop.standardized()[None] for crop in crops])
         given = {damage: expected(logits) for damage, logits in runner.run({"planes": planes}).items()}
         for column in columns:
-            means, spreads = given[column.damage]
-            at = names.index(column.point)
-            found[column.name] = Score(float(means[at]), float(spreads[at]))
+            value, spread = (float(told[names.index(column.point)]) for told in given[column.damage])
+            found[column.name] = Score(value, spread)
     return {column.name: found[column.name] for column in columns_of(kind) if column.name in found}

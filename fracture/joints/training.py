@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from fracture.data.masking import coarser, cut_film, exposed, share_seen
+from fracture.data.masking import cut_film, share_seen
 from fracture.data.merged import is_further, with_further
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
 from fracture.joints.card import STORE
 from fracture.joints.frames import fit_frame, rows_of, template_of
-from fracture.joints.layout import DIGITS, FAMILIES, MIDDLE, POINTS, Kind
+from fracture.joints.layout import BEYOND, DIGITS, FAMILIES, MIDDLE, POINTS, Kind
 from fracture.joints.networks import (
     CHANNELS,
     FIND_SIZE,
@@ -40,15 +41,15 @@ from fracture.joints.reader import JointsReader
 from fracture.joints.records import limbs_of
 from fracture.joints.score_training import OPTIMIZER, ScoreConfig, build_score_stage
 from fracture.joints.scoring import points_of
-from fracture.models.hand_trunk import tone
 from fracture.models.heatmaps import center_loss, center_map, point_losses
 from fracture.preprocess.similarity import letterbox_matrix, through, varied_affine, warp
+from fracture.simulate.casts import some_in_casts
 from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running, run_stage, running
-from fracture.training.heads import HeadStage, Kept, Made, TrunkPictures, on_trunk
+from fracture.training.heads import HeadStage, Kept, Made, TrunkPictures, changed_grays, on_trunk
 from fracture.training.stage import Stage
 
-POINT_STAGES: Final = ("finder", "placer")
+POINT_STAGES: Final = {"finder": 0.4, "placer": 0.15}  # with the share of limbs in casts, which the finder tells
 STAGES: Final = (*POINT_STAGES, *FAMILIES)
 Plane = NDArray[np.float32]
 _SPREAD = 1.2  # cells, standard deviation of a center's peak (ours)
@@ -64,6 +65,8 @@ class JointsConfig(StageConfig):
     """Variants of each hand or forefoot of further films; of a film without any two."""
     cut: float = 0.3
     """Share of pictures in which the film ends within the hand or forefoot."""
+    cast: float = 0.15
+    """Share of hands and forefeet in a painted cast."""
     split: SplitConfig = SplitConfig(shares={"train": 1.0}, tune_fold=False)
     optimizer: OptimizerConfig = OPTIMIZER.model_copy(update={"ema": 0.98, "clip_norm": 5.0})
     loop: StageLoop = StageLoop(epochs=6, workers=0, patience=None, batch=8)
@@ -77,10 +80,12 @@ class _Films(TrunkPictures):
         copies = self.config.further_copies if is_further(film) else self.config.copies
         return copies * len(limbs_of(film)) or 2
 
-
-def _changed_grays(plane: Plane, mask: NDArray[np.bool_], rng: np.random.Generator) -> Plane:
-    """A film taken otherwise, in the grays that networks see."""
-    return exposed(tone(coarser(plane, rng), mask), mask, rng)
+    def taken(self, film: Film, rng: np.random.Generator) -> tuple[Plane, float, list[bool]]:
+        """The film, its scale, and which of its limbs are in a painted cast."""
+        pixels, scale = self.pixels(film)
+        limbs = [[rows_of(limb.points, n[limb.kind]) * scale for n in (MIDDLE, BEYOND)] for limb in limbs_of(film)]
+        pixels, casts = some_in_casts(pixels, limbs, self.config.cast, rng)
+        return pixels, scale, casts
 
 
 class PlacerPictures(_Films):
@@ -90,7 +95,7 @@ class PlacerPictures(_Films):
 
     def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
         """One crop of a hand or forefoot, changed."""
-        pixels, scale = self.pixels(film)
+        pixels, scale, _ = self.taken(film, rng)
         limbs = limbs_of(film)
         limb = limbs[index % len(limbs)]
         place, _ = fit_frame(limb.points, limb.kind, self.template)
@@ -102,14 +107,14 @@ class PlacerPictures(_Films):
         truth[~((truth > 1) & (truth < PLACE_SIZE - 1)).all(-1)] = np.nan
         if rng.random() < self.config.cut and not np.isnan(truth).all():
             mask = cut_film(mask, truth, rng)
-        return _changed_grays(plane, mask, rng), truth
+        return changed_grays(plane, mask, rng), truth
 
 
 class FinderPictures(_Films):
     """Whole films in any position, now and then two on one picture; and each limb's center with its rough points."""
 
     def drawn(self, film: Film, index: int, rng: np.random.Generator) -> tuple[Plane, Any]:
-        """One picture of 256 x 256, and its limbs: kind and rough points."""
+        """One picture of 256 x 256, and its limbs: kind, rough points and whether in a cast."""
         del index
         if rng.random() >= 0.3:
             return self._view(film, rng, FIND_SIZE, FIND_SIZE)
@@ -118,10 +123,12 @@ class FinderPictures(_Films):
         shape = (FIND_SIZE, half) if rng.random() < 0.5 else (half, FIND_SIZE)
         (one, first), (two, second) = (self._view(each, rng, *shape) for each in (film, beside))
         step = np.array([half, 0] if shape[1] == half else [0, half], np.float32)
-        return np.concatenate([one, two], 1 if shape[1] == half else 0), first + [(k, p + step) for k, p in second]
+        return np.concatenate([one, two], 1 if shape[1] == half else 0), first + [
+            (k, p + step, cast) for k, p, cast in second
+        ]
 
     def _view(self, film: Film, rng: np.random.Generator, height: int, width: int) -> tuple[Plane, list[Any]]:
-        pixels, scale = self.pixels(film)
+        pixels, scale, casts = self.taken(film, rng)
         side = max(height, width)
         upright = rng.random() < 0.7  # or upside down
         angle = rng.normal(0, 0.5) + math.pi * (rng.random() < 0.5) if upright else rng.uniform(0, 2 * math.pi)
@@ -135,16 +142,16 @@ class FinderPictures(_Films):
             matrix[:, 2] += np.array([width / 2, height / 2]) - through(matrix, at) + rng.normal(0, 8, 2)
         plane, mask = warp(pixels, matrix, (width, height))
         found = []
-        for limb in limbs_of(film):
+        for limb, cast in zip(limbs_of(film), casts, strict=True):
             rough = np.full((ROUGH_COUNT, 2), np.nan, np.float32)
             rough[GUESSES[limb.kind]] = through(matrix, rows_of(limb.points, DIGITS[limb.kind]) * scale)
             x, y = center_of(limb.kind, rough)
             if 0 <= x < width and 0 <= y < height:
-                found.append((KINDS.index(limb.kind), rough))
+                found.append((KINDS.index(limb.kind), rough, cast))
         if found and rng.random() < self.config.cut:
             mask = cut_film(mask, found[0][1], rng)
-            found = [(kind, points) for kind, points in found if share_seen(mask, points) > 0.3]
-        return _changed_grays(plane, mask, rng), found
+            found = [one for one in found if share_seen(mask, one[1]) > 0.3]
+        return changed_grays(plane, mask, rng), found
 
 
 def center_of(kind: Kind, rough: NDArray[Any]) -> NDArray[np.float64]:
@@ -172,16 +179,16 @@ class PlacerStage(HeadStage):
 class FinderStage(HeadStage):
     """Stage one."""
 
-    terms = ("loss", "center", "offset")
+    terms = ("loss", "center", "offset", "cast")
 
     def losses(self, batch: Sequence[Made], totals: Sequence[float]) -> Mapping[str, Tensor]:
-        """CenterNet's focal loss of the centers, and L1 of the offsets around each."""
+        """CenterNet's focal loss of the centers; around each, L1 of the offsets and cross-entropy of the cast."""
         found = self.model.heads(self.maps(batch))
         shape = found.centers.shape[-2:]
         heat = np.zeros((len(batch), 2, *shape), np.float32)
-        offset = torch.zeros((), device=self.device)
+        offset, cast = torch.zeros(2, device=self.device)
         for index, (_, limbs) in enumerate(batch):
-            for kind, rough in limbs:
+            for kind, rough, covered in limbs:
                 bell = center_map(shape, [center_of(KINDS[kind], rough)[::-1] / 8 - 0.5], _SPREAD)
                 heat[index, kind] = np.maximum(heat[index, kind], bell)
                 rows, columns = np.nonzero(bell > 0.4)
@@ -189,11 +196,13 @@ class FinderStage(HeadStage):
                 wanted = torch.from_numpy(away.astype(np.float32)).to(self.device)
                 gap = found.offsets[index][:, :, rows, columns] - wanted
                 offset = offset + gap[~wanted.isnan()].abs().mean()
+                said = found.casts[index][rows, columns]
+                cast = cast + functional.binary_cross_entropy_with_logits(said, torch.full_like(said, float(covered)))
         target = torch.from_numpy(heat).to(self.device)
         count = max(1, sum(len(limbs) for _, limbs in batch))
         share = len(batch) / totals[0] / count
-        terms = {"center": center_loss(found.centers, target) * share, "offset": offset * share}
-        return {"loss": terms["center"] + 2 * terms["offset"], **terms}
+        terms = {"center": center_loss(found.centers, target) * share, "offset": offset * share, "cast": cast * share}
+        return {"loss": terms["center"] + 2 * terms["offset"] + terms["cast"], **terms}
 
 
 def build_stage(
@@ -263,7 +272,9 @@ def train(
         for stage in possible if stages is None else stages:
             more = (changes or {}).get(stage, {})
             if stage in POINT_STAGES:
-                config = JointsConfig.from_dict({"stage": stage, "init": start}).replace(more)
+                config = JointsConfig.from_dict({"stage": stage, "init": start, "cast": POINT_STAGES[stage]}).replace(
+                    more
+                )
                 build = functools.partial(build_stage, config, kept=kept)
                 run_stage(stage, config, every if stage == "finder" else limbs, build, run)
             else:

@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fracture.data.masking import coarser, exposed
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
 from fracture.io.reading import read
 from fracture.models.backbone import seeded
+from fracture.models.hand_trunk import tone
 from fracture.models.starting_points import read_tensors
 from fracture.training.stage import PlainPictures, Stage
 
@@ -88,6 +90,11 @@ class TrunkPictures(PlainPictures):
             self.kept[film.source] = found
         found = self.kept[film.source]
         return found, found.shape[1] / film.width if film.width else 1.0
+
+
+def changed_grays(plane: NDArray[np.float32], mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A film (h, w) in [0, 1] taken otherwise, in the grays that a hand landmark trunk sees; 0 outside of the mask."""
+    return exposed(tone(coarser(plane, rng), mask), mask, rng)
 
 
 class HeadStage(Stage):

@@ -218,7 +218,7 @@ def test_points_beyond_the_film_do_not_count_for_its_certainty() -> None:
     points = dict.fromkeys(HAND, (0.0, 0.0))
 
     def score(sure: list[float]) -> float:
-        return Found("hand", points, dict(zip(HAND, sure, strict=True)), 1.0, False, 0.0).score
+        return Found("hand", points, dict(zip(HAND, sure, strict=True)), 1.0, False, 0.0, 0.0).score
 
     assert score([0.9] * 13 + [0.0] * 13) == pytest.approx(0.9)
     assert score([0.9] * 5 + [0.0] * 21) < 0.4  # too few to be believed
@@ -226,12 +226,30 @@ def test_points_beyond_the_film_do_not_count_for_its_certainty() -> None:
 
 @pytest.mark.parametrize(
     ("sure", "center", "shape", "believed"),
-    [(0.6, 0.1, 0.4, True), (0.34, 0.69, 0.34, False), (0.34, 0.69, 0.1, True), (0.5, 0.6, 0.1, False)],
+    [
+        (0.75, 0.1, 0.4, True),
+        (0.6, 0.69, 0.34, False),
+        (0.6, 0.69, 0.1, True),
+        (0.45, 0.9, 0.1, False),
+        (0.6, 0.6, 0.1, False),
+    ],
 )
 def test_unsure_points_are_believed_where_the_center_is_seen_and_they_fit(
     sure: float, center: float, shape: float, believed: bool
 ) -> None:
     from fracture.joints.finding import Found
 
-    found = Found("hand", dict.fromkeys(HAND, (0.0, 0.0)), dict.fromkeys(HAND, sure), center, False, shape)
+    found = Found("hand", dict.fromkeys(HAND, (0.0, 0.0)), dict.fromkeys(HAND, sure), center, False, shape, 0.0)
     assert found.believed is believed
+
+
+def test_a_wrist_whose_fingers_lie_beyond_the_film_is_no_hand() -> None:
+    from fracture.joints.finding import Found
+
+    def believed(*gone: str) -> bool:
+        sure = dict.fromkeys(HAND, 0.95) | dict.fromkeys(gone, 0.0)
+        return Found("hand", dict.fromkeys(HAND, (0.0, 0.0)), sure, 0.9, False, 0.1, 0.0).believed
+
+    assert believed(*(name for name in HAND if name.startswith(("pip", "dip"))))
+    assert believed("mcp2", "mcp3")
+    assert not believed("mcp2", "mcp3", "mcp4")

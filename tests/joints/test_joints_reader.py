@@ -98,3 +98,36 @@ def test_a_real_hand_its_mirror_image_and_its_letter(shared_data: Path):
     turned = fracture.joints.predict(Radiograph(np.ascontiguousarray(film.pixels[:, ::-1])), side="right")
     back = {name: (film.width - x, y) for name, (x, y) in turned.points[0].items()}
     assert np.median([np.hypot(*(np.array(back[n]) - limb.points[n])) / unit for n in HAND]) < 0.01
+
+
+def test_a_hand_in_a_cast_is_answered_with_a_warning(shared_data: Path):
+    import json
+
+    from fracture.joints.frames import rows_of
+    from fracture.joints.layout import BEYOND, MIDDLE
+    from fracture.joints.records import limbs_of, read_landmarks
+    from fracture.simulate.casts import over_limb
+
+    annotated = read_landmarks(shared_data / "hand" / "landmarks.json", shared_data / "fracatlas" / "images")
+    film = next(film for film in annotated if film.source == "IMG0000045.jpg")
+    (limb,) = limbs_of(film)
+    pixels = fracture.read(annotated.image_path(film)).pixels
+    row, beyond = (rows_of(limb.points, names[limb.kind]) for names in (MIDDLE, BEYOND))
+    covered = over_limb(pixels, row, beyond, np.random.default_rng(0))
+    assert not any("certain" in text for text in fracture.joints.predict(pixels, side="left").warnings)
+    found = fracture.joints.predict(covered, side="left")
+    unit = np.hypot(*np.subtract(limb.points["mcp3"], limb.points["dip3"]))
+    errors = [np.hypot(*np.subtract(found.points[0][name], point)) / unit for name, point in limb.points.items()]
+    assert np.median(errors) < 0.05
+    assert any("a cast" in text for text in found.warnings)
+    assert json.loads(json.dumps(found.to_dict()))["warnings"]
+
+
+def test_toddlers_are_answered_with_a_warning_and_wrists_alone_are_refused(shared_data: Path):
+    hands = sorted((shared_data / "hand" / "toddler_hands").glob("*.png"))[:3]
+    for found in fracture.joints.load().predict_many(hands, workers=0):
+        assert any("a child's hand" in text for text in found.warnings)
+    wrists = sorted((shared_data / "grazpedwri_dx_sample" / "images").glob("*.png"))[:3]
+    for failed in fracture.joints.load().predict_many(wrists, workers=0):
+        assert not failed.ok
+        assert "no hand and no forefoot" in str(failed.error)
