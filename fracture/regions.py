@@ -23,6 +23,7 @@ through JSON, so that a model card can hold its own tree.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -343,6 +344,7 @@ class RegionTree:
         return cls(tuple(Region.from_dict(item) for item in regions))
 
 
+@functools.lru_cache(maxsize=1024)
 def _spelling(name: str) -> str:
     """``"Tibia / Fibula"`` -> ``"tibia_fibula"``."""
     return re.sub(r"[\s/_\-+&,.]+", "_", name.strip().lower()).strip("_")

@@ -148,6 +148,7 @@ class Decider(FilmReader[PreparedFilm, Decision]):
     ) -> None:
         self.ensemble = ensemble
         self.card = card
+        self._checksum = card.checksum  # a quarter of a millisecond, for each film otherwise
         self.points = points
         self.name = name
         self.regions_of = regions_of
@@ -206,7 +207,7 @@ class Decider(FilmReader[PreparedFilm, Decision]):
             of=count,
             model=self.name,
             model_version=self.card.version,
-            weights_checksum=self.card.checksum,
+            weights_checksum=self._checksum,
             warnings=(
                 *film.film[self.operating_point].warnings,
                 *film.taken.record.warnings,

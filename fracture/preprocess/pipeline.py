@@ -94,7 +94,7 @@ def prepare_all(radiograph: Radiograph, specs: Sequence[PreprocessSpec]) -> tupl
         for channel in spec.channels:
             plane_key = (key, channel) if channel == "raw" else (key, channel, *spec.lcn_key)
             if plane_key not in planes:
-                single = replace(spec, channels=(channel,))
+                single = spec if spec.channels == (channel,) else replace(spec, channels=(channel,))
                 planes[plane_key] = normalize(boxed.pixels, boxed.mask, single)[0]
             own.append(planes[plane_key])
         prepared.append(Prepared(stacked(own), boxed.mask, boxed.geometry))
