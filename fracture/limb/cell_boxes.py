@@ -63,9 +63,8 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
     found = []
     for film_quality, film_boxes, geometry in zip(quality, cells.boxes, geometries, strict=True):
         best = _surest(film_quality)
-        boxes = film_boxes[torch.from_numpy(best)].float().cpu().double().numpy()
-        limit = np.tile(np.asarray(geometry.scaled_size, np.float64), 2)
-        clipped = np.clip(boxes, 0.0, limit)
+        boxes = film_boxes[torch.from_numpy(best)].double().cpu().numpy()
+        clipped = np.minimum(np.maximum(boxes, 0.0), np.array(2 * geometry.scaled_size, np.float64))
         seen = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
         found.append(CellBoxes(geometry.boxes_to_source(clipped[seen]), film_quality[best][seen].astype(np.float64)))
     return found

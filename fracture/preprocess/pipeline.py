@@ -118,13 +118,12 @@ def letterbox(radiograph: Radiograph, spec: PreprocessSpec) -> Letterboxed:
     crop = find_crop(pixels, source=radiograph.source) if spec.crop else (0, 0, width, height)
     x0, y0, x1, y1 = crop
     scaled = _scaled_size(x1 - x0, y1 - y0, radiograph.spacing, radiograph.aspect, spec)
-    part = resize_by_axis(np.ascontiguousarray(pixels[y0:y1, x0:x1]), scaled)
     if spec.shape == "square":
         size = (spec.size, spec.size)
     else:
         size = (_next_multiple(scaled[0], spec.stride), _next_multiple(scaled[1], spec.stride))
     canvas = np.zeros((size[1], size[0]), np.float32)
-    canvas[: scaled[1], : scaled[0]] = part
+    part = resize_by_axis(np.ascontiguousarray(pixels[y0:y1, x0:x1]), scaled, out=canvas[: scaled[1], : scaled[0]])
     mask = np.zeros(canvas.shape, np.bool_)
     mask[: scaled[1], : scaled[0]] = True if (redacted := _redacted(part)) is None else ~redacted
     return Letterboxed(canvas, mask, Geometry((width, height), crop, scaled, size))
@@ -204,20 +203,28 @@ def square_pixels(radiograph: Radiograph) -> SquareFilm:
 
 
 def resize_by_axis(
-    part: NDArray[np.float32], size: tuple[int, int], grows: int = cv2.INTER_CUBIC
+    part: NDArray[np.float32],
+    size: tuple[int, int],
+    grows: int = cv2.INTER_CUBIC,
+    *,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Resize to (width, height): first, by area, the axes that shrink, then, by ``grows`` of OpenCV, those that grow.
 
-    Values stay in [0, 1], which bicubic interpolation would leave. What has the size already is returned as it is.
+    Values stay in [0, 1], which bicubic interpolation would leave. What has the size already is returned as it is. With
+    ``out``, a float32 array of the size whose rows may lie apart, the result is written there and is that.
     """
     height, width = part.shape
     if size == (width, height):
-        return part
+        if out is not None:
+            out[:] = part
+        return part if out is None else out
     smaller = (min(size[0], width), min(size[1], height))
     if smaller != (width, height):
-        part = np.asarray(cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), np.float32)
+        target = out if smaller == size else None
+        part = np.asarray(cv2.resize(part, smaller, dst=target, interpolation=cv2.INTER_AREA), np.float32)
     if smaller != size:
-        part = np.asarray(cv2.resize(part, size, interpolation=grows), np.float32)
+        part = np.asarray(cv2.resize(part, size, dst=out, interpolation=grows), np.float32)
     return np.clip(part, 0.0, 1.0, out=part)
 
 
