@@ -51,20 +51,21 @@ def find_crop(pixels: NDArray[np.float32], *, source: str = "the film") -> tuple
     height, width = pixels.shape
     small = _small_copy(pixels)
     kept = _anatomy(_content(small), small)
-    if kept.sum() < max(1.0, _SMALLEST_CONTENT * kept.size):
+    if kept[:, cv2.CC_STAT_AREA].sum() < max(1.0, _SMALLEST_CONTENT * small.size):
         raise PixelValueError(
             f"{source} is all padding: nothing stands out from the dark",
             got=f"pixels between {float(pixels.min()):.3f} and {float(pixels.max()):.3f}",
             hint="check the window of the file, or pass a film with an image on it",
         )
-    rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+    left, top = kept[:, :2].min(axis=0)
+    right, bottom = (kept[:, :2] + kept[:, 2:4]).max(axis=0)
     margin = _MARGIN * max(height, width)
     step_x, step_y = width / small.shape[1], height / small.shape[0]
     return (
-        max(0, int(np.floor(columns[0] * step_x - margin))),
-        max(0, int(np.floor(rows[0] * step_y - margin))),
-        min(width, int(np.ceil((columns[-1] + 1) * step_x + margin))),
-        min(height, int(np.ceil((rows[-1] + 1) * step_y + margin))),
+        max(0, int(np.floor(left * step_x - margin))),
+        max(0, int(np.floor(top * step_y - margin))),
+        min(width, int(np.ceil(right * step_x + margin))),
+        min(height, int(np.ceil(bottom * step_y + margin))),
     )
 
 
@@ -124,8 +125,8 @@ def _above_zero(ordered: NDArray[np.float32]) -> NDArray[np.float32]:
     return ordered[np.searchsorted(ordered, 0.0, side="right") :]
 
 
-def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Drop collimation strips and letters from the content; keep the rest."""
+def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The parts of the content that are neither collimation strips nor letters: (n, 5), x, y, width, height, area."""
     height, width = content.shape
     content = content & ~_strips(content)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(content.astype(np.uint8), connectivity=8)
@@ -133,26 +134,22 @@ def _anatomy(content: NDArray[np.bool_], small: NDArray[np.float32]) -> NDArray[
     brightest = float(small.max())
     gap = max(1, round(_LETTER_GAP * max(height, width)))
     edge_depth = max(2, round(_STRIP * min(height, width)))
-    from_left, from_top = np.arange(width), np.arange(height)
-    depth_map = np.minimum(
-        np.minimum(from_left, from_left[::-1])[None, :], np.minimum(from_top, from_top[::-1])[:, None]
-    )
+    inner = labels[edge_depth : height - edge_depth, edge_depth : width - edge_depth]
     for label in range(1, count):
         x, y, w, h, area = (int(v) for v in stats[label])
         if area <= 2:  # what survives a median filter at this size is still no anatomy
             continue
-        box = np.s_[y : y + h, x : x + w]
-        own = labels[box] == label
-        if depth_map[box][own].max() < edge_depth:  # a sliver along an edge, what a strip left behind
+        if not (inner == label).any():  # a sliver along an edge, what a strip left behind
             continue
         kept[label] = True
         if w * h > _LETTER_AREA * content.size:
             continue
         window = np.s_[max(0, y - gap) : y + h + gap, max(0, x - gap) : x + w + gap]
         alone = not (content[window] & (labels[window] != label)).any()
-        if alone and percentile_of(np.sort(small[box][own]), 75) > 0.75 * brightest:
+        box = np.s_[y : y + h, x : x + w]
+        if alone and percentile_of(np.sort(small[box][labels[box] == label]), 75) > 0.75 * brightest:
             kept[label] = False
-    return np.asarray(kept[labels], np.bool_)
+    return np.asarray(stats[kept])
 
 
 def _strips(content: NDArray[np.bool_]) -> NDArray[np.bool_]:
