@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fracture.iou import iou
@@ -59,6 +58,8 @@ def best_cells(cells: Cells, geometries: Sequence[Geometry]) -> list[CellBoxes]:
         cells: Of a network, for B films.
         geometries: The B films' letterboxes.
     """
+    import torch  # not with this module, which the cards are read with
+
     quality = cells.quality.float().sigmoid().cpu().numpy()
     found = []
     for film_quality, film_boxes, geometry in zip(quality, cells.boxes, geometries, strict=True):
