@@ -28,10 +28,11 @@ import fracture.joints
 from fracture.atomic import write_json
 from fracture.data.keypoints import with_marks
 from fracture.data.records import AnnotatedSet
+from fracture.digits import unit_length
 from fracture.errors import InputError
 from fracture.intervals import wilson
 from fracture.joints.frames import rows_of as rows_of_points
-from fracture.joints.layout import BEYOND, HAND, MIDDLE, POINTS, unit_length
+from fracture.joints.layout import BEYOND, HAND, MIDDLE, POINTS
 from fracture.joints.records import limbs_of, read_landmarks
 from fracture.joints.training import JointsConfig, train
 from fracture.simulate.casts import some_in_casts

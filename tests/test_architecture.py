@@ -18,7 +18,7 @@ from fracture._lazy import homes_of
 ROOT = Path(fracture.__file__).parent
 HALL = {
     *("__init__", "__main__", "_lazy", "_moved", "_version", "detector", "errors"),
-    *("atomic", "intervals", "iou", "regions", "regular", "schema", "tables"),
+    *("atomic", "digits", "intervals", "iou", "regions", "regular", "schema", "tables"),
 }
 PACKAGES = ["fracture", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "fracture.") if m.ispkg)]
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from fracture.digits import Point, Points
 from fracture.joints.frames import UNIT, fit_frame
-from fracture.joints.layout import DIGITS, MIDDLE, POINTS, Kind, Point
+from fracture.joints.layout import DIGITS, MIDDLE, POINTS, Kind
 from fracture.joints.networks import CHANNELS, FIND_SIZE, GUESSES, KINDS, OFFSET_UNIT, FinderOutput
 from fracture.models.hand_trunk import tone
 from fracture.models.heatmaps import decode_heat, peaks
@@ -59,7 +60,7 @@ class Found:
     """
 
     kind: Kind
-    points: Mapping[str, Point]
+    points: Points
     certainty: Mapping[str, float]
     center: float
     mirrored: bool
@@ -154,7 +155,7 @@ class _Placing:
     placer: Runner
     template: NDArray[np.float64]
 
-    def place(self, rough: Mapping[str, Point], center: Point, chance: float) -> Found:
+    def place(self, rough: Points, center: Point, chance: float) -> Found:
         """All points of a limb from rough ones, at least two, and from its center, which is one with that chance."""
         longest, kind = max(self.pixels.shape), self.kind
         frame = fit_frame(rough, kind, self.template)[0]

@@ -2,14 +2,14 @@
 
 Sources: the challenge's table (90 columns: the patient, three sums, 43 columns for each side) as in
 ``vkichu77/RA2CH``; which point a column is scored at, the scales of Sharp/van der Heijde (narrowing 0 to 4; erosion 0
-to 5, in the foot 0 to 10), and the 26 and 6 points are those of the annotated films. The mirror rule is ours.
+to 5, in the foot 0 to 10), and the 26 and 6 points are those of the annotated films.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from fracture.tables import table
 
@@ -19,7 +19,6 @@ Whole = Literal["total", "erosion", "narrowing"]
 Family = Literal["finger", "wrist", "forefoot"]
 SIDES: Final = ("left", "right")
 DAMAGES: Final[tuple[Damage, ...]] = ("narrowing", "erosion")
-Point: TypeAlias = tuple[float, float]
 FAMILIES: Final[tuple[Family, ...]] = ("finger", "forefoot", "wrist")
 
 _NAMES: Final = table("joints")
@@ -40,9 +39,6 @@ MIDDLE: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[1:5], "forefoot": 
 
 BEYOND: Final[Mapping[Kind, tuple[str, ...]]] = {"hand": HAND[6:10], "forefoot": (FOREFOOT[5], "", "", "", "")}
 """The next joint of each of these, toward the tip."""
-
-ENDS: Final[Mapping[Kind, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
-"""Errors and widths are told by the length between these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,53 +96,12 @@ ROW: Final = ("Patient_ID", *SUMS, *(column.full(side) for part in _ORDER for si
 BY_NAME: Final = {column.full(side): column for column in COLUMNS for side in SIDES}
 """The columns of both sides by their full names."""
 
+SUMMED: Final[Mapping[str, tuple[str, ...]]] = {
+    what: tuple(name for name in ROW[4:] if what in ("total", BY_NAME[name].damage)) for what in WHOLES
+}
+"""Which of the 86 joints each sum adds up, in the challenge's order."""
+
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:
     """The columns that one film has: 31 of a hand, 12 of a forefoot."""
     return tuple(column for column in COLUMNS if column.kind == kind)
-
-
-AXES: Final[Mapping[str, tuple[str, str]]] = _NAMES["axes"]
-"""Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
-
-
-def axis_of(points: Mapping[str, Point]) -> Point:
-    """The direction of a whole hand or forefoot, from the body to the tips, of length 1; x right, y down.
-
-    Of a hand the mean of its fingers' MCP to DIP (or PIP) joints; of a forefoot across the row of MTP joints, to the
-    side where the big toe's own joint lies.
-    """
-    if "mtp1" in points:
-        (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
-        xi, yi = points.get("ip", (x1 + y5 - y1, y1 + x1 - x5))
-        dx, dy = y5 - y1, x1 - x5
-        if dx * (xi - x1) + dy * (yi - y1) < 0:
-            dx, dy = -dx, -dy
-    else:
-        dx = dy = 0.0
-        for k in range(2, 6):
-            near, far = points.get(f"mcp{k}"), points.get(f"dip{k}", points.get(f"pip{k}"))
-            if near is not None and far is not None:
-                dx, dy = dx + far[0] - near[0], dy + far[1] - near[1]
-    length = (dx * dx + dy * dy) ** 0.5 or 1.0
-    return dx / length, dy / length
-
-
-def unit_length(points: Mapping[str, Point]) -> float:
-    """The length that errors and widths are told by, in pixels, of a hand or forefoot with both :data:`ENDS`."""
-    (x0, y0), (x1, y1) = (points[name] for name in ENDS["forefoot" if "mtp1" in points else "hand"])
-    return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
-
-
-def is_mirrored(points: Mapping[str, Point]) -> bool:
-    """Whether thumb or big toe lies to the left when the tips point up. Networks see all films with it to the right.
-
-    This is the shape's handedness in the picture, not the patient's side: films are hung either way. False where the
-    points do not tell.
-    """
-    dx, dy = axis_of(points)
-    near, far = ("mtp1", "mtp5") if "mtp1" in points else ("mcp2", "mcp5")
-    if near not in points or far not in points:
-        return False
-    (x1, y1), (x5, y5) = points[near], points[far]
-    return dx * (y1 - y5) - dy * (x1 - x5) < 0

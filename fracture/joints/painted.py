@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from fracture.data.records import AnnotatedSet
 from fracture.errors import DataError
 from fracture.io.reading import read
-from fracture.joints.frames import direction
-from fracture.joints.layout import Point, columns_of, unit_length
 from fracture.joints.records import limbs_of
-from fracture.simulate.dataset import Summary, check_folder
-from fracture.simulate.hands import JointFilm, draw_lesions, write_joint_films
+from fracture.simulate.dataset import KeypointFilm, Summary
+from fracture.simulate.hands import draw_lesions, joint_film, write_joints
 from fracture.simulate.joints import Joint, paint_joints
-
-
-def joint_at(points: Mapping[str, Point], name: str) -> Joint:
-    """A film's joint, one of ``points``, as the painter takes it."""
-    return Joint(name, points[name], direction(points, name), unit_length(points))
 
 
 def write_painted(
@@ -48,20 +41,16 @@ def write_painted(
     films = [film for film in annotated if limbs_of(film)]
     if not films:
         raise DataError(f"{annotated.name}: no film with points of a hand or forefoot")
-    folder = check_folder(directory, n, seed)
 
-    def made() -> Iterator[JointFilm]:
-        for index in range(n):
-            film = films[index % len(films)]
-            pixels, limbs = read(annotated.image_path(film)).pixels, []
-            for number, limb in enumerate(limbs_of(film)):
-                most = {(c.point, c.damage): c.maximum for c in columns_of(limb.kind) if c.point in limb.points}
-                scored = {name: (most.get((name, "narrowing"), 0), most.get((name, "erosion"), 0)) for name, _ in most}
-                rng = np.random.default_rng([seed, index, number])
-                lesions = draw_lesions(rng, scored)
-                joints = {name: joint_at(limb.points, name) for name in lesions}
-                pixels = paint_joints(pixels, joints, lesions, int(rng.integers(2**31)))
-                limbs.append((limb.kind, limb.points, lesions))
-            yield JointFilm(pixels, limbs, {"group": film.group, "painted_into": film.source})
+    def made(index: int) -> KeypointFilm:
+        film = films[index % len(films)]
+        pixels, limbs = read(annotated.image_path(film)).pixels, []
+        for number, limb in enumerate(limbs_of(film)):
+            rng = np.random.default_rng([seed, index, number])
+            lesions = draw_lesions(rng, limb.kind, limb.points)
+            joints = [Joint.of(limb.points, name) for name in lesions]
+            pixels = paint_joints(pixels, joints, lesions, int(rng.integers(2**31)))
+            limbs.append((limb.kind, limb.points, lesions))
+        return joint_film(pixels, limbs, {"group": film.group, "painted_into": film.source})
 
-    return write_joint_films(folder, made(), n, progress=progress)
+    return write_joints(directory, n, seed=seed, draw=made, progress=progress)

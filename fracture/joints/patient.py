@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fracture.errors import ConfigurationError
-from fracture.joints.layout import BY_NAME, ROW, SUMS
+from fracture.joints.layout import ROW, SUMMED, SUMS
 from fracture.joints.prediction import JointsFilm
 
 if TYPE_CHECKING:
@@ -55,12 +55,11 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
         wanted = "hand" if place[1] == "H" else "forefoot"
         limbs = [limb for limb in found.limbs if limb.kind == wanted]
         if len(limbs) != 1:
-            kinds = [limb.kind for limb in found.limbs]
-            raise ConfigurationError(f"{found.source}: given as {place}", got=kinds, allowed=f"one {wanted}")
+            shown = ", ".join(limb.kind for limb in found.limbs)
+            raise ConfigurationError(f"{found.source}: given as {place}", got=shown, allowed=f"one {wanted}")
         read[place] = found
         row.update(limbs[0].columns)
-    for name in SUMS:
-        names = [column for column, of in BY_NAME.items() if name in ("Overall_Tol", f"Overall_{of.damage}")]
+    for name, names in zip(SUMS, SUMMED.values(), strict=True):
         known = [value for value in map(row.get, names) if isinstance(value, float)]
         row[name] = sum(known) if known else None
-    return PatientJoints(row, read, tuple(name for name in ROW[4:] if row[name] is None))
+    return PatientJoints(row, read, tuple(name for name in SUMMED["total"] if row[name] is None))

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from statistics import median_high
 from typing import Any, Literal
 
+from fracture.digits import Points
 from fracture.evaluation.stats.record import plain
-from fracture.joints.layout import SIDES, WHOLES, Kind, Point, columns_of
+from fracture.joints.layout import SIDES, WHOLES, Kind, columns_of
 from fracture.joints.scoring import Score
 from fracture.joints.spaces import Space
 from fracture.results.base import FilmResult, kept_pixels
@@ -46,7 +47,7 @@ class JointsLimb(ResultBase):
     kind: Kind
     side: str | None = None
     side_source: str | None = None
-    points: Mapping[str, Point]
+    points: Points
     certainty: Mapping[str, float] = field(default_factory=dict)
     boxes: Mapping[str, Edges] = field(default_factory=dict)
     spaces: Mapping[str, Space] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class JointsFilm(FilmResult):
     spacing: tuple[float, float] | None = None
 
     @property
-    def points(self) -> tuple[Mapping[str, Point], ...]:
+    def points(self) -> tuple[Points, ...]:
         """The points of each limb by name, (x, y) in source pixels."""
         return tuple(limb.points for limb in self.limbs)
 
@@ -147,14 +148,9 @@ class JointsFilm(FilmResult):
         Returns:
             ``total``, ``erosion``, ``narrowing`` over all limbs; None without score networks.
         """
-        sums: dict[str, float] = dict.fromkeys(WHOLES, 0.0)
-        for limb in self.limbs:
-            for column in (one for one in columns_of(limb.kind) if one.name in limb.scores):
-                score = limb.scores[column.name]
-                value = float(score.rounded(near_zero)) if rounded else score.value
-                sums[column.damage] += value
-                sums["total"] += value
-        return sums if any(limb.scores for limb in self.limbs) else None
+        scored = [(c.damage, limb.scores.get(c.name)) for limb in self.limbs for c in columns_of(limb.kind)]
+        values = [(damage, float(s.rounded(near_zero)) if rounded else s.value) for damage, s in scored if s]
+        return {what: sum((v for d, v in values if what in ("total", d)), 0.0) for what in WHOLES} if values else None
 
     def to_dict(self) -> dict[str, Any]:
         """One line of ``fracture joints predict``. Nothing in it stems from the patient's data but the path."""

@@ -13,16 +13,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
+from fracture.digits import ENDS, Points, is_mirrored, kind_of, unit_length
 from fracture.errors import ConfigurationError, InputError, WeightsIntegrityError
 from fracture.io.radiograph import Radiograph, Spacing, given_spacing
 from fracture.joints.card import STORE, JointsTest
 from fracture.joints.finding import Found, find
-from fracture.joints.layout import ENDS, FAMILIES, POINTS, Kind, Point, is_mirrored, unit_length
+from fracture.joints.layout import FAMILIES, POINTS
 from fracture.joints.networks import CHANNELS, PLACE_SIZE, Finder, Placer
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.scoring import ScoreNetworks, score_joints
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracture.io.reading import Source
-
-Points: TypeAlias = Mapping[str, Point]
 
 _BOX: Final = 0.3  # a joint's box as a share of the unit length
 _UNSURE: Final = 0.87  # mean certainty below which a user is warned; see docs/joints.md
@@ -188,7 +187,7 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
 
 def _checked(points: Points) -> Points:
     """Points of one limb that the caller gives."""
-    kind = _kind_of(points)
+    kind = kind_of(points)
     faults = [f"unknown: {name}" for name in sorted(set(points) - set(POINTS[kind]))]
     faults += [f"missing: {name}" for name in ENDS[kind] if name not in points]
     try:
@@ -204,10 +203,6 @@ def _checked(points: Points) -> Points:
     return {name: (x, y) for name, (x, y) in zip(points, places.tolist(), strict=True)}
 
 
-def _kind_of(points: Points) -> Kind:
-    return "forefoot" if any(name in points for name in POINTS["forefoot"]) else "hand"
-
-
 def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
     """The limbs of the caller, each completed by what was found of the same one; those found where he gives none."""
 
@@ -216,7 +211,7 @@ def _corrected(found: Sequence[Found], given: Sequence[Points]) -> list[Found]:
 
     limbs = []
     for points in given:
-        kind, here = _kind_of(points), middle(points)
+        kind, here = kind_of(points), middle(points)
         away = [(float(np.hypot(*(middle(one.points) - here))), one) for one in found if one.kind == kind]
         nobody = (unit_length(points), Found(kind, {}, {}, 1.0, False, 0.0, 0.0))  # one farther away is another one
         near = min([nobody, *away], key=lambda pair: pair[0])[1]

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fracture.digits import AXES
 from fracture.errors import ConfigurationError, EvaluationError
 from fracture.evaluation.stats.change import Progress, progress_of
-from fracture.joints.layout import AXES, BY_NAME, DAMAGES, WHOLES, Damage, columns_of
+from fracture.joints.layout import BY_NAME, DAMAGES, SUMMED, Damage, columns_of
 from fracture.wing.axes import Mark, plot_marks
 
 if TYPE_CHECKING:
@@ -69,5 +70,4 @@ def change(before: Mapping[str, float], after: Mapping[str, float], limits: Mapp
     if not all(limits.get(damage, -1.0) >= 0 for damage in DAMAGES):
         raise EvaluationError("limits of narrowing and erosion are needed, of 0 or more", got=dict(limits))
     limit_of = {name: limits[column.damage] * (2 if column.maximum == 10 else 1) for name, column in BY_NAME.items()}
-    sums = {str(what): [n for n, column in BY_NAME.items() if what in ("total", column.damage)] for what in WHOLES}
-    return progress_of(before, after, limit_of, sums, note=CLAIM)
+    return progress_of(before, after, limit_of, SUMMED, note=CLAIM)

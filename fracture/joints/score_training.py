@@ -16,18 +16,18 @@ from torch import Tensor
 from fracture.data.masking import coarser, other_look
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.seeds import derive_seed, generator
+from fracture.digits import unit_length
 from fracture.errors import DataError
 from fracture.io.reading import read
 from fracture.joints.card import ScoreSpec
-from fracture.joints.layout import DAMAGES, unit_length
-from fracture.joints.painted import joint_at
+from fracture.joints.layout import DAMAGES
 from fracture.joints.records import Limb, limbs_of
 from fracture.joints.scoring import ScoreNetworks, place_of, points_of
 from fracture.models.backbone import seeded
 from fracture.models.ordered_levels import expected
 from fracture.models.starting_points import InitReport, fill, read_tensors
 from fracture.preprocess.similarity import crop_at
-from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints, spaced
+from fracture.simulate.joints import MOST, Joint, Lesion, draw_lesion, paint_joints, spaced
 from fracture.training.config import OptimizerConfig, SplitConfig, StageConfig, StageLoop
 from fracture.training.driver import Running
 from fracture.training.stage import ArrayStage, PlainPictures
@@ -35,6 +35,7 @@ from fracture.training.stage import ArrayStage, PlainPictures
 OPTIMIZER = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=10)
 Plane = NDArray[np.float32]
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
+_film = lru_cache(maxsize=96)(read)
 
 
 class ScoreConfig(StageConfig):
@@ -48,20 +49,10 @@ class ScoreConfig(StageConfig):
     loop: StageLoop = StageLoop(epochs=14, patience=None)
 
 
-@lru_cache(maxsize=96)
-def _film(path: Path) -> Plane:
-    return read(path).pixels
-
-
 class _Item(NamedTuple):
     film: Film
     limb: Limb
     name: str
-
-
-def draw_lesion(rng: np.random.Generator, kind: str) -> Lesion:
-    """A lesion for a joint of a hand or forefoot: no damage of a kind in two of five."""
-    return Lesion(draw_grade(rng, 4), draw_grade(rng, 10 if kind == "forefoot" else 5))
 
 
 class JointPictures(PlainPictures):
@@ -103,7 +94,7 @@ class JointPictures(PlainPictures):
         kept = self._kept.get(seed)
         if kept is None:
             rng = generator(seed)
-            lesion = draw_lesion(rng, item.limb.kind)
+            lesion = draw_lesion(rng, MOST[item.limb.kind])
             plane, traces = self.shown(item, lesion, int(rng.integers(2**31)), rng)
             grades = [getattr(lesion, d) if item.name in points_of(spec.family, d) else -1 for d in DAMAGES]
             kept = self._kept[seed] = (plane.astype(np.float16), grades, traces)
@@ -117,8 +108,8 @@ class JointPictures(PlainPictures):
     ) -> tuple[Plane, Plane]:
         """(224, 224), a joint with a lesion that ``seed`` paints, cut as in use, and where it is, see
         :func:`paint_joints`, (2, 28, 28); ``rng`` draws errors of the cut."""
-        joint = joint_at(item.limb.points, item.name)
-        part, local = spaced(_film(self.part.image_path(item.film)), joint)
+        joint = Joint.of(item.limb.points, item.name)
+        part, local = spaced(_film(self.part.image_path(item.film)).pixels, joint)
         x, y = joint.center[0] - local.center[0], joint.center[1] - local.center[1]
         points = {key: (px - x, py - y) for key, (px, py) in item.limb.points.items()}
         place = place_of(points, item.name, self.config.model.family)
@@ -191,7 +182,7 @@ def score_rows(
     model.eval()
     for number, item in enumerate(pictures.items * times):
         rng = generator(derive_seed(seed, 0, number, stream="judge"))
-        lesion = draw_lesion(rng, item.limb.kind)
+        lesion = draw_lesion(rng, MOST[item.limb.kind])
         painting = int(rng.integers(2**31))
         errors = None if jitter is None else np.random.default_rng([painting, jitter])
         planes = torch.from_numpy(pictures.shown(item, lesion, painting, errors)[0])[None, None]
@@ -217,6 +208,5 @@ def build_score_stage(config: ScoreConfig, parts: Mapping[str, AnnotatedSet], ru
     if config.init != "random":
         first, name = f"damages.{DAMAGES[0]}.body.", str(config.init)
         start = fill(model, read_tensors(name), name, network="score network", trunk=first, homes=("",)).to_dict()
-    return ScoreStage(
-        model, config, JointPictures(parts["train"], config), parts, run.device, world=run.world, start=start
-    )
+    pictures = JointPictures(parts["train"], config)
+    return ScoreStage(model, config, pictures, parts, run.device, world=run.world, start=start)

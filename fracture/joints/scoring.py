@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fracture.digits import Points, unit_length
 from fracture.evaluation.stats.record import Record
 from fracture.joints.card import ScoreSpec
 from fracture.joints.frames import CROP_SIZE, joint_place
-from fracture.joints.layout import COLUMNS, DAMAGES, Damage, Family, Kind, Point, columns_of, unit_length
+from fracture.joints.layout import COLUMNS, DAMAGES, Damage, Family, Kind, columns_of
 from fracture.models.backbone import Untrained
 from fracture.models.ordered_levels import LocatedLevels, OrderedLevels, expected
 from fracture.preprocess.similarity import Similarity, crop_at
@@ -65,13 +66,13 @@ class ScoreNetworks(Untrained):
         return {damage: network(planes) for damage, network in self.damages.items()}
 
 
-def place_of(points: Mapping[str, Point], name: str, family: Family) -> Similarity:
+def place_of(points: Points, name: str, family: Family) -> Similarity:
     """The crop of a joint that the networks see, of one size whatever the film's resolution; raises as joint_place."""
     return joint_place(points, name, CROP_SIZE / (SPANS[family] * unit_length(points)))
 
 
 def score_joints(
-    networks: Mapping[str, Runner], pixels: NDArray[np.float32], points: Mapping[str, Point], kind: Kind
+    networks: Mapping[str, Runner], pixels: NDArray[np.float32], points: Points, kind: Kind
 ) -> dict[str, Score]:
     """Scores of one hand or forefoot.
 

@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fracture.digits import Points, unit_length
 from fracture.evaluation.stats.record import Record
 from fracture.joints.frames import joint_place
-from fracture.joints.layout import DIGITS, Kind, Point, unit_length
+from fracture.joints.layout import DIGITS, Kind
 from fracture.preprocess.gap import gap_width
 from fracture.preprocess.similarity import crop_at
 
@@ -40,9 +41,7 @@ class Space(Record):
     lines: int
 
 
-def joint_spaces(
-    pixels: NDArray[np.float32], points: Mapping[str, Point], kind: Kind, spacing: float | None
-) -> dict[str, Space]:
+def joint_spaces(pixels: NDArray[np.float32], points: Points, kind: Kind, spacing: float | None) -> dict[str, Space]:
     """Widths by the joint's name, of joints between two long bones whose space is found.
 
     Args:

@@ -123,9 +123,8 @@ class FinderPictures(_Films):
         shape = (FIND_SIZE, half) if rng.random() < 0.5 else (half, FIND_SIZE)
         (one, first), (two, second) = (self._view(each, rng, *shape) for each in (film, beside))
         step = np.array([half, 0] if shape[1] == half else [0, half], np.float32)
-        return np.concatenate([one, two], 1 if shape[1] == half else 0), first + [
-            (k, p + step, cast) for k, p, cast in second
-        ]
+        first += [(kind, points + step, cast) for kind, points, cast in second]
+        return np.concatenate([one, two], 1 if shape[1] == half else 0), first
 
     def _view(self, film: Film, rng: np.random.Generator, height: int, width: int) -> tuple[Plane, list[Any]]:
         pixels, scale, casts = self.taken(film, rng)
@@ -272,9 +271,8 @@ def train(
         for stage in possible if stages is None else stages:
             more = (changes or {}).get(stage, {})
             if stage in POINT_STAGES:
-                config = JointsConfig.from_dict({"stage": stage, "init": start, "cast": POINT_STAGES[stage]}).replace(
-                    more
-                )
+                given = {"stage": stage, "init": start, "cast": POINT_STAGES[stage]}
+                config = JointsConfig.from_dict(given).replace(more)
                 build = functools.partial(build_stage, config, kept=kept)
                 run_stage(stage, config, every if stage == "finder" else limbs, build, run)
             else:

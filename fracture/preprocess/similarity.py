@@ -6,6 +6,7 @@ A crop's pixels are related to the film's by one similarity transform, which is 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -176,6 +177,31 @@ def fit_place(
         up = -1j * a / abs(a)
         fits.append((Similarity((center.real, center.imag), (up.real, up.imag), 1 / abs(a), size, flip), left))
     return min(fits, key=lambda fit: fit[1])
+
+
+def mean_shape(examples: Sequence[tuple[NDArray[np.float64], Similarity]], size: int) -> NDArray[np.float64]:
+    """Where the points of a shape lie on average when examples of it are laid on one another (Procrustes analysis after
+    Gower 1975, in two turns: first as they are given, then on the mean so found).
+
+    Args:
+        examples: Of each its points (n, 2) in source pixels, NaN where one is unknown, two known at least; and the crop
+            that it is looked at in first.
+        size: Side of the crop in pixels.
+
+    Returns:
+        float64 (n, 2), in pixels of the crop; NaN where no example has a point, and a NaN without examples.
+    """
+    mean = np.full(2, np.nan)
+    for turn in range(2):
+        placed = []
+        for points, place in examples:
+            known = ~np.isnan(points).any(-1)
+            place = fit_place(mean[known], points[known], size)[0] if turn else place
+            placed.append(place.to_crop(points))
+        if placed:
+            counts = np.count_nonzero(~np.isnan(placed), axis=0)
+            mean = np.where(counts > 0, np.nansum(placed, axis=0) / np.maximum(counts, 1), np.nan)
+    return mean
 
 
 def _fit(model: NDArray[np.float64], seen: NDArray[np.float64]) -> tuple[complex, complex, float]:

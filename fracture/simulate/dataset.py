@@ -326,6 +326,63 @@ def write_films(
     return Summary(folder, annotations, tuple(files), n, fractured, len(coco["annotations"]))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeypointFilm:
+    """A film with named points.
+
+    Attributes:
+        pixels: float32 (height, width) in [0, 1].
+        marks: Of each thing on it its kind, its points by name, (x, y) in pixels, and what else its record holds.
+        facts: What else the image's record holds.
+        damaged: Whether it counts as fractured in the summary.
+    """
+
+    pixels: NDArray[np.float32]
+    marks: Sequence[tuple[str, Mapping[str, tuple[float, float]], Mapping[str, Any]]]
+    facts: Mapping[str, Any]
+    damaged: bool
+
+
+def write_keypoints(
+    folder: Path,
+    n: int,
+    films: Iterable[KeypointFilm],
+    names: Mapping[str, Sequence[str]],
+    about: str,
+    progress: Callable[[int, int], object] | None,
+) -> Summary:
+    """Write films to ``images/`` (16-bit PNG) and ``annotations.json``, COCO keypoints by the names of each kind.
+
+    Raises:
+        ConfigurationError: A film on which nothing is marked.
+    """
+
+    def entries() -> Iterator[Entry]:
+        for index, film in enumerate(films):
+            if not film.marks:
+                raise ConfigurationError(
+                    "a film with points shows something", got=dict(film.facts), allowed=list(names)
+                )
+            height, width = film.pixels.shape
+            path = folder / "images" / f"painted_{index:05d}.png"
+            _, data = cv2.imencode(".png", np.round(film.pixels * 65535).astype(np.uint16))
+            path.write_bytes(bytes(data))
+            image = {"id": index, "file_name": f"images/{path.name}", "width": width, "height": height, "fractured": 0}
+            rows: list[dict[str, Any]] = []
+            for kind, points, more in film.marks:
+                places = [(*points[name], 2) if name in points else (0, 0, 0) for name in names[kind]]
+                flat = [round(float(value), 2) for place in places for value in place]
+                row = {"id": 0, "image_id": index, "category_id": 1 + list(names).index(kind), "keypoints": flat}
+                rows.append({**row, **more})
+            yield [path], {**image, **film.facts}, rows, film.damaged
+
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    header = _header({"description": about}, list(names))
+    for category in header["categories"]:
+        category["keypoints"] = names[category["name"]]
+    return write_films(folder, n, header, entries(), progress)
+
+
 def class_shares(odds: Mapping[str, float], count: int) -> list[str]:
     """``count`` class names: each class by its frequency, rounded down; the rest to the largest remainders."""
     total = sum(odds.values())

@@ -260,3 +260,65 @@ def closed(
         moved = moved + np.maximum(cover - moved, 0) * beam * np.float32(veil * rng.uniform(0.75, 0.95))
     line = np.exp(-((off / np.float32(0.5 * gap + 0.8)) ** 4) - (across / np.float32(0.8 * size)) ** 4)
     return np.clip(moved, 0, 1), np.asarray(line, np.float32)
+
+
+def drawn_in(
+    plane: Array, along: Array, across: Array, toward: tuple[float, float], gap: float, pull: Array, fused: bool,
+    half: float, rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    """A film on which the gap before a long thing is narrower: its end is drawn in whole, what lies behind drawn out.
+
+    Args:
+        plane: In [0, 1].
+        along: Each pixel's place in pixels, across the gap; the thing lies where it is positive.
+        across: And along the gap.
+        toward: The direction of ``along`` in the picture.
+        gap: Its width in pixels.
+        pull: By how much it narrows, at each pixel.
+        fused: Whether the thing's gray grows across, where the gap was, without its dark line.
+        half: Half the width of the thing.
+        rng: Draws how dense that is, and its grain.
+    """
+    start, end = np.float32(-gap / 2), np.float32(gap / 2) - pull
+    inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
+    behind = 1 - smooth((along - np.float32(half)) / np.float32(2.4 * half))
+    beside = 1 - smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
+    moved = shifted(plane, pull * inside * behind * beside, toward)
+    if fused:
+        bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
+        beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * gap + 0.08 * half) ** 2))
+        share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
+        bone = bone * np.float32(1.04) + grain(plane.shape, half / 6, rng) * np.float32(0.025)
+        moved = moved * (1 - share) + np.maximum(moved, bone) * share
+    return np.asarray(np.clip(moved, 0, 1), np.float32)
+
+
+def bitten(
+    plane: Array, along: Array, across: Array, gap: float, half: float, area: float, rng: np.random.Generator
+) -> Array:
+    """A film with one to three bites out of the corners of a long thing's end, beyond a gap on the side of positive
+    ``along``; half of a bite lies outside the margin, more or less.
+
+    Args:
+        plane: In [0, 1].
+        along, across: Each pixel's place in pixels, across the gap from its middle, and along it.
+        gap: Its width in pixels.
+        half: Half the width of the thing.
+        area: Of all bites in pixels.
+        rng: Draws all else.
+    """
+    count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
+    shares = rng.dirichlet(np.full(count, 4.0))
+    margin = float(rng.choice([-1, 1]))
+    texture = (plane - cv2.GaussianBlur(plane, (0, 0), 1.5)) * np.float32(0.5)
+    for k, share in enumerate(shares.tolist()):
+        flat = float(rng.uniform(0.7, 1.4))
+        radius = float(np.sqrt(1.6 * area * share / np.pi))
+        off, away = along - np.float32(gap / 2 + 0.35 * half), across * np.float32(margin)
+        edge, gray = strip_edge(plane, off, away, half), gray_beside(plane, away, half)
+        at = gap / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half)
+        a, b = along - np.float32(at), across - np.float32(margin * (edge - 0.3 * radius))
+        plane = bite(plane, a, b, (radius * flat, radius / flat), gray + texture, np.abs(across) < edge, rng)
+        if k % 2 == 0:
+            margin = -margin
+    return plane

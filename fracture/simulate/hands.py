@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fracture._version import __version__
-from fracture.errors import ConfigurationError
-from fracture.simulate.dataset import Entry, Summary, check_folder, film_seed, write_films
-from fracture.simulate.joints import Joint, Lesion, draw_grade, paint_joints
+from fracture.digits import Points
+from fracture.simulate.dataset import KeypointFilm, Summary, check_folder, film_seed, write_keypoints
+from fracture.simulate.joints import MOST, Joint, Lesion, draw_lesion, paint_joints
 from fracture.simulate.record import SimulatedFilm
 from fracture.simulate.scene import bone_ends, radiograph
+from fracture.simulate.upper_limb import hand_points
 from fracture.tables import table
-
-Point = tuple[float, float]
-
-_FINGERS = "2345"
-_OUT = 0.8  # mm or so from a bone's end to the middle of the joint space, where only one end is known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,20 +31,8 @@ class SimulatedHand:
     """
 
     film: SimulatedFilm
-    points: Mapping[str, Point] = field(repr=False)
+    points: Points = field(repr=False)
     lesions: Mapping[str, Lesion] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JointFilm:
-    """One film of a folder: gray pixels, and of each hand or forefoot kind, points and lesions.
-
-    ``limbs`` holds tuples of (``"hand"`` or ``"forefoot"``, points, lesions); ``facts`` goes into the image's record.
-    """
-
-    pixels: NDArray[np.float32]
-    limbs: Sequence[tuple[str, Mapping[str, Point], Mapping[str, Lesion]]]
-    facts: Mapping[str, Any]
 
 
 def hand(
@@ -68,73 +50,24 @@ def hand(
         ConfigurationError: A setting that does not exist.
     """
     film = radiograph(seed, region="hand", fractured=False, view="frontal", size=size)
-    points = _points(bone_ends(seed, region="hand", view="frontal", size=size))
+    points = hand_points(bone_ends(seed, region="hand", view="frontal", size=size))
     if lesions is None:
-        lesions = draw_lesions(np.random.default_rng([seed, 300]), _scored()) if damaged else {}
-    joints = _joints(points)
+        lesions = draw_lesions(np.random.default_rng([seed, 300]), "hand", points) if damaged else {}
+    joints = [Joint.of(points, name) for name in points]
     gray = paint_joints(film.pixels.astype(np.float32) / np.float32(4095), joints, lesions, seed)
     pixels = np.round(gray * 4095).astype(np.uint16)
     pixels.flags.writeable = False
-    fields = {name: getattr(film, name) for name in ("seed", "region", "view", "laterality", "fractures", "spacing")}
-    return SimulatedHand(SimulatedFilm(pixels=pixels, orientation=film.orientation, **fields), points, dict(lesions))
+    return SimulatedHand(replace(film, pixels=pixels), points, dict(lesions))
 
 
-def draw_lesions(rng: np.random.Generator, scored: Mapping[str, tuple[int, int]]) -> dict[str, Lesion]:
-    """Lesions of one limb; films differ in how many joints are damaged (ours, after the challenge's skewed totals).
-
-    Args:
-        rng: The stream.
-        scored: Point to the highest narrowing and erosion it can have.
-    """
-    healthy = 1 - float(rng.beta(0.7, 1.6))
-    grades = {n: tuple(draw_grade(rng, most, healthy) if most else 0 for most in both) for n, both in scored.items()}
-    return {name: Lesion(*both) for name, both in grades.items()}
-
-
-def _scored() -> dict[str, tuple[int, int]]:
-    scored = table("joints")["scored"]
-    names = dict.fromkeys((*scored["narrowing"], *scored["erosion"]))
-    return {n: (4 if n in scored["narrowing"] else 0, 5 if n in scored["erosion"] else 0) for n in names}
-
-
-def _points(ends: Mapping[str, NDArray[np.float64]]) -> dict[str, Point]:
-    """The 26 points out of the bones' ends."""
-    start, end = ({name: at[k] for name, at in ends.items()} for k in (0, 1))
-    found: dict[str, NDArray[np.float64]] = {}
-    for k in "12345":
-        chain = [f"metacarpal_{k}", *(f"phalanx_{k}_{part}" for part in ("proximal", "middle", "distal"))]
-        chain = [name for name in chain if name in ends]
-        names = ("mcp1", "ip1") if k == "1" else (f"mcp{k}", f"pip{k}", f"dip{k}")
-        for name, near, far in zip(names, chain, chain[1:], strict=False):
-            found[name] = (end[near] + start[far]) / 2
-    out = (start["metacarpal_3"] - start["capitate"]) / np.linalg.norm(start["metacarpal_3"] - start["capitate"])
-    gap = _OUT / 25 * np.linalg.norm(start["metacarpal_3"] - start["lunate"])
-    found |= {f"cmc{k}": start[f"metacarpal_{k}"] - gap * out for k in "345"}
-    found["mc1"] = start["metacarpal_1"] - gap * out
-    found["mul"], found["nav"], found["lunate"] = (
-        (start["trapezium"] + start["trapezoid"]) / 2, start["scaphoid"], start["lunate"],
-    )  # fmt: skip
-    found["mna"] = (found["mul"] + found["nav"]) / 2
-    found["capnlun"] = (start["capitate"] + start["scaphoid"] + start["lunate"]) / 3
-    found["radius"], found["ulna"] = end["radius"] - 4 * gap * out, end["ulna"] - 3 * gap * out
-    found["radcar"] = end["radius"] + 0.35 * (start["lunate"] - end["radius"])
-    return {name: (float(x), float(y)) for name, (x, y) in found.items()}
-
-
-def _joints(points: Mapping[str, Point]) -> dict[str, Joint]:
-    place = {name: np.asarray(point) for name, point in points.items()}
-    unit = float(np.linalg.norm(place["dip3"] - place["mcp3"]))
-    whole = sum((place[f"dip{k}"] - place[f"mcp{k}"] for k in _FINGERS), np.zeros(2))
-    found = {}
-    for name, at in place.items():
-        digit = name[-1]
-        ends = {"mcp": (f"mcp{digit}", f"pip{digit}"), "pip": (f"mcp{digit}", f"dip{digit}")}.get(name[:-1])
-        if name in ("mcp1", "ip1"):
-            ends = ("mcp1", "ip1")
-        way = whole if ends is None or name == "mc1" else place[ends[1]] - place[ends[0]]
-        way = way / np.linalg.norm(way)
-        found[name] = Joint(name, (float(at[0]), float(at[1])), (float(way[0]), float(way[1])), unit)
-    return found
+def draw_lesions(rng: np.random.Generator, kind: str, points: Container[str]) -> dict[str, Lesion]:
+    """Lesions at those points of a hand or forefoot that the challenge scores; films differ in how many joints are
+    damaged (ours, after the challenge's skewed totals)."""
+    scored, healthy = table("joints")["scored"], 1 - float(rng.beta(0.7, 1.6))
+    where = [scored[name if kind == "hand" else kind] for name in ("narrowing", "erosion")]
+    names = [name for name in dict.fromkeys((*where[0], *where[1])) if name in points]
+    most = {name: [top if name in part else 0 for top, part in zip(MOST[kind], where, strict=True)] for name in names}
+    return {name: draw_lesion(rng, most[name], healthy) for name in names}
 
 
 def write_joints(
@@ -143,84 +76,44 @@ def write_joints(
     *,
     seed: int = 0,
     size: tuple[int, int] = (768, 640),
+    draw: Callable[[int], KeypointFilm] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Summary:
-    """Write ``n`` simulated hands with damage; see :func:`write_joint_films` for the layout.
+    """Write ``n`` films with damage to ``images/`` (16-bit PNG) and ``annotations.json``: COCO keypoints, one record
+    per limb, which holds ``scores``, too: point to its painted ``[narrowing, erosion]``.
 
     Args:
         directory: The folder, made where it does not exist; one that already holds ``annotations.json`` is refused.
         n: Number of films, at least 1.
         seed: A non-negative integer; film k is ``hand(film_seed(seed, k))``.
         size: Height and width in pixels.
+        draw: What makes film k instead; seed and size do not apply then.
         progress: Called with (films done, n) after each film.
 
     Raises:
-        ConfigurationError: A setting that does not exist, or a folder that already holds a data set.
-    """
-    folder = check_folder(directory, n, seed)
-    made = (hand(film_seed(seed, index), size=size) for index in range(n))
-    films = (
-        JointFilm(
-            one.film.to_radiograph().pixels,
-            (("hand", one.points, one.lesions),),
-            {
-                "group": f"simulated {one.film.seed}",
-                "spacing_mm": round(one.film.spacing, 6),
-                "seed": one.film.seed,
-                "laterality": one.film.laterality,
-            },
-        )
-        for one in made
-    )
-    return write_joint_films(folder, films, n, about="Hands simulated", progress=progress)
-
-
-def write_joint_films(
-    folder: Path,
-    films: Iterable[JointFilm],
-    n: int,
-    *,
-    about: str = "Films painted",
-    progress: Callable[[int, int], object] | None = None,
-) -> Summary:
-    """Write films to ``images/`` (16-bit PNG) and ``annotations.json`` beside it: COCO keypoints, one record per limb.
-
-    Each annotation holds, beside ``keypoints``, ``scores``: point to its painted ``[narrowing, erosion]``.
-
-    Raises:
-        ConfigurationError: A film without a limb.
+        ConfigurationError: A setting that does not exist, a folder that already holds a data set, or a film without a
+            limb.
         OutputError: It cannot be written.
     """
-    named = table("joints")["points"]
+    folder, named = check_folder(directory, n, seed), table("joints")["points"]
+    about = f"{'Films painted' if draw else 'Hands simulated'} by fracture.simulate {__version__}: damage is painted"
+    draw = draw or (lambda index: _as_film(hand(film_seed(seed, index), size=size)))
+    return write_keypoints(folder, n, map(draw, range(n)), named, f"{about}, no patient's", progress)
 
-    def entries() -> Iterator[Entry]:
-        for index, film in enumerate(films):
-            if not film.limbs:
-                raise ConfigurationError("a film of joints shows a hand or a forefoot", got=dict(film.facts))
-            height, width = film.pixels.shape
-            path = folder / "images" / f"painted_{index:05d}.png"
-            _, data = cv2.imencode(".png", np.round(film.pixels * 65535).astype(np.uint16))
-            path.write_bytes(bytes(data))
-            image = {"id": index, "file_name": f"images/{path.name}", "width": width, "height": height, "fractured": 0}
-            rows: list[dict[str, Any]] = []
-            for kind, points, lesions in film.limbs:
-                places = [(*points[name], 2) if name in points else (0, 0, 0) for name in named[kind]]
-                rows.append(
-                    {
-                        "id": 0,
-                        "image_id": index,
-                        "category_id": 1 + list(named).index(kind),
-                        "keypoints": [round(float(value), 2) for place in places for value in place],
-                        "scores": {name: [one.narrowing, one.erosion] for name, one in lesions.items()},
-                    }
-                )
-            yield [path], {**image, **film.facts}, rows, any(sum(map(sum, row["scores"].values())) for row in rows)
 
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    header = {
-        "info": {"description": f"{about} by fracture.simulate {__version__}: damage is painted, no patient's"},
-        "categories": [{"id": n, "name": kind, "keypoints": names} for n, (kind, names) in enumerate(named.items(), 1)],
-        "images": [],
-        "annotations": [],
-    }
-    return write_films(folder, n, header, entries(), progress)
+def joint_film(
+    pixels: NDArray[np.float32], limbs: Sequence[tuple[str, Points, Mapping[str, Lesion]]], facts: Mapping[str, Any]
+) -> KeypointFilm:
+    """A film of hands and forefeet: of each kind, points and lesions."""
+    marks = [
+        (kind, points, {"scores": {name: [one.narrowing, one.erosion] for name, one in lesions.items()}})
+        for kind, points, lesions in limbs
+    ]
+    return KeypointFilm(pixels, marks, facts, any(one != Lesion() for limb in limbs for one in limb[2].values()))
+
+
+def _as_film(one: SimulatedHand) -> KeypointFilm:
+    film = one.film
+    facts = {"group": f"simulated {film.seed}", "seed": film.seed, "laterality": film.laterality}
+    limbs, spacing = [("hand", one.points, one.lesions)], {"spacing_mm": round(film.spacing, 6)}
+    return joint_film(film.to_radiograph().pixels, limbs, facts | spacing)

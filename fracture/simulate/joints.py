@@ -8,17 +8,17 @@ Everything around a lesion is the film's own. A painted lesion is no patient's: 
 from __future__ import annotations
 
 import cmath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fracture.digits import Points, direction, unit_length
 from fracture.errors import ConfigurationError
 from fracture.simulate import flaws
 from fracture.simulate.flaws import places, turned
-from fracture.simulate.geometry import smooth
 from fracture.tables import table
 
 Array = NDArray[np.float32]
@@ -28,6 +28,9 @@ NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 
 ERODED = ((0.0, 0.0), (0.025, 0.05), (0.065, 0.10), (0.12, 0.17), (0.20, 0.27), (0.31, 0.40))
 """By grade 0 to 5 of one joint area, the eroded area as a share of a square as wide as the bone."""
+
+MOST: Final = {"hand": (4, 5), "forefoot": (4, 10)}
+"""The highest narrowing and erosion of a joint."""
 
 _MIDDLES = ("mul", "nav", "lunate", "radius", "ulna")  # points that lie in a bone, not in a joint space
 _REACH = 4.2  # of the bone's half width: how far from the joint a film is changed at most
@@ -50,6 +53,11 @@ class Joint:
     direction: tuple[float, float]
     unit: float
     space: float | None = None
+
+    @classmethod
+    def of(cls, points: Points, name: str) -> Joint:
+        """One of a hand's or forefoot's points."""
+        return cls(name, points[name], direction(points, name), unit_length(points))
 
     @property
     def sizes(self) -> tuple[float, float]:
@@ -83,9 +91,9 @@ class Lesion:
     erosion: int = 0
 
 
-def draw_grade(rng: np.random.Generator, most: int, healthy: float = 0.4) -> int:
-    """0 with probability ``healthy``, else 1 to ``most`` alike."""
-    return 0 if rng.random() < healthy else int(rng.integers(1, most + 1))
+def draw_lesion(rng: np.random.Generator, most: Iterable[int], healthy: float = 0.4) -> Lesion:
+    """Each damage 0 with probability ``healthy``, else 1 to the highest grade alike; 0 where that is 0."""
+    return Lesion(*(0 if not top or rng.random() < healthy else int(rng.integers(1, top + 1)) for top in most))
 
 
 def paint_joints(
@@ -151,21 +159,8 @@ class _Part:
 
     def narrow(self, grade: int) -> None:
         """Pull the outer bone end in: the space shrinks, the end stays whole, the shaft behind it is drawn out."""
-        window, along, across, rng = self.window, self.along, self.across, self.rng
-        space, half = self.space, self.half
-        pull = self._pull(grade, space, across)[1]
-        start, end = np.float32(-space / 2), np.float32(space / 2) - pull
-        inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
-        behind = 1 - smooth((along - np.float32(half)) / np.float32(2.4 * half))
-        beside = 1 - smooth((np.abs(across) - np.float32(1.15 * half)) / np.float32(0.6 * half))
-        moved = flaws.shifted(window, pull * inside * behind * beside, self.joint.direction)
-        if grade == 4:  # bone grows across: trabecular gray where the space was, without its dark line
-            bone = cv2.GaussianBlur(moved, (0, 0), max(0.8, half / 2.2))
-            beam = np.exp(-((along - start) ** 2) / np.float32(2 * (0.5 * space + 0.08 * half) ** 2))
-            share = np.float32(rng.uniform(0.75, 0.95)) * beam * beside
-            bone = bone * np.float32(1.04) + flaws.grain(window.shape, half / 6, rng) * np.float32(0.025)
-            moved = moved * (1 - share) + np.maximum(moved, bone) * share
-        np.copyto(window, np.clip(moved, 0, 1))
+        place, pull = (self.along, self.across, self.joint.direction), self._pull(grade, self.space, self.across)[1]
+        np.copyto(self.window, flaws.drawn_in(self.window, *place, self.space, pull, grade == 4, self.half, self.rng))
 
     def _pull(self, grade: int, space: float, across: Array) -> tuple[float, Array]:
         """The share of a space that is lost, and how many pixels of it are, here and there."""
@@ -211,27 +206,9 @@ class _Part:
         if self.joint.foot and grade > 1 and (grade > 5 or rng.random() < 0.5):
             first = int(rng.integers(max(1, grade - 5), min(5, grade - 1) + 1))
             parts = [first, grade - first]
-        side = float(rng.choice([-1, 1]))
+        side = np.float32(rng.choice([-1, 1]))
         for part in parts:
-            self._bites(side, float(rng.uniform(*ERODED[part])) * 4 * half * half)
+            area = float(rng.uniform(*ERODED[part])) * 4 * half * half
+            place = side * self.along, self.across, self.space, half
+            np.copyto(self.window, flaws.bitten(self.window, *place, area, rng))
             side = -side
-
-    def _bites(self, side: float, area: float) -> None:
-        """One to three bites of ``area`` pixels together, out of the corners of the bone end on ``side``."""
-        window, along, across, rng = self.window, self.along, self.across, self.rng
-        space, half = self.space, self.half
-        count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
-        shares = rng.dirichlet(np.full(count, 4.0))
-        margin = float(rng.choice([-1, 1]))
-        texture = (window - cv2.GaussianBlur(window, (0, 0), 1.5)) * np.float32(0.5)
-        for k, share in enumerate(shares.tolist()):
-            flat = float(rng.uniform(0.7, 1.4))  # half of the bite lies outside the bone's margin, more or less
-            radius = float(np.sqrt(1.6 * area * share / np.pi))
-            off, away = along - np.float32(side * (space / 2 + 0.35 * half)), across * np.float32(margin)
-            edge, gray = flaws.strip_edge(window, off, away, half), flaws.gray_beside(window, away, half)
-            at = side * (space / 2 + min(float(rng.uniform(0.1, 0.5)) * half + 0.35 * radius, 0.9 * half))
-            a, b = along - np.float32(at), across - np.float32(margin * (edge - 0.3 * radius))
-            radii = (radius * flat, radius / flat)
-            np.copyto(window, flaws.bite(window, a, b, radii, gray + texture, np.abs(across) < edge, rng))
-            if k % 2 == 0:
-                margin = -margin

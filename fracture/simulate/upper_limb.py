@@ -6,7 +6,7 @@ after textbook radiographs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ _RAYS = (
     ("4", (-7.5, 33.6, -1.0), -7.0, 57.0, (41.0, 27.0, 18.0), 0.91),
     ("5", (-15.0, 31.1, 1.0), -15.0, 52.5, (33.0, 19.5, 16.5), 0.84),
 )
+
+_OUT = 0.8  # mm or so from a bone's end to the middle of the joint space, where only one end is known
 
 _SEGMENTS = ("metacarpal", "proximal_phalanx", "middle_phalanx", "distal_phalanx")
 
@@ -249,3 +251,28 @@ def _ray_sites(
     later = _SEGMENTS[_SEGMENTS.index(kind) + 1 :]
     own["carries"] = tuple(f"phalanx_{ray}_{name.split('_')[0]}" for name in later)
     return [site(kind, at(float(build.rng.uniform(0.25, 0.7))), axis, **own)]
+
+
+def hand_points(ends: Mapping[str, Vector]) -> dict[str, tuple[float, float]]:
+    """The 26 points of a hand, see :mod:`fracture.digits`, out of the ends of its bones: middles of joint spaces, of
+    carpal bones, and of the distal ends of radius and ulna."""
+    start, end = ({name: at[k] for name, at in ends.items()} for k in (0, 1))
+    found: dict[str, Vector] = {}
+    for k in "12345":
+        chain = [f"metacarpal_{k}", *(f"phalanx_{k}_{part}" for part in ("proximal", "middle", "distal"))]
+        chain = [name for name in chain if name in ends]
+        names = ("mcp1", "ip1") if k == "1" else (f"mcp{k}", f"pip{k}", f"dip{k}")
+        for name, near, far in zip(names, chain, chain[1:], strict=False):
+            found[name] = (end[near] + start[far]) / 2
+    out = (start["metacarpal_3"] - start["capitate"]) / np.linalg.norm(start["metacarpal_3"] - start["capitate"])
+    gap = _OUT / 25 * np.linalg.norm(start["metacarpal_3"] - start["lunate"])
+    found |= {f"cmc{k}": start[f"metacarpal_{k}"] - gap * out for k in "345"}
+    found["mc1"] = start["metacarpal_1"] - gap * out
+    found["mul"], found["nav"], found["lunate"] = (
+        (start["trapezium"] + start["trapezoid"]) / 2, start["scaphoid"], start["lunate"],
+    )  # fmt: skip
+    found["mna"] = (found["mul"] + found["nav"]) / 2
+    found["capnlun"] = (start["capitate"] + start["scaphoid"] + start["lunate"]) / 3
+    found["radius"], found["ulna"] = end["radius"] - 4 * gap * out, end["ulna"] - 3 * gap * out
+    found["radcar"] = end["radius"] + 0.35 * (start["lunate"] - end["radius"])
+    return {name: (float(x), float(y)) for name, (x, y) in found.items()}

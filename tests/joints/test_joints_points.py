@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from fracture.digits import is_mirrored
 from fracture.errors import ConfigurationError, DataError
 from fracture.io.radiograph import Radiograph
 from fracture.joints.frames import fit_frame, joint_place, template_of
-from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of, is_mirrored
+from fracture.joints.layout import COLUMNS, FOREFOOT, HAND, POINTS, ROW, columns_of
 from fracture.joints.prediction import JointsFilm, JointsLimb
 from fracture.joints.records import limbs_of, read_landmarks
 from fracture.joints.spaces import Space, joint_spaces
 from fracture.models.heatmaps import peaks
 from fracture.preprocess.gap import gap_width
 from fracture.preprocess.side_letter import side_of_letter, sides_of
-from fracture.preprocess.similarity import Similarity, crop_at
+from fracture.preprocess.similarity import Similarity, crop_at, fit_place, mean_shape
 from tests.joints.drawn import joint
 
 HAND_SHAPE = dict(
@@ -98,6 +99,22 @@ def test_a_frame_finds_turn_size_and_the_way_round():
         assert frame.mirrored is mirrored
         assert left < 1e-6
         assert np.allclose(frame.to_crop([points[name] for name in HAND]), template[: len(HAND)], atol=1e-6)
+
+
+def test_the_mean_of_a_shape_is_the_shape_however_its_examples_lie():
+    rng = np.random.default_rng(0)
+    shape, examples = rng.uniform(20, 80, (6, 2)), []
+    for k in range(5):
+        place = Similarity((rng.uniform(0, 99), 50.0), (math.sin(k), -math.cos(k)), rng.uniform(0.5, 2), 100, k % 2 > 0)
+        points = place.to_source(shape)
+        points[rng.integers(6)] = np.nan
+        examples.append((points, place.disturbed(rng, 3.0, 8.0, 0.1)))
+    mean = mean_shape(examples, 100)
+    _, left = fit_place(mean, shape, 100)
+    assert left < 0.03
+    assert np.isnan(mean_shape([], 100)).all()
+    examples = [(np.where(np.arange(6)[:, None] == 2, np.nan, points), place) for points, place in examples]
+    assert np.isnan(mean_shape(examples, 100)).any(-1).tolist() == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize(("letter", "side"), [("R", "right"), ("L", "left")])

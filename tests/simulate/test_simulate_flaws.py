@@ -68,6 +68,35 @@ def test_gaps_close_by_as_much_as_they_are_pulled() -> None:
     assert veiled[66, 40:100].min() > 0.35
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_end_is_drawn_in_whole_and_fuses_where_asked(fused: bool) -> None:
+    right, down = flaws.places(SHAPE, *MIDDLE)
+    plane = np.where(np.abs(right) < 5, 0.2, 0.6).astype(np.float32)
+    pull = np.full(SHAPE, 6.0, np.float32)
+    after = flaws.drawn_in(plane, right, down, (1.0, 0.0), 10.0, pull, fused, HALF, np.random.default_rng(0))
+    row = after[66]
+    if fused:
+        assert row[40:100].min() > 0.35
+    else:
+        assert (row[60:85] < 0.4).sum() == pytest.approx(4, abs=1)
+        assert row[:60] == pytest.approx(plane[66, :60], abs=0.02)  # the nearer side stays where it was
+    np.testing.assert_allclose(after[:10], plane[:10], atol=1e-6)  # far beside the thing
+
+
+def test_bites_come_out_of_the_corners_beyond_the_gap() -> None:
+    right, down = flaws.places(SHAPE, *MIDDLE)
+    plane = np.where((np.abs(down) < HALF) & (np.abs(right) > 3), 0.6, 0.2).astype(np.float32)
+    sides = set()
+    for seed in range(30):
+        after = flaws.bitten(plane, right, down, 6.0, HALF, 150.0, np.random.default_rng(seed))
+        darker = plane - after > 0.05
+        assert 20 < darker.sum() < 300
+        assert (right[darker] > 0).mean() > 0.9
+        assert right[darker].max() < 1.6 * HALF
+        sides |= set(np.sign(down[darker & (np.abs(down) > HALF / 2)]).tolist())
+    assert sides == {-1.0, 1.0}
+
+
 def test_what_is_no_flaw_stays_faint_near_the_middle() -> None:
     plane = disk()
     for seed in range(20):
