@@ -56,7 +56,7 @@ class Joint:
 
     @classmethod
     def of(cls, points: Points, name: str) -> Joint:
-        """One of a hand's or forefoot's points."""
+        """The joint at the point ``name`` of a hand's or forefoot's ``points``."""
         return cls(name, points[name], direction(points, name), unit_length(points))
 
     @property

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         load_recipe as load_recipe,
         recipe_names as recipe_names,
     )
+    from fracture.training.folds import FoldRun as FoldRun, train_folds as train_folds
     from fracture.training.run import MemberResult as MemberResult, TrainingRun as TrainingRun, train as train
 
 lazy_names(globals())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -32,11 +32,21 @@ def train(
         typer.Option("--set", help="Change a setting, as loop.epochs=3, or MEMBER:loop.epochs=3; may be repeated."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    folds: Annotated[
+        str | None, typer.Option(help="Train once for each fold, held out: how many by group, or a split's file.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="With --folds: trainings at a time.")] = None,
 ) -> None:
     """Train the networks of a recipe. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
     from fracture.training import Recipe, load_recipe, train as run
 
     loaded = load_recipe(recipe)
+    if folds is not None:
+        given = {"--data": [data], "--member": member, "--device": [device], "--init": init, "--cache": [cache]}
+        _folds(recipe, out, folds, {**given, "--set": set_}, processes)
+        return
+    if processes is not None:
+        raise ConfigurationError("--processes goes with --folds", hint="one training is one process")
     changes = changes_of([config.name for config in loaded.members], init or (), set_ or (), cache)
     loaded = Recipe(loaded.name, tuple(config.replace(changes[config.name]) for config in loaded.members))
     result = run(loaded, data, out=out, members=tuple(member or ()), device=device, progress=not quiet)
@@ -46,6 +56,20 @@ def train(
         )
         typer.echo(f"{one.name}: {one.weights}" + (f" ({aucs})" if aucs else ""))
     if not result.finished:
+        stopped()
+
+
+def _folds(
+    recipe: str, out: Path, folds: str, given: Mapping[str, Sequence[str | None] | None], processes: int | None
+) -> None:
+    from fracture.training.folds import FoldRun, train_folds
+
+    def told(one: FoldRun) -> None:
+        typer.echo(f"fold {one.fold}: {one.said if one.code == 0 else f'exit code {one.code}: {one.said}'}")
+
+    arguments = [part for name, values in given.items() for one in values or () if one for part in (name, one)]
+    done = train_folds(recipe, out, folds, arguments=[*arguments, "--quiet"], processes=processes, told=told)
+    if any(one.code for one in done):
         stopped()
 
 
