@@ -267,6 +267,8 @@ class BoxLevel(Record, keys={"matches": None}):
         fractures: Number of reference fractures.
         predictions: Number of predicted boxes.
         average_precision: Name (``"0.1"``, ``"0.3"``, ``"0.5"``, ``"0.5:0.95"``) to estimate.
+        three_highest: Share of fractures that one of their film's three highest boxes, whatever its score, meets with
+            an IoU of at least 0.5.
         froc: The FROC under the chosen criterion.
         matches: The matching under the chosen criterion, all predictions.
     """
@@ -275,6 +277,7 @@ class BoxLevel(Record, keys={"matches": None}):
     fractures: int
     predictions: int
     average_precision: dict[str, Estimate]
+    three_highest: Estimate
     froc: Froc
     matches: Matches
 
@@ -290,7 +293,8 @@ def box_level(
     max_per_film: int | None = 100,
     bootstrap: Bootstrap = DEFAULT,
 ) -> BoxLevel:
-    """AP at IoU 0.1, 0.3, 0.5 and 0.5:0.95 and the FROC, all from one matcher, with bootstrap intervals.
+    """AP at IoU 0.1, 0.3, 0.5 and 0.5:0.95, the FROC, and what a film's three highest boxes find, all from one matcher,
+    with bootstrap intervals.
 
     Args:
         predicted: Predicted boxes (all candidates, for whole curves).
@@ -309,19 +313,28 @@ def box_level(
     names = [f"{criterion.threshold:g}" for criterion in AP_CRITERIA]
     parts = {name: BoxAveragePrecision(capped, index) for index, name in enumerate(names)}
 
+    three = match(predicted, reference, Criterion("iou", 0.5), max_per_film=3)
+    met, every = (
+        np.bincount(three.reference.film[chosen], minlength=predicted.films).astype(np.float64)
+        for chosen in (three.by[0] >= 0, slice(None))
+    )
+
     def columns(weights: FloatArray) -> FloatArray:
         coco = np.stack([parts[f"{value:g}"](weights) for value in COCO_IOUS], axis=1)
-        return np.stack([parts["0.1"](weights), parts["0.3"](weights), coco[:, 0], coco.mean(axis=1)], axis=1)
+        precisions = [parts["0.1"](weights), parts["0.3"](weights), coco[:, 0], coco.mean(axis=1)]
+        return np.stack([*precisions, divide(weights @ met, weights @ every)], axis=1)
 
     averages = bootstrap_columns(
-        ("0.1", "0.3", "0.5", "0.5:0.95"), columns, resampler, reason="there is no fracture to find"
+        ("0.1", "0.3", "0.5", "0.5:0.95", "three"), columns, resampler, reason="there is no fracture to find"
     )
+    highest = averages.pop("three")
     matches = match(predicted, reference, criterion or HIT)
     return BoxLevel(
         predicted.films,
         len(matches.reference),
         len(predicted),
         averages,
+        highest,
         _froc(matches, rates, films, resampler),
         matches,
     )

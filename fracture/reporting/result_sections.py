@@ -138,6 +138,10 @@ def _froc_table(boxes: Mapping[str, Any] | None) -> str:
         return ""
     froc = boxes["froc"]
     precision = ", ".join(f"AP at IoU {name} {shown(value)}" for name, value in boxes["average_precision"].items())
+    if "three_highest" in boxes:  # reports of older versions lack it
+        precision += (
+            f"; one of a film's three highest boxes meets a fracture (IoU 0.5): {shown(boxes['three_highest'])}"
+        )
     rows = [(rate, shown(value)) for rate, value in froc["sensitivity"].items()]
     return f"Boxes: {boxes['fractures']} fractures, {boxes['predictions']} candidates; {precision}.\n\n" + table(
         (f"false positives per film ({froc['false_positives_on']})", f"sensitivity, {froc['criterion']}"), rows

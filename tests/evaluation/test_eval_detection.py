@@ -51,6 +51,13 @@ def test_box_level_reports_these_numbers() -> None:
     assert float(found["0.5"]) == pytest.approx(coco[2], abs=1e-6)
     assert float(found["0.5:0.95"]) == pytest.approx(coco[2:].mean(), abs=1e-6)
     assert found["0.5"].has_interval
+    met = 0
+    for film, box in zip(sample.reference_film, sample.reference, strict=True):
+        mine = np.flatnonzero(sample.film == film)
+        highest = mine[np.argsort(-sample.scores[mine], kind="stable")][:3]
+        met += any(iou(sample.boxes[p], box) >= 0.5 for p in highest)
+    assert float(level.three_highest) == pytest.approx(met / sample.reference_film.size)
+    assert level.three_highest.has_interval
     assert level.to_dict()["fractures"] == sample.reference_film.size
 
 
