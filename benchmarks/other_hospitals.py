@@ -30,6 +30,7 @@ from fracture.reporting.markdown import table
 from fracture.wing.result import HIGH_SENSITIVITY, HIGH_SPECIFICITY
 
 POINTS = (HIGH_SENSITIVITY, HIGH_SPECIFICITY)
+LABELS = ("normal", "fractured")
 
 
 def main() -> int:
@@ -50,6 +51,7 @@ def main() -> int:
         "format": "fracture-hospitals/1",
         "model": detector.card.label,
         "sets": sets,
+        **together(sets),
         "markdown": text_of(detector.card.label, sets),
     }
     print(result["markdown"])
@@ -80,6 +82,20 @@ def measure(detector: Detector, annotated: AnnotatedSet, region: str | None) -> 
     return found
 
 
+def together(sets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Shares of all normal films, and of all fractured ones, that are flagged at both points."""
+    films = {"normal": sum(one["films"] - one["fractured"] for one in sets.values())}
+    films["fractured"] = sum(one["fractured"] for one in sets.values())
+    found: dict[str, dict[str, Any]] = {f"{label}_flagged": {} for label in films}
+    for point in POINTS:
+        for label, of in films.items():
+            count = sum(one[point][label] for one in sets.values())
+            low, high = wilson(count, of) if of else (None, None)
+            share = {"value": count / of if of else None, "low": low, "high": high, "count": count, "n": of}
+            found[f"{label}_flagged"][point] = share
+    return found
+
+
 def _shows(detector: Detector, named: Sequence[str], region: str) -> bool:
     """Whether a named region is the one expected, or lies above or below it in the tree."""
     tree = detector.tree
@@ -107,6 +123,15 @@ def text_of(label: str, sets: dict[str, dict[str, Any]]) -> str:
                 f"{distance['median']:.2f}, {distance['highest']:.2f}" if distance else "",
             )
         )
+    total = together(sets)
+    cells = [
+        " / ".join(
+            _share(total[f"{label}_flagged"][point]["count"], total[f"{label}_flagged"][point]["n"]) for label in LABELS
+        )
+        for point in POINTS
+    ]
+    fractured = total["fractured_flagged"][HIGH_SENSITIVITY]["n"]
+    rows.append(("together", f"{sum(one['films'] for one in sets.values())} ({fractured})", *cells, "", "", ""))
     header = (
         "set",
         "films (fractured)",
