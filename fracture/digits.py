@@ -1,7 +1,7 @@
 """How a hand or forefoot lies in a picture, told by its joints: length, axis, directions of digits, handedness.
 
 What draws films and what reads them share it. Points are by name, (x, y), x right and y down, in any unit; the names
-and the ends of digits are those of ``simulate/joints.toml``. The mirror rule is ours.
+and the ends of digits are those of ``simulate/joints.toml``. All rules are ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ AXES: Final[Mapping[str, tuple[str, str]]] = table("joints")["axes"]
 """Which two points a joint's digit runs through, from the body outwards; other points take the axis of the whole."""
 
 ENDS: Final[Mapping[str, tuple[str, str]]] = {"hand": ("mcp3", "dip3"), "forefoot": ("mtp1", "mtp5")}
-"""Errors and widths are told by the length between these."""
+"""The length between these is that of a hand or forefoot."""
 
 
 def kind_of(points: Points) -> Literal["hand", "forefoot"]:
@@ -28,10 +28,10 @@ def kind_of(points: Points) -> Literal["hand", "forefoot"]:
 
 
 def axis_of(points: Points) -> Point:
-    """The direction of a whole hand or forefoot, from the body to the tips, of length 1.
+    """The direction of a whole hand or forefoot, from the body to the tips, of length 1; (0, 0) where they do not tell.
 
     Of a hand the mean of its fingers' MCP to DIP (or PIP) joints; of a forefoot across the row of MTP joints, to the
-    side where the big toe's own joint lies.
+    side where the big toe's own joint lies; mtp1 without mtp5 is a ``KeyError``.
     """
     if "mtp1" in points:
         (x1, y1), (x5, y5) = points["mtp1"], points["mtp5"]
@@ -61,7 +61,7 @@ def direction(points: Points, name: str) -> Point:
 
 
 def unit_length(points: Points) -> float:
-    """The length that errors and widths are told by, of a hand or forefoot with both :data:`ENDS`."""
+    """The length of a hand or forefoot, between its :data:`ENDS`; ``KeyError`` without both."""
     (x0, y0), (x1, y1) = (points[name] for name in ENDS[kind_of(points)])
     return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5)
 

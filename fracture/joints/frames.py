@@ -69,7 +69,7 @@ def template_of(known: Sequence[tuple[Kind, Points]]) -> NDArray[np.float64]:
     template = np.full((POINT_COUNT, 2), PLACE_SIZE / 2, np.float64)
     for kind, channels in CHANNELS.items():
         shapes = [(rows_of(points, POINTS[kind]), _own_frame(kind, points)) for k, points in known if k == kind]
-        mean = mean_shape(shapes, PLACE_SIZE)
+        mean = mean_shape(shapes, PLACE_SIZE) if shapes else template[channels]
         template[channels] = np.where(np.isnan(mean), template[channels], mean)
     return template
 

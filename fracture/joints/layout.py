@@ -77,9 +77,9 @@ def _column(kind: Kind, damage: Damage, maximum: int, point: str) -> Column:
     return Column(f"{group}_{'E' if damage == 'erosion' else 'J'}__{ending}", kind, damage, point, maximum)
 
 
-_PARTS: Final[tuple[tuple[Kind, Damage, int], ...]] = (
-    ("hand", "erosion", 5), ("forefoot", "erosion", 10), ("hand", "narrowing", 4), ("forefoot", "narrowing", 4),
-)  # fmt: skip
+_PARTS: Final[list[tuple[Kind, Damage, int]]] = [
+    (kind, damage, _NAMES["highest"][kind][DAMAGES.index(damage)]) for damage in reversed(DAMAGES) for kind in POINTS
+]
 _ORDER = [
     [_column(*part, point) for point in _NAMES["scored"][part[1] if part[0] == "hand" else "forefoot"]]
     for part in _PARTS
@@ -88,7 +88,7 @@ COLUMNS: Final = tuple(column for part in _ORDER for column in part)
 """The 43 columns of a side in the challenge's order: 16 + 6 of erosion, 15 + 6 of narrowing."""
 
 WHOLES: Final[tuple[Whole, ...]] = ("total", "erosion", "narrowing")
-SUMS: Final = ("Overall_Tol", "Overall_erosion", "Overall_narrowing")
+SUMS: Final = dict(zip(("Overall_Tol", "Overall_erosion", "Overall_narrowing"), WHOLES, strict=True))
 
 ROW: Final = ("Patient_ID", *SUMS, *(column.full(side) for part in _ORDER for side in SIDES for column in part))
 """The 90 columns of the challenge's table, in its order."""

@@ -59,7 +59,7 @@ def read_patient(films: Sequence[Source] | Mapping[str, Source], *, patient: str
             raise ConfigurationError(f"{found.source}: given as {place}", got=shown, allowed=f"one {wanted}")
         read[place] = found
         row.update(limbs[0].columns)
-    for name, names in zip(SUMS, SUMMED.values(), strict=True):
-        known = [value for value in map(row.get, names) if isinstance(value, float)]
+    for name, whole in SUMS.items():
+        known = [value for value in map(row.get, SUMMED[whole]) if isinstance(value, float)]
         row[name] = sum(known) if known else None
     return PatientJoints(row, read, tuple(name for name in SUMMED["total"] if row[name] is None))

@@ -35,7 +35,7 @@ from fracture.training.stage import ArrayStage, PlainPictures
 OPTIMIZER = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=10)
 Plane = NDArray[np.float32]
 _JITTER = 0.012  # of the unit length: what the points that networks find are off, about
-_film = lru_cache(maxsize=96)(read)
+_film = lru_cache(maxsize=96)(read)  # kept between pictures, as each film is painted many times
 
 
 class ScoreConfig(StageConfig):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from fracture.evaluation.files import score_tables
+from fracture.evaluation.files.score_tables import write_table as write_table
 from fracture.evaluation.stats.checks import FloatArray
 from fracture.joints.layout import BY_NAME, ROW, SUMMED, SUMS, WHOLES, Damage, Kind, Whole
 
@@ -16,7 +17,7 @@ class ScoreTable(score_tables.ScoreTable):
 
     LAYOUT: ClassVar = score_tables.Layout(
         ROW[0],
-        dict(zip(SUMS, map(list, SUMMED.values()), strict=True)),
+        {name: list(SUMMED[whole]) for name, whole in SUMS.items()},
         {joint: float(BY_NAME[joint].maximum) for joint in JOINTS},
     )
 
@@ -37,4 +38,3 @@ class ScoreTable(score_tables.ScoreTable):
 
 
 read_table = ScoreTable.read
-write_table = ScoreTable.write

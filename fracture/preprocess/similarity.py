@@ -184,23 +184,22 @@ def mean_shape(examples: Sequence[tuple[NDArray[np.float64], Similarity]], size:
     Gower 1975, in two turns: first as they are given, then on the mean so found).
 
     Args:
-        examples: Of each its points (n, 2) in source pixels, NaN where one is unknown, two known at least; and the crop
-            that it is looked at in first.
+        examples: One at least; of each its points (n, 2) in source pixels, NaN where unknown, two known at least, and
+            the crop that it is looked at in first.
         size: Side of the crop in pixels.
 
     Returns:
-        float64 (n, 2), in pixels of the crop; NaN where no example has a point, and a NaN without examples.
+        float64 (n, 2), in pixels of the crop; NaN where no example has a point.
     """
-    mean = np.full(2, np.nan)
+    mean = np.full(np.shape(examples[0][0]), np.nan)
     for turn in range(2):
         placed = []
         for points, place in examples:
             known = ~np.isnan(points).any(-1)
             place = fit_place(mean[known], points[known], size)[0] if turn else place
             placed.append(place.to_crop(points))
-        if placed:
-            counts = np.count_nonzero(~np.isnan(placed), axis=0)
-            mean = np.where(counts > 0, np.nansum(placed, axis=0) / np.maximum(counts, 1), np.nan)
+        counts = np.count_nonzero(~np.isnan(placed), axis=0)
+        mean = np.where(counts > 0, np.nansum(placed, axis=0) / np.maximum(counts, 1), np.nan)
     return mean
 
 

@@ -355,6 +355,7 @@ def write_keypoints(
 
     Raises:
         ConfigurationError: A film on which nothing is marked.
+        OutputError: It cannot be written.
     """
 
     def entries() -> Iterator[Entry]:

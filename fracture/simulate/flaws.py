@@ -270,14 +270,18 @@ def drawn_in(
 
     Args:
         plane: In [0, 1].
-        along: Each pixel's place in pixels, across the gap; the thing lies where it is positive.
-        across: And along the gap.
+        along: Each pixel's place in pixels from the gap's middle, from one side to the other, (h, w) as ``plane``; the
+            thing lies where it is positive.
+        across: Its place along the gap.
         toward: The direction of ``along`` in the picture.
         gap: Its width in pixels.
         pull: By how much it narrows, at each pixel.
         fused: Whether the thing's gray grows across, where the gap was, without its dark line.
         half: Half the width of the thing.
         rng: Draws how dense that is, and its grain.
+
+    Returns:
+        float32 (h, w).
     """
     start, end = np.float32(-gap / 2), np.float32(gap / 2) - pull
     inside = np.clip((along - start) / np.maximum(end - start, 0.25), 0, 1)
@@ -301,11 +305,14 @@ def bitten(
 
     Args:
         plane: In [0, 1].
-        along, across: Each pixel's place in pixels, across the gap from its middle, and along it.
+        along, across: As for :func:`drawn_in`, (h, w).
         gap: Its width in pixels.
         half: Half the width of the thing.
         area: Of all bites in pixels.
         rng: Draws all else.
+
+    Returns:
+        float32 (h, w).
     """
     count = 1 + int(rng.random() < 0.5) + int(area > 0.8 * half * half)
     shares = rng.dirichlet(np.full(count, 4.0))

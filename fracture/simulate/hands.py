@@ -62,7 +62,7 @@ def hand(
 
 def draw_lesions(rng: np.random.Generator, kind: str, points: Container[str]) -> dict[str, Lesion]:
     """Lesions at those points of a hand or forefoot that the challenge scores; films differ in how many joints are
-    damaged (ours, after the challenge's skewed totals)."""
+    damaged (drawn by ``rng``; ours, after the challenge's skewed totals). ``kind`` and ``points`` as in annotations."""
     scored, healthy = table("joints")["scored"], 1 - float(rng.beta(0.7, 1.6))
     where = [scored[name if kind == "hand" else kind] for name in ("narrowing", "erosion")]
     names = [name for name in dict.fromkeys((*where[0], *where[1])) if name in points]
@@ -87,7 +87,7 @@ def write_joints(
         n: Number of films, at least 1.
         seed: A non-negative integer; film k is ``hand(film_seed(seed, k))``.
         size: Height and width in pixels.
-        draw: What makes film k instead; seed and size do not apply then.
+        draw: What makes film k instead, which then has its own seed and size.
         progress: Called with (films done, n) after each film.
 
     Raises:

@@ -29,7 +29,7 @@ NARROWED = ((0.0, 0.05), (0.12, 0.25), (0.28, 0.48), (0.55, 0.92), (1.0, 1.0))
 ERODED = ((0.0, 0.0), (0.025, 0.05), (0.065, 0.10), (0.12, 0.17), (0.20, 0.27), (0.31, 0.40))
 """By grade 0 to 5 of one joint area, the eroded area as a share of a square as wide as the bone."""
 
-MOST: Final = {"hand": (4, 5), "forefoot": (4, 10)}
+MOST: Final[Mapping[str, tuple[int, int]]] = table("joints")["highest"]
 """The highest narrowing and erosion of a joint."""
 
 _MIDDLES = ("mul", "nav", "lunate", "radius", "ulna")  # points that lie in a bone, not in a joint space
@@ -92,7 +92,8 @@ class Lesion:
 
 
 def draw_lesion(rng: np.random.Generator, most: Iterable[int], healthy: float = 0.4) -> Lesion:
-    """Each damage 0 with probability ``healthy``, else 1 to the highest grade alike; 0 where that is 0."""
+    """A lesion, each damage 0 with probability ``healthy``, else 1 to its highest grade ``most`` alike (drawn by
+    ``rng``); 0 where that is 0."""
     return Lesion(*(0 if not top or rng.random() < healthy else int(rng.integers(1, top + 1)) for top in most))
 
 

@@ -255,7 +255,11 @@ def _ray_sites(
 
 def hand_points(ends: Mapping[str, Vector]) -> dict[str, tuple[float, float]]:
     """The 26 points of a hand, see :mod:`fracture.digits`, out of the ends of its bones: middles of joint spaces, of
-    carpal bones, and of the distal ends of radius and ulna."""
+    carpal bones, and of the distal ends of radius and ulna.
+
+    Args:
+        ends: Of every bone of :func:`arm` by name, float64 (2, 2): the (x, y) of its near and of its far end in pixels.
+    """
     start, end = ({name: at[k] for name, at in ends.items()} for k in (0, 1))
     found: dict[str, Vector] = {}
     for k in "12345":

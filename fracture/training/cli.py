@@ -33,22 +33,26 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     folds: Annotated[
-        str | None, typer.Option(help="Train once for each fold, held out: how many by group, or a split's file.")
+        str | None,
+        typer.Option(help="Train once for each fold, held out: how many, or the file of a split in folds."),
     ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="With --folds: trainings at a time.")] = None,
 ) -> None:
-    """Train the networks of a recipe. Exit code 0: done; 143: stopped by a signal, saved; the same command resumes."""
+    """Train the networks of a recipe, once or for each fold of a split.
+
+    Exit code 0: done; 143: stopped by a signal, saved; the same command resumes.
+    """
     from fracture.training import Recipe, load_recipe, train as run
 
     loaded = load_recipe(recipe)
+    changes = changes_of([config.name for config in loaded.members], init or (), set_ or (), cache)
+    loaded = Recipe(loaded.name, tuple(config.replace(changes[config.name]) for config in loaded.members))
     if folds is not None:
-        given = {"--data": [data], "--member": member, "--device": [device], "--init": init, "--cache": [cache]}
-        _folds(recipe, out, folds, {**given, "--set": set_}, processes)
+        given = {"members": member or (), "init": init or (), "settings": set_ or (), "cache": cache, "device": device}
+        _folds(recipe, data, out, folds, given, processes)
         return
     if processes is not None:
         raise ConfigurationError("--processes goes with --folds", hint="one training is one process")
-    changes = changes_of([config.name for config in loaded.members], init or (), set_ or (), cache)
-    loaded = Recipe(loaded.name, tuple(config.replace(changes[config.name]) for config in loaded.members))
     result = run(loaded, data, out=out, members=tuple(member or ()), device=device, progress=not quiet)
     for one in result.members:
         aucs = ", ".join(
@@ -60,15 +64,16 @@ def train(
 
 
 def _folds(
-    recipe: str, out: Path, folds: str, given: Mapping[str, Sequence[str | None] | None], processes: int | None
+    recipe: str, data: str | None, out: Path, folds: str, given: Mapping[str, Any], processes: int | None
 ) -> None:
     from fracture.training.folds import FoldRun, train_folds
 
     def told(one: FoldRun) -> None:
-        typer.echo(f"fold {one.fold}: {one.said if one.code == 0 else f'exit code {one.code}: {one.said}'}")
+        code = f"exit code {one.code}, " if one.code else ""
+        typer.echo(f"fold {one.fold}: {code}{one.said}")
 
-    arguments = [part for name, values in given.items() for one in values or () if one for part in (name, one)]
-    done = train_folds(recipe, out, folds, arguments=[*arguments, "--quiet"], processes=processes, told=told)
+    typer.echo(f"fracture: what the trainings say goes to {out}/fold*.log", err=True)
+    done = train_folds(recipe, data, out=out, folds=folds, processes=processes, told=told, **given)
     if any(one.code for one in done):
         stopped()
 

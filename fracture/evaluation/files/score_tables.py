@@ -187,6 +187,11 @@ class ScoreTable:
         write_text(path, text.getvalue())
 
 
+def write_table(table: ScoreTable, path: str | Path) -> None:
+    """Write a table as CSV; see :meth:`ScoreTable.write`."""
+    table.write(path)
+
+
 def discordant(gold: ScoreTable, predicted: ScoreTable, *, least: float = 0.4) -> tuple[Discordant, ...]:
     """Scores that differ by at least ``least`` of their column's range, the farthest first: those for a second reader.
 
