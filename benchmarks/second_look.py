@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,11 @@ class Look:
 
 def read_candidates(path: Path) -> dict[str, list[Box]]:
     rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    keys = ("x0", "y0", "x1", "y1", "score")
-    return {row["source"]: [Box(*(float(c[k]) for k in keys)) for c in row["candidates"]] for row in rows}
+    return {row["source"]: [_box(candidate) for candidate in row["candidates"]] for row in rows}
+
+
+def _box(candidate: Mapping[str, float]) -> Box:
+    return Box(candidate["x0"], candidate["y0"], candidate["x1"], candidate["y1"], candidate["score"])
 
 
 def place_of(box: Box, shape: Sequence[int]) -> Similarity:
@@ -150,8 +153,8 @@ def mixed(look: Look, weight: float, how: str) -> Box:
         return replace(first, score=score)
     if how == "second":
         return replace(other, score=score)
-    sides = [(getattr(first, key) + getattr(other, key)) / 2 for key in ("x0", "y0", "x1", "y1")]
-    return Box(*sides, score)
+    sides = {key: (getattr(first, key) + getattr(other, key)) / 2 for key in ("x0", "y0", "x1", "y1")}
+    return Box(**sides, score=score)
 
 
 def told(rows: Sequence[Look], weight: float, how: str) -> list[Box]:
@@ -196,8 +199,8 @@ def judge(options: argparse.Namespace) -> None:
     for name, criterion in zip(("AP at IoU 0.5", "AP at IoU 0.3 or center inside"), CRITERIA, strict=True):
         one, two = (BoxAveragePrecision(match(*table, criterion)) for table in (others, firsts))
         found[name] = paired_difference(name, one, two, len(films), draws)
-    one, two = (_froc(table) for table in (others, firsts))
-    found["FROC at 0.5"] = paired_difference("FROC at 0.5", one, two, len(films), draws)
+    first_froc, second_froc = _froc(firsts), _froc(others)
+    found["FROC at 0.5"] = paired_difference("FROC at 0.5", second_froc, first_froc, len(films), draws)
     lines = {name: [number_of(each) for each in (one.first, one.second, one.difference)] for name, one in found.items()}
     options.out.write_text(json.dumps({"films": len(films), "two looks, one look, difference": lines}, indent=1) + "\n")
     print(json.dumps(lines))

@@ -45,7 +45,8 @@ class Split(Record):
         seed: The seed that made it.
         method: How it was made, in words.
         fingerprint: ``AnnotatedSet.fingerprint()`` of the set it was made for.
-        counts: Part -> ``films``, ``fractured``, ``groups`` and per ``region/label`` combination.
+        counts: Part -> ``films``, ``fractured``, ``groups`` and per ``region/label`` combination; empty where a split
+            was made by hand.
         files: Film source -> SHA-256 of its file, by which films are known under other names (:meth:`signed`); empty
             where nobody looked. No part of the checksum.
     """
@@ -219,6 +220,13 @@ def rotate_folds(split: Split, fold: int) -> Split:
         raise DataError("the fold", got=fold, allowed=f"0 .. {count - 1}")
     held, tune = f"fold{fold}", f"fold{(fold + 1) % count}"
     rest = [name for name in split.parts if name not in (held, tune)]
+    counts: dict[str, Mapping[str, int]] = {}
+    if split.counts.keys() >= split.parts.keys():  # a split made by hand need not tell them
+        counts = {
+            "train": dict(sum((Counter(split.counts[name]) for name in rest), Counter())),
+            "tune": split.counts[tune],
+            "validation": split.counts[held],
+        }
     return Split(
         parts={
             "train": tuple(sorted(source for name in rest for source in split.parts[name])),
@@ -229,11 +237,7 @@ def rotate_folds(split: Split, fold: int) -> Split:
         seed=split.seed,
         method=f"{split.method}; turn {fold}",
         fingerprint=split.fingerprint,
-        counts={
-            "train": dict(sum((Counter(split.counts[name]) for name in rest), Counter())),
-            "tune": split.counts[tune],
-            "validation": split.counts[held],
-        },
+        counts=counts,
     )
 
 

@@ -115,6 +115,9 @@ def test_folds_turn(small_set: AnnotatedSet) -> None:
         assert turn.counts["train"]["films"] == len(turn.parts["train"])
         held += turn.parts["validation"]
     assert sorted(held) == sorted(film.source for film in small_set)
+    by_hand = rotate_folds(Split(folds.parts, folds.name, folds.seed, "by hand", folds.fingerprint), 1)
+    assert by_hand.parts == rotate_folds(folds, 1).parts
+    assert by_hand.counts == {}
     with pytest.raises(DataError, match="the fold"):
         rotate_folds(folds, 3)
     with pytest.raises(DataError, match="three or more folds"):
