@@ -38,6 +38,7 @@ COMMANDS = {
     "adapt-studies": "adapt.cli:adapt_studies",
     "finetune": "finetune.cli:finetune",
     "evaluate": "evaluation.cli:evaluate",
+    "mine": "evaluation.cli:mine",
     "assemble": "calibration.cli:assemble",
     "calibrate": "calibration.cli:calibrate",
     "input-check": "input_check.cli:input_check",

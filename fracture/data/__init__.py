@@ -27,6 +27,12 @@ if TYPE_CHECKING:
         Consensus as Consensus,
         consensus_set as consensus_set,
     )
+    from fracture.data.draws import (
+        MiningSpec as MiningSpec,
+        mine_draws as mine_draws,
+        read_draws as read_draws,
+        write_draws as write_draws,
+    )
     from fracture.data.exif import orient_film as orient_film, repair_exif_frames as repair_exif_frames
     from fracture.data.readers import FORMATS as FORMATS, read_annotations as read_annotations
     from fracture.data.records import AnnotatedSet as AnnotatedSet, Film as Film

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fracture.atomic import write_text
 from fracture.errors import DataError, UnreadableDataError, UnreadableFileError
 
 MAX_SIDE = 1_000_000
@@ -147,6 +149,19 @@ def load_csv(path: Path, text: str | None = None, *, required: Sequence[str] = (
         )
     problems.raise_if_any("quote a value that holds the separator, such as a decimal comma")
     return Table(tuple(columns), rows)
+
+
+def write_rows(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file whole or not at all; floats so that they read back as they are.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(Path(path), stream.getvalue())
 
 
 def plain_name(text: object) -> str:

@@ -52,7 +52,14 @@ class SamplingSpec(Record):
         return self.balanced if epoch < self.balanced_epochs else self.later
 
 
-def epoch_order(films: Sequence[Film], spec: SamplingSpec, *, seed: int, epoch: int) -> NDArray[np.int64]:
+def epoch_order(
+    films: Sequence[Film],
+    spec: SamplingSpec,
+    *,
+    seed: int,
+    epoch: int,
+    draws: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
     """Indices into ``films`` in the order of one epoch, shape (films per epoch,).
 
     Under ``"region_label"`` every combination gets the same number of draws, up to one that is given out at
@@ -65,20 +72,23 @@ def epoch_order(films: Sequence[Film], spec: SamplingSpec, *, seed: int, epoch: 
         spec: How films are drawn.
         seed: The run's.
         epoch: From 0; each has an order of its own.
+        draws: int64 (n,), how often a film is drawn where another of its pool is drawn once, 0 for never
+            (:mod:`fracture.data.draws`); all once where left out.
 
     Raises:
-        ConfigurationError: No films; or ``"label"`` without films of both labels.
+        ConfigurationError: No films, or none that is drawn; or ``"label"`` without films of both labels.
     """
-    if not films:
-        raise ConfigurationError("a sampler needs films", got="an empty set")
+    if not films or (draws is not None and not draws.any()):
+        raise ConfigurationError("a sampler needs films", got="an empty set" if not films else "none that is drawn")
     rng = generator(derive_seed(seed, epoch, 0, stream="order"))
-    length = spec.films_per_epoch or len(films)
+    times = np.ones(len(films), np.int64) if draws is None else draws
+    length = spec.films_per_epoch or int(times.sum())
     mode = spec.mode(epoch)
     if mode == "natural":
-        return _cycle(np.arange(len(films)), length, rng)
+        return _cycle(np.repeat(np.arange(len(films)), times), length, rng)
     if mode == "label":
         labels = np.array([film.fractured for film in films])
-        pools = [np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)]
+        pools = [np.repeat(each, times[each]) for each in (np.flatnonzero(labels == 1), np.flatnonzero(labels == 0))]
         if not all(pool.size for pool in pools):
             raise ConfigurationError(
                 "sampling by label needs fractured and normal films",
@@ -90,7 +100,8 @@ def epoch_order(films: Sequence[Film], spec: SamplingSpec, *, seed: int, epoch: 
         members: dict[tuple[str, int], list[int]] = {}
         for index, film in enumerate(films):
             for stratum in film.strata:
-                members.setdefault(stratum, []).append(index)
+                members.setdefault(stratum, []).extend([index] * int(times[index]))
+        members = {stratum: own for stratum, own in members.items() if own}
         pools = [np.array(members[stratum]) for stratum in sorted(members)]
         share = np.full(len(pools), 1.0 / len(pools))
     drawn = [_cycle(pool, count, rng) for pool, count in zip(pools, _quotas(share * length, rng), strict=True)]

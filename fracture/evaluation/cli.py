@@ -1,7 +1,8 @@
-"""``fracture evaluate``: a plain function with typer annotations, registered by ``fracture.cli``.
+"""``fracture evaluate`` and ``mine``: plain functions with typer annotations, registered by ``fracture.cli``.
 
-Exit codes: 0 the report was written; 1 it was written, but films that the detector could not read are not in it;
-2 wrong usage or files that cannot be used (nothing was written). The headline goes to stdout, all else to stderr.
+Exit codes of ``evaluate``: 0 the report was written; 1 it was written, but films that the detector could not read are
+not in it; 2 wrong usage or files that cannot be used (nothing was written). The headline goes to stdout, all else to
+stderr.
 """
 
 from __future__ import annotations
@@ -146,6 +147,46 @@ def evaluate(
     if failed:
         typer.echo(f"{failed} films could not be read by the detector and are not in the report's numbers", err=True)
         raise typer.Exit(1)
+
+
+def mine(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="Out-of-fold predictions, as fracture calibrate --out writes them.", show_default=False),
+    ],
+    data: Annotated[Path, typer.Argument(help="The annotated set that is trained on.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="CSV to write, for --set data.draws=CSV.", show_default=False)],
+    doubtful: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of normal films, scores highest, never to be drawn.")
+    ] = 0.01,
+    hard: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of normal films, the next ones, drawn often.")
+    ] = 0.15,
+    times: Annotated[int, typer.Option(min=1, max=100, help="How often a hard film is drawn.")] = 3,
+    file_format: FormatOption = "auto",
+    option: ReaderOption = None,
+) -> None:
+    """Find hard normal films, and normal films whose label is doubted, by networks that never saw them.
+
+    Films without a prediction are drawn once. Exit code 0: written; 2: nothing was.
+    """
+    from fracture.data.draws import MiningSpec, mine_draws, write_draws
+    from fracture.data.readers import options_of
+    from fracture.evaluation.files.predictions import read_predictions
+    from fracture.evaluation.files.references import read_reference
+    from fracture.evaluation.tables import join
+    from fracture.runs.outputs import Protected, check_output
+
+    check_output(
+        out, Protected.of([predictions, data]), option="--out", own=lambda head: head.startswith(b"source,draws")
+    )
+    reference = read_reference(data, format=file_format, **options_of(option))
+    cases = join(read_predictions(predictions, reference=reference), reference, allow_missing=True)
+    draws = mine_draws(cases.labels, cases.scores, MiningSpec(doubtful, hard, times))
+    write_draws(out, cases.names, draws)
+    for name in (name for name, count in zip(cases.names, draws, strict=True) if count == 0):
+        typer.echo(f"doubtful: {name}")
+    typer.echo(f"{int((draws == 0).sum())} normal films never, {int((draws > 1).sum())} drawn {times} times", err=True)
 
 
 def _headline(report: EvaluationReport) -> list[str]:

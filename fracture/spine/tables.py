@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.atomic import write_text
 from fracture.data.files import Problems, as_number, load_csv, plain_name
 from fracture.errors import DataError
 
@@ -67,19 +64,6 @@ def read_wide(path: str | os.PathLike[str], key: str) -> dict[str, dict[str, str
         found[one] = {column: text for column, text in row.items() if text and text.lower() != "nan"}
     problems.raise_if_any()
     return found
-
-
-def write_rows(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file whole or not at all; floats so that they read back as they are.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(Path(path), stream.getvalue())
 
 
 def joined(truth: Iterable[str], predicted: Mapping[str, Sequence[float]], what: str) -> NDArray[np.float64]:

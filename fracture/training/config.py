@@ -70,6 +70,11 @@ class DataConfig(CacheConfig):
     on_unreadable: Literal["stop", "skip"] = Field(
         default="stop", description="an unreadable film is a fault of the set unless you say otherwise"
     )
+    draws: str | None = Field(
+        default=None,
+        description="CSV of source and draws, as fracture mine writes it: how often a film is drawn in training where "
+        "others are drawn once, 0 for never; no part in judging",
+    )
 
 
 class SplitConfig(Section):
@@ -280,7 +285,7 @@ class StageLoop(Section):
     channels_last: bool = Field(default=True, description="the layout that convolutions run fastest in")
     workers: int = Field(default=1, ge=0, description="threads that prepare films; 0 prepares them between the steps")
     threads: int | None = Field(default=None, ge=1, description="torch threads; None leaves torch's choice")
-    checkpoint_minutes: float = Field(default=5.0, gt=0, description="work that a power cut may cost")
+    checkpoint_minutes: float = Field(default=1.0, gt=0, description="work that a power cut may cost")
     tensorboard: bool = Field(default=False, description="event files beside the CSV; needs the tensorboard package")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fracture.data.augment import augment
+from fracture.data.draws import read_draws
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.sampling import epoch_order
 from fracture.data.seeds import derive_seed, generator
@@ -105,15 +107,25 @@ class Films:
         self.shape = config.loss.target_shape
         self.mode = config.loss.target_mode
         self.regions = tuple(regions)
+        self.draws_file = config.data.draws
         self.donors = [film for film in part if film.boxes and film.localized] if self.windows.pasted else []
 
     def __len__(self) -> int:
         return len(self.part)
 
+    @cached_property
+    def draws(self) -> NDArray[np.int64] | None:
+        """How often each film is drawn where others are drawn once; None where all are.
+
+        Raises:
+            DataError: The file of draws cannot be used.
+        """
+        return None if self.draws_file is None else read_draws(self.draws_file, [film.source for film in self.part])
+
     def order(self, epoch: int, turn: int = 0) -> list[Place]:
         """The presentations of one epoch; further turns go on where the one before ended."""
         seed = derive_seed(self.seed, epoch, turn, stream="order") if turn else self.seed
-        found = epoch_order(self.part.films, self.sampling, seed=seed, epoch=epoch).tolist()
+        found = epoch_order(self.part.films, self.sampling, seed=seed, epoch=epoch, draws=self.draws).tolist()
         return [Place(index, epoch, turn * len(found) + place) for place, index in enumerate(found)]
 
     def make(self, picture: Place) -> Example | Fault:

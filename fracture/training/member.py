@@ -16,6 +16,7 @@ from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import DataError
 from fracture.models import FractureModel, build_model, initialize
 from fracture.preprocess import Letterboxed
+from fracture.regular import sha256_of
 from fracture.training.cache import FilmCache, default_cache_folder
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Batch, Films
@@ -141,7 +142,15 @@ class MemberStage(Stage):
                 if self.config.loop.maps and self.model.spec.map:
                     write_maps(folder / f"maps_{part}.safetensors", found)
         taught = {"teachers": dict(self.teachers.files)} if self.teachers is not None else {}
-        return {"auc": aucs, **taught}
+        return {"auc": aucs, **taught, **self._drawn()}
+
+    def _drawn(self) -> dict[str, Any]:
+        """How many training films are drawn never and more than once, where a file says so, and the file's checksum."""
+        draws = self.films["train"].draws
+        if draws is None:
+            return {}
+        digest = sha256_of(str(self.config.data.draws))
+        return {"draws": {"never": int((draws == 0).sum()), "often": int((draws > 1).sum()), "sha256": digest}}
 
     def _judged(self, part: str, **options: Any) -> list[FilmOutput]:
         loop = self.config.loop

@@ -25,6 +25,7 @@ from fracture.training import train
 from fracture.training.cache import FilmCache
 from fracture.training.checkpoint import read_checkpoint, write_checkpoint
 from fracture.training.config import MemberConfig, load_recipe
+from fracture.training.finished import for_card
 from fracture.training.loop import LATEST, Loop
 from fracture.training.member import MemberStage
 from tests import warm
@@ -247,3 +248,19 @@ def test_a_disk_that_fills_up_in_training(small: Build, drawn: AnnotatedSet, tmp
         train(config, drawn, out=tmp_path / "run", progress=False)
     assert list((tmp_path / "run").rglob("*.part")) == []
     assert train(config, drawn, out=tmp_path / "run", progress=False).finished
+
+
+def test_films_that_are_never_drawn_do_not_teach(small: Build, drawn: AnnotatedSet, tmp_path: Path) -> None:
+    """Without the films that a file of draws names, a run is another; the record counts them and names no folder."""
+    config = small()
+    plain = train(config, drawn, out=tmp_path / "plain", progress=False).members[0]
+    normal = [film.source for film in drawn if not film.fractured]
+    (tmp_path / "draws.csv").write_text("source,draws\n" + "".join(f"{source},0\n" for source in normal[:-1]))
+    config = small(data={"draws": str(tmp_path / "draws.csv")})
+    without = train(config, drawn, out=tmp_path / "without", progress=False).members[0]
+    told = without.facts["training"]["draws"]
+    assert 0 < told["never"] < len(normal)
+    assert told["often"] == 0
+    assert len(told["sha256"]) == 64
+    assert without.facts["sha256"] != plain.facts["sha256"]
+    assert str(tmp_path) not in json.dumps(for_card(without.facts["training"]))

@@ -16,12 +16,12 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.data.files import Problems
+from fracture.data.files import Problems, write_rows
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.stats.labels import Comparison, LabelScore, compare_labels, score_labels
 from fracture.evaluation.stats.record import Record
 from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap
-from fracture.spine.tables import Numbers, joined, read_numbers, read_wide, write_rows
+from fracture.spine.tables import Numbers, joined, read_numbers, read_wide
 
 LEVELS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
 PATIENT = "patient_overall"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fracture.data.files import Problems
+from fracture.data.files import Problems, write_rows
 from fracture.errors import ConfigurationError, DataError
 from fracture.evaluation.stats.estimate import Estimate
 from fracture.evaluation.stats.record import Record
@@ -24,7 +24,7 @@ from fracture.evaluation.stats.resampling import DEFAULT, Bootstrap
 from fracture.evaluation.stats.roc import OperatingRow, threshold_table
 from fracture.evaluation.stats.scores import auc, calibration_error
 from fracture.simulate.lumbar import LEVELS
-from fracture.spine.tables import Numbers, joined, read_numbers, read_wide, write_rows
+from fracture.spine.tables import Numbers, joined, read_numbers, read_wide
 
 SEVERITIES = ("normal_mild", "moderate", "severe")
 _TEXTS = ("Normal/Mild", "Moderate", "Severe")

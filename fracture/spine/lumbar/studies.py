@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fracture.data.files import Problems, as_number, load_csv
+from fracture.data.files import Problems, as_number, load_csv, write_rows
 from fracture.data.records import AnnotatedSet, Film
 from fracture.errors import ConfigurationError
 from fracture.simulate.lumbar import LEVELS
@@ -23,7 +23,7 @@ from fracture.spine.crops import voxel_of
 from fracture.spine.kinds import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from fracture.spine.lumbar.grading import behind
 from fracture.spine.lumbar.metric import CONDITIONS, ROWS, read_labels, row_of, write_labels
-from fracture.spine.tables import Numbers, write_rows
+from fracture.spine.tables import Numbers
 from fracture.wing.volume import Volume
 
 _IMAGES = "train_images"
