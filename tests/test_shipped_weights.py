@@ -16,6 +16,7 @@ from fracture.evaluation.stats.scores import auc
 from fracture.limb.card import Card
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import DEFAULT_WEIGHTS, open_weights
+from fracture.retraining.texts import CardTexts
 
 FILMS = 8  # of each class
 EMULATED = 8  # one film in so many also in bfloat16, which takes minutes where the processor does not have it
@@ -73,6 +74,20 @@ def test_the_readme_quotes_the_card(repository: Path) -> None:
     for share in ("sensitivity", "specificity"):
         assert f"{100 * metrics['film']['all']['high_sensitivity'][share]['value']:.1f} %" in readme
     assert f"{metrics['boxes']['ap50']:.2f}" in readme
+
+
+def test_what_people_write_for_the_card_is_in_it() -> None:
+    """`fracture retrain` gives each network the part that it has in the weights as they ship."""
+    weights = open_weights()
+    texts, card = CardTexts.read(weights.folder / "card.toml"), weights.card
+    assert (texts.name, texts.version, texts.description) == (card.name, card.version, card.description)
+    assert (texts.license, texts.attribution, texts.limitations) == (card.license, card.attribution, card.limitations)
+    names = [Path(member.file).stem for member in card.members]
+    for role in ("boxes_only", "boxes_left_out", "regions_only"):
+        told = [name for name, member in zip(names, card.members, strict=True) if getattr(member, role)]
+        assert sorted(getattr(texts, role)) == sorted(told), role
+    telling = [name for name, member in zip(names, card.members, strict=True) if not member.regions_left_out]
+    assert sorted(texts.regions_by) == sorted(telling)
 
 
 def test_the_shipped_weights_have_at_least_two_members() -> None:
