@@ -267,6 +267,7 @@ class BoxLevel(Record, keys={"matches": None}):
         fractures: Number of reference fractures.
         predictions: Number of predicted boxes.
         average_precision: Name (``"0.1"``, ``"0.3"``, ``"0.5"``, ``"0.5:0.95"``) to estimate.
+        hit_average_precision: AP under the chosen criterion.
         three_highest: Share of fractures that one of their film's three highest boxes, whatever its score, meets with
             an IoU of at least 0.5.
         froc: The FROC under the chosen criterion.
@@ -277,6 +278,7 @@ class BoxLevel(Record, keys={"matches": None}):
     fractures: int
     predictions: int
     average_precision: dict[str, Estimate]
+    hit_average_precision: Estimate
     three_highest: Estimate
     froc: Froc
     matches: Matches
@@ -293,13 +295,13 @@ def box_level(
     max_per_film: int | None = 100,
     bootstrap: Bootstrap = DEFAULT,
 ) -> BoxLevel:
-    """AP at IoU 0.1, 0.3, 0.5 and 0.5:0.95, the FROC, and what a film's three highest boxes find, all from one matcher,
-    with bootstrap intervals.
+    """AP at IoU 0.1, 0.3, 0.5, 0.5:0.95 and under the hit criterion, the FROC, and what a film's three highest boxes
+    find, all from one matcher, with bootstrap intervals.
 
     Args:
         predicted: Predicted boxes (all candidates, for whole curves).
         reference: Reference boxes.
-        criterion: Hit criterion of the FROC; ``None``: IoU >= 0.3.
+        criterion: When a box hits, for the FROC and one AP; ``None``: IoU >= 0.3.
         rates: As for ``froc``.
         films: As for ``froc``.
         max_per_film: Cap for AP only, COCO's 100.
@@ -312,6 +314,7 @@ def box_level(
     capped = match(predicted, reference, AP_CRITERIA, max_per_film=max_per_film)
     names = [f"{criterion.threshold:g}" for criterion in AP_CRITERIA]
     parts = {name: BoxAveragePrecision(capped, index) for index, name in enumerate(names)}
+    hit = BoxAveragePrecision(match(predicted, reference, criterion or HIT, max_per_film=max_per_film))
 
     three = match(predicted, reference, Criterion("iou", 0.5), max_per_film=3)
     met, every = (
@@ -321,19 +324,20 @@ def box_level(
 
     def columns(weights: FloatArray) -> FloatArray:
         coco = np.stack([parts[f"{value:g}"](weights) for value in COCO_IOUS], axis=1)
-        precisions = [parts["0.1"](weights), parts["0.3"](weights), coco[:, 0], coco.mean(axis=1)]
+        precisions = [parts["0.1"](weights), parts["0.3"](weights), coco[:, 0], coco.mean(axis=1), hit(weights)]
         return np.stack([*precisions, divide(weights @ met, weights @ every)], axis=1)
 
     averages = bootstrap_columns(
-        ("0.1", "0.3", "0.5", "0.5:0.95", "three"), columns, resampler, reason="there is no fracture to find"
+        ("0.1", "0.3", "0.5", "0.5:0.95", "hit", "three"), columns, resampler, reason="there is no fracture to find"
     )
-    highest = averages.pop("three")
+    highest, hits = averages.pop("three"), averages.pop("hit")
     matches = match(predicted, reference, criterion or HIT)
     return BoxLevel(
         predicted.films,
         len(matches.reference),
         len(predicted),
         averages,
+        hits,
         highest,
         _froc(matches, rates, films, resampler),
         matches,

@@ -138,7 +138,9 @@ def _froc_table(boxes: Mapping[str, Any] | None) -> str:
         return ""
     froc = boxes["froc"]
     precision = ", ".join(f"AP at IoU {name} {shown(value)}" for name, value in boxes["average_precision"].items())
-    if "three_highest" in boxes:  # reports of older versions lack it
+    if "hit_average_precision" in boxes:  # reports of older versions lack this and the next
+        precision += f", AP with {froc['criterion']} {shown(boxes['hit_average_precision'])}"
+    if "three_highest" in boxes:
         precision += (
             f"; one of a film's three highest boxes meets a fracture (IoU 0.5): {shown(boxes['three_highest'])}"
         )
