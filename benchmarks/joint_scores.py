@@ -33,7 +33,7 @@ from fracture.joints.records import read_landmarks
 from fracture.joints.score_training import JointPictures, ScoreConfig, score_rows
 from fracture.joints.scoring import ScoreNetworks, points_of
 from fracture.models.persistence import load_state
-from fracture.training.driver import read_record
+from fracture.training.records import read_record
 
 
 class SecondPainter(JointPictures):

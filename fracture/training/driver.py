@@ -5,7 +5,6 @@ What a stage is, and a wing's own in under 200 lines: :mod:`fracture.training.st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from fracture.training.config import StageConfig
 from fracture.training.logs import EpochLog, ProgressBar, write_csv
 from fracture.training.loop import Interrupted as Interrupted, Loop, State
 from fracture.training.manifest import before, results
+from fracture.training.records import read_record
 from fracture.training.stage import Stage
 from fracture.training.stop import StopRequest, stop_on_signals
 from fracture.training.world import World, joined, local_device
@@ -239,23 +239,6 @@ def prepare_films(
         if len(part) == 0:
             raise DataError(f"the {name} part has no film that can be read")
     return kept, tuple(faults)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A JSON object that a run left in its folder.
-
-    Raises:
-        ConfigurationError: It cannot be read, or is none.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} cannot be read", got=error, hint="give another run folder") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(
-            f"{path} is not the record of a run", got=type(content).__name__, allowed="a JSON object"
-        )
-    return content
 
 
 def _same_run(folder: Path, config: StageConfig, base: Split) -> None:

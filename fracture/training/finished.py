@@ -9,7 +9,7 @@ from typing import Any
 
 from fracture.errors import ConfigurationError, DataError
 from fracture.regular import sha256_of
-from fracture.training.driver import read_record
+from fracture.training.records import read_record
 
 
 def read_finished(run: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

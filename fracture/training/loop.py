@@ -51,6 +51,7 @@ class State:
         skipped: Films left out because they could not be read, each once.
         ema_updates: Updates of the running mean.
         seconds: Wall time of all training so far.
+        cpu_seconds: Processor time of it, over all threads of this process.
     """
 
     epoch: int = 0
@@ -63,6 +64,7 @@ class State:
     skipped: list[str] = field(default_factory=list)
     ema_updates: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 Progress = Callable[[State, int], object]
@@ -138,14 +140,15 @@ class Loop:
         """The optimizer steps of one epoch that are still to be done."""
         state = self.state
         self.model.train(not self.stage.still)
-        began = time.monotonic()
+        began, busy = time.monotonic(), time.process_time()
         try:
             for step in self._steps():
                 self._step(step)
-                now = time.monotonic()
+                now, used = time.monotonic(), time.process_time()
                 state.sums["seconds"] = state.sums.get("seconds", 0.0) + now - began
                 state.seconds += now - began
-                began = now
+                state.cpu_seconds += used - busy
+                began, busy = now, used
                 if self.world.leads and self.progress is not None:
                     self.progress(state, self.steps_per_epoch)
                 self._save_or_leave()

@@ -14,6 +14,7 @@ from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.training.cache import Fault
 from fracture.training.config import StageConfig
+from fracture.training.lineage import trained_before
 from fracture.training.loop import State
 
 
@@ -31,7 +32,7 @@ def before(
     return {
         "config": config.to_dict(),
         "seed": config.seed,
-        "start": dict(start),
+        "start": {**start, **trained_before(config.init)},
         "set": annotated.name,
         "set_fingerprint": annotated.fingerprint(),
         "attribution": annotated.attribution,
@@ -68,6 +69,7 @@ def _done(state: State) -> dict[str, Any]:
         "presentations": sum(row["films"] for row in state.history),
         "optimizer_steps": state.steps,
         "seconds": round(state.seconds, 1),
+        "cpu_seconds": round(state.cpu_seconds, 1),
         "history": state.history,
     }
 

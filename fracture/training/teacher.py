@@ -23,7 +23,7 @@ from fracture.models.persistence import filled
 from fracture.models.starting_points import read_tensors
 from fracture.regular import sha256_of
 from fracture.training.cell_loss import generalized_iou
-from fracture.training.driver import read_record
+from fracture.training.lineage import description_of
 from fracture.training.loss import Counts, JointLoss, Targets
 
 _SEEN: Final = 0.1  # least mean quality of a cell whose box is learned (ours)
@@ -148,17 +148,13 @@ def teacher_loss(loss: JointLoss, output: ModelOutput, told: Told, targets: Targ
 
 def _description(file: Path) -> dict[str, Any]:
     """The record of a network's run, or its entry in a card."""
-    own, card = file.with_suffix(".json"), file.with_name("card.json")
     try:
-        if own.is_file():
-            return read_record(own)
-        entries = read_record(card).get("members", ()) if card.is_file() else ()
-        found = [one for one in entries if isinstance(one, dict) and one.get("file") == file.name]
+        found = description_of(file)
     except FractureError as error:
         raise ConfigurationError(f"{file} cannot teach: its description cannot be read", got=error) from error
-    if not found:
+    if found is None:
         raise ConfigurationError(
             f"{file} cannot teach: nothing says what network it is",
-            allowed=f"{own.name} of its run, or a card.json that names it, in the same folder",
+            allowed=f"{file.stem}.json of its run, or a card.json that names it, in the same folder",
         )
-    return dict(found[0])
+    return found
