@@ -86,7 +86,6 @@ def prepared(data: str | None, folder: Path, recipe: str, member: str | None, fi
                 "init": "random",
                 "sampling": {"balanced_epochs": 0, "later": "natural", "films_per_epoch": films},
                 "crops": {"epochs": 0},
-                "extents": {"epochs": 0},
                 "loop": {"epochs": 1, "precision": "float32"},
             }
         )
@@ -117,7 +116,7 @@ def bare(loop: Loop, steps: list[Step]) -> None:
         for batch in step.batches:
             with torch.autocast("cpu", loop.stage.precision, enabled=loop.stage.precision != torch.float32):
                 output = model(batch.planes.to(memory_format=layout), batch.mask)
-            found = [output.score_logit, output.map_logits, output.region_logits, output.extents]
+            found = [output.score_logit, output.map_logits, output.region_logits]
             if output.cells is not None:
                 found += [output.cells.quality, output.cells.boxes]
             torch.stack([one.float().mean() for one in found if one is not None]).sum().backward()

@@ -12,7 +12,7 @@ import json
 import math
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
@@ -91,6 +91,27 @@ def validated(
         raise error(what, got=faults_of(fault), hint=hint) from None
 
 
+Gone = Mapping[str, Sequence[object]]
+"""Keys that older versions wrote, each with the values that asked for nothing."""
+
+
+def without_gone(values: Mapping[str, Any], gone: Gone, what: str, error: type[FractureError]) -> dict[str, Any]:
+    """The values of a document that an older version may have written, without the keys that are gone.
+
+    Raises:
+        FractureError: Of the kind asked for: a key asks for something, so that ``what`` holds it cannot be had.
+    """
+    for key in gone.keys() & values.keys():
+        if values[key] not in gone[key]:
+            raise error(
+                f"a {what} with {key} is no longer read",
+                got=f"{key} = {_shown(values[key])}",
+                allowed=[f"{key} = {value}" for value in gone[key]],
+                hint=f"install the version of fracture that wrote it, or make it anew without {key}",
+            )
+    return {key: value for key, value in values.items() if key not in gone}
+
+
 class Record:
     """A frozen dataclass that is checked when it is made: its annotations are the schema, ``_check`` the rest.
 
@@ -102,6 +123,8 @@ class Record:
     ERROR: ClassVar[type[FractureError]] = ConfigurationError
     VERSION: ClassVar[int | None] = None
     """Written into the dictionary; one of another version is refused."""
+    _GONE: ClassVar[Gone] = {}
+    """Passed over by :meth:`from_dict`; see :func:`without_gone`."""
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in _schema(type(self)).model_fields}  # type: ignore[arg-type]
@@ -128,7 +151,7 @@ class Record:
         """
         if not isinstance(data, Mapping):
             raise cls.ERROR(f"{cls.__name__} is made of an object", got=type(data).__name__, allowed="keys and values")
-        values = dict(data)
+        values = without_gone(data, cls._GONE, cls.__name__, cls.ERROR)
         if cls.VERSION is not None and values.pop("version", cls.VERSION) != cls.VERSION:
             raise cls.ERROR(
                 f"{cls.__name__} of another version",

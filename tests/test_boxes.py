@@ -362,7 +362,6 @@ def test_a_map_of_another_kind_is_refused(grid: NDArray[np.float32]) -> None:
         {"merge_gap": "1"},
         {"max_boxes": True},
         {"suppress": 1.5},
-        {"use_extents": 1},
     ],
 )
 def test_parameters_out_of_range_are_refused(values: dict[str, object]) -> None:
@@ -390,79 +389,3 @@ def test_a_realistic_map_takes_about_a_millisecond() -> None:
         find(grid, candidates=True)
         times.append(time.thread_time() - start)
     assert min(times) < 0.01  # 0.4 to 0.6 ms measured for both on one core
-
-
-def told(shape: tuple[int, int], *boxes: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Extents of cells that each tell the nearest of some boxes (in cells)."""
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    far = [np.hypot(x - (b[0] + b[2]) / 2, y - (b[1] + b[3]) / 2) for b in boxes]
-    nearest = np.argmin(far, axis=0)
-    x0, y0, x1, y1 = (np.array([b[k] for b in boxes])[nearest] for k in range(4))
-    return np.maximum(np.stack([x - x0, y - y0, x1 - x, y1 - y]), 0).astype(np.float32)
-
-
-def sized(
-    grid: NDArray[np.float32],
-    extents: NDArray[np.float32],
-    parameters: BoxParameters | None = None,
-    *,
-    candidates: bool = False,
-) -> tuple[Box, ...]:
-    finder = find_candidates if candidates else find_boxes
-    return finder(grid, parameters, to_source=CELL8, size=size_of(grid), extents=extents)
-
-
-@pytest.mark.parametrize("upsample", [1, 3, 5])
-def test_extents_size_a_box_whatever_the_outline_of_its_region(upsample: int) -> None:
-    wanted = (9.25, 6.5, 13.75, 12.125)
-    grid = gaussian((24, 32), (11.5, 9.5, 1.2, 0.9))
-    (box,) = sized(grid, told(grid.shape, wanted), BoxParameters(upsample=upsample))
-    np.testing.assert_allclose(edges(box), [8 * v for v in wanted], atol=1e-3)
-    assert box.score == pytest.approx(0.9, abs=1e-6)
-    (outline,) = sized(grid, told(grid.shape, wanted), BoxParameters(upsample=upsample, use_extents=False))
-    assert edges(outline) == edges(find(grid, BoxParameters(upsample=upsample))[0])
-
-
-def test_a_region_has_the_box_of_its_highest_cell() -> None:
-    grid = np.zeros((4, 6), np.float32)
-    grid[1, 2], grid[1, 3] = 0.9, 0.8
-    extents = np.full((4, 4, 6), 3.0, np.float32)
-    extents[:, 1, 2] = 0.5, 1.0, 1.5, 2.0
-    (box,) = sized(grid, extents, BoxParameters(upsample=3, min_area_px=0))
-    assert edges(box) == (16, 4, 32, 28)
-
-
-def test_two_peaks_that_tell_one_box_are_one_box() -> None:
-    grid = gaussian((30, 40), (12.5, 12.5, 1.0, 0.9), (17.5, 12.5, 1.0, 0.8), (32.5, 22.5, 1.0, 0.7))
-    extents = told(grid.shape, (10.0, 10.0, 20.0, 15.0), (30.0, 20.0, 35.0, 25.0))
-    boxes = sized(grid, extents)
-    assert [round(b.score, 3) for b in boxes] == [0.9, 0.7]
-    np.testing.assert_allclose(edges(boxes[0]), (80, 80, 160, 120), atol=0.1)
-    all_of_them = sized(grid, extents, BoxParameters(suppress=1.0))
-    assert len(all_of_them) == 3
-
-
-@settings(deadline=None)
-@given(seed=st.integers(0, 50), threshold=st.floats(0.2, 0.9))
-def test_sized_boxes_are_among_the_candidates_and_do_not_overlap_much(seed: int, threshold: float) -> None:
-    grid = smooth_noise(seed)
-    extents = (smooth_noise(seed + 1000, (4 * grid.shape[0], grid.shape[1])) * 4).reshape(4, *grid.shape)
-    parameters = BoxParameters(threshold=threshold)
-    boxes, candidates = sized(grid, extents, parameters), sized(grid, extents, parameters, candidates=True)
-    assert set(map(edges, boxes)) <= set(map(edges, candidates))
-    # Clipping at the film's edge may bring two boxes closer; inside the film they keep their distance.
-    width, height = size_of(grid)
-    inner = [e for e in map(edges, candidates) if e[0] > 0 and e[1] > 0 and e[2] < width and e[3] < height]
-    for a, b in itertools.combinations(inner, 2):
-        shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-        areas = sum((e[2] - e[0]) * (e[3] - e[1]) for e in (a, b))
-        assert shared <= (parameters.suppress + 1e-6) * (areas - shared)
-
-
-@pytest.mark.parametrize(
-    "extents",
-    [np.zeros((4, 5, 5), np.float32), np.full((4, 6, 7), np.nan, np.float32), np.full((4, 6, 7), -1, np.float32)],
-)
-def test_extents_of_another_kind_are_refused(extents: NDArray[np.float32]) -> None:
-    with pytest.raises(ModelError, match="extents"):
-        sized(np.full((6, 7), 0.9, np.float32), extents)

@@ -50,31 +50,6 @@ def test_the_map_is_zero_outside_the_film(tmp_path: Path) -> None:
     assert not output.map[:, -(-width // 8) :].any()
 
 
-def test_extents_are_averaged_in_source_pixels(tmp_path: Path) -> None:
-    """Members that see the film at different sizes and tell the same box in their own cells tell one box."""
-    write_weights(tmp_path, sizes=(128, 256, 128), channels=(("raw",),) * 3, maps=(True, True, True), extents=True)
-    ensemble = Ensemble.load(open_weights(tmp_path), device="cpu", precision="float32")
-    prepared = ensemble.prepare(radiograph())
-    with torch.inference_mode():
-        for member, log in zip(ensemble.members, (1.0, 1.0, 0.0), strict=True):
-            head = member.model.heads.extent
-            assert head is not None
-            head.logit.weight.zero_()
-            assert head.logit.bias is not None
-            head.logit.bias.copy_(torch.tensor([log, log, log + 1.0, log]))
-    output = ensemble.run([prepared])[0]
-    assert output.map is not None
-    assert output.grid_to_source is not None
-    assert output.extents is not None
-    assert output.extents.shape == (4, *output.map.shape)
-    coarse, fine = (prepared.inputs[k].geometry.grid_to_source(8) for k in (0, 1))
-    assert coarse[0] > fine[0]
-    told = [(np.e, fine), (np.e, coarse), (1.0, coarse)]
-    pixels = np.mean([cells * grid[0] for cells, grid in told])
-    np.testing.assert_allclose(output.extents[0] * output.grid_to_source[0], pixels, rtol=1e-4)
-    np.testing.assert_allclose(output.extents[2], output.extents[0] * np.e, rtol=1e-4)
-
-
 def test_batches_of_other_shapes_are_refused(tmp_path: Path) -> None:
     write_weights(tmp_path)
     ensemble = Ensemble.load(open_weights(tmp_path), device="cpu", precision="float32")

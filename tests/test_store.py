@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from fracture.errors import CardError, WeightsIntegrityError, WeightsNotFoundError
+from fracture.limb.boxes import BoxParameters
 from fracture.limb.card import CARD_FILE, Card
 from fracture.limb.ensemble import Ensemble
 from fracture.limb.store import STORE, available, find, open_weights
@@ -118,6 +119,29 @@ def test_malformed_cards_are_refused(weights: Path, changes: dict[str, object], 
     edit(weights, **changes)
     with pytest.raises(CardError, match=match):
         Card.read(weights)
+
+
+def test_a_card_of_older_code_is_read_unless_its_networks_are_gone(weights: Path) -> None:
+    card = Card.read(weights)
+    document = json.loads((weights / CARD_FILE).read_text())
+    members = document["members"]
+    members[0]["model"]["extents"] = False
+    for wanted in (True, False):
+        edit(weights, members=members, boxes={**document["boxes"], "use_extents": wanted})
+        old = Card.read(weights)
+        assert old.members[0].model_spec == card.members[0].model_spec
+        assert BoxParameters.from_dict(old.boxes) == BoxParameters.from_dict(card.boxes)
+    members[0]["model"]["extents"] = True
+    edit(weights, members=members)
+    with pytest.raises(CardError) as caught:
+        Card.read(weights)
+    for part in (
+        "a ModelSpec with extents is no longer read",
+        "got extents = True",
+        "allowed: extents = False",
+        "anew",
+    ):
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["../member_0.safetensors", "/etc/passwd", "a\\b.safetensors", "member_0.pt", ".."])

@@ -58,7 +58,6 @@ def write_weights(
     regions: tuple[str, ...] = REGIONS,
     thresholds: dict[str, tuple[float, float]] | None = None,
     calibration: Calibration | None = None,
-    extents: bool = False,
     pyramid: bool = False,
     **card: Any,
 ) -> Card:
@@ -73,7 +72,6 @@ def write_weights(
             inputs=planes,
             map=has_map,
             regions=regions,
-            extents=extents,
             pyramid=pyramid,
         )
         preprocess = PreprocessSpec(size=size, shape="stride", enlarge=False, channels=planes)

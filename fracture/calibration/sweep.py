@@ -194,6 +194,5 @@ def _boxes(case: Case, parameters: BoxParameters) -> tuple[Box, ...]:
         to_source=GridToSource(*output.grid_to_source),
         size=(radiograph.width, radiograph.height),
         spacing=radiograph.spacing,
-        extents=output.extents,
         told=output.told,
     )

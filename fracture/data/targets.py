@@ -114,52 +114,6 @@ def draw_target(
     return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32))
 
 
-def draw_extents(
-    rings: Sequence[ArrayLike], size: tuple[int, int], *, stride: int = 8
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How far the box of its fracture reaches from each cell of a map (ours, after FCOS, Tian et al. 2019).
-
-    A cell belongs to a fracture where its middle lies in the ring's bounding box, as far as that lies on the film; to
-    the smallest such box where there are several. A box without the middle of any cell has the cell of its own middle.
-
-    Args:
-        rings: (points, 2) arrays of (x, y) in network pixels, one per fracture.
-        size: (width, height) of the network's input; the stride divides it.
-        stride: Network pixels per cell and side.
-
-    Returns:
-        Distances in cells from the cell's middle to the left, upper, right and lower side, float32 (4, h, w), 0 where
-        the cell belongs to no fracture; and float32 (h, w), 1 where it belongs to one.
-
-    Raises:
-        ConfigurationError: A size that the stride does not divide.
-    """
-    if stride < 1 or size[0] % stride or size[1] % stride:
-        raise ConfigurationError(
-            "the stride of a target must divide the network's input", got=f"stride {stride}, input {size}"
-        )
-    columns, rows = size[0] // stride, size[1] // stride
-    extents = np.zeros((4, rows, columns), np.float32)
-    inside = np.zeros((rows, columns), np.float32)
-    limit = np.array(size, np.float64)
-    boxes = []
-    for ring in rings:
-        points = np.asarray(ring, np.float64)
-        low, high = np.clip(points.min(axis=0), 0, limit), np.clip(points.max(axis=0), 0, limit)
-        if np.all(high > low):
-            boxes.append((*(low / stride), *(high / stride)))
-    x, y = np.arange(columns) + 0.5, np.arange(rows)[:, None] + 0.5
-    for x0, y0, x1, y1 in sorted(boxes, key=lambda b: -(b[2] - b[0]) * (b[3] - b[1])):
-        belongs = (x > x0) & (x < x1) & (y > y0) & (y < y1)
-        if not belongs.any():
-            belongs[min(rows - 1, int((y0 + y1) / 2)), min(columns - 1, int((x0 + x1) / 2))] = True
-        for plane, distance in zip(extents, (x - x0, y - y0, x1 - x, y1 - y), strict=True):
-            # Only the cell of a tiny box may lie with its middle outside: the side then lies at the middle.
-            plane[belongs] = np.maximum(np.broadcast_to(distance, belongs.shape)[belongs], 0.0)
-        inside[belongs] = 1.0
-    return extents, inside
-
-
 def _fill(inside: NDArray[np.bool_], ring: NDArray[np.float64]) -> None:
     """Mark the pixels whose center lies inside the ring, row by row (even-odd)."""
     height, width = inside.shape

@@ -10,17 +10,14 @@ choice.
    ``low = hysteresis * threshold``.
 3. Regions smaller than the minimum area are dropped (square millimeters where the spacing is known, else source
    pixels). The area is that of the region, not of its box.
-4. Where the networks tell extents (how far the box around each cell reaches, see ``ModelSpec.extents``), a region's
-   box is the one that its highest cell tells (means over the region gave worse boxes: docs/experiments.md); of boxes
-   that overlap more than ``suppress`` (IoU) the one with the higher peak stays. Rule 5 is for networks without.
-5. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
+4. Boxes that overlap, touch, or lie within ``merge_gap`` cells of each other in both directions are replaced by
    their common box, again and again until none do. Since growing a box never separates it from another,
    the outcome does not depend on the order, and merging twice changes nothing.
-   Where they have a feature pyramid (``ModelSpec.pyramid``), rules 1 to 5 do not apply: boxes are those that its cells
-   tell, ranked by their quality, suppressed per network and joined over networks (:mod:`.cell_boxes`); reported are
-   those that reach ``quality``, and the best in any case. A box's score is its quality times the film's score to the
-   power of ``film_power``.
-6. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
+   Where networks have a feature pyramid (``ModelSpec.pyramid``), rules 1 to 4 do not apply: boxes are those that its
+   cells tell, ranked by their quality, suppressed per network and joined over networks (:mod:`.cell_boxes`); reported
+   are those that reach ``quality``, and the best in any case. A box's score is its quality times the film's score to
+   the power of ``film_power``.
+5. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
    of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
 
 Candidates continue the same list below the threshold: each further local maximum of the map, down to
@@ -39,7 +36,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -47,9 +44,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fracture.errors import ConfigurationError, ModelError
-from fracture.iou import iou
 from fracture.limb.cell_boxes import CellBoxes, fuse, suppress
-from fracture.schema import WHOLE, Record, Share
+from fracture.schema import WHOLE, Gone, Record, Share
 from fracture.wing.result import Box, GridToSource
 
 _Positive = Annotated[float, Field(gt=0, le=1)]
@@ -69,9 +65,8 @@ class BoxParameters(Record):
         min_area_mm2: Smallest region in square millimeters, used where the spacing is known: 4 is 2 mm x 2 mm.
         min_area_px: Smallest region in square source pixels, used where the spacing is unknown: 64 is one
             stride-8 cell of a film that is not resized.
-        use_extents: Whether boxes are sized by the networks' extents where they tell any, or always by the outline of
-            the region.
-        suppress: Overlap (IoU) above which the weaker of two boxes that are sized by extents is dropped, in [0, 1].
+        suppress: Overlap (IoU) above which the weaker of two boxes that cells of one network tell is dropped, in
+            [0, 1].
         quality: Quality that a reported box must reach where cells tell it, in [0, 1]; a region of the body with a
             map threshold of its own replaces it. Ours, as the next two.
         fuse: Overlap (IoU) from which boxes of two networks are one, in (0, 1].
@@ -89,11 +84,12 @@ class BoxParameters(Record):
         ConfigurationError: A value is outside the range stated above.
     """
 
+    _GONE: ClassVar[Gone] = {"use_extents": (True, False)}
+
     threshold: _Positive = 0.5
     hysteresis: _Positive = 0.5
     min_area_mm2: Annotated[float, Field(ge=0)] = 4.0
     min_area_px: Annotated[float, Field(ge=0)] = 64.0
-    use_extents: bool = True
     suppress: Share = 0.3
     quality: Share = 0.2
     fuse: Annotated[float, Field(gt=0, le=1)] = 0.55
@@ -153,7 +149,6 @@ def find_boxes(
     score: float = 1.0,
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
-    extents: NDArray[np.float32] | None = None,
     told: Sequence[CellBoxes] = (),
 ) -> tuple[Box, ...]:
     """Boxes around the regions of a map that reach the map threshold.
@@ -168,8 +163,6 @@ def find_boxes(
         score: The film's probability in [0, 1], a factor of each box's score.
         spacing: Millimeters per source pixel, (row, column), or ``None`` where unknown.
         operating_point: Written into each box: the strictest point that the film reaches.
-        extents: float32, shape (4, h, w): distances in cells from the middle of each cell to the left, upper, right and
-            lower side of its box; ``None`` where the networks tell none.
         told: Per network with a feature pyramid, of :func:`fracture.limb.cell_boxes.best_cells`; where there are any,
             boxes are made of them.
 
@@ -178,16 +171,14 @@ def find_boxes(
         for a map that stays below the threshold.
 
     Raises:
-        ModelError: The map is not a finite two-dimensional float32 array, or the extents do not fit it.
+        ModelError: The map is not a finite two-dimensional float32 array.
     """
     chosen = parameters or BoxParameters()
     if told:
         return _told_boxes(told, chosen, size, score, operating_point)
     grid = _checked(probability_map)
-    sized = _checked_extents(extents, grid, chosen)
-    found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing), sized)
-    strong = _merged(found, chosen) if sized is None else _suppressed(found, chosen)
-    return _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_boxes]
+    found = _regions(grid, chosen, chosen.threshold, chosen.threshold, _min_area(chosen, to_source, spacing))
+    return _to_boxes(_merged(found, chosen), chosen, to_source, size, score, operating_point)[: chosen.max_boxes]
 
 
 def find_candidates(
@@ -199,7 +190,6 @@ def find_candidates(
     score: float = 1.0,
     spacing: tuple[float, float] | None = None,
     operating_point: str | None = None,
-    extents: NDArray[np.float32] | None = None,
     told: Sequence[CellBoxes] = (),
 ) -> tuple[Box, ...]:
     """Every box of the map down to ``candidate_floor``, whatever the film's decision: what FROC and AP need.
@@ -214,16 +204,11 @@ def find_candidates(
     split = chosen.candidate_rule == "peaks"
     floor = min(chosen.candidate_floor, chosen.threshold)
     ceiling = 1.0 if split else chosen.threshold
-    sized = _checked_extents(extents, grid, chosen)
-    found = _regions(grid, chosen, floor, ceiling, _min_area(chosen, to_source, spacing), sized)
+    found = _regions(grid, chosen, floor, ceiling, _min_area(chosen, to_source, spacing))
     strong = [region for region in found if region.strong]
     weak = [region for region in found if not region.strong]
-    if sized is not None:
-        strong = _suppressed(strong, chosen)
-        weak = _suppressed(weak, chosen, strong)
-    else:
-        strong = _not_nested(strong) if split else _merged(strong, chosen)
-        weak = _not_nested(weak, strong)
+    strong = _not_nested(strong) if split else _merged(strong, chosen)
+    weak = _not_nested(weak, strong)
     boxes = _to_boxes(strong, chosen, to_source, size, score, operating_point)[: chosen.max_candidates]
     room = chosen.max_candidates - len(boxes)
     return _ordered([*boxes, *_to_boxes(weak, chosen, to_source, size, score, None)[:room]])
@@ -299,22 +284,6 @@ def _checked(probability_map: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(grid)
 
 
-def _checked_extents(
-    extents: NDArray[np.float32] | None, grid: NDArray[np.float32], parameters: BoxParameters
-) -> NDArray[np.float32] | None:
-    """The extents where they are to be used."""
-    if extents is None or not parameters.use_extents:
-        return None
-    found = np.asarray(extents)
-    if found.shape != (4, *grid.shape) or not np.isfinite(found.sum(dtype=np.float64)) or found.min() < 0:
-        raise ModelError(
-            "extents are distances in cells from each cell of the map",
-            got=f"{found.dtype} {found.shape}",
-            allowed=f"finite, at least 0, (4, {grid.shape[0]}, {grid.shape[1]})",
-        )
-    return found
-
-
 def _min_area(parameters: BoxParameters, to_source: GridToSource, spacing: tuple[float, float] | None) -> float:
     """Smallest region in up-sampled cells."""
     cell = to_source.scale_x * to_source.scale_y / parameters.upsample**2
@@ -336,12 +305,7 @@ def _upsampled(grid: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def _regions(
-    grid: NDArray[np.float32],
-    parameters: BoxParameters,
-    floor: float,
-    ceiling: float,
-    min_area: float,
-    extents: NDArray[np.float32] | None,
+    grid: NDArray[np.float32], parameters: BoxParameters, floor: float, ceiling: float, min_area: float
 ) -> list[_Region]:
     """Regions around local maxima >= ``floor``: all that reach the threshold, then the first ``max_candidates``.
 
@@ -391,28 +355,9 @@ def _regions(
         highest = float(fine[top : top + high, left : left + wide][new[1:-1, 1:-1]].max())
         strong = height >= threshold
         corners = (float(left), float(top), float(left + wide), float(top + high))
-        if extents is not None:
-            corners = _told(extents, row, column, factor)
         found.append(_Region(*corners, highest, int(area), strong))
         weak += not strong
     return found
-
-
-def _told(extents: NDArray[np.float32], row: int, column: int, factor: int) -> tuple[float, float, float, float]:
-    """The box that a cell tells, in up-sampled cells."""
-    left, up, right, down = (float(v) for v in extents[:, row, column])
-    x, y = column + 0.5, row + 0.5
-    return (x - left) * factor, (y - up) * factor, (x + right) * factor, (y + down) * factor
-
-
-def _suppressed(regions: list[_Region], parameters: BoxParameters, others: Sequence[_Region] = ()) -> list[_Region]:
-    """Those, the highest peak first, whose box overlaps none that stays, nor any of ``others``, too much."""
-    kept: list[_Region] = []
-    for r in sorted(regions, key=lambda r: (-r.peak, r.y0, r.x0, r.y1, r.x1)):
-        before = [k[:4] for k in (*others, *kept)]
-        if not before or iou(r[:4], before).max() <= parameters.suppress:
-            kept.append(r)
-    return kept
 
 
 def _merged(regions: list[_Region], parameters: BoxParameters) -> list[_Region]:

@@ -333,9 +333,8 @@ class Detector(FilmReader[PreparedFilm, Examined]):
                 "score": output.score,
                 "spacing": radiograph.spacing,
                 "operating_point": film.strictest(output.score),
+                "told": output.told,
             }
-            arguments["extents"] = output.extents
-            arguments["told"] = output.told
             boxes = find_boxes(output.map, parameters, **arguments) if fractured else ()
             listed = find_candidates(output.map, parameters, **arguments) if candidates else None
         return Prediction(

@@ -107,8 +107,6 @@ class EnsembleOutput:
         member_scores: Each member's (calibrated) score by name.
         map: float32, (h, w), mean of the members' probability maps, 0 where the film is not; ``None`` where no
             member gives one.
-        extents: float32, (4, h, w), mean of the members' distances from the middle of each cell of ``map`` to the left,
-            upper, right and lower side of its box, in cells; ``None`` where no member tells them.
         grid_to_source: (scale_x, scale_y, offset_x, offset_y): a point u in cells of ``map`` lies at
             ``u * scale + offset`` in source pixels.
         regions: Mean probability of each region the members tell apart, by name; empty without region heads.
@@ -129,7 +127,6 @@ class EnsembleOutput:
     regions: dict[str, float]
     member_logits: dict[str, float]
     input_distance: float | None = None
-    extents: NDArray[np.float32] | None = None
     told: tuple[CellBoxes, ...] = ()
     member_peaks: dict[str, float] = field(default_factory=dict)
 
@@ -242,10 +239,6 @@ class Ensemble:
                 _numpy(torch.sigmoid(o.map_logits.float())) if o.map_logits is not None and m.has_opinion else None
                 for o, m in zip(outputs, by, strict=True)
             ]
-            extents = [
-                _numpy(o.extents) if o.extents is not None and m.has_opinion else None
-                for o, m in zip(outputs, by, strict=True)
-            ]
             told = [
                 best_cells(output.cells, [film.inputs[look.spec].geometry for film in films])
                 if output.cells is not None and (m.tells_boxes or m.has_opinion)
@@ -259,7 +252,6 @@ class Ensemble:
                 looks,
                 scores[:, i],
                 [m if m is None else m[i, 0] for m in maps],
-                [e if e is None else e[i] for e in extents],
                 [{name: values[i] for name, values in region.items()} for region in regions],
                 [b if b is None else b[i] for b in told],
             )
@@ -308,11 +300,8 @@ class Ensemble:
         if not look.mirrored:
             return dict(runner.run({"planes": planes, "mask": mask}))
         out = dict(runner.run({"planes": planes.flip(-1), "mask": mask.flip(-1)}))
-        for name in ("map_logits", "extents"):
-            if out[name] is not None:
-                out[name] = out[name].flip(-1)
-        if out["extents"] is not None:  # left, upper, right, lower
-            out["extents"] = out["extents"][:, [2, 1, 0, 3]]
+        if out["map_logits"] is not None:
+            out["map_logits"] = out["map_logits"].flip(-1)
         if out["cells"] is not None:
             x0, y0, x1, y1 = out["cells"].boxes.unbind(-1)
             width = planes.shape[-1]
@@ -332,7 +321,6 @@ class Ensemble:
         looks: Sequence[_Look],
         logits: NDArray[np.float64],
         maps: Sequence[NDArray[np.float32] | None],
-        extents: Sequence[NDArray[np.float32] | None],
         regions: Sequence[dict[str, float]],
         told: Sequence[CellBoxes | None],
     ) -> EnsembleOutput:
@@ -342,7 +330,7 @@ class Ensemble:
         best = {name: [b.best_logit for k in own if (b := told[k]) is not None] for name, own in heard}
         peaks = {name: float(np.mean(each)) for name, each in best.items() if each}
         score, raw, scores = _combined(by_name, peaks, {member.name: member.calibration for member in self.members})
-        merged, sized, grid = self._merge_maps(film, looks, maps, extents)
+        merged, grid = self._merge_maps(film, looks, maps)
         names = dict.fromkeys(name for region in regions for name in region)
         return EnsembleOutput(
             score=score,
@@ -352,7 +340,6 @@ class Ensemble:
             grid_to_source=grid,
             regions={name: float(np.mean([r[name] for r in regions if name in r])) for name in names},
             member_logits=by_name,
-            extents=sized,
             told=tuple(
                 one
                 for look, one in zip(looks, told, strict=True)
@@ -362,38 +349,23 @@ class Ensemble:
         )
 
     def _merge_maps(
-        self,
-        film: PreparedFilm,
-        looks: Sequence[_Look],
-        maps: Sequence[NDArray[np.float32] | None],
-        extents: Sequence[NDArray[np.float32] | None],
-    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
-        """Average maps and extents on one grid in source coordinates: that of the member with the finest map."""
-        given = [
-            (m, e, film.inputs[look.spec]) for m, e, look in zip(maps, extents, looks, strict=True) if m is not None
-        ]
+        self, film: PreparedFilm, looks: Sequence[_Look], maps: Sequence[NDArray[np.float32] | None]
+    ) -> tuple[NDArray[np.float32] | None, tuple[float, float, float, float] | None]:
+        """Average maps on one grid in source coordinates: that of the member with the finest map."""
+        given = [(m, film.inputs[look.spec]) for m, look in zip(maps, looks, strict=True) if m is not None]
         if not given:
-            return None, None, None
-        target = min((p for *_, p in given), key=lambda p: p.geometry.grid_to_source(MAP_STRIDE)[0])
+            return None, None
+        target = min((p for _, p in given), key=lambda p: p.geometry.grid_to_source(MAP_STRIDE)[0])
         grid = target.geometry.grid_to_source(MAP_STRIDE)
         shape = (target.planes.shape[1] // MAP_STRIDE, target.planes.shape[2] // MAP_STRIDE)
         total = np.zeros(shape, np.float32)
-        sized: list[NDArray[np.float32]] = []
-        for values, far, prepared in given:
-            own = prepared.geometry.grid_to_source(MAP_STRIDE)
-            total += _regrid(values, own, grid, shape)
-            if far is not None:
-                # A distance in one grid's cells is another number in another's.
-                scales = [own[axis] / grid[axis] for axis in (0, 1, 0, 1)]
-                sized.append(
-                    np.stack([_regrid(f, own, grid, shape) * np.float32(k) for f, k in zip(far, scales, strict=True)])
-                )
+        for values, prepared in given:
+            total += _regrid(values, prepared.geometry.grid_to_source(MAP_STRIDE), grid, shape)
         total /= len(given)
-        mean = np.asarray(np.mean(sized, axis=0), np.float32) if sized else None
         # A cell belongs to the film where any of its pixels does.
         rows = target.mask.reshape(shape[0], MAP_STRIDE, -1).any(axis=1)  # row by row first: ten times as fast
         cells = rows.reshape(shape[0], shape[1], MAP_STRIDE).any(axis=2)
-        return total * cells, mean, grid
+        return total * cells, grid
 
 
 def _load_member(weights: Weights, card: MemberCard, device: torch.device, dtype: torch.dtype) -> Member:

@@ -3,7 +3,7 @@
 >>> spec = ModelSpec(backbone="resnet18", stages=3, output_stride=16, map_skip=True)
 >>> model = build_model(spec)                                 # random, as in the paper
 >>> report = initialize(model, "resnet18.safetensors")        # or a starting point of one's own
->>> score, map_logits, regions, extents = model(planes, mask)
+>>> score, map_logits, regions, cells = model(planes, mask)
 
 Names are imported when they are first used, so that a specification can be read without torch.
 """

@@ -1,4 +1,4 @@
-"""From features to what the model says: the film's score, the map of where and how large, and the regions shown."""
+"""From features to what the model says: the film's score, the map of where, and the regions shown."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from fracture.models.spec import MAP_STRIDE, ModelSpec
 
 _DECODER_CHANNELS: Final = 64  # our choice: about 3 % of the operations of a ResNet-18 cut at stride 16
 _MAP_PRIOR: Final = 0.1  # our choice: training starts from a rare fracture, not from one half everywhere
-_EXTENT_PRIOR: Final = 2.0  # cells to each side of a box: a fracture of four cells, seen from its middle
-_EXTENT_LOGS: Final = (-4.0, 5.0)  # 0.02 to 148 cells, so that no weight makes an infinite box
 
 
 class MapHead(nn.Module):
@@ -30,10 +28,9 @@ class MapHead(nn.Module):
         channels: Channels of the deep features.
         stride: Their stride.
         skip_channels: Channels of the stride-8 tap, or None for no skip.
-        outputs: Numbers per cell.
     """
 
-    def __init__(self, channels: int, stride: int, skip_channels: int | None, *, outputs: int = 1) -> None:
+    def __init__(self, channels: int, stride: int, skip_channels: int | None) -> None:
         super().__init__()
         self.scale = stride // MAP_STRIDE
         self.skip = skip_channels is not None
@@ -45,12 +42,12 @@ class MapHead(nn.Module):
                 nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
             for conv in (self.deep, self.smooth):
                 nn.init.zeros_(_bias(conv))
-        self.logit = nn.Conv2d(_DECODER_CHANNELS if self.skip else channels, outputs, 1)
+        self.logit = nn.Conv2d(_DECODER_CHANNELS if self.skip else channels, 1, 1)
         nn.init.normal_(self.logit.weight, std=0.01)
         nn.init.constant_(_bias(self.logit), math.log(_MAP_PRIOR / (1 - _MAP_PRIOR)))
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """(B, C, H / stride, W / stride) and (B, C', H / 8, W / 8) to (B, outputs, H / 8, W / 8) float32."""
+        """(B, C, H / stride, W / stride) and (B, C', H / 8, W / 8) to (B, 1, H / 8, W / 8) float32."""
         if not self.skip:
             logits: Tensor = self.logit(deep).float()
             return logits if self.scale == 1 else _upsample(logits, self.scale)
@@ -58,21 +55,6 @@ class MapHead(nn.Module):
         x = F.relu(self.smooth(x))
         out: Tensor = self.logit(x).float()
         return out
-
-
-class ExtentHead(MapHead):
-    """Distances from each cell's middle to the left, upper, right and lower side of its box, in cells (ours).
-
-    A decoder like the map's, with weights of its own, whose outputs are logarithms: distances are positive.
-    """
-
-    def __init__(self, channels: int, stride: int, skip_channels: int | None) -> None:
-        super().__init__(channels, stride, skip_channels, outputs=4)
-        nn.init.constant_(_bias(self.logit), math.log(_EXTENT_PRIOR))
-
-    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """Features as for the map to (B, 4, H / 8, W / 8) float32, above 0."""
-        return torch.exp(super().forward(deep, skip).clamp(*_EXTENT_LOGS))
 
 
 class Heads(nn.Module):
@@ -103,19 +85,10 @@ class Heads(nn.Module):
         self.map: MapHead | None = None
         if spec.map:
             self.map = MapHead(channels, spec.output_stride, skip_channels if spec.map_skip else None)
-        self.extent: ExtentHead | None = None
-        if spec.extents:
-            # Decoded at stride 8 where the deep features are coarser, whatever the map does.
-            finer = skip_channels if spec.output_stride > MAP_STRIDE else None
-            self.extent = ExtentHead(channels, spec.output_stride, finer)
 
-    def forward(
-        self, deep: Tensor, skip: Tensor, validity: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Features and validity to score (B,), and, each or None, map (B, 1, H / 8, W / 8), regions (B, R) and
-        extents (B, 4, H / 8, W / 8)."""
+    def forward(self, deep: Tensor, skip: Tensor, validity: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Features and validity to score (B,), and, each or None, map (B, 1, H / 8, W / 8) and regions (B, R)."""
         map_logits = self.map(deep, skip) if self.map is not None else None
-        extents = self.extent(deep, skip) if self.extent is not None else None
         with torch.autocast(deep.device.type, enabled=False):
             features = deep.to(self.score.weight.dtype)
             validity = validity.to(features.dtype)
@@ -123,7 +96,7 @@ class Heads(nn.Module):
             regions: Tensor | None = None
             if self.region is not None:
                 regions = self.region(self.dropout(self.average(features, validity))).float()
-        return score.squeeze(1).float(), map_logits, regions, extents
+        return score.squeeze(1).float(), map_logits, regions
 
     def weights(self, deep: Tensor, skip: Tensor, validity: Tensor) -> Tensor:
         """Weights of the attention pooling, (B, 1, h, w) at the deep features' stride; ``skip`` has no say."""

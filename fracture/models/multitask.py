@@ -24,15 +24,12 @@ class ModelOutput(NamedTuple):
             pixels [8 j, 8 j + 8) x [8 i, 8 i + 8), in the pixel-edge convention.
         region_logits: (B, R), which of ``spec.regions`` are shown, each for itself; None for a model without
             them.
-        extents: (B, 4, H / 8, W / 8), distances in cells of the map, above 0, from the middle of each cell to the left,
-            upper, right and lower side of the box that the cell would lie in; None for a model without them.
         cells: What the cells of the pyramid say about boxes; None for a model without one.
     """
 
     score_logit: Tensor
     map_logits: Tensor | None
     region_logits: Tensor | None
-    extents: Tensor | None = None
     cells: Cells | None = None
 
 

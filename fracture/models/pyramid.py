@@ -82,10 +82,8 @@ class PyramidHeads(nn.Module):
         self.average = AveragePool(channels)
         self.region = nn.Linear(channels + _COARSE, len(spec.regions)) if spec.regions else None
 
-    def forward(
-        self, deep: Tensor, skip: Tensor, validity: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, Cells]:
-        """Features and validity to score (B,), map (B, 1, H / 8, W / 8), regions (B, R), no extents, and cells."""
+    def forward(self, deep: Tensor, skip: Tensor, validity: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Cells]:
+        """Features and validity to score (B,), map (B, 1, H / 8, W / 8), regions (B, R) or None, and cells."""
         levels, coarsest = self._levels(deep, skip)
         quality, boxes, places = [], [], []
         for stride, reach, level in zip(STRIDES, self.reach, levels, strict=True):
@@ -96,7 +94,7 @@ class PyramidHeads(nn.Module):
             boxes.append(_around(place, sides.flatten(2).transpose(1, 2)))
         cells = Cells(torch.cat(quality, 1), torch.cat(boxes, 1), torch.cat(places))
         score, regions = self._film(deep, levels[self.level], coarsest, validity)
-        return score, self.map(levels[0]).float(), regions, None, cells
+        return score, self.map(levels[0]).float(), regions, cells
 
     def weights(self, deep: Tensor, skip: Tensor, validity: Tensor) -> Tensor:
         """Weights of the attention pooling, (B, 1, h, w) at the deep features' stride."""

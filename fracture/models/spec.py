@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from fracture.errors import FractureError, ModelError
-from fracture.schema import Name, Record
+from fracture.schema import Gone, Name, Record
 
 Family = Literal["drn", "resnet", "densenet", "mobilenet"]
 Pooling = Literal["average", "spp", "attention"]
@@ -106,18 +106,17 @@ class ModelSpec(Record):
             projection of the backbone's stride-8 stage (one step of a feature pyramid, Lin et al. 2017).
             Needs ``map`` and an ``output_stride`` above 8. Our addition, not in the paper: it gives the map
             its resolution back at a fraction of the price of dilation.
-        extents: Whether each cell of the map also says how far the box around its fracture reaches to the four sides
-            (as in FCOS, Tian et al. 2019). Needs ``map``. Our addition: the outline of a region of the map gives the
-            size of a box to a cell on each side only, and a fracture is four cells wide.
         pyramid: Whether the heads read a feature pyramid at strides 8, 16 and 32, whose cells tell boxes and their
             quality; see :mod:`fracture.models.pyramid`. Needs ``map`` and an ``output_stride`` of 8 or 16, and takes
-            the place of ``map_skip`` and ``extents``. Our addition.
+            the place of ``map_skip``. Our addition: the outline of a region of the map gives a box's size to a cell on
+            each side only, and a fracture is four cells wide.
 
     Raises:
         ModelError: A value out of range, or a combination that no network has.
     """
 
     ERROR: ClassVar[type[FractureError]] = ModelError
+    _GONE: ClassVar[Gone] = {"extents": (False,)}
 
     backbone: str = "drn_d_22"
     inputs: tuple[str, ...] = ("raw",)
@@ -135,7 +134,6 @@ class ModelSpec(Record):
     geometry: Geometry = "torchvision"
     stem_rgb: bool = False
     map_skip: bool = False
-    extents: bool = False
     pyramid: bool = False
 
     def _check(self) -> None:
@@ -177,16 +175,11 @@ class ModelSpec(Record):
             raise ModelError(
                 f"the normalization of {self.backbone} cannot be exchanged", got=self.norm, allowed="batch"
             )
-        if self.extents and not self.map:
-            raise ModelError(
-                "ModelSpec.extents gives sizes to regions of the map, but map is false", hint="set map=True"
-            )
-        if self.pyramid and (not self.map or self.map_skip or self.extents or self.output_stride == 32):
+        if self.pyramid and (not self.map or self.map_skip or self.output_stride == 32):
             raise ModelError(
                 "ModelSpec.pyramid has a map and boxes of its own, and levels at strides 8, 16 and 32",
-                got=f"map={self.map}, map_skip={self.map_skip}, extents={self.extents}, "
-                f"output_stride={self.output_stride}",
-                allowed="map=True, map_skip=False, extents=False, output_stride=8 or 16",
+                got=f"map={self.map}, map_skip={self.map_skip}, output_stride={self.output_stride}",
+                allowed="map=True, map_skip=False, output_stride=8 or 16",
             )
         if self.map_skip and not self.map:
             raise ModelError("ModelSpec.map_skip decodes the map, but map is false", hint="set map=True")

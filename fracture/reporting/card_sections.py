@@ -150,7 +150,6 @@ def members(card: Card) -> str:
                         f"stride {model.get('output_stride')}",
                         f"{model.get('pooling')} pooling",
                         "map" if model.get("map") else "no map",
-                        *(("extents",) if model.get("extents") else ()),
                     )
                 ),
                 "+".join(str(name) for name in preprocess.get("channels", ())),
@@ -172,19 +171,12 @@ def training(card: Card) -> str:
     """Recipe, seed, start, length, time, device and versions of every member's training."""
     rows = []
     seconds = 0.0
-    sized: list[str] = []
     remarks: list[str] = []
     for member in card.members:
         facts = member.training
         start = _mapping(facts.get("start"))
         spent = facts.get("seconds")
-        alone = _mapping(facts.get("extents"))
-        for part in (spent, alone.get("seconds")):
-            seconds += float(part) if isinstance(part, (int, float)) else 0.0
-        if alone:
-            counts = " / ".join(str(alone.get(key, "")) for key in ("epochs", "presentations", "optimizer_steps"))
-            took = float(alone.get("seconds") or 0) / 60
-            sized.append(f"{member.file.removesuffix('.safetensors')} {counts}, {took:.1f} minutes")
+        seconds += float(spent) if isinstance(spent, (int, float)) else 0.0
         if isinstance(facts.get("remark"), str):
             remarks.append(facts["remark"])
         rows.append(
@@ -209,9 +201,6 @@ def training(card: Card) -> str:
         table(header, rows),
         f"Training time of the members, together: {seconds / 3600:.2f} hours (starting points not counted)."
         if seconds
-        else "",
-        f"Of these the extent heads, learning alone (epochs / parts of films / steps): {'; '.join(sized)}."
-        if sized
         else "",
         "\n".join(f"- {text}" for text in dict.fromkeys(remarks)),
         "\n".join(

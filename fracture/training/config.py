@@ -38,7 +38,7 @@ from fracture.data.sampling import SamplingSpec
 from fracture.errors import ConfigurationError
 from fracture.models.spec import ModelSpec
 from fracture.preprocess.spec import PREPROCESS_VERSION, PreprocessSpec
-from fracture.schema import validated
+from fracture.schema import Gone, validated, without_gone
 from fracture.training.tables import flat_table, merge_tables, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -48,6 +48,15 @@ class Section(BaseModel):
     """A table of a recipe: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    _GONE: ClassVar[Gone] = {}
+    """What settings of older runs may hold; see :func:`fracture.schema.without_gone`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_gone(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return without_gone(values, cls._GONE, cls.__name__, ConfigurationError)
 
 
 class CacheConfig(Section):
@@ -133,16 +142,6 @@ class CropsConfig(Section):
     )
 
 
-class ExtentsConfig(Section):
-    """Epochs at the end in which the extent head learns alone, on parts of films as in :class:`CropsConfig`. All ours.
-
-    Everything else is then frozen, so that scores and maps stay what they were, and a step costs a forward pass.
-    """
-
-    epochs: int = Field(default=0, ge=0, description="0: none; needs model.extents")
-    lr: float = Field(default=1e-3, gt=0, description="a new head on features that stand")
-
-
 class WindowsConfig(Section):
     """Windows at many sizes instead of whole films, in all epochs; see :mod:`fracture.training.windows`. All ours."""
 
@@ -188,17 +187,14 @@ class WindowsConfig(Section):
 class LossConfig(Section):
     """The joint loss; see :mod:`fracture.training.loss`."""
 
+    _GONE: ClassVar[Gone] = {"extent": (0.0,)}
+
     localization: float | None = Field(
         default=None, ge=0, description="None: paper's 3 of 4, or 10 of 11 for models with attention"
     )
     classification: float | None = Field(default=None, ge=0, description="None: paper's 1 of 4, or 1 of 11")
     region: float = Field(
         default=0.1, ge=0, description="ours: the region head is easy and must not steer the features"
-    )
-    extent: float = Field(
-        default=0.0,
-        ge=0,
-        description="ours: weight of the extent head's loss; 0: it learns in [extents], or not at all",
     )
     box: float = Field(
         default=1.0, ge=0, description="ours: weight of the boxes of a pyramid's cells (their quality has 0.5 of it)"
@@ -292,7 +288,7 @@ class StageLoop(Section):
 class LoopConfig(StageLoop):
     """What the detector's training has beside that."""
 
-    epochs: int = Field(default=30, ge=0, le=10**6, description="paper: at most 30; 0: only the epochs of [extents]")
+    epochs: int = Field(default=30, ge=1, le=10**6, description="paper: at most 30")
     batch: int | None = Field(default=None, ge=1, description="None: paper's 48, or 32 for models with attention")
     compile: bool = Field(default=False, description="torch.compile costs minutes at the start and varies with shapes")
     checkpoint_stages: int = Field(
@@ -384,6 +380,7 @@ class MemberConfig(StageConfig):
     """Everything about the training of one network."""
 
     SPECS = {"sampling": SamplingSpec.from_dict}
+    _GONE: ClassVar[Gone] = {"extents": ({"epochs": 0, "lr": 1e-3},)}
 
     name: str = Field(default="member", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the files' name")
     recipe: str = Field(default="", description="the recipe it is a member of")
@@ -404,7 +401,6 @@ class MemberConfig(StageConfig):
     augmentation: AugmentationConfig = AugmentationConfig()
     crops: CropsConfig = CropsConfig()
     windows: WindowsConfig = WindowsConfig()
-    extents: ExtentsConfig = ExtentsConfig()
     loss: LossConfig = LossConfig()
     teacher: TeacherConfig = TeacherConfig()
     loop: LoopConfig = LoopConfig()
@@ -433,14 +429,8 @@ class MemberConfig(StageConfig):
                 got=f"{self.preprocess.channels} and {self.model.inputs}",
                 hint="leave preprocess.channels out",
             )
-        if self.extents.epochs and not self.model.extents:
-            raise ConfigurationError(
-                "[extents] trains a head that the model does not have", hint="model.extents = true"
-            )
         if self.windows.size and self.crops.epochs:
             raise ConfigurationError("[crops] and [windows] exclude each other", hint="crops.epochs = 0")
-        if not self.loop.epochs and not self.extents.epochs:
-            raise ConfigurationError("loop.epochs = 0 trains nothing", hint="set extents.epochs, or more epochs")
         if self.preprocess.stride % self.model.size_multiple:
             raise ConfigurationError(
                 "films are padded to a multiple that the model cannot take",
@@ -448,19 +438,6 @@ class MemberConfig(StageConfig):
                 allowed=f"a multiple of {self.model.size_multiple}",
             )
         return self
-
-    def extents_stage(self) -> MemberConfig:
-        """The settings of the epochs in which the extent head learns alone."""
-        return self.replace(
-            {
-                "sampling": {"balanced": "natural", "later": "natural"},  # of films with boxes; no others say anything
-                "crops": {"epochs": self.extents.epochs, "elsewhere": 0.0},
-                "teacher": {"networks": []},
-                "loss": {"localization": 0.0, "classification": 0.0, "region": 0.0, "extent": 1.0},
-                "optimizer": {"lr": self.extents.lr, "head_lr": None},
-                "loop": {"epochs": self.extents.epochs, "patience": None, "overlays": 0},
-            }
-        )
 
     def with_close_ups(self) -> Self:
         """The settings with windows that go twice as near: others show a wrist alone where we see a forearm (ours)."""

@@ -17,7 +17,7 @@ from fracture.data.draws import read_draws
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.sampling import epoch_order
 from fracture.data.seeds import derive_seed, generator
-from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings
+from fracture.data.targets import draw_target, fracture_rings
 from fracture.errors import InputError
 from fracture.io.ahead import groups_ahead
 from fracture.models.spec import MAP_STRIDE
@@ -42,7 +42,6 @@ class Example:
         planes: float32 (C, H, W), in [-1, 1].
         mask: bool (H, W), True where the pixel is image.
         target: float32 (H / 8, W / 8), share of each cell inside a fracture.
-        extents: float32 (4, H / 8, W / 8) and (H / 8, W / 8), of :func:`fracture.data.targets.draw_extents`.
         geometry: The letterbox (without the augmentation).
         boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way; filled for
             windows only.
@@ -52,7 +51,6 @@ class Example:
     planes: NDArray[np.float32]
     mask: NDArray[np.bool_]
     target: NDArray[np.float32]
-    extents: tuple[NDArray[np.float32], NDArray[np.float32]]
     geometry: Geometry
     boxes: tuple[NDArray[np.float32], NDArray[np.float32]] = (_NO_BOXES, _NO_BOXES)
 
@@ -197,8 +195,7 @@ class Films:
         elif not len(window.boxes):
             film = replace(film, fractured=0, boxes=(), polygons=())
         planes = normalize(window.pixels, window.mask, self.preprocess)
-        none = np.zeros((4, *target.shape), np.float32), np.zeros_like(target)
-        return Example(film, planes, window.mask, target, none, boxed.geometry, (window.boxes, ignored))
+        return Example(film, planes, window.mask, target, boxed.geometry, (window.boxes, ignored))
 
     def _rings(self, film: Film, boxed: Letterboxed, window: FilmWindow) -> list[NDArray[np.float64]]:
         rings = fracture_rings(film, boxed.geometry, shape=self.shape)
@@ -234,15 +231,13 @@ class Films:
         cut: np.random.Generator | None = None,
     ) -> Example:
         rings = fracture_rings(film, boxed.geometry, shape=self.shape)
-        outlines = fracture_outlines(film, boxed.geometry)
         if matrix is not None:
-            rings, outlines = ([ring @ matrix[:, :2].T + matrix[:, 2] for ring in part] for part in (rings, outlines))
+            rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
         height, width = boxed.pixels.shape
         target = draw_target(rings, (width, height), stride=MAP_STRIDE, mode=self.mode)
-        extents, inside = draw_extents(outlines, (width, height), stride=MAP_STRIDE)
         planes = normalize(boxed.pixels, boxed.mask, self.preprocess)  # always last
         if cut is None:
-            return Example(film, planes, boxed.mask, target, (extents, inside), boxed.geometry)
+            return Example(film, planes, boxed.mask, target, boxed.geometry)
         # Cut after the normalization: a part has the very values that it has in the whole film.
         window = choose_window(rings, boxed.pixels, boxed.mask, self.crops, cut)
         if not window.shows_fracture:
@@ -250,8 +245,7 @@ class Films:
         x, y, w, h = window[:4]
         part, s = np.s_[y : y + h, x : x + w], MAP_STRIDE
         cells = np.s_[y // s : (y + h) // s, x // s : (x + w) // s]
-        drawn = extents[:, *cells], inside[cells]
-        return Example(film, planes[:, *part], boxed.mask[part], target[cells], drawn, boxed.geometry)
+        return Example(film, planes[:, *part], boxed.mask[part], target[cells], boxed.geometry)
 
 
 def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
@@ -262,15 +256,12 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
     planes = torch.zeros(n, channels, height, width)
     mask = torch.zeros(n, 1, height, width, dtype=torch.bool)
     target = torch.zeros(n, 1, height // s, width // s)
-    extents, inside = torch.zeros(n, 4, height // s, width // s), torch.zeros_like(target)
     shown = torch.zeros(n, len(regions))
     for i, e in enumerate(examples):
         h, w = e.mask.shape
         planes[i, :, :h, :w] = torch.from_numpy(e.planes)
         mask[i, 0, :h, :w] = torch.from_numpy(e.mask)
         target[i, 0, : h // s, : w // s] = torch.from_numpy(e.target)
-        extents[i, :, : h // s, : w // s] = torch.from_numpy(e.extents[0])
-        inside[i, 0, : h // s, : w // s] = torch.from_numpy(e.extents[1])
         for j, region in enumerate(regions):
             shown[i, j] = float(region in e.film.regions)
     # A cell counts where at least half of it is image.
@@ -283,8 +274,6 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
         localized=torch.tensor([float(f.fractured and f.localized) for f in films]),
         regions=shown,
         known=torch.tensor([float(bool(f.regions)) for f in films]),
-        extents=extents,
-        inside=inside,
         judged=torch.tensor([float(len(e.boxes[0]) > 0 or not len(e.boxes[1])) for e in examples]),
         cells=BoxTargets(*(tuple(torch.from_numpy(e.boxes[k]) for e in examples) for k in (0, 1))),
     )

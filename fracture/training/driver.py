@@ -25,7 +25,7 @@ from fracture.regular import sha256_of
 from fracture.runs.progress import progress_bar
 from fracture.training.cache import Fault, FilmCache
 from fracture.training.config import StageConfig
-from fracture.training.logs import EpochLog, ProgressBar, write_csv
+from fracture.training.logs import EpochLog, ProgressBar
 from fracture.training.loop import Interrupted as Interrupted, Loop, State
 from fracture.training.manifest import before, results
 from fracture.training.records import read_record
@@ -131,16 +131,13 @@ def run_stage(
         manifest |= {**stage.manifest(), "identity": identity}
         if world.leads:
             write_json(folder / "manifest.json", manifest)
-        state = _drive(name, stage, folder, run, identity, log=EpochLog(folder, stage) if world.leads else None)
-        more = {}
-        if (then := stage.then()) is not None:
-            more = {then[0]: _drive(f"{name} {then[0]}", then[1], folder / then[0], run, identity, log=None)}
+        state = _drive(name, stage, folder, run, identity)
         settled = stage.settle()
         # What is judged below is what ships: the weights after rounding to half precision.
         shipped = state_for_saving(stage.model)
         load_state(stage.model, shipped)
         found = stage.judge(folder)
-    done = results(state, stage.faults, more)
+    done = results(state, stage.faults)
     facts = {"format": stage.format, "name": name, "file": weights.name, **stage.facts()}
     facts["training"] = {**manifest, **done, **settled, **found}
     if world.leads:
@@ -152,19 +149,11 @@ def run_stage(
     return facts
 
 
-def _drive(
-    name: str, stage: Stage, folder: Path, run: Running, identity: Mapping[str, str], log: EpochLog | None
-) -> State:
-    """One loop from its checkpoint to its end, with its bar and its log."""
+def _drive(name: str, stage: Stage, folder: Path, run: Running, identity: Mapping[str, str]) -> State:
+    """The loop from its checkpoint to its end, with its bar and its log."""
+    log = EpochLog(folder, stage) if run.world.leads else None
     bar = ProgressBar(name, stage) if run.progress else None
-    loop = Loop(
-        stage,
-        folder,
-        stop=run.stop,
-        progress=bar,
-        after_epoch=log or (lambda state, _: write_csv(folder / "log.csv", state.history)),
-        identity=identity,
-    )
+    loop = Loop(stage, folder, stop=run.stop, progress=bar, after_epoch=log, identity=identity)
     try:
         state = loop.run()
         if log is not None:

@@ -45,12 +45,10 @@ def for_card(training: Mapping[str, Any], without: Collection[str] = ()) -> dict
     folder of the machine that it ran on, since they mean nothing elsewhere.
 
     Args:
-        training: The record, and within it that of the extent head.
+        training: The record.
         without: Further keys to leave out.
     """
     kept = {key: value for key, value in training.items() if key not in ("history", *without)}
-    if isinstance(kept.get("extents"), dict):
-        kept["extents"] = for_card(kept["extents"])
     if isinstance(start := kept.get("start"), dict):
         kept["start"] = {key: len(value) if isinstance(value, (list, tuple)) else value for key, value in start.items()}
         if isinstance(start.get("source"), str):

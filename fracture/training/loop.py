@@ -139,7 +139,7 @@ class Loop:
     def _epoch(self) -> None:
         """The optimizer steps of one epoch that are still to be done."""
         state = self.state
-        self.model.train(not self.stage.still)
+        self.model.train()
         began, busy = time.monotonic(), time.process_time()
         try:
             for step in self._steps():

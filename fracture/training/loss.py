@@ -1,13 +1,12 @@
-"""The joint loss (Jones et al. 2020, Methods): where, whether, and (ours) how large and which part of the body.
+"""The joint loss (Jones et al. 2020, Methods): where, whether, and (ours) which boxes and which part of the body.
 
 For one optimizer step over a set of films, however it is divided into micro-batches and processes::
 
-    L = w_loc L_loc + w_cls L_cls + w_reg L_reg + w_ext L_ext + w_box (L_box + L_quality / 2)
+    L = w_loc L_loc + w_cls L_cls + w_reg L_reg + w_box (L_box + L_quality / 2)
 
     L_loc  mean over the films with a localized fracture of [mean over valid cells of BCE(map, boxes)]
     L_cls  mean over the films of known label of BCE(score, fractured)
     L_reg  mean over the films of known region of [mean over regions of BCE(region logit, shown)]
-    L_ext  mean over the films with a localized fracture of [mean over cells inside a box of 1 - IoU(box, annotated)]
     L_box, L_quality  of a pyramid's cells, see :mod:`fracture.training.cell_loss`, over the weight of the micro-batch's
            answering cells
 
@@ -44,8 +43,6 @@ class Targets(NamedTuple):
         localized: float32 (B,), 1 for fractured films whose boxes are known.
         regions: float32 (B, R), 1 for regions that are shown.
         known: float32 (B,), 1 where the regions are known.
-        extents: float32 (B, 4, h, w), distances in cells from each cell's middle to the sides of its fracture's box.
-        inside: float32 (B, 1, h, w), 1 where a cell lies in a box.
         judged: float32 (B,), 1 where ``fractured`` is known of what the planes show; 0 for a window at whose rim the
             greater part of a fracture was cut away.
         cells: Boxes for a pyramid's cells; None for other models.
@@ -57,8 +54,6 @@ class Targets(NamedTuple):
     localized: Tensor
     regions: Tensor
     known: Tensor
-    extents: Tensor
-    inside: Tensor
     judged: Tensor
     cells: BoxTargets | None = None
 
@@ -95,7 +90,6 @@ class LossTerms(NamedTuple):
         localization: Detached share of L_loc before weighting; the same for the others.
         classification: Detached share of L_cls.
         region: Detached share of L_reg.
-        extent: Detached share of L_ext.
         box: Detached L_box.
         quality: Detached L_quality.
     """
@@ -104,7 +98,6 @@ class LossTerms(NamedTuple):
     localization: Tensor
     classification: Tensor
     region: Tensor
-    extent: Tensor
     box: Tensor
     quality: Tensor
 
@@ -140,7 +133,7 @@ class JointLoss:
         """The micro-batch's share of the step's loss, in float32."""
         zero = output.score_logit.float().sum() * 0.0
         score = self._classification(output.score_logit.float(), targets) / max(counts.films, 1.0)
-        where = which = far = box = quality = zero
+        where = which = box = quality = zero
         if output.map_logits is not None and self.localization > 0:
             where = self._localization(output.map_logits.float(), targets, counts)
         if output.region_logits is not None:
@@ -148,16 +141,13 @@ class JointLoss:
                 output.region_logits.float(), targets.regions, reduction="none"
             ).mean(dim=1)
             which = (per_film * targets.known).sum() / max(counts.known, 1.0)
-        if output.extents is not None and self.config.extent > 0:
-            far = (extent_loss(output.extents.float(), targets) * targets.localized).sum() / max(counts.localized, 1.0)
         total = self.localization * where + self.classification * score + self.config.region * which
-        total = total + self.config.extent * far
         if output.cells is not None and targets.cells is not None and self.config.box > 0:
             found = cell_loss(output.cells, targets.cells)
             weight = found.weight.clamp_min(1.0)
             box, quality = found.box / weight, found.quality / weight
             total = total + self.config.box * (box + 0.5 * quality)
-        return LossTerms(total, *(t.detach() for t in (where, score, which, far, box, quality)))
+        return LossTerms(total, *(t.detach() for t in (where, score, which, box, quality)))
 
     def _classification(self, logits: Tensor, targets: Targets) -> Tensor:
         smooth = self.config.label_smoothing
@@ -191,18 +181,3 @@ class JointLoss:
             extent = probability.sum(dim=(1, 2, 3)) + (target * valid).sum(dim=(1, 2, 3))
             film = film + 1 - (2 * overlap + _SMOOTH) / (extent + _SMOOTH)
         return film
-
-
-def extent_loss(extents: Tensor, targets: Targets) -> Tensor:
-    """(B,): 1 - IoU of the boxes that cells inside a fracture tell with those annotated, mean over these cells.
-
-    Two boxes around one cell always overlap, so that the plain IoU has a gradient everywhere (Yu et al. 2016, UnitBox,
-    there with a logarithm). 0 for a film without such a cell.
-    """
-    wanted = targets.extents
-    both = torch.minimum(extents, wanted)
-    overlap = (both[:, 0] + both[:, 2]) * (both[:, 1] + both[:, 3])
-    areas = [(e[:, 0] + e[:, 2]) * (e[:, 1] + e[:, 3]) for e in (extents, wanted)]
-    iou = overlap / (areas[0] + areas[1] - overlap).clamp_min(1e-6)
-    inside = targets.inside[:, 0] * targets.valid[:, 0]
-    return ((1 - iou) * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1.0)

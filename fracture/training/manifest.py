@@ -50,27 +50,19 @@ def before(
     }
 
 
-def results(state: State, faults: Sequence[Fault], more: Mapping[str, State]) -> dict[str, Any]:
-    """What is known when it has ended: epochs, presentations, time, the log, the best score; the same of the trainings
-    that came after it, by name."""
+def results(state: State, faults: Sequence[Fault]) -> dict[str, Any]:
+    """What is known when it has ended: epochs, presentations, time, the log, the best score."""
     return {
         "unreadable": [*(fault.source for fault in faults), *state.skipped],
         "best_epoch": state.best_epoch or None,
         "best_score": state.best_auc,
-        **_done(state),
-        **{name: _done(later) for name, later in more.items()},
-        "finished": _now(),
-    }
-
-
-def _done(state: State) -> dict[str, Any]:
-    return {
         "epochs": state.epoch,
         "presentations": sum(row["films"] for row in state.history),
         "optimizer_steps": state.steps,
         "seconds": round(state.seconds, 1),
         "cpu_seconds": round(state.cpu_seconds, 1),
         "history": state.history,
+        "finished": _now(),
     }
 
 

@@ -1,4 +1,4 @@
-"""One network of the detector as a stage: joint loss, tuning by AUC, overlays, the extent head's last epochs."""
+"""One network of the detector as a stage: joint loss, tuning by AUC, overlays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from fracture.atomic import write_atomic
 from fracture.data.augment import AugmentSpec, augmented_sheet
 from fracture.data.records import AnnotatedSet, Film
-from fracture.errors import DataError
 from fracture.models import FractureModel, build_model, initialize
 from fracture.preprocess import Letterboxed
 from fracture.regular import sha256_of
@@ -24,7 +23,7 @@ from fracture.training.driver import Running, prepare_films
 from fracture.training.evaluate_tuning import FilmOutput, judge, pooled_auc, write_maps, write_predictions
 from fracture.training.logs import write_figure
 from fracture.training.loss import Counts, JointLoss
-from fracture.training.optim import freeze, learn_extents
+from fracture.training.optim import freeze
 from fracture.training.region_head import fit_region_head
 from fracture.training.stage import Stage, Step, Tuned
 from fracture.training.teacher import Teachers, teacher_loss
@@ -38,7 +37,7 @@ def build_member(config: MemberConfig, parts: Mapping[str, AnnotatedSet], run: R
 
     Raises:
         ModelError, WeightsError: A starting point that does not fit, told before any film is prepared.
-        DataError: Films that cannot be read, or no boxes for the extent head to learn from.
+        DataError: Films that cannot be read.
     """
     regions = config.model.regions if config.region_head == "model" else parts["train"].regions
     model = build_model(config.model.replace(regions=regions), seed=config.seed)
@@ -46,15 +45,9 @@ def build_member(config: MemberConfig, parts: Mapping[str, AnnotatedSet], run: R
     caches = film_caches(config)
     skip = config.data.on_unreadable == "skip"
     parts, faults = prepare_films(parts, caches, run, threads=config.loop.workers, skip_unreadable=skip)
-    if config.extents.epochs and not any(film.boxes for film in parts["train"]):
-        raise DataError(
-            "the extent head learns from boxes, and no training film has any", hint="set extents.epochs = 0"
-        )
     films = {name: Films(part, caches[name], config, regions) for name, part in parts.items()}
     model.backbone.set_checkpointing(model.backbone.stage_names[: config.loop.checkpoint_stages])
     freeze(model, config.optimizer.freeze_stages)
-    if config.model.extents and config.loss.extent == 0:
-        learn_extents(model, alone=False)
     return MemberStage(model, config, films, run.device, world=run.world, faults=faults, start=start.to_dict())
 
 
@@ -70,7 +63,7 @@ class MemberStage(Stage):
     """
 
     format = "fracture-member/1"
-    terms: tuple[str, ...] = ("loss", "localization", "classification", "region", "extent", "box", "quality")
+    terms: tuple[str, ...] = ("loss", "localization", "classification", "region", "box", "quality")
     score = "tuning_auc"
 
     def __init__(
@@ -186,18 +179,6 @@ class MemberStage(Stage):
                     folder / "augmentation.png",
                     lambda temporary: _rendered(temporary, sheet, films.augmentation, self.config.seed),
                 )
-
-    def then(self) -> tuple[str, Stage] | None:
-        """The last epochs, in which the extent head learns alone, in ``extents``."""
-        if not self.config.extents.epochs:
-            return None
-        own, films = self.config.extents_stage(), self.films["train"]
-        localized = films.part.select(lambda film: bool(film.boxes))
-        learn_extents(self.model, alone=True)
-        boxed = {"train": Films(localized, films.cache, own, films.regions)}
-        later = MemberStage(self.model, own, boxed, self.device, world=self.world)
-        later.still = True
-        return "extents", later
 
 
 def film_caches(config: MemberConfig) -> dict[str, FilmCache]:

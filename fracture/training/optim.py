@@ -28,15 +28,6 @@ def freeze(model: FractureModel, stages: int) -> None:
             parameter.requires_grad_(False)
 
 
-def learn_extents(model: FractureModel, *, alone: bool) -> None:
-    """Let only the extent head learn (``alone``), or all but it."""
-    head = getattr(model.heads, "extent", None)
-    own = set() if head is None else {id(p) for p in head.parameters()}
-    for parameter in model.parameters():
-        if alone or id(parameter) in own:
-            parameter.requires_grad_(alone and id(parameter) in own)
-
-
 def build_optimizer(model: FractureModel, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Adam or AdamW over the parameters that learn; backbone and heads are groups of their own.
 

@@ -148,8 +148,6 @@ class Stage(ABC):
     """Names of what :meth:`losses` gives, ``"loss"`` first: a process without a picture in a step must know them."""
     score: ClassVar[str] = "tuning"
     """The tuning score's column in the log."""
-    still = False
-    """The model stays in evaluation mode: what is frozen keeps its batch statistics too."""
     batch_statistics = True
     """Batch statistics are made equal over the processes."""
 
@@ -210,10 +208,6 @@ class Stage(ABC):
     def draw(self, folder: Path, epoch: int, shown: Any) -> None:
         """Pictures for people after an epoch, counted from 1; 0: before the first."""
         del folder, epoch, shown  # nothing, unless a wing draws
-
-    def then(self) -> tuple[str, Stage] | None:
-        """A second training of the same network afterwards, in a folder of that name below; None: there is none."""
-        return None
 
 
 class ArrayStage(Stage):

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from fracture.data.records import Film
-from fracture.data.targets import draw_extents, draw_target, fracture_outlines, fracture_rings
+from fracture.data.targets import draw_target, fracture_outlines, fracture_rings
 from fracture.errors import ConfigurationError
 from fracture.preprocess import Geometry
 
@@ -112,38 +112,6 @@ def test_wrong_requests_are_refused() -> None:
         draw_target([], SIZE, mode="mean")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="shape"):
         fracture_rings(Film("a", 1, 1, 0), shape="circle")  # type: ignore[arg-type]
-
-
-def test_each_cell_of_a_box_tells_the_box() -> None:
-    """Middle plus and minus the extents is the box, for the smallest box around each cell."""
-    large, small = (8.0, 16.0, 72.0, 60.0), (30.0, 20.0, 50.0, 44.0)
-    rings = [np.array([(b[0], b[1]), (b[2], b[3])]) for b in (small, large)]
-    extents, inside = draw_extents(rings, (96, 80))
-    assert extents.shape == (4, 10, 12)
-    assert inside.shape == (10, 12)
-    y, x = (np.indices(inside.shape) + 0.5) * 8
-    for row, column in np.argwhere(inside > 0):
-        left, up, right, down = extents[:, row, column] * 8
-        cx, cy = x[row, column], y[row, column]
-        box = (cx - left, cy - up, cx + right, cy + down)
-        expected = small if small[0] < cx < small[2] and small[1] < cy < small[3] else large
-        np.testing.assert_allclose(box, expected, atol=1e-4)
-    middles = (x > large[0]) & (x < large[2]) & (y > large[1]) & (y < large[3])
-    np.testing.assert_array_equal(inside > 0, middles)
-    assert extents[:, inside == 0].max() == 0
-
-
-def test_extents_of_a_box_smaller_than_a_cell_and_of_one_off_the_film() -> None:
-    tiny = np.array([(17.0, 9.0), (19.0, 11.0)])  # holds no middle of a cell
-    gone = np.array([(-30.0, 5.0), (-10.0, 15.0)])
-    half = np.array([(56.0, 40.0), (90.0, 64.0)])  # beyond the right edge at 64
-    extents, inside = draw_extents([tiny, gone, half], (64, 64))
-    np.testing.assert_allclose(extents[:, 1, 2] * 8, (3.0, 3.0, 0.0, 0.0))
-    assert inside[1, 2] == 1
-    np.testing.assert_allclose(extents[:, 6, 7] * 8, (4.0, 12.0, 4.0, 12.0))
-    assert inside.sum() == 1 + 3
-    with pytest.raises(ConfigurationError, match="divide"):
-        draw_extents([tiny], (60, 64))
 
 
 def test_outlines_are_polygons_where_there_are_any() -> None:

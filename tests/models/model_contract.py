@@ -39,11 +39,10 @@ def run(
     Float32[Tensor, " b"],
     Float32[Tensor, "b 1 h//8 w//8"] | None,
     Float32[Tensor, "b r"] | None,
-    Float32[Tensor, "b 4 h//8 w//8"] | None,
 ]:
     """The forward pass with its promised shapes and dtypes checked."""
     out = model(planes, mask)
-    return out.score_logit, out.map_logits, out.region_logits, out.extents
+    return out.score_logit, out.map_logits, out.region_logits
 
 
 def films(spec: ModelSpec, batch: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -117,13 +116,12 @@ class ModelContract:
     def test_forward_gives_what_the_specification_says(self, model: FractureModel) -> None:
         planes, mask = films(self.spec, 2, 64, 96)
         with torch.no_grad():
-            score, map_logits, regions, extents = run(model, planes, mask)
+            score, map_logits, regions = run(model, planes, mask)
         assert (map_logits is not None) == self.spec.map
         assert (regions is not None) == bool(self.spec.regions)
         if regions is not None:
             assert regions.shape[1] == len(self.spec.regions)
-        assert (extents is not None) == self.spec.extents
-        for out in (score, map_logits, regions, extents):
+        for out in (score, map_logits, regions):
             assert out is None or torch.isfinite(out).all()
 
     def test_every_parameter_has_a_gradient(self) -> None:

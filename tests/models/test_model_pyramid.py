@@ -48,7 +48,6 @@ def test_cells_of_three_levels_tell_boxes_around_themselves(spec: ModelSpec) -> 
     assert out.map_logits.shape == (2, 1, 8, 12)
     assert out.region_logits is not None
     assert out.region_logits.shape == (2, 2)
-    assert out.extents is None
 
 
 def test_every_part_learns() -> None:
@@ -103,7 +102,6 @@ def test_attention_is_a_distribution_at_the_deep_stride() -> None:
     [
         {"map": False},
         {"map_skip": True},
-        {"extents": True},
         {"backbone": "resnet18", "stages": 4, "output_stride": 32},
         {"pyramid": 1},
     ],

@@ -9,6 +9,7 @@ from fracture.errors import ConfigurationError, ModelError
 from fracture.training import load_recipe, recipe_names
 from fracture.training.config import MemberConfig, Recipe
 from fracture.training.loss import JointLoss
+from fracture.training.tables import merge_tables
 
 
 def test_defaults_are_the_paper() -> None:
@@ -77,6 +78,16 @@ def test_round_trip_and_replace(small: Callable[..., MemberConfig]) -> None:
     other = config.replace({"split": {"shares": {"train": 0.5, "validation": 0.5}}})
     assert other.split.shares == {"train": 0.5, "validation": 0.5}
     assert config.differences(other) == ["split.shares"]
+
+
+def test_settings_of_an_older_run_are_read_unless_its_network_is_gone(small: Callable[..., MemberConfig]) -> None:
+    config = small()
+    old = config.to_dict()
+    old["model"]["extents"], old["loss"]["extent"], old["extents"] = False, 0.0, {"epochs": 0, "lr": 1e-3}
+    assert MemberConfig.from_dict(old) == config
+    for changes in ({"model": {"extents": True}}, {"loss": {"extent": 1.0}}, {"extents": {"epochs": 6}}):
+        with pytest.raises((ConfigurationError, ModelError), match=r"with extents? is no longer read"):
+            MemberConfig.from_dict(merge_tables(old, changes))
 
 
 def test_members_merge_over_the_base(tmp_path: Path) -> None:

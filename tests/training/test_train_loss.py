@@ -29,8 +29,6 @@ def two_films() -> tuple[ModelOutput, Targets]:
         localized=torch.tensor([1.0, 0.0]),
         regions=torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
         known=torch.tensor([1.0, 0.0]),
-        extents=torch.zeros(2, 4, 2, 2),
-        inside=torch.zeros(2, 1, 2, 2),
         judged=torch.ones(2),
     )
     return output, targets
@@ -42,7 +40,6 @@ def random_films(number: int, seed: int) -> tuple[ModelOutput, Targets]:
         torch.randn(number, generator=g),
         torch.randn(number, 1, 3, 4, generator=g),
         torch.randn(number, 2, generator=g),
-        torch.rand(number, 4, 3, 4, generator=g) + 0.1,
     )
     fractured = (torch.arange(number) % 3 == 0).float()
     targets = Targets(
@@ -52,8 +49,6 @@ def random_films(number: int, seed: int) -> tuple[ModelOutput, Targets]:
         fractured * (torch.arange(number) % 2 == 0),
         (torch.rand(number, 2, generator=g) > 0.5).float(),
         (torch.arange(number) % 4 != 1).float(),
-        torch.rand(number, 4, 3, 4, generator=g) + 0.1,
-        (torch.rand(number, 1, 3, 4, generator=g) > 0.5).float(),
         torch.ones(number),
     )
     return output, targets
@@ -126,7 +121,6 @@ def test_micro_batches_add_up_to_the_batch(kind: str, negatives: float) -> None:
         map_negatives=negatives,
         label_smoothing=0.05,
         map_positive_weight=2.0,
-        extent=0.5,
     )
     loss = JointLoss.for_model(ModelSpec(), config)
     output, targets = random_films(9, seed=1)
@@ -140,8 +134,7 @@ def test_micro_batches_add_up_to_the_batch(kind: str, negatives: float) -> None:
         )
         for i in range(0, 9, 2)
     ]
-    assert whole.extent.item() > 0
-    for name in ("total", "localization", "classification", "region", "extent"):
+    for name in ("total", "localization", "classification", "region"):
         summed = sum(getattr(part, name).item() for part in parts)
         assert summed == pytest.approx(getattr(whole, name).item(), rel=1e-5)
 
@@ -185,7 +178,7 @@ def test_focal_and_dice_by_hand() -> None:
     logits = torch.tensor([[[[0.0, 2.0]]]])
     targets = Targets(
         torch.ones(1), torch.tensor([[[[1.0, 1.0]]]]), torch.ones(1, 1, 1, 2), torch.ones(1), torch.zeros(1, 0),
-        torch.zeros(1), torch.zeros(1, 4, 1, 2), torch.zeros(1, 1, 1, 2), torch.ones(1),
+        torch.zeros(1), torch.ones(1),
     )  # fmt: skip
     output = ModelOutput(torch.zeros(1), logits, None)
     p = [0.5, 1 / (1 + math.exp(-2.0))]
@@ -199,30 +192,6 @@ def test_focal_and_dice_by_hand() -> None:
     dice = 1 - (2 * sum(p) + 1) / (sum(p) + 2 + 1)
     assert where(map_loss="dice") == pytest.approx(dice, rel=1e-5)
     assert where(map_loss="bce_dice") == pytest.approx(dice + where(map_loss="bce"), rel=1e-5)
-
-
-def test_extents_by_hand() -> None:
-    """Two cells inside a box: one tells it exactly, the other half as far to every side; the rest has no say."""
-    output, targets = two_films()
-    wanted, told = torch.zeros(2, 4, 2, 2), torch.full((2, 4, 2, 2), 7.0)
-    wanted[0, :, 0, 0] = told[0, :, 0, 0] = torch.tensor([0.5, 0.5, 1.5, 0.5])
-    wanted[0, :, 0, 1] = torch.tensor([2.0, 1.0, 2.0, 1.0])
-    told[0, :, 0, 1] = torch.tensor([1.0, 0.5, 1.0, 0.5])
-    inside = torch.zeros(2, 1, 2, 2)
-    inside[0, 0, 0] = 1.0
-    inside[0, 0, 1, 1] = 1.0  # padding
-    targets = targets._replace(extents=wanted, inside=inside)
-    told.requires_grad_()
-    loss = JointLoss.for_model(ModelSpec(), LossConfig(extent=2.0))
-    terms = loss(output._replace(extents=told), targets, Counts.of([targets]))
-    assert terms.extent.item() == pytest.approx((0.0 + 0.75) / 2, rel=1e-6)  # a quarter of the area is shared
-    without = JointLoss.for_model(ModelSpec(), LossConfig())(output, targets, Counts.of([targets]))
-    assert terms.total.item() == pytest.approx(without.total.item() + 2.0 * terms.extent.item(), rel=1e-6)
-    terms.total.backward()
-    assert told.grad is not None
-    assert (told.grad[0, :, 0, 1] < 0).all()  # pulled outwards
-    assert told.grad[0, :, 1].abs().max() == 0
-    assert told.grad[1].abs().max() == 0
 
 
 def test_a_window_that_cuts_a_fracture_away_says_nothing_of_the_score() -> None:

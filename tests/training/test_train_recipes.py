@@ -49,7 +49,6 @@ def test_ours_trains_from_a_file(drawn: AnnotatedSet, cache_folder: Path, tmp_pa
             "init": str(start),
             "preprocess": {"size": 64, "crop": False},
             "sampling": {"films_per_epoch": 16},
-            "extents": {"epochs": 1},
             "loop": {"epochs": 1, "batch": 8, "workers": 0},
             "data": {"cache": str(cache_folder)},
         }
@@ -59,5 +58,4 @@ def test_ours_trains_from_a_file(drawn: AnnotatedSet, cache_folder: Path, tmp_pa
     assert training["start"]["backbone_fraction"] == 1.0
     assert set(training["films"]) == {"train", "validation"}
     assert training["history"][0]["tuning_auc"] is None
-    assert training["extents"]["presentations"] == 16
     assert training["best_epoch"] is None

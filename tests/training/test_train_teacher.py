@@ -50,7 +50,7 @@ def test_cells_by_hand() -> None:
     _, targets = two_films()
     one = targets._replace(**{name: getattr(targets, name)[:1] for name in targets._fields if name != "cells"})
     boxes = torch.tensor([[0.0, 0.0, 20.0, 10.0], [0.0, 0.0, 10.0, 10.0]])
-    output = ModelOutput(torch.zeros(1), None, None, None, cells(torch.tensor([0.0, -3.0]), boxes))
+    output = ModelOutput(torch.zeros(1), None, None, cells(torch.tensor([0.0, -3.0]), boxes))
     wanted = torch.tensor([[0.6, 0.05]])
     told = Told(torch.tensor([0.5]), None, wanted, torch.tensor([[[0.0, 0.0, 10.0, 10.0], [90.0, 90.0, 99.0, 99.0]]]))
     found = teacher_loss(LOSS, output, told, one, Counts.of([one]))
@@ -71,7 +71,7 @@ def test_the_loss_is_least_where_the_teacher_is_met() -> None:
     told = Told(logits.sigmoid(), where.sigmoid(), quality.sigmoid(), boxes)
     for moved in (0.0, 0.3):
         score, spots, cell = ((t + moved).requires_grad_() for t in (logits, where, quality))
-        output = ModelOutput(score, spots, None, None, cells(cell[0], boxes[0])._replace(quality=cell, boxes=boxes))
+        output = ModelOutput(score, spots, None, cells(cell[0], boxes[0])._replace(quality=cell, boxes=boxes))
         teacher_loss(LOSS, output, told, targets, Counts.of([targets])).backward()
         steepest = max(float(t.grad.abs().max()) for t in (score, spots, cell) if t.grad is not None)
         assert (steepest < 1e-6) == (moved == 0.0)
