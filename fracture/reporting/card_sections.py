@@ -175,8 +175,8 @@ def training(card: Card) -> str:
     for member in card.members:
         facts = member.training
         start = _mapping(facts.get("start"))
-        spent = facts.get("seconds")
-        seconds += float(spent) if isinstance(spent, (int, float)) else 0.0
+        spent, before = facts.get("seconds"), _mapping(start.get("trained"))
+        seconds += sum(float(one.get("seconds") or 0.0) for one in (facts, before))
         if isinstance(facts.get("remark"), str):
             remarks.append(facts["remark"])
         rows.append(
@@ -185,13 +185,15 @@ def training(card: Card) -> str:
                 facts.get("recipe", ""),
                 facts.get("seed", ""),
                 start.get("source", ""),
+                _earlier(before),
                 f"{facts.get('epochs', '')} / {facts.get('presentations', '')} / {facts.get('optimizer_steps', '')}",
-                "" if spent is None else f"{float(spent) / 60:.1f}",
+                "" if spent is None else _minutes(facts),
                 f"{facts.get('device', '')}, {facts.get('processes', '?')} x {facts.get('threads', '?')} threads",
                 ", ".join(f"{k} {v:.3f}" for k, v in _mapping(facts.get("auc")).items() if isinstance(v, float)),
             )
         )
-    header = ("member", "recipe", "seed", "start", "epochs / films / steps", "minutes", "device", "its own AUC")
+    lengths = ("trained before", "epochs / films / steps", "minutes (of processor)")
+    header = ("member", "recipe", "seed", "start", *lengths, "device", "its own AUC")
     versions: dict[str, list[str]] = {}
     for member in card.members:
         text = ", ".join(f"{k} {v}" for k, v in _mapping(member.training.get("versions")).items())
@@ -199,7 +201,7 @@ def training(card: Card) -> str:
     return blocks(
         "## Training",
         table(header, rows),
-        f"Training time of the members, together: {seconds / 3600:.2f} hours (starting points not counted)."
+        f"Training time of the members, together: {seconds / 3600:.2f} hours, with what is told of the time before."
         if seconds
         else "",
         "\n".join(f"- {text}" for text in dict.fromkeys(remarks)),
@@ -209,6 +211,20 @@ def training(card: Card) -> str:
             if text
         ),
     )
+
+
+def _minutes(record: Mapping[str, Any]) -> str:
+    """Wall time, and processor time where it is told."""
+    busy = record.get("cpu_seconds")
+    return f"{float(record['seconds']) / 60:.1f}" + (f" ({float(busy) / 60:.1f})" if busy else "")
+
+
+def _earlier(before: Mapping[str, Any]) -> str:
+    """The trainings behind a starting point (:mod:`fracture.training.lineage`)."""
+    if not before:
+        return ""
+    time = f", {_minutes(before)} minutes" if before.get("seconds") else ""
+    return f"{before.get('presentations', '?')} films, seed {before.get('seeds', '?')}{time}"
 
 
 def _metrics(metrics: Mapping[str, Any]) -> list[str]:

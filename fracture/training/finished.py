@@ -56,8 +56,9 @@ def for_card(training: Mapping[str, Any], without: Collection[str] = ()) -> dict
     if isinstance(config := kept.get("config"), dict):
         config = dict(config)
         if isinstance(config.get("data"), dict):
-            draws = config["data"].get("draws")
-            config["data"] = {**config["data"], "path": None, "cache": None, "draws": draws and Path(draws).name}
+            config["data"] = {**config["data"], "path": None, "cache": None}
+            if isinstance(draws := config["data"].get("draws"), str):
+                config["data"]["draws"] = Path(draws).name
         if isinstance(teacher := config.get("teacher"), dict):
             config["teacher"] = {**teacher, "networks": [Path(name).name for name in teacher.get("networks", ())]}
         if isinstance(config.get("init"), str):

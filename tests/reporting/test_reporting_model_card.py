@@ -50,6 +50,17 @@ def test_it_says_what_the_card_says(card: Card) -> None:
                 assert f"{point['threshold']:.4f} | {point['n_positive']} / {point['n_negative']}" in page
 
 
+def test_what_a_start_had_been_through_is_told(card: Card) -> None:
+    first = card.members[0]
+    before = {"seeds": "21, 11", "presentations": 36000, "seconds": 26000.0, "cpu_seconds": 25000.0}
+    facts = {**first.training, "cpu_seconds": 60.0, "start": {**first.training["start"], "trained": before}}
+    changed = card.model_copy(update={"members": (first.model_copy(update={"training": facts}),)})
+    page = model_card(changed)
+    assert "| 36000 films, seed 21, 11, 433.3 (416.7) minutes |" in page
+    assert f"| {facts['seconds'] / 60:.1f} (1.0) |" in page
+    assert f"together: {(facts['seconds'] + 26000) / 3600:.2f} hours" in page
+
+
 def test_every_table_is_rectangular(card: Card) -> None:
     blocks = re.findall(r"(?:^\|.*\|$\n)+", model_card(card), flags=re.MULTILINE)
     assert len(blocks) >= 7
