@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from studies.pairs import differences, read_told
 from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.models.detection import RetinaNet
@@ -35,14 +35,8 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from fracture.calibration.cases import box_tables
-from fracture.calibration.metrics import number_of
 from fracture.data.readers import read_annotations
-from fracture.data.records import AnnotatedSet, Film
-from fracture.evaluation import Bootstrap
-from fracture.evaluation.detection import BoxAveragePrecision, FrocSensitivity
-from fracture.evaluation.matching import Criterion, match
-from fracture.evaluation.stats.comparison import paired_bootstrap, paired_difference
+from fracture.data.records import AnnotatedSet
 from fracture.models.starting_points import read_tensors
 from fracture.training import load_recipe
 from fracture.training.config import MemberConfig
@@ -50,11 +44,9 @@ from fracture.training.dataset import Batch, Films, evaluation_batches
 from fracture.training.driver import Running, prepare_films, run_stage, running
 from fracture.training.member import film_caches
 from fracture.training.stage import Stage, Step
-from fracture.wing.result import Box
 
 NAME = "opponent"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which the trunk has seen
-_RATES = (0.5,)
 
 
 class Opponent(nn.Module):
@@ -181,9 +173,9 @@ def train(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     annotated = read_annotations(options.data)
-    ours, theirs = (_read(path) for path in (options.ours, options.theirs))
+    ours, theirs = (read_told(path) for path in (options.ours, options.theirs))
     films = [film for film in annotated if film.source in ours and film.source in theirs]
-    rows = _differences(films, [ours[f.source] for f in films], [theirs[f.source] for f in films])
+    rows = differences(films, [ours[f.source] for f in films], [theirs[f.source] for f in films])
     table = {
         "format": "fracture-table/1",
         "title": "Beside a general detector, taught on the same windows",
@@ -195,35 +187,6 @@ def compare(options: argparse.Namespace) -> None:
     print(f"{len(films)} films")
     for name, *values in rows:
         print(name, *(f"{v['value']:.3f} ({v['interval'][0]:.3f} to {v['interval'][1]:.3f})" for v in values), sep="; ")
-
-
-def _read(path: Path) -> dict[str, tuple[float, list[Box]]]:
-    read = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {
-        row["source"]: (
-            row["probability"],
-            [Box(*(float(c[key]) for key in ("x0", "y0", "x1", "y1", "score"))) for c in row["candidates"]],
-        )
-        for row in read
-        if not row.get("error")
-    }
-
-
-def _differences(films: Sequence[Film], *sides: Sequence[tuple[float, list[Box]]]) -> list[list[Any]]:
-    draws = Bootstrap(groups=[film.group for film in films])
-    labels = [film.fractured for film in films]
-    scores = [np.array([score for score, _ in side]) for side in sides]
-    found = {"image AUC": paired_bootstrap(labels, scores[0], scores[1], "auc", bootstrap=draws)}
-    tables = [box_tables(films, [boxes for _, boxes in side]) for side in sides]
-    strict, loose = Criterion("iou", 0.5), Criterion("iou_or_center", 0.3)
-    for name, criterion in (("AP at IoU 0.5", strict), ("AP at IoU 0.3 or center inside", loose)):
-        statistics = [BoxAveragePrecision(match(*table, criterion)) for table in tables]
-        found[name] = paired_difference(name, statistics[0], statistics[1], len(films), draws)
-    curves = [FrocSensitivity(match(*table, loose)) for table in tables]
-    at = [lambda weights, curve=curve: curve.at(_RATES, weights)[:, 0] for curve in curves]
-    name = "FROC sensitivity at 0.5 false positives per film"
-    found[name] = paired_difference(name, at[0], at[1], len(films), draws)
-    return [[name, *map(number_of, (one.first, one.second, one.difference))] for name, one in found.items()]
 
 
 def main() -> None:

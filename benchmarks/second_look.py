@@ -18,13 +18,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from studies.pairs import box_of
 
 import fracture
 from fracture.calibration.cases import box_tables
@@ -61,11 +62,7 @@ class Look:
 
 def read_candidates(path: Path) -> dict[str, list[Box]]:
     rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {row["source"]: [_box(candidate) for candidate in row["candidates"]] for row in rows}
-
-
-def _box(candidate: Mapping[str, float]) -> Box:
-    return Box(candidate["x0"], candidate["y0"], candidate["x1"], candidate["y1"], candidate["score"])
+    return {row["source"]: [box_of(candidate) for candidate in row["candidates"]] for row in rows}
 
 
 def place_of(box: Box, shape: Sequence[int]) -> Similarity:
