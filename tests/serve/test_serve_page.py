@@ -25,7 +25,7 @@ from tests.serve.fakes import SLOW, Server, deep_film, film, serving
 pytestmark = pytest.mark.hospital
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 SHOWN = """async () => {
   for (const id of ["film", "heat"]) {
@@ -290,6 +290,23 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         pytest.skip(f"axe-core could not be fetched: {got.stderr[-200:]}")
     shutil.unpack_archive(archive, folder, "gztar", filter="data")
     return (folder / "package" / "axe.min.js").read_text(encoding="utf-8")
+
+
+def test_a_film_that_is_read_before_the_answer_to_its_upload_is_shown(page: Page, server: Server) -> None:
+    def late(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.fallback()
+        answer = route.fetch()
+        state = answer.json()
+        while state["state"] != "done":
+            page.wait_for_timeout(100)
+            state = page.request.get(f"{server.url}/v1/predictions?id={state['id']}").json()["predictions"][0]
+        return route.fulfill(response=answer, json=state)
+
+    page.route("**/v1/predictions", late)
+    drop(page, a_png=film())
+    told(page, "#summary", "1 of 1 film read, 1 suspicious")
+    told(page, "#verdict", "Fracture suspected")
 
 
 def test_accessibility(page: Page, axe: str) -> None:

@@ -70,6 +70,7 @@ async function upload(film) {
     else Object.assign(film, { state: "failed", error: answer.response?.error || { what: "the server answered " + answer.status } });
     remember();
     draw(film);
+    if (view.film === film) show(film);
     return;
   }
 }
@@ -97,9 +98,9 @@ async function watch() {
           Object.assign(film, by.get(film.id) || { state: "failed", error: { what: "it has expired; drop the film again" } });
           draw(film);
           if (view.film === film && film.state !== "waiting" && film.state !== "running") show(film);
-          if (!view.film && film.state === "done") show(film);
         }
       }
+      showFirst(); // also a film that had been read when the server answered its upload
     } catch {
       for (const film of open) { film.words = "The server does not answer; waiting for it"; draw(film); }
     }
@@ -116,6 +117,10 @@ async function recall() {
     predictions.forEach((one) => add(one));
   }
   remember();
+  showFirst();
+}
+
+function showFirst() {
   const first = films.find((film) => film.state === "done");
   if (first && !view.film) show(first);
 }
