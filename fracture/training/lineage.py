@@ -34,7 +34,7 @@ def trained_before(source: object) -> dict[str, Any]:
 
     Returns:
         ``{"trained": {"seeds": "71, 11", "presentations": 36000, ...}}``: seeds latest first, the rest summed over all
-        trainings that are known of.
+        trainings that are known of, where each of them tells it.
     """
     file = Path(str(source))
     if file.suffix != ".safetensors" or not file.is_file():
@@ -51,7 +51,7 @@ def trained_before(source: object) -> dict[str, Any]:
     sums = {
         name: round(sum(float(one.get(name) or 0) for one in (record, earlier)), 1)
         for name in _SUMS
-        if record.get(name) is not None
+        if record.get(name) is not None and (not earlier or name in earlier)
     }
     seeds = [str(one) for one in (record["seed"], earlier.get("seeds")) if one is not None]
     return {"trained": {"seeds": ", ".join(seeds), **sums}}

@@ -46,3 +46,6 @@ def test_a_start_that_nothing_tells_of_is_told_as_it_was(tmp_path: Path) -> None
     file.with_suffix(".json").unlink()
     file.with_name("card.json").write_text(json.dumps({"members": [{"file": "other"}, member]}))
     assert trained_before(file) == {"trained": {"seeds": "3", "presentations": 8}}
+    member["training"] |= {"cpu_seconds": 9.0, "start": {"trained": {"seeds": "2", "presentations": 4}}}
+    file.with_name("card.json").write_text(json.dumps({"members": [member]}))
+    assert trained_before(file) == {"trained": {"seeds": "3, 2", "presentations": 12}}
