@@ -57,14 +57,16 @@ def main() -> None:
             without, left = judged(rest, opened.folder, films, Path(scratch) / name, options.precision)
             both = [film for film in films if film.source in whole and film.source in without]
             table = differences(both, [whole[film.source] for film in both], [without[film.source] for film in both])
-            rows += [[f"{name}: {what}", *numbers] for what, *numbers in table]
-            rows.append([f"{name}: films with every region right", regions, left, ""])
+            rows += [[f"{name}: {what}", *numbers] for what, *numbers in table if numbers[0] != numbers[1]]
+            if regions != left:
+                rows.append([f"{name}: films with every region right", regions, left, ""])
             print(name, *(f"{what} {told[-1]}" for what, *told in table), sep="\n  ", flush=True)
     page = {
         "format": "fracture-table/1",
         "title": "What each member is worth",
         "text": f"{opened.card.label} beside the same without one of its members, each with calibrators, thresholds "
-        f"and box rules of its own, cross-fitted; {len(films)} films that no member saw, differences paired, by group.",
+        f"and box rules of its own, cross-fitted; {len(films)} films new to all members, {options.precision}; "
+        "differences paired, by group. What a member does not touch is left out.",
         "columns": ["member: measured", "all members", "without it", "difference"],
         "rows": rows,
     }
