@@ -160,6 +160,16 @@ def test_a_member_whose_boxes_are_left_out_has_a_part_in_all_else(tmp_path: Path
     np.testing.assert_array_equal(outputs["without"].map, outputs["both"].map)
     assert [len(outputs[name].told) for name in ("both", "without", "alone")] == [2, 1, 1]
     np.testing.assert_array_equal(outputs["without"].told[0].boxes, outputs["alone"].told[0].boxes)
+    assert outputs["both"].box_score == outputs["both"].score
+    assert outputs["without"].box_score == outputs["alone"].score != outputs["without"].score
+    again = outputs["without"].recalibrated({"member_0": told, "member_1": None})
+    assert again.box_score == outputs["alone"].score
+    shown = {
+        folder.name: fracture.load(folder, device="cpu", precision="float32").predict(FILM)
+        for folder in (both, without, alone)
+    }
+    assert shown["without"].probability == shown["both"].probability
+    assert shown["without"].boxes == shown["alone"].boxes != ()  # with their scores
 
 
 def test_the_best_box_has_its_say_where_the_calibrator_gives_it_one(tmp_path: Path) -> None:

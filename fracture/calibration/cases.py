@@ -39,6 +39,11 @@ class Case:
         """The ensemble's score."""
         return self.examined.output.score
 
+    @property
+    def box_score(self) -> float:
+        """The film's part in the scores of its boxes (:attr:`EnsembleOutput.box_score`)."""
+        return self.examined.output.box_score
+
 
 def examine_films(
     detector: Detector, annotated: AnnotatedSet, *, progress: Callable[[int], object] | None = None

@@ -83,7 +83,7 @@ class Sweep:
         films = [self.cases[i].film for i in keep]
         told = any(self.cases[i].examined.output.told for i in keep)
         power = self.grid[index].film_power if told else 1.0
-        scores = [self.cases[i].score ** power for i in keep]
+        scores = [self.cases[i].box_score ** power for i in keep]
         predicted, reference = box_tables(films, [self.boxes[index][i] for i in keep], scores)
         if len(reference) == 0:
             return 0.0

@@ -16,7 +16,7 @@ choice.
    Where networks have a feature pyramid (``ModelSpec.pyramid``), rules 1 to 4 do not apply: boxes are those that its
    cells tell, ranked by their quality, suppressed per network and joined over networks (:mod:`.cell_boxes`); reported
    are those that reach ``quality``, and the best in any case. A box's score is its quality times the film's score to
-   the power of ``film_power``.
+   the power of ``film_power``; that score is of the networks that tell boxes (``EnsembleOutput.box_score``).
 5. Boxes are clipped to the source image and ordered by score. A box's score is the film's score times the peak
    of the map in its regions (the map is trained on fractured films only: alone it means little on a normal one).
 

@@ -70,7 +70,7 @@ class MemberCard(WeightFile):
     means of scores, maps and regions. ``regions_only`` is for a network that was taught what part of the body a film
     shows: it tells regions, and nothing else. ``regions_left_out`` is for one whose region head is worse than another
     member's: it has no part in the mean of regions. ``boxes_left_out`` is for one whose opinion is better than its
-    boxes: it tells none, and has its part in the means.
+    boxes: it tells none, has no say in their order (:attr:`EnsembleOutput.box_score`), and has its part in the means.
     """
 
     model: Annotated[JsonObject, spec_of(ModelSpec)]

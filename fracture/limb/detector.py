@@ -330,7 +330,7 @@ class Detector(FilmReader[PreparedFilm, Examined]):
             arguments: dict[str, Any] = {
                 "to_source": grid,
                 "size": (radiograph.width, radiograph.height),
-                "score": output.score,
+                "score": output.box_score,
                 "spacing": radiograph.spacing,
                 "operating_point": film.strictest(output.score),
                 "told": output.told,

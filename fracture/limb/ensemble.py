@@ -115,6 +115,7 @@ class EnsembleOutput:
             name; for members with a pyramid only. Part of a member's score where its calibrator says so.
         told: Boxes that the cells of each view of each member with a pyramid tell, with their quality, without members
             whose boxes are left out; ``()`` where there is none.
+        without_boxes: Names of the members whose boxes are left out.
         input_distance: How far the film's features lie from those of real films, about 1 for a typical film; ``None``
             where the weights have no input check.
     """
@@ -129,6 +130,15 @@ class EnsembleOutput:
     input_distance: float | None = None
     told: tuple[CellBoxes, ...] = ()
     member_peaks: dict[str, float] = field(default_factory=dict)
+    without_boxes: frozenset[str] = frozenset()
+
+    @property
+    def box_score(self) -> float:
+        """The film's part in the score of a box, in [0, 1]: the mean of the scores of those members whose boxes are not
+        left out; ``score`` where none of them has an opinion. A network that tells no boxes has no say in their order
+        either (ours)."""
+        own = [score for name, score in self.member_scores.items() if name not in self.without_boxes]
+        return float(np.mean(own)) if own else self.score
 
     def recalibrated(self, calibrations: Mapping[str, Calibration | None]) -> EnsembleOutput:
         """The same output with other calibrators: the scores are made again from the members' logits and peaks.
@@ -346,6 +356,7 @@ class Ensemble:
                 if one is not None and self.members[look.member].tells_boxes
             ),
             member_peaks=peaks,
+            without_boxes=frozenset(m.name for m in self.members if m.has_opinion and not m.tells_boxes),
         )
 
     def _merge_maps(
