@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,20 @@ def test_what_people_write_for_the_card_is_in_it() -> None:
         assert sorted(getattr(texts, role)) == sorted(told), role
     telling = [name for name, member in zip(names, card.members, strict=True) if not member.regions_left_out]
     assert sorted(texts.regions_by) == sorted(telling)
+
+
+def test_no_card_names_a_folder_of_the_machine_that_made_it(repository: Path) -> None:
+    def texts(value: object) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (dict, list)):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from texts(one)
+
+    cards = sorted((repository / "weights").glob("*/card.json"))
+    assert cards
+    told = [text for card in cards for text in texts(json.loads(card.read_text()))]
+    assert [text for text in told if text.startswith(("/", ".", "~", "weights/")) or ":\\" in text] == []
 
 
 def test_the_shipped_weights_have_at_least_two_members() -> None:
