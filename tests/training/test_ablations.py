@@ -25,6 +25,7 @@ def base(small: Build) -> MemberConfig:
     return small(
         model={"pyramid": True, "map_skip": False, "output_stride": 16, "stages": 3},
         sampling={"films_per_epoch": 40},
+        windows={"size": 64, "long_side": [64, 96], "stored": 96},
         split={"shares": {"train": 0.3, "validation": 0.7}},
     )
 
@@ -72,6 +73,6 @@ def test_the_changes_of_the_model_card_fit_the_shipped_recipe() -> None:
     assert changed == {
         "head": ["model.pyramid"],
         "size": ["preprocess.size", "windows.long_side", "windows.size"],
-        "windows": ["windows.size"],
+        "windows": ["windows.long_side", "windows.size"],
         "trunk": ["model.backbone", "model.geometry"],
     }
