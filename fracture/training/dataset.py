@@ -30,8 +30,6 @@ from fracture.training.loss import Targets
 from fracture.training.pasting import paste_fracture
 from fracture.training.windows import FilmWindow, cut_window
 
-_NO_BOXES: NDArray[np.float32] = np.zeros((0, 4), np.float32)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
@@ -43,8 +41,8 @@ class Example:
         mask: bool (H, W), True where the pixel is image.
         target: float32 (H / 8, W / 8), share of each cell inside a fracture.
         geometry: The letterbox (without the augmentation).
-        boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way; filled for
-            windows only.
+        boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way; None where
+            it is no window: it teaches a pyramid nothing about boxes.
     """
 
     film: Film
@@ -52,7 +50,7 @@ class Example:
     mask: NDArray[np.bool_]
     target: NDArray[np.float32]
     geometry: Geometry
-    boxes: tuple[NDArray[np.float32], NDArray[np.float32]] = (_NO_BOXES, _NO_BOXES)
+    boxes: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,6 +265,7 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
     # A cell counts where at least half of it is image.
     share = mask.float().view(n, 1, height // s, s, width // s, s).mean(dim=(3, 5))
     films = [e.film for e in examples]
+    boxes = [e.boxes for e in examples if e.boxes is not None]
     targets = Targets(
         fractured=torch.tensor([float(f.fractured) for f in films]),
         map=target,
@@ -274,8 +273,10 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
         localized=torch.tensor([float(f.fractured and f.localized) for f in films]),
         regions=shown,
         known=torch.tensor([float(bool(f.regions)) for f in films]),
-        judged=torch.tensor([float(len(e.boxes[0]) > 0 or not len(e.boxes[1])) for e in examples]),
-        cells=BoxTargets(*(tuple(torch.from_numpy(e.boxes[k]) for e in examples) for k in (0, 1))),
+        judged=torch.tensor([float(e.boxes is None or len(e.boxes[0]) > 0 or not len(e.boxes[1])) for e in examples]),
+        cells=BoxTargets(*(tuple(torch.from_numpy(b[k]) for b in boxes) for k in (0, 1)))
+        if len(boxes) == len(examples)
+        else None,
     )
     return Batch(planes, mask, targets, tuple(films), tuple(e.geometry for e in examples))
 

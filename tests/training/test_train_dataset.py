@@ -11,10 +11,12 @@ import torch
 from fracture import read
 from fracture.data.records import AnnotatedSet
 from fracture.errors import UnreadableFileError
+from fracture.models import build_model
 from fracture.preprocess import prepare
 from fracture.training.cache import FilmCache
 from fracture.training.config import MemberConfig
 from fracture.training.dataset import Films, collate, evaluation_batches
+from fracture.training.loss import Counts, JointLoss
 from fracture.training.stage import Step, training_steps
 
 Build = Callable[..., MemberConfig]
@@ -136,3 +138,18 @@ def test_an_unreadable_film_is_raised_or_skipped(small: Build, drawn: AnnotatedS
     assert [fault.source for step in steps for fault in step.faults] == [gone.source]
     assert sum(len(step.sources) for step in steps) == 7
     assert torch.isfinite(steps[0].batches[0].planes).all()
+
+
+def test_whole_films_teach_a_pyramid_nothing_about_boxes(films_of: Part, small: Build) -> None:
+    """They have no boxes of network pixels: as cells' targets they would say that there is no fracture anywhere."""
+    changes = {"model": {"pyramid": True, "stages": 3, "output_stride": 16, "map_skip": False}}
+    windows = {"size": 64, "long_side": [64, 96], "stored": 96}
+    for config, told in ((small(**changes), False), (small(**changes, windows=windows), True)):
+        films = films_of(config)
+        batch = collate([films.augmented(index, epoch=0, place=index) for index in range(4)], films.regions)
+        model = build_model(config.model.replace(regions=films.regions))
+        output = model(batch.planes, batch.mask)
+        terms = JointLoss.for_model(model.spec, config.loss)(output, batch.targets, Counts.of([batch.targets]))
+        assert (batch.targets.cells is not None) is told
+        assert (float(terms.quality) > 0) is told
+        assert batch.targets.judged.shape == (4,)
