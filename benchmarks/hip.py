@@ -61,7 +61,7 @@ def random_reader() -> HipReader:
     )
     device = resolve_device("auto")
     networks = build_localizer(one.model, seed=0), build_classifier(two.model, seed=0)
-    return HipReader(*networks, card, device=device, dtype=resolve_precision("auto", device))
+    return HipReader(card, *networks, device=device, dtype=resolve_precision("auto", device))
 
 
 Seconds = tuple[float, float]  # of the wall, of the processor

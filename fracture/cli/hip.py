@@ -194,10 +194,10 @@ def assemble(
     ] = None,
 ) -> None:
     """Make a folder of hip networks with a card out of a run. Exit code 0: written; 2: it cannot be."""
-    from fracture.hip.assembly import assemble as make
+    from fracture.hip.pipeline import HipReader
     from fracture.schema import read_toml
 
-    made = make(run, out, {} if card is None else read_toml(card))
+    made = HipReader.assemble(run, out, {} if card is None else read_toml(card))
     typer.echo(f"{made.label}: {out}")
 
 

@@ -1,4 +1,4 @@
-"""From a run folder to a folder of weights: two networks, thresholds with where they come from, and the card."""
+"""What a run tells a card of hip networks: both of them, and thresholds with where they come from."""
 
 from __future__ import annotations
 
@@ -10,67 +10,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fracture._version import __version__
 from fracture.errors import EvaluationError
 from fracture.evaluation.stats.roc import nearest_corner
-from fracture.hip.card import FIXED, HipCard, HipTest, Threshold
+from fracture.hip.card import FIXED, Threshold
 from fracture.hip.classes import CLASSES, FRACTURES
-from fracture.hip.store import STORE
-from fracture.hip.training_config import STAGES
-from fracture.wing.assembly import Stages, assemble_card, network_of
-from fracture.wing.store import Weights
-from fracture.wing.verification import self_test_film
+from fracture.wing.assembly import Stages, network_of
 
-_NAME = "hip"
 _LEAST = 5  # positives and negatives that a threshold is found on; with fewer it is left as it was (ours)
 
 
-def assemble(run: str | Path, out: str | Path, facts: Mapping[str, Any] | None = None) -> HipCard:
-    """Write a folder that :func:`fracture.hip.load` opens.
+def described(stages: Stages, run: Path) -> dict[str, Any]:
+    """The fields of a card that a finished run tells: its two networks, thresholds, classes, data and metrics.
 
     The threshold of a fracture and that of ``advise_imaging`` are the points nearest to the corner of the ROC curve
     (Krogue et al. 2020, for the latter) on the tuning part's hips; 0.5 and none where there are fewer than five
     positives or negatives.
 
     Args:
+        stages: What the run says of each network.
         run: The run folder of :func:`fracture.hip.train`, both stages finished.
-        out: The folder to write.
-        facts: Fields of the card to set: ``name``, ``version``, ``description``, ``license``, ``attribution``,
-            ``intended_use``, ``limitations``, ``fracture``, ``advise_imaging``, ``classes``, ``data``, ``metrics``.
-
-    Returns:
-        The card, as written.
-
-    Raises:
-        DataError, CardError, ConfigurationError: As for :func:`fracture.wing.assembly.assemble_card`.
     """
+    training = {name: stage["training"] for name, stage in stages.items()}
+    last = training["classifier"]
+    rows, hips = _rows(run / "classifier" / "predictions_tune.jsonl"), last["hips"]
+    fracture, advise = thresholds_from(rows, data=f"{last['set']}, tuning part")
 
-    def describe(stages: Stages) -> Mapping[str, Any]:
-        training = {name: stage["training"] for name, stage in stages.items()}
-        last = training["classifier"]
-        rows, hips = _rows(Path(run) / "classifier" / "predictions_tune.jsonl"), last["hips"]
-        fracture, advise = thresholds_from(rows, data=f"{last['set']}, tuning part")
+    def network(name: str, *keys: str) -> dict[str, Any]:
+        part = network_of(stages, name, without=("hips", "license", "attribution"))
+        return {**part, **{key: training[name]["config"][key] for key in ("model", *keys)}}
 
-        def network(name: str, *keys: str) -> dict[str, Any]:
-            part = network_of(stages, name, without=("hips", "license", "attribution"))
-            return {**part, **{key: training[name]["config"][key] for key in ("model", *keys)}}
-
-        return {
-            "name": _NAME,
-            "description": f"recipe {last['recipe']}, made by fracture {__version__}",
-            "intended_use": "Research on hip radiographs; not a medical device.",
-            "localizer": network("localizer", "preprocess", "rules"),
-            "classifier": network("classifier", "crop"),
-            "fracture": fracture.model_dump(),
-            "advise_imaging": None if advise is None else advise.model_dump(),
-            "classes": {name: {"trained_on": _trained(name, hips.get("train", {}))} for name in CLASSES},
-            "data": {"hips": hips, "balance": last["balance"]},
-            "metrics": {name: record["results"] for name, record in training.items()},
-        }
-
-    return assemble_card(STORE, run, out, STAGES, describe, facts, self_test)
+    return {
+        "description": f"recipe {last['recipe']}, made by fracture {__version__}",
+        "localizer": network("localizer", "preprocess", "rules"),
+        "classifier": network("classifier", "crop"),
+        "fracture": fracture.model_dump(),
+        "advise_imaging": None if advise is None else advise.model_dump(),
+        "classes": {name: {"trained_on": _trained(name, hips.get("train", {}))} for name in CLASSES},
+        "data": {"hips": hips, "balance": last["balance"]},
+        "metrics": {name: record["results"] for name, record in training.items()},
+    }
 
 
 def thresholds_from(rows: Sequence[Mapping[str, Any]], *, data: str) -> tuple[Threshold, Threshold | None]:
@@ -113,16 +93,6 @@ def _corner(truth: Sequence[bool], scores: Sequence[float], data: str) -> Thresh
         specificity=point.specificity.value,
         date=datetime.now(UTC).date().isoformat(),
     )
-
-
-def self_test(weights: Weights[HipCard]) -> HipTest:
-    """What the networks say in float32 about the self-test film; ``fracture hip verify`` compares."""
-    from fracture.hip.pipeline import HipReader, load_networks
-
-    reader = HipReader(*load_networks(weights), weights.card, device=torch.device("cpu"))
-    film = self_test_film()
-    values = reader.classify(film, (0.0, 0.0, float(film.width), float(film.height)), "right")
-    return HipTest(probabilities=tuple(float(v) for v in values), best_score=reader.best_score(film))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -47,6 +47,12 @@ class ClassifierModel(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
         self.last = nn.Linear(channels, len(CLASSES))
 
+    @property
+    def lowered(self) -> nn.Module:
+        """What a reader may run in less than float32; see :class:`fracture.wing.networks.NetworkReader`."""
+        trunk: nn.Module = self.trunk
+        return trunk
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """``"heads"`` and ``"trunk"``."""
         return parameter_groups(self, ("se.", "attention.", "last."))
@@ -61,6 +67,8 @@ class ClassifierModel(nn.Module):
             raise ModelError("the classifier's input", got=tuple(x.shape), allowed="(B, 3, H, W)")
         found: Tensor = self.trunk(x)[-1] if self.cut else self.trunk.forward_features(x)
         return found
+
+    packed = features  # what a reader's engine runs; the rest follows in torch, since heatmaps need the last map
 
     def pooled(self, features: Tensor) -> Tensor:
         """(B, channels) in float32: the weighted channels' averages."""

@@ -11,18 +11,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from fracture.data.records import Box
 from fracture.errors import ConfigurationError, unforeseen
+from fracture.hip.card import HipCard, HipTest
 from fracture.hip.classes import CLASSES, SIDES
 from fracture.hip.classifier import ClassifierModel, build_classifier
 from fracture.hip.crops import HipCrop, crop_hip, touched_edges
@@ -30,23 +31,24 @@ from fracture.hip.explain import grad_cam
 from fracture.hip.fusion import Fusion, fuse
 from fracture.hip.localizer import Found, LocalizerModel, build_localizer, locate
 from fracture.hip.prediction import Hip, HipFilm
-from fracture.hip.store import HipWeights, open_weights
-from fracture.models.devices import Precision, resolve_device
-from fracture.models.persistence import filled
+from fracture.hip.store import STORE
+from fracture.io.radiograph import Radiograph
+from fracture.models.devices import Precision
 from fracture.preprocess import Geometry, letterbox
 from fracture.preprocess.rgb import rgb_input
 from fracture.wing.engine_choice import Engine
-from fracture.wing.engines import make_runner, resolve_engine
+from fracture.wing.networks import Fields, NetworkReader
 from fracture.wing.reader import FilmReader, Taken, check_options, kept_readers
 from fracture.wing.result import Box as ScoredBox, Failure
 from fracture.wing.runner import place
+from fracture.wing.verification import self_test_film
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracture.hip.card import HipCard
-    from fracture.io.radiograph import Radiograph
     from fracture.io.reading import Source
+    from fracture.wing.assembly import Stages
+    from fracture.wing.card import WeightFile
 
 _UNTUNED = (
     "these networks' threshold is a placeholder that was found on no hip, so 'fractured' means nothing; "
@@ -72,70 +74,56 @@ class LocalizerInput:
         return self.planes.shape
 
 
-class HipReader(FilmReader[LocalizerInput, HipFilm]):
+class HipReader(FilmReader[LocalizerInput, HipFilm], NetworkReader[Radiograph, LocalizerInput, HipFilm]):
     """Finds hips and names what they show. Get one from :func:`fracture.hip.load`.
 
     Args:
-        localizer: In evaluation mode; its weights are laid out anew for inference.
-        classifier: Likewise.
         card: What the networks say of themselves.
+        localizer, classifier: Their tensors are laid out anew for inference.
         device: Where they run.
         dtype: Precision of their convolutions; everything after the last maps is float32.
         engine: What runs them, but what follows the classifier's last maps; see :mod:`fracture.wing.engines`.
     """
 
+    store, layout = STORE, torch.channels_last
+    purpose = "Research on hip radiographs; not a medical device."
+
     def __init__(
-        self,
-        localizer: LocalizerModel,
-        classifier: ClassifierModel,
-        card: HipCard,
-        *,
-        device: torch.device,
-        dtype: torch.dtype = torch.float32,
-        engine: Engine = "torch",
-    ) -> None:
-        self.card = card
-        self.device, self.dtype = device, dtype
-        self.localizer = _ready(localizer, device).to(dtype)
-        self.classifier = _ready(classifier, device)
-        self.classifier.trunk.to(dtype)
-        self._localizer = make_runner(
-            self.localizer, device=device, dtype=dtype, engine=engine, name=Path(card.localizer.file).stem
-        )
-        self._classifier = make_runner(
-            self.classifier.features, device=device, dtype=dtype, engine=engine, name=Path(card.classifier.file).stem
-        )
+        self, card: HipCard, localizer: LocalizerModel, classifier: ClassifierModel, *, device: torch.device,
+        dtype: torch.dtype = torch.float32, engine: Engine = "torch",
+    ) -> None:  # fmt: skip
+        super().__init__(card, localizer, classifier, device=device, dtype=dtype, engine=engine)
+        self.localizer, self.classifier = localizer, classifier
+        self._localizer, self._classifier = self.runners
         self.preprocess = card.localizer.preprocess_spec
         self.rules = card.localizer.chosen_by
         self.crop = card.classifier.crop_spec
 
     @classmethod
-    def load(
-        cls,
-        name_or_path: str | os.PathLike[str] | None = None,
-        *,
-        device: str = "auto",
-        precision: Precision = "auto",
-        engine: Engine = "auto",
-    ) -> HipReader:
-        """Load a hip reader from shipped networks or a folder; nothing is fetched from the network.
+    def networks_of(cls, card: HipCard) -> list[tuple[WeightFile, Callable[[], Any]]]:
+        """Localizer and classifier."""
+        one, two = card.localizer, card.classifier
+        build = functools.partial
+        return [(one, build(build_localizer, one.model_spec)), (two, build(build_classifier, two.model_spec))]
 
-        Args:
-            name_or_path: Name of a shipped pair, or a folder with ``hip_card.json`` and its two safetensors files.
-            device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-            precision: ``"auto"`` (bfloat16 where the processor multiplies in it), ``"float32"`` or ``"bfloat16"``.
-            engine: As for :func:`fracture.load`.
+    @classmethod
+    def fields_of(cls, run: Path) -> Fields:
+        """Localizer and classifier, both needed."""
+        del run
+        return {"localizer": "localizer", "classifier": "classifier"}
 
-        Raises:
-            WeightsNotFoundError: No such pair.
-            CardError: The card does not follow the schema.
-            WeightsIntegrityError: A weight file is not what its card describes.
-            ConfigurationError: An unknown device, precision or engine.
-        """
-        weights = open_weights(name_or_path)
-        where = resolve_device(device)
-        engine, dtype = resolve_engine(engine, checksum=weights.card.checksum, device=where, precision=precision)
-        return cls(*load_networks(weights), weights.card, device=where, dtype=dtype, engine=engine)
+    @classmethod
+    def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
+        """Thresholds, classes and data; see :func:`fracture.hip.assembly.described`."""
+        from fracture.hip.assembly import described
+
+        return described(stages, run)
+
+    def self_test(self) -> HipTest:
+        """What the networks say of a film made of formulas, as one hip and at its best box."""
+        film = self_test_film()
+        values = self.classify(film, (0.0, 0.0, float(film.width), float(film.height)), "right")
+        return HipTest(probabilities=tuple(float(v) for v in values), best_score=self.best_score(film))
 
     def predict(self, source: Source, **reading: Any) -> tuple[Hip, ...]:
         """The hips of one film; see :func:`fracture.hip.predict`."""
@@ -309,24 +297,6 @@ class HipReader(FilmReader[LocalizerInput, HipFilm]):
         else:
             values = fuse([list(hip.probabilities.values()) for hip, _ in seen], "or" if fusion == "or" else "mean")
         return replace(best, probabilities=dict(zip(CLASSES, values.tolist(), strict=True)), views=len(seen))
-
-
-def load_networks(weights: HipWeights) -> tuple[LocalizerModel, ClassifierModel]:
-    """Both networks, filled; names and shapes must agree with the card.
-
-    Raises:
-        WeightsIntegrityError: A file differs from its card.
-    """
-    one, two = weights.card.localizer, weights.card.classifier
-    return (
-        filled(lambda: build_localizer(one.model_spec), weights.tensors(one), str(weights.folder / one.file)),
-        filled(lambda: build_classifier(two.model_spec), weights.tensors(two), str(weights.folder / two.file)),
-    )
-
-
-def _ready(model: Any, device: torch.device) -> Any:
-    prepared: nn.Module = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-    return prepared
 
 
 def _findings(hips: Sequence[Hip], radiograph: Radiograph) -> tuple[str, ...]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from fracture.hip.card import HipCard
-from fracture.wing.store import Store, Weights
+from fracture.wing.store import Store
 
 DEFAULT_HIP_WEIGHTS = "hip-small"
 STORE = Store(HipCard, DEFAULT_HIP_WEIGHTS, "hip networks", "`fracture hip assemble`")
-HipWeights: TypeAlias = Weights[HipCard]
-available, find, open_weights = STORE.available, STORE.find, STORE.open
+available, find = STORE.available, STORE.find

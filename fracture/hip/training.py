@@ -14,7 +14,7 @@ from fracture.data.merged import merge_sets
 from fracture.data.records import AnnotatedSet
 from fracture.data.splits import Split
 from fracture.errors import DataError, EvaluationError
-from fracture.hip.assembly import assemble
+from fracture.hip.pipeline import HipReader
 from fracture.hip.records import balance, exclude_cross_table, read_hips
 from fracture.hip.training_config import STAGES, HipRecipe, load_hip_recipe
 from fracture.hip.training_stages import build_stage
@@ -102,7 +102,7 @@ def train(
         if all((run.folder / f"{stage}.json").exists() for stage in STAGES):
             weights = run.folder / "weights"
             if run.world.leads:
-                assemble(run.folder, weights)
+                HipReader.assemble(run.folder, weights)
             run.world.wait()
     return HipRun(run.folder, tuple(done), weights)
 

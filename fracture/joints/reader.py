@@ -87,8 +87,9 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
         return {"finder": "finder", "placer": "placer", "scores": scored}
 
     @classmethod
-    def described(cls, stages: Stages) -> Mapping[str, Any]:
+    def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
         """What points and scores were learned from, and what must be said of scores."""
+        del run
         judged = {name.removeprefix("scores_"): stages[name]["training"].get("results", {}) for name in stages}
         judged = {family: judged[family] for family in FAMILIES if family in judged}
         points = str(stages["placer"]["training"].get("set", "films with marked points"))

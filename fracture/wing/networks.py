@@ -39,7 +39,8 @@ class NetworkReader(ReaderBase[S, P, E]):
 
     Args:
         card: Of the weights.
-        *networks: In the order of :meth:`networks_of`; the last ones may be missing.
+        *networks: In the order of :meth:`networks_of`; the last ones may be missing. One that has a module
+            ``lowered`` runs only that in ``dtype``, and all else in float32.
         device: Where they run.
         dtype: Their precision.
         engine: What runs them; see :mod:`fracture.wing.engines`.
@@ -60,7 +61,8 @@ class NetworkReader(ReaderBase[S, P, E]):
         files = [part.file for part, _ in self.networks_of(card)]
         runners: list[Runner] = []
         for k, network in enumerate(networks):
-            ready, name = network.eval().to(device, dtype), PurePath(files[k]).stem if k < len(files) else ""
+            ready, name = network.eval().to(device), PurePath(files[k]).stem if k < len(files) else ""
+            getattr(ready, "lowered", ready).to(dtype)
             if self.layout is not torch.preserve_format:
                 ready = ready.to(memory_format=self.layout)
             call = getattr(ready, "packed", ready)  # what shapes do not depend on, where forward is not that
@@ -78,9 +80,9 @@ class NetworkReader(ReaderBase[S, P, E]):
         """The card's networks as a finished run has them: what is missing and may be is left out."""
 
     @classmethod
-    def described(cls, stages: Stages) -> Mapping[str, Any]:
-        """Further fields of a new card, from what the run says of each stage; none where not overridden."""
-        del stages
+    def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
+        """Further fields of a new card, from what a run says of each stage; none where not overridden."""
+        del stages, run
         return {}
 
     @abstractmethod
@@ -173,6 +175,6 @@ class NetworkReader(ReaderBase[S, P, E]):
                 for field, at in fields.items()
             }
             use = {"name": cls.store.default.partition("-")[0], "intended_use": cls.purpose}
-            return {**use, **made, **cls.described(done)}
+            return {**use, **made, **cls.described(done, Path(run))}
 
         return assemble_card(cls.store, run, out, names, describe, facts, cls.tested)

@@ -19,8 +19,8 @@ import fracture
 from fracture.atomic import hold
 from fracture.cli.hip import hip as app
 from fracture.errors import CardError, ConfigurationError, DataError, ModelError, OutputError, WeightsNotFoundError
-from fracture.hip.assembly import assemble
 from fracture.hip.crops import CropSpec, crop_box, crop_hip
+from fracture.hip.pipeline import HipReader
 from fracture.hip.records import read_hips
 from fracture.hip.training import train
 from fracture.hip.training_config import RECIPES, HipRecipe, HipSampling, load_hip_recipe
@@ -204,7 +204,7 @@ def test_a_run_from_films_to_weights_and_on_after_an_interruption(
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "w" / "hip_card.json").read_text())["limitations"] == ["toys only"]
     with pytest.raises(CardError, match="nmae"):
-        assemble(whole.folder, tmp_path / "other", {"nmae": "x"})
+        HipReader.assemble(whole.folder, tmp_path / "other", {"nmae": "x"})
 
     step = Loop._step
 
