@@ -125,6 +125,7 @@ def run_stage(
     parts = {part: annotated.subset(films, name=f"{annotated.name}/{part}") for part, films in sources.items()}
     with _threads(config.loop.threads if run.device.type == "cpu" else None):
         stage = build(parts, run)
+        identity |= stage.identity()
         if world.leads:  # only now: a starting point that is not to be had may be changed in the same folder
             write_json(folder / "config.json", config.to_dict())
         manifest = before(config, annotated, stage.parts, base, split, stage.start, run.device, world.size)

@@ -327,7 +327,7 @@ class Loop:
                 threads,
                 torch.get_num_threads(),
             )
-        changed = sorted(k for k, value in self.identity.items() if identity.get(k) != value)
+        changed = sorted(k for k, value in self.identity.items() if identity.get(k, value) != value)
         if changed:
             raise ConfigurationError(
                 f"{self.folder} holds a run with other settings",

@@ -161,6 +161,13 @@ class MemberStage(Stage):
         """The recipe's name."""
         return {"recipe": self.config.recipe}
 
+    def identity(self) -> dict[str, str]:
+        """The file of draws and the networks that teach, where there are any."""
+        found = {} if self.config.data.draws is None else {"file of draws": sha256_of(self.config.data.draws)}
+        if self.teachers is not None:
+            found["teachers"] = " ".join(digest for _, digest in self.teachers.files)
+        return found
+
     def facts(self) -> dict[str, Any]:
         """Model and preprocessing."""
         return {"model": self.model.spec.to_dict(), "preprocess": self.config.preprocess.to_dict()}

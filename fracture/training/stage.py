@@ -197,6 +197,10 @@ class Stage(ABC):
         """Facts that are known before training, beside those of every run."""
         return {}
 
+    def identity(self) -> dict[str, str]:
+        """Checksums of what a run must go on with beside its set and split, by what to call it; none by default."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """What is needed to build the network again, for the file beside the weights."""
         return {}

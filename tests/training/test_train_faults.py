@@ -19,7 +19,15 @@ from safetensors.torch import load_file, save_file
 from fracture.atomic import hold
 from fracture.data.readers import read_annotations
 from fracture.data.records import AnnotatedSet
-from fracture.errors import ConfigurationError, FractureError, ModelError, OutputError, WeightsIntegrityError
+from fracture.errors import (
+    ConfigurationError,
+    FractureError,
+    InputError,
+    ModelError,
+    OutputError,
+    TrainingError,
+    WeightsIntegrityError,
+)
 from fracture.preprocess import PreprocessSpec
 from fracture.training import train
 from fracture.training.cache import FilmCache
@@ -264,3 +272,28 @@ def test_films_that_are_never_drawn_do_not_teach(small: Build, drawn: AnnotatedS
     assert len(told["sha256"]) == 64
     assert without.facts["sha256"] != plain.facts["sha256"]
     assert str(tmp_path) not in json.dumps(for_card(without.facts["training"]))
+
+
+def test_a_run_goes_on_with_the_draws_it_was_begun_with(
+    small: Build, drawn: AnnotatedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of draws that was written anew is another run, as another set is; the one of before goes on."""
+    file = tmp_path / "draws.csv"
+    begun = "source,draws\n" + "".join(f"{film.source},1\n" for film in drawn)
+    file.write_text(begun)
+    config, step = small(data={"draws": str(file)}), Loop._step
+
+    def stopping(self: Loop, made: Any) -> None:
+        if self.state.steps:
+            raise InputError("the folder is gone")
+        step(self, made)
+
+    monkeypatch.setattr(Loop, "_step", stopping)
+    with pytest.raises(TrainingError, match="everything up to this step is saved"):
+        train(config, drawn, out=tmp_path / "run", progress=False)
+    monkeypatch.setattr(Loop, "_step", step)
+    file.write_text(begun.replace(",1", ",2"))
+    with pytest.raises(ConfigurationError, match="got a different file of draws"):
+        train(config, drawn, out=tmp_path / "run", progress=False)
+    file.write_text(begun)
+    assert train(config, drawn, out=tmp_path / "run", progress=False).finished
