@@ -23,7 +23,7 @@ from fracture.regular import sha256_of
 from fracture.training.config import LossConfig, MemberConfig
 
 _REGION = "heads.region."
-_HABITS = ("loss", "augmentation", "windows")  # a network with a pyramid learns its boxes on windows alone
+_HABITS = ("loss", "augmentation", "windows")  # what it was taught with, it goes on with
 _NEVER = -6.0  # logit of a region that nothing has taught: sigmoid 0.0025
 
 

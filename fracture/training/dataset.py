@@ -17,7 +17,7 @@ from fracture.data.draws import read_draws
 from fracture.data.records import AnnotatedSet, Film
 from fracture.data.sampling import epoch_order
 from fracture.data.seeds import derive_seed, generator
-from fracture.data.targets import draw_target, fracture_rings
+from fracture.data.targets import draw_target, fracture_outlines, fracture_rings
 from fracture.errors import InputError
 from fracture.io.ahead import groups_ahead
 from fracture.models.spec import MAP_STRIDE
@@ -28,7 +28,7 @@ from fracture.training.config import MemberConfig
 from fracture.training.crops import choose_window
 from fracture.training.loss import Targets
 from fracture.training.pasting import paste_fracture
-from fracture.training.windows import FilmWindow, cut_window
+from fracture.training.windows import FilmWindow, boxes_within, cut_window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +41,9 @@ class Example:
         mask: bool (H, W), True where the pixel is image.
         target: float32 (H / 8, W / 8), share of each cell inside a fracture.
         geometry: The letterbox (without the augmentation).
-        boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way; None where
-            it is no window: it teaches a pyramid nothing about boxes.
+        boxes: float32 (n, 4) and (m, 4) in network pixels: fractures, and fractures that count neither way.
+        judged: Whether ``film.fractured`` holds for what the planes show; unknown for a window that may show a fracture
+            or not.
     """
 
     film: Film
@@ -50,7 +51,8 @@ class Example:
     mask: NDArray[np.bool_]
     target: NDArray[np.float32]
     geometry: Geometry
-    boxes: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    boxes: tuple[NDArray[np.float32], NDArray[np.float32]]
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,7 +195,8 @@ class Films:
         elif not len(window.boxes):
             film = replace(film, fractured=0, boxes=(), polygons=())
         planes = normalize(window.pixels, window.mask, self.preprocess)
-        return Example(film, planes, window.mask, target, boxed.geometry, (window.boxes, ignored))
+        judged = len(window.boxes) > 0 or not len(ignored)
+        return Example(film, planes, window.mask, target, boxed.geometry, (window.boxes, ignored), judged)
 
     def _rings(self, film: Film, boxed: Letterboxed, window: FilmWindow) -> list[NDArray[np.float64]]:
         rings = fracture_rings(film, boxed.geometry, shape=self.shape)
@@ -228,14 +231,16 @@ class Films:
         matrix: NDArray[np.float64] | None,
         cut: np.random.Generator | None = None,
     ) -> Example:
-        rings = fracture_rings(film, boxed.geometry, shape=self.shape)
+        rings, whole = fracture_rings(film, boxed.geometry, shape=self.shape), film
+        moved = np.eye(2, 3) if matrix is None else matrix
         if matrix is not None:
             rings = [ring @ matrix[:, :2].T + matrix[:, 2] for ring in rings]
         height, width = boxed.pixels.shape
         target = draw_target(rings, (width, height), stride=MAP_STRIDE, mode=self.mode)
         planes = normalize(boxed.pixels, boxed.mask, self.preprocess)  # always last
         if cut is None:
-            return Example(film, planes, boxed.mask, target, boxed.geometry)
+            boxes = self._boxes(whole, boxed, moved, (width, height))
+            return Example(film, planes, boxed.mask, target, boxed.geometry, boxes)
         # Cut after the normalization: a part has the very values that it has in the whole film.
         window = choose_window(rings, boxed.pixels, boxed.mask, self.crops, cut)
         if not window.shows_fracture:
@@ -243,7 +248,16 @@ class Films:
         x, y, w, h = window[:4]
         part, s = np.s_[y : y + h, x : x + w], MAP_STRIDE
         cells = np.s_[y // s : (y + h) // s, x // s : (x + w) // s]
-        return Example(film, planes[:, *part], boxed.mask[part], target[cells], boxed.geometry)
+        boxes = self._boxes(whole, boxed, moved - [[0.0, 0.0, x], [0.0, 0.0, y]], (w, h))
+        return Example(film, planes[:, *part], boxed.mask[part], target[cells], boxed.geometry, boxes)
+
+    def _boxes(
+        self, film: Film, boxed: Letterboxed, matrix: NDArray[np.float64], size: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :attr:`Example.boxes`, of a picture that the letterboxed film was carried into."""
+        if film.fractured and not film.localized:  # somewhere
+            return np.zeros((0, 4), np.float32), np.array([[0.0, 0.0, *size]], np.float32)
+        return boxes_within(fracture_outlines(film, boxed.geometry), matrix, size, self.windows.visible)
 
 
 def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
@@ -265,7 +279,6 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
     # A cell counts where at least half of it is image.
     share = mask.float().view(n, 1, height // s, s, width // s, s).mean(dim=(3, 5))
     films = [e.film for e in examples]
-    boxes = [e.boxes for e in examples if e.boxes is not None]
     targets = Targets(
         fractured=torch.tensor([float(f.fractured) for f in films]),
         map=target,
@@ -273,10 +286,8 @@ def collate(examples: Sequence[Example], regions: Sequence[str]) -> Batch:
         localized=torch.tensor([float(f.fractured and f.localized) for f in films]),
         regions=shown,
         known=torch.tensor([float(bool(f.regions)) for f in films]),
-        judged=torch.tensor([float(e.boxes is None or len(e.boxes[0]) > 0 or not len(e.boxes[1])) for e in examples]),
-        cells=BoxTargets(*(tuple(torch.from_numpy(b[k]) for b in boxes) for k in (0, 1)))
-        if len(boxes) == len(examples)
-        else None,
+        judged=torch.tensor([float(e.judged) for e in examples]),
+        cells=BoxTargets(*(tuple(torch.from_numpy(e.boxes[k]) for e in examples) for k in (0, 1))),
     )
     return Batch(planes, mask, targets, tuple(films), tuple(e.geometry for e in examples))
 

@@ -9,6 +9,7 @@ former is right for slender outlines, the latter for the box of an annotator who
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -65,7 +66,7 @@ def cut_window(boxed: Letterboxed, film: Film, config: WindowsConfig, rng: np.ra
     pixels, mask = _resampled(boxed, matrix, config.size)
     if config.appearance is not None:
         pixels = change_appearance(pixels, config.appearance, rng)
-    boxes, ignored = _boxes(outlines, linear, shift, config)
+    boxes, ignored = boxes_within(outlines, matrix, (config.size, config.size), config.visible)
     return FilmWindow(pixels * mask, mask, matrix, boxes, ignored)
 
 
@@ -115,9 +116,21 @@ def _resampled(
     return np.clip(np.asarray(pixels, np.float32), 0.0, 1.0), mask.astype(np.bool_)  # cubic interpolation overshoots
 
 
-def _boxes(
-    outlines: list[NDArray[np.float64]], linear: NDArray[np.float64], shift: NDArray[np.float64], config: WindowsConfig
+def boxes_within(
+    outlines: Sequence[NDArray[np.float64]], matrix: NDArray[np.float64], size: tuple[int, int], visible: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The boxes of fractures in a picture that a film was carried into, cut at its edges.
+
+    Args:
+        outlines: Of the film's fractures, (points, 2) each, in letterboxed network pixels.
+        matrix: float64 (2, 3), network pixels to the picture's, in edge coordinates.
+        size: Width and height of the picture.
+        visible: Share of a box that must lie inside to count.
+
+    Returns:
+        float32 (n, 4) and (m, 4), in pixels of the picture: boxes that count, and what is seen of the others.
+    """
+    linear, shift = matrix[:, :2], matrix[:, 2]
     boxes, ignored = [], []
     for points in outlines:
         moved = points @ linear.T + shift
@@ -125,9 +138,9 @@ def _boxes(
         middle, radius = linear @ ((low + high) / 2) + shift, (high - low) / 2
         reach = np.sqrt(((linear * radius) ** 2).sum(axis=1))
         box = np.concatenate([moved.min(axis=0) + middle - reach, moved.max(axis=0) + middle + reach]) / 2
-        seen = np.clip(box, 0, config.size)
+        seen = np.clip(box, 0, np.array([*size, *size]))
         share = np.prod(seen[2:] - seen[:2]) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
-        if share > config.visible and (seen[2:] - seen[:2]).min() > _LEAST_SIDE:
+        if share > visible and (seen[2:] - seen[:2]).min() > _LEAST_SIDE:
             boxes.append(seen)
         elif share > 0.02:
             ignored.append(seen)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,16 +142,61 @@ def test_an_unreadable_film_is_raised_or_skipped(small: Build, drawn: AnnotatedS
     assert torch.isfinite(steps[0].batches[0].planes).all()
 
 
-def test_whole_films_teach_a_pyramid_nothing_about_boxes(films_of: Part, small: Build) -> None:
-    """They have no boxes of network pixels: as cells' targets they would say that there is no fracture anywhere."""
-    changes = {"model": {"pyramid": True, "stages": 3, "output_stride": 16, "map_skip": False}}
-    windows = {"size": 64, "long_side": [64, 96], "stored": 96}
-    for config, told in ((small(**changes), False), (small(**changes, windows=windows), True)):
-        films = films_of(config)
-        batch = collate([films.augmented(index, epoch=0, place=index) for index in range(4)], films.regions)
-        model = build_model(config.model.replace(regions=films.regions))
-        output = model(batch.planes, batch.mask)
-        terms = JointLoss.for_model(model.spec, config.loss)(output, batch.targets, Counts.of([batch.targets]))
-        assert (batch.targets.cells is not None) is told
-        assert (float(terms.quality) > 0) is told
-        assert batch.targets.judged.shape == (4,)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augmentation": {"enabled": False}},
+        {},
+        {"crops": {"epochs": 1, "size": 64}},
+        {"windows": {"size": 64, "long_side": [64, 96], "stored": 96}},
+    ],
+    ids=["as in use", "whole, augmented", "parts", "windows"],
+)
+def test_a_pyramid_is_taught_boxes_where_the_map_has_fractures(
+    films_of: Part, small: Build, changes: dict[str, Any]
+) -> None:
+    """However a film is presented, its boxes lie around the cells that its map calls fractured, and no others."""
+    config = small(model={"pyramid": True, "stages": 3, "output_stride": 16, "map_skip": False}, **changes)
+    films = films_of(config)
+    made = [films.augmented(index, epoch=0, place=place) for place in range(3) for index in range(len(films))]
+    shown = 0
+    for one in made:
+        around = np.concatenate(one.boxes)
+        rows, columns = np.nonzero(one.target > 0.5)
+        for x, y in zip(columns * 8 + 4, rows * 8 + 4, strict=True):
+            assert any(x0 - 8 <= x <= x1 + 8 and y0 - 8 <= y <= y1 + 8 for x0, y0, x1, y1 in around)
+        for x0, y0, x1, y1 in one.boxes[0]:
+            assert 0 <= x0 < x1 <= one.mask.shape[1]
+            assert 0 <= y0 < y1 <= one.mask.shape[0]
+            assert one.film.fractured
+            assert one.target[int(y0) // 8 : int(y1 - 1e-3) // 8 + 1, int(x0) // 8 : int(x1 - 1e-3) // 8 + 1].any()
+        shown += len(one.boxes[0])
+    assert shown > 10
+    if not config.windows.size and not config.augmentation.enabled:
+        one = next(example for example in made if example.film.boxes)
+        corners = np.asarray(one.film.boxes, np.float64).reshape(-1, 2)
+        np.testing.assert_allclose(
+            np.concatenate(one.boxes).reshape(-1, 2), one.geometry.to_network(corners), atol=1e-3
+        )
+    batch = collate(made, films.regions)
+    model = build_model(config.model.replace(regions=films.regions))
+    terms = JointLoss.for_model(model.spec, config.loss)(
+        model(batch.planes, batch.mask), batch.targets, Counts.of([batch.targets])
+    )
+    assert float(terms.quality) > 0
+    assert float(terms.box) > 0
+
+
+def test_a_fracture_somewhere_is_ignored_by_the_cells_alone(films_of: Part, small: Build) -> None:
+    """A whole film is fractured wherever the fracture is; a window of it may show none."""
+    for changes, judged in (({}, 1.0), ({"windows": {"size": 64, "long_side": [64, 96], "stored": 96}}, 0.0)):
+        films = films_of(small(**changes))
+        fractured = [replace(f, boxes=(), polygons=(), localized=False) for f in films.part if f.fractured]
+        films.part = AnnotatedSet(tuple(fractured), films.part.name, films.part.root)
+        batch = collate([films.augmented(0, epoch=0, place=0)], films.regions)
+        assert batch.targets.cells is not None
+        height, width = batch.mask.shape[2:]
+        assert batch.targets.cells.boxes[0].shape == (0, 4)
+        assert batch.targets.cells.ignored[0].tolist() == [[0.0, 0.0, width, height]]
+        assert batch.targets.fractured.tolist() == [1.0]
+        assert batch.targets.judged.tolist() == [judged]
