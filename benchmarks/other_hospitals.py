@@ -37,7 +37,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("weights")
     parser.add_argument("--set", action="append", required=True, metavar="NAME=PATH", help="may be repeated")
-    parser.add_argument("--region", action="append", default=[], metavar="NAME=REGION", help="what its films show")
+    told = "what its films show, or each of them"
+    parser.add_argument("--region", action="append", default=[], metavar="NAME=REGION[,REGION...]", help=told)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     detector = fracture.load(asked.weights, precision="float32")
@@ -45,7 +46,7 @@ def main() -> int:
     sets = {}
     for text in asked.set:
         name, path = text.split("=", 1)
-        sets[name] = measure(detector, read_annotations(path), regions.get(name))
+        sets[name] = measure(detector, read_annotations(path), regions[name].split(",") if name in regions else ())
         print(f"{name}: {sets[name]}", file=sys.stderr, flush=True)
     result = {
         "format": "fracture-hospitals/1",
@@ -61,11 +62,18 @@ def main() -> int:
     return 0
 
 
-def measure(detector: Detector, annotated: AnnotatedSet, region: str | None) -> dict[str, Any]:
-    """What one set shows: counts of flagged films by label and point, AUC, regions named right, median distance."""
+def measure(detector: Detector, annotated: AnnotatedSet, regions: Sequence[str]) -> dict[str, Any]:
+    """What one set shows: counts of flagged films by label and point, AUC, regions named right, median distance.
+
+    Args:
+        detector: Of the weights.
+        annotated: The set.
+        regions: What all films show, or what each one shows; none where that is not known.
+    """
     paths = [annotated.image_path(film) for film in annotated]
     judged = list(detector.predict_many(paths))
     pairs = [(film, one) for film, one in zip(annotated, judged, strict=True) if isinstance(one, Prediction)]
+    wanted = list(regions) * (len(paths) if len(regions) == 1 else 1)
     labels = np.array([bool(film.fractured) for film, _ in pairs])
     found: dict[str, Any] = {"films": len(pairs), "fractured": int(labels.sum()), "failed": len(judged) - len(pairs)}
     for point in POINTS:
@@ -76,9 +84,10 @@ def measure(detector: Detector, annotated: AnnotatedSet, region: str | None) -> 
     distances = [one.input_distance for _, one in pairs if one.input_distance is not None]
     if distances:
         found["input_distance"] = {"median": float(np.median(distances)), "highest": float(np.max(distances))}
-    if region is not None:
-        found["region"] = region
-        found["region_right"] = sum(_shows(detector, one.regions, region) for _, one in pairs)
+    if wanted:
+        found["region"] = ",".join(regions)
+        seen = [(one, region) for one, region in zip(judged, wanted, strict=True) if isinstance(one, Prediction)]
+        found["region_right"] = sum(_shows(detector, _named(detector, one), region) for one, region in seen)
     return found
 
 
@@ -94,6 +103,14 @@ def together(sets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             share = {"value": count / of if of else None, "low": low, "high": high, "count": count, "n": of}
             found[f"{label}_flagged"][point] = share
     return found
+
+
+def _named(detector: Detector, one: Prediction) -> tuple[str, ...]:
+    """What the networks say that a film shows, whatever its file says."""
+    told = one.region_probabilities or {}
+    return tuple(name for name, value in told.items() if value >= detector.card.region_cutoff) or tuple(
+        sorted(told, key=lambda name: told[name])[-1:]
+    )
 
 
 def _shows(detector: Detector, named: Sequence[str], region: str) -> bool:

@@ -75,7 +75,7 @@ def test_the_readme_quotes_the_card(repository: Path) -> None:
         assert f"{area['value']:.3f} ({low:.3f} to {high:.3f})" in readme.replace("95 % interval ", "")
     for share in ("sensitivity", "specificity"):
         assert f"{100 * metrics['film']['all']['high_sensitivity'][share]['value']:.1f} %" in readme
-    assert f"{metrics['boxes']['ap50']:.2f}" in readme
+    assert f"{metrics['boxes']['ap50']:.3f}" in readme
 
 
 def test_what_people_write_for_the_card_is_in_it() -> None:

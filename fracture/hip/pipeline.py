@@ -114,7 +114,12 @@ class HipReader(FilmReader[LocalizerInput, HipFilm], NetworkReader[Radiograph, L
 
     @classmethod
     def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
-        """Thresholds, classes and data; see :func:`fracture.hip.assembly.described`."""
+        """Thresholds, classes and data; see :func:`fracture.hip.assembly.described`.
+
+        Args:
+            stages: What the run says of each network.
+            run: Its folder.
+        """
         from fracture.hip.assembly import described
 
         return described(stages, run)

@@ -88,7 +88,12 @@ class JointsReader(FilmReader[SquareFilm, _Seen], NetworkReader[Radiograph, Squa
 
     @classmethod
     def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
-        """What points and scores were learned from, and what must be said of scores."""
+        """What points and scores were learned from, and what must be said of scores.
+
+        Args:
+            stages: What the run says of each network.
+            run: Its folder.
+        """
         del run
         judged = {name.removeprefix("scores_"): stages[name]["training"].get("results", {}) for name in stages}
         judged = {family: judged[family] for family in FAMILIES if family in judged}

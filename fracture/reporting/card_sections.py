@@ -192,7 +192,7 @@ def training(card: Card) -> str:
                 ", ".join(f"{k} {v:.3f}" for k, v in _mapping(facts.get("auc")).items() if isinstance(v, float)),
             )
         )
-    lengths = ("trained before", "epochs / films / steps", "minutes (of processor)")
+    lengths = ("trained before", "epochs / films / steps", "minutes by the clock (of the processor)")
     header = ("member", "recipe", "seed", "start", *lengths, "device", "its own AUC")
     versions: dict[str, list[str]] = {}
     for member in card.members:
@@ -201,7 +201,8 @@ def training(card: Card) -> str:
     return blocks(
         "## Training",
         table(header, rows),
-        f"Training time of the members, together: {seconds / 3600:.2f} hours, with what is told of the time before."
+        f"Training of the members, together: {seconds / 3600:.2f} hours by the clock, stops included, and what is told "
+        "of the time before."
         if seconds
         else "",
         "\n".join(f"- {text}" for text in dict.fromkeys(remarks)),
@@ -214,16 +215,16 @@ def training(card: Card) -> str:
 
 
 def _minutes(record: Mapping[str, Any]) -> str:
-    """Wall time, and processor time where it is told."""
+    """Time by the clock, and of the processor where it was recorded."""
     busy = record.get("cpu_seconds")
-    return f"{float(record['seconds']) / 60:.1f}" + (f" ({float(busy) / 60:.1f})" if busy else "")
+    return f"{float(record['seconds']) / 60:.1f} ({f'{float(busy) / 60:.1f}' if busy else 'not recorded'})"
 
 
 def _earlier(before: Mapping[str, Any]) -> str:
     """The trainings behind a starting point (:mod:`fracture.training.lineage`)."""
     if not before:
         return ""
-    time = f", {_minutes(before)} minutes" if before.get("seconds") else ""
+    time = f", minutes {_minutes(before)}" if before.get("seconds") else ""
     return f"{before.get('presentations', '?')} films, seed {before.get('seeds', '?')}{time}"
 
 

@@ -81,7 +81,12 @@ class NetworkReader(ReaderBase[S, P, E]):
 
     @classmethod
     def described(cls, stages: Stages, run: Path) -> Mapping[str, Any]:
-        """Further fields of a new card, from what a run says of each stage; none where not overridden."""
+        """Further fields of a new card, from what a run says of each stage; none where not overridden.
+
+        Args:
+            stages: What the run says of each network.
+            run: Its folder.
+        """
         del stages, run
         return {}
 

@@ -56,7 +56,7 @@ def test_what_a_start_had_been_through_is_told(card: Card) -> None:
     facts = {**first.training, "cpu_seconds": 60.0, "start": {**first.training["start"], "trained": before}}
     changed = card.model_copy(update={"members": (first.model_copy(update={"training": facts}),)})
     page = model_card(changed)
-    assert "| 36000 films, seed 21, 11, 433.3 (416.7) minutes |" in page
+    assert "| 36000 films, seed 21, 11, minutes 433.3 (416.7) |" in page
     assert f"| {facts['seconds'] / 60:.1f} (1.0) |" in page
     assert f"together: {(facts['seconds'] + 26000) / 3600:.2f} hours" in page
 
