@@ -105,7 +105,8 @@ def write_checkpoint(
             _write(path.with_name(name), part, {"format": PART_FORMAT, "name": name}, size)
         _write(path, first, header, size)
     finally:  # after an error the file may be the one before or, where the folder could not be flushed, the new one
-        _remove_all_but(path, _named_by(path))
+        if (standing := _named_by(path)) is not None:
+            _remove_all_but(path, standing)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -162,13 +163,17 @@ def _parts(path: Path, header: Mapping[str, str]) -> list[str]:
     return names
 
 
-def _named_by(path: Path) -> list[str]:
-    """The further files of the checkpoint that stands there; none where none does, or it cannot be read."""
+def _named_by(path: Path) -> list[str] | None:
+    """The further files of the checkpoint that stands there, none where none does; ``None`` where it cannot be read
+    now, since they may be all that is left of it.
+    """
     try:
+        if not path.exists():
+            return []
         with safetensors.safe_open(str(path), framework="pt") as file:
             return _parts(path, file.metadata() or {})
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError):
-        return []
+        return None
 
 
 def _read(path: Path, form: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -87,6 +87,22 @@ def test_a_write_that_fails_leaves_the_checkpoint_before(
     assert state == {"steps": 1}
 
 
+def test_what_cannot_be_read_now_is_not_taken_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that fails for a moment costs no file of the checkpoint in it."""
+    path = tmp_path / "latest.safetensors"
+    write_checkpoint(path, tensors(), {"steps": 1}, part_bytes=1000)
+
+    def failing(*given: object, **options: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", failing)
+        patch.setattr(checkpoint.safetensors, "safe_open", failing)
+        with pytest.raises(OutputError):
+            write_checkpoint(path, tensors(1.0), {"steps": 2}, part_bytes=1000)
+    assert same(read_checkpoint(path)[0], tensors())
+
+
 def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "latest.safetensors"
     write_checkpoint(path, tensors(), {}, part_bytes=1000)
