@@ -97,7 +97,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_nothing(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", failing)
-        patch.setattr(checkpoint.safetensors, "safe_open", failing)
+        patch.setattr("fracture.training.checkpoint.safetensors.safe_open", failing)
         with pytest.raises(OutputError):
             write_checkpoint(path, tensors(1.0), {"steps": 2}, part_bytes=1000)
     assert same(read_checkpoint(path)[0], tensors())
